@@ -1,0 +1,31 @@
+"""A named place and how far it is."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from geo.point import Point
+
+
+class Place(BaseModel):
+    """A populated place from an offline gazetteer.
+
+    `distance_km` is measured from the position that was asked about; it is
+    None when the place was found by name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    country: str
+    country_code: str = Field(description="ISO 3166-1 alpha-2")
+    region: str | None = Field(None, description="first-level division, such as a state")
+    city: str | None = None
+    point: Point = Field(description="the place's own position")
+    population: int | None = None
+    distance_km: float | None = Field(None, ge=0.0)
+
+    @property
+    def name(self) -> str:
+        """City, region and country, as far as they are known."""
+        parts = [self.city, self.region, self.country]
+        return ", ".join(dict.fromkeys(part for part in parts if part))

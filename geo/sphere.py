@@ -1,0 +1,121 @@
+"""Spherical maths in degrees and kilometres, vectorised with NumPy.
+
+The Earth is the sphere of mean radius 6371.0088 km (IUGG R1), within 0.56 % of
+the ellipsoid. Arrays of positions are float64 of shape (n, 2), latitude first.
+Every function is right at the poles, across the antimeridian and for antipodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from geo.point import Point, wrap_longitude_deg
+
+Floats = NDArray[np.float64]
+
+EARTH_RADIUS_KM = 6371.0088
+HALF_CIRCUMFERENCE_KM = float(np.pi * EARTH_RADIUS_KM)
+
+
+def lat_lon_array(points: Iterable[Point]) -> Floats:
+    """Positions as an (n, 2) array of degrees, latitude first."""
+    return np.array([(p.lat, p.lon) for p in points], dtype=np.float64).reshape(-1, 2)
+
+
+def distance_km(lat_lon_a_deg: ArrayLike, lat_lon_b_deg: ArrayLike) -> Floats:
+    """Great-circle distance in km between positions of shape (..., 2), broadcast.
+
+    Haversine (Sinnott 1984), clipped so that antipodes do not leave the domain of arcsin.
+    """
+    a = np.radians(np.asarray(lat_lon_a_deg, dtype=np.float64))
+    b = np.radians(np.asarray(lat_lon_b_deg, dtype=np.float64))
+    half = np.sin((b - a) / 2.0) ** 2
+    haversine = half[..., 0] + np.cos(a[..., 0]) * np.cos(b[..., 0]) * half[..., 1]
+    return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(haversine, 0.0, 1.0))))
+
+
+def point_distance_km(a: Point, b: Point) -> float:
+    """Great-circle distance in km between two points."""
+    return float(distance_km((a.lat, a.lon), (b.lat, b.lon)))
+
+
+def pairwise_distance_km(lat_lon_deg: ArrayLike) -> Floats:
+    """All distances among n positions of shape (n, 2), as an (n, n) matrix in km."""
+    positions = np.asarray(lat_lon_deg, dtype=np.float64)
+    return distance_km(positions[:, None, :], positions[None, :, :])
+
+
+def unit_vectors(lat_lon_deg: ArrayLike) -> Floats:
+    """Positions of shape (..., 2) as unit vectors of shape (..., 3); x is at (0, 0), z at the North Pole."""
+    lat, lon = np.moveaxis(np.radians(np.asarray(lat_lon_deg, dtype=np.float64)), -1, 0)
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def to_lat_lon_deg(vectors: ArrayLike) -> Floats:
+    """Non-zero vectors of shape (..., 3), of any length, as positions of shape (..., 2)."""
+    x, y, z = np.moveaxis(np.asarray(vectors, dtype=np.float64), -1, 0)
+    lat = np.degrees(np.arctan2(z, np.hypot(x, y)))
+    lon = np.degrees(np.arctan2(y, x))
+    return np.stack([lat, np.where(lon >= 180.0, lon - 360.0, lon)], axis=-1)
+
+
+def mean_point(lat_lon_deg: ArrayLike, weights: ArrayLike | None = None) -> Point:
+    """Spherical mean: the direction of the weighted sum of unit vectors.
+
+    Raises:
+        ValueError: no position, or positions that cancel out (as two antipodes do).
+    """
+    vectors = unit_vectors(np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2))
+    total = np.average(vectors, axis=0, weights=weights) if len(vectors) else np.zeros(3)
+    if np.linalg.norm(total) < 1e-9:
+        raise ValueError("the spherical mean of these positions is undefined")
+    lat, lon = to_lat_lon_deg(total)
+    return Point(lat=float(lat), lon=float(lon))
+
+
+def medoid_index(lat_lon_deg: ArrayLike, weights: ArrayLike | None = None) -> int:
+    """Index of the position with the least weighted sum of distances to all; the first one on a tie.
+
+    Raises:
+        ValueError: no position.
+    """
+    positions = np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2)
+    if not len(positions):
+        raise ValueError("the medoid of no positions is undefined")
+    weight = np.ones(len(positions)) if weights is None else np.asarray(weights, dtype=np.float64)
+    total_km = pairwise_distance_km(positions) @ weight
+    return int(np.flatnonzero(total_km <= total_km.min() + 1e-9)[0])
+
+
+def bearing_deg(start: Point, end: Point) -> float:
+    """Initial bearing in degrees clockwise from north, in [0, 360)."""
+    lat1, lon1, lat2, lon2 = np.radians([start.lat, start.lon, end.lat, end.lon])
+    east = np.sin(lon2 - lon1) * np.cos(lat2)
+    north = np.cos(lat1) * np.sin(lat2) - np.sin(lat1) * np.cos(lat2) * np.cos(lon2 - lon1)
+    return float(np.degrees(np.arctan2(east, north)) % 360.0)
+
+
+def destinations_deg(start: Point, bearings_deg: ArrayLike, distances_km: ArrayLike) -> Floats:
+    """Positions reached from `start` along great circles; bearings and distances broadcast to (...), result (..., 2)."""
+    angle = np.asarray(distances_km, dtype=np.float64) / EARTH_RADIUS_KM
+    bearing = np.radians(np.asarray(bearings_deg, dtype=np.float64))
+    lat1, lon1 = np.radians([start.lat, start.lon])
+    here = unit_vectors((start.lat, start.lon))
+    north = np.array([-np.sin(lat1) * np.cos(lon1), -np.sin(lat1) * np.sin(lon1), np.cos(lat1)])
+    east = np.array([-np.sin(lon1), np.cos(lon1), 0.0])
+    heading = np.cos(bearing)[..., None] * north + np.sin(bearing)[..., None] * east
+    return to_lat_lon_deg(np.cos(angle)[..., None] * here + np.sin(angle)[..., None] * heading)
+
+
+def destination(start: Point, bearing_deg: float, distance_km: float) -> Point:
+    """The point reached from `start` along a great circle."""
+    lat, lon = destinations_deg(start, bearing_deg, distance_km)
+    return Point(lat=float(lat), lon=wrap_longitude_deg(float(lon)))
+
+
+def circle_lat_lon_deg(centre: Point, radius_km: float, corners: int = 72) -> Floats:
+    """A circle on the sphere as (corners, 2) positions, clockwise from north, not closed."""
+    return destinations_deg(centre, np.arange(corners) * 360.0 / corners, radius_km)
