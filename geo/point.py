@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 def wrap_longitude_deg(lon_deg: float) -> float:
     """Longitude wrapped to [-180, 180) degrees."""
-    return (lon_deg + 180.0) % 360.0 - 180.0
+    wrapped_deg = (lon_deg + 180.0) % 360.0 - 180.0
+    # A hair west of the antimeridian the modulo rounds up to a full turn.
+    return wrapped_deg if wrapped_deg < 180.0 else -180.0
 
 
 class Point(BaseModel):

@@ -20,6 +20,13 @@ EARTH_RADIUS_KM = 6371.0088
 HALF_CIRCUMFERENCE_KM = float(np.pi * EARTH_RADIUS_KM)
 
 
+def wrap_longitudes_deg(lon_deg: ArrayLike) -> Floats:
+    """Longitudes wrapped to [-180, 180) degrees."""
+    wrapped = np.mod(np.asarray(lon_deg, dtype=np.float64) + 180.0, 360.0) - 180.0
+    # A hair west of the antimeridian the modulo rounds up to a full turn.
+    return np.where(wrapped < 180.0, wrapped, -180.0)
+
+
 def lat_lon_array(points: Iterable[Point]) -> Floats:
     """Positions as an (n, 2) array of degrees, latitude first."""
     return np.array([(p.lat, p.lon) for p in points], dtype=np.float64).reshape(-1, 2)
@@ -59,7 +66,7 @@ def to_lat_lon_deg(vectors: ArrayLike) -> Floats:
     x, y, z = np.moveaxis(np.asarray(vectors, dtype=np.float64), -1, 0)
     lat = np.degrees(np.arctan2(z, np.hypot(x, y)))
     lon = np.degrees(np.arctan2(y, x))
-    return np.stack([lat, np.where(lon >= 180.0, lon - 360.0, lon)], axis=-1)
+    return np.stack([lat, wrap_longitudes_deg(lon)], axis=-1)
 
 
 def mean_point(lat_lon_deg: ArrayLike, weights: ArrayLike | None = None) -> Point:
@@ -69,7 +76,8 @@ def mean_point(lat_lon_deg: ArrayLike, weights: ArrayLike | None = None) -> Poin
         ValueError: no position, or positions that cancel out (as two antipodes do).
     """
     vectors = unit_vectors(np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2))
-    total = np.average(vectors, axis=0, weights=weights) if len(vectors) else np.zeros(3)
+    weight = np.ones(len(vectors)) if weights is None else np.asarray(weights, dtype=np.float64)
+    total = weight @ vectors / max(float(weight.sum()), np.finfo(np.float64).tiny)
     if np.linalg.norm(total) < 1e-9:
         raise ValueError("the spherical mean of these positions is undefined")
     lat, lon = to_lat_lon_deg(total)
@@ -99,7 +107,7 @@ def bearing_deg(start: Point, end: Point) -> float:
 
 
 def destinations_deg(start: Point, bearings_deg: ArrayLike, distances_km: ArrayLike) -> Floats:
-    """Positions reached from `start` along great circles; bearings and distances broadcast to (...), result (..., 2)."""
+    """Positions (..., 2) reached from `start` along great circles; bearings and distances broadcast to (...)."""
     angle = np.asarray(distances_km, dtype=np.float64) / EARTH_RADIUS_KM
     bearing = np.radians(np.asarray(bearings_deg, dtype=np.float64))
     lat1, lon1 = np.radians([start.lat, start.lon])

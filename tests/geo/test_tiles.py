@@ -1,0 +1,83 @@
+import mercantile
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geo.point import Point
+from geo.tiles import (
+    MAX_LATITUDE_DEG,
+    TILE_PX,
+    Tile,
+    covering_tiles,
+    km_per_pixel,
+    map_width_px,
+    pixels,
+    positions_deg,
+    tile_at,
+    tile_corner,
+)
+
+LATITUDES = st.floats(-85.0, 85.0)
+LONGITUDES = st.floats(-180.0, 179.999)
+ZOOMS = st.integers(0, 18)
+
+
+def test_the_middle_of_the_map_is_null_island():
+    assert pixels((0.0, 0.0), 0).tolist() == [128.0, 128.0]
+    assert pixels((0.0, -180.0), 3)[0] == 0.0
+    assert pixels((0.0, 180.0), 3)[0] == 0.0
+
+
+def test_the_poles_are_held_at_the_edges():
+    assert pytest.approx(85.0511287798066) == MAX_LATITUDE_DEG
+    assert pixels([(90.0, 0.0), (-90.0, 0.0)], 2)[:, 1].tolist() == [0.0, 1024.0]
+    assert tile_at(Point(lat=-90.0, lon=0.0), 2) == Tile(2, 2, 3)
+    assert tile_at(Point(lat=90.0, lon=179.9), 2) == Tile(2, 3, 0)
+
+
+@given(LATITUDES, LONGITUDES, ZOOMS)
+def test_tiles_agree_with_mercantile(lat, lon, zoom):
+    expected = mercantile.tile(lon, lat, zoom)
+    # On a tile's very edge the two round differently; the middle of the tile settles which side is meant.
+    bounds = mercantile.bounds(expected)
+    middle = Point(lat=(bounds.north + bounds.south) / 2, lon=(bounds.west + bounds.east) / 2)
+    assert tile_at(middle, zoom) == Tile(zoom, expected.x, expected.y)
+    corner = tile_corner(Tile(zoom, expected.x, expected.y))
+    assert (corner.lat, corner.lon) == pytest.approx((bounds.north, bounds.west), abs=1e-9)
+
+
+@given(LATITUDES, LONGITUDES, ZOOMS)
+def test_pixels_and_back(lat, lon, zoom):
+    assert positions_deg(pixels((lat, lon), zoom), zoom) == pytest.approx(np.array([lat, lon]), abs=1e-6)
+
+
+def test_km_per_pixel_by_hand():
+    assert km_per_pixel(0.0, 0) == pytest.approx(40030.228 / 256, rel=1e-6)
+    assert km_per_pixel(60.0, 8) == pytest.approx(40030.228 / 2 / 65536, rel=1e-6)
+
+
+def test_covering_tiles_paint_every_pixel_across_the_antimeridian():
+    painted = np.zeros((400, 400), int)
+    for tile, left, top in covering_tiles(Point(lat=10.0, lon=179.99), 4, 400):
+        assert 0 <= tile.x < 16
+        painted[max(0, top) : max(0, top + TILE_PX), max(0, left) : max(0, left + TILE_PX)] += 1
+    assert (painted == 1).all()
+    assert {tile.x for tile, _, _ in covering_tiles(Point(lat=10.0, lon=179.99), 4, 400)} == {15, 0}
+
+
+def test_covering_tiles_put_the_point_in_the_middle():
+    point = Point(lat=48.8584, lon=2.2945)
+    placed = next(p for p in covering_tiles(point, 6, 300) if p.tile == tile_at(point, 6))
+    x, y = pixels((point.lat, point.lon), 6) - np.array([placed.tile.x, placed.tile.y]) * TILE_PX
+    assert (x + placed.left_px, y + placed.top_px) == pytest.approx((150.0, 150.0), abs=1.0)
+
+
+def test_covering_tiles_end_where_the_map_ends():
+    tiles = [placed.tile for placed in covering_tiles(Point(lat=89.0, lon=0.0), 1, 300)]
+    assert {tile.y for tile in tiles} == {0}
+
+
+def test_a_negative_zoom_is_refused():
+    with pytest.raises(ValueError, match="zoom must be 0 or more, not -1"):
+        map_width_px(-1)
