@@ -1,0 +1,99 @@
+"""Scores of geolocation answers. The denominator is every photo; a photo without an answer is a miss.
+
+Distances are great-circle distances in km; a missing answer is NaN and is
+never dropped: it misses at every threshold and scores 0 points.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+THRESHOLDS_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
+"""Street, city, region, country and continent (Hays and Efros 2008; Weyand et al. 2016)."""
+
+GEOSCORE_SCALE_KM = 1492.7
+NORMAL_975 = 1.959963984540054
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95 % interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def hits(distances_km: ArrayLike, threshold_km: float) -> NDArray[np.bool_]:
+    """Whether each answer lies within the threshold; NaN does not."""
+    return np.asarray(np.asarray(distances_km, dtype=np.float64) <= threshold_km)
+
+
+def accuracy(distances_km: ArrayLike, threshold_km: float) -> float:
+    """Share of all photos answered within the threshold.
+
+    Raises:
+        ValueError: no photos.
+    """
+    within = hits(distances_km, threshold_km)
+    if not within.size:
+        raise ValueError("accuracy of no photos is undefined")
+    return float(within.mean())
+
+
+def wilson_interval(successes: int, trials: int) -> Interval:
+    """Wilson score interval of a proportion at 95 % (Wilson 1927).
+
+    Raises:
+        ValueError: no trials, or more successes than trials.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"cannot make an interval of {successes} successes in {trials} trials")
+    share, z2 = successes / trials, NORMAL_975**2
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = NORMAL_975 / (1 + z2 / trials) * np.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+    return Interval(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+
+
+def accuracy_interval(distances_km: ArrayLike, threshold_km: float) -> Interval:
+    """Accuracy with its Wilson interval."""
+    within = hits(distances_km, threshold_km)
+    return wilson_interval(int(within.sum()), within.size)
+
+
+def geoscore(distances_km: ArrayLike) -> Floats:
+    """GeoGuessr points of each answer, 5000·exp(-d / 1492.7 km); 0 where there is no answer."""
+    distances = np.asarray(distances_km, dtype=np.float64)
+    return np.asarray(
+        np.where(np.isnan(distances), 0.0, 5000.0 * np.exp(-np.nan_to_num(distances) / GEOSCORE_SCALE_KM))
+    )
+
+
+def median_km(distances_km: ArrayLike) -> float:
+    """Median error over all photos; a missing answer is infinitely far."""
+    distances = np.asarray(distances_km, dtype=np.float64)
+    return float(np.median(np.where(np.isnan(distances), np.inf, distances)))
+
+
+def clustered_bootstrap(values: ArrayLike, clusters: ArrayLike, *, draws: int = 2000, seed: int = 0) -> Interval:
+    """Mean of `values` with a 95 % percentile interval, resampling whole clusters such as photographers.
+
+    Photos of one photographer resemble each other, so resampling single photos
+    would give intervals that are too narrow.
+
+    Args:
+        values: (n,) one value per photo; a paired difference gives the interval of a comparison.
+        clusters: (n,) label of each photo's cluster.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    labels, index = np.unique(np.asarray(clusters), return_inverse=True)
+    totals = np.bincount(index, weights=data)
+    counts = np.bincount(index).astype(np.float64)
+    picks = np.random.default_rng(seed).integers(len(labels), size=(draws, len(labels)))
+    means = totals[picks].sum(axis=1) / counts[picks].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(float(data.mean()), float(low), float(high))

@@ -1,0 +1,71 @@
+"""Imports only ever point down the house (see docs/architecture.md)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = ("geo", "retrieval", "tools", "agents", "graphs", "evals", "apps")
+# torch is an extra: only the trainer and the modules it trains may need it.
+TORCH_ROOMS = ("retrieval/training/", "retrieval/fusion.py", "retrieval/location.py", "retrieval/backbones.py")
+
+
+def modules(floor: str) -> list[Path]:
+    return sorted((ROOT / floor).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Absolute names of everything imported anywhere in the file, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield f"{node.module}"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_imports_point_down(floor: str) -> None:
+    above = FLOORS[FLOORS.index(floor) + 1 :]
+    wrong = [(path, name) for path in modules(floor) for name in imports(path) if name.split(".")[0] in above]
+    assert not wrong
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_every_floor_is_built(floor: str) -> None:
+    assert len(modules(floor)) > 1
+
+
+def test_training_is_imported_by_nothing_outside_itself() -> None:
+    outside = [path for floor in FLOORS for path in modules(floor) if "retrieval/training/" not in path.as_posix()]
+    wrong = [(path, name) for path in outside for name in imports(path) if name.startswith("retrieval.training")]
+    assert not wrong
+
+
+def test_only_the_trained_modules_import_torch() -> None:
+    wrong = [
+        path.relative_to(ROOT).as_posix()
+        for floor in FLOORS
+        for path in modules(floor)
+        if any(name.split(".")[0] == "torch" for name in imports(path))
+        and not path.relative_to(ROOT).as_posix().startswith(TORCH_ROOMS)
+    ]
+    assert not wrong
+
+
+def test_inference_imports_no_module_that_needs_torch() -> None:
+    rooms = {room.removesuffix(".py").removesuffix("/").replace("/", ".") for room in TORCH_ROOMS}
+    wrong = [
+        (path, name)
+        for floor in FLOORS
+        for path in modules(floor)
+        if not path.relative_to(ROOT).as_posix().startswith(TORCH_ROOMS)
+        for name in imports(path)
+        if name in rooms
+    ]
+    assert not wrong
