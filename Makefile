@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
-# The default answers nothing but "where": any photo of yours works too, `make demo PHOTO=path`.
+# Any photo of yours: make demo PHOTO=path
 PHOTO ?=
 OUT ?= out
 DEV_EXTRAS ?= dev,train,demo
 
-.PHONY: demo test lint types wheel bench setup-demo setup-dev clean
+.PHONY: demo test lint types wheel bench constraints setup-demo setup-dev clean
 
 setup-demo: $(VENV)/.demo
 setup-dev: $(VENV)/.dev
@@ -42,6 +42,13 @@ wheel: setup-dev
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks
+
+# Exact versions for every Python and system, without any index address; torch by hand, so that no CUDA build is forced.
+constraints: setup-dev
+	$(PIP) uv
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --extra faiss --extra train --extra web --universal \
+	  --python-version 3.11 --no-header --no-annotate --no-emit-package torch -q -o constraints.txt
+	echo "torch==2.13.0" >> constraints.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info $(OUT)
