@@ -13,7 +13,7 @@ from apps.cli import main as geosleuth
 
 
 def summer_palace() -> Path:
-    """The photo of the Summer Palace (Jiaqi Guo, CC BY) inside the installed scikit-learn."""
+    """The photo of the Summer Palace (danielbuechele, CC BY 2.0) inside the installed scikit-learn."""
     spec = find_spec("sklearn")
     if spec is None or spec.origin is None:
         raise SystemExit("the demo photo ships with scikit-learn: pip install 'geosleuth[demo]', or pass --photo PATH")
