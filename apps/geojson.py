@@ -1,0 +1,119 @@
+"""Answers as GeoJSON (RFC 7946): longitude first, WGS84, areas split at the antimeridian.
+
+Every feature has a `kind` and the photo's name and hash; lengths carry `_km` in their name. Colours
+follow the simplestyle convention that geojson.io, GitHub and QGIS plug-ins read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import shapely
+
+from agents.schemas import Answer, Hypothesis
+from apps.areas import disc
+from apps.located import Located
+from apps.wording import heading
+from geo.point import Point
+from retrieval.candidate import Candidate
+
+Feature = dict[str, Any]
+_DECIMALS = 6
+
+
+def feature_collection(located: Iterable[Located]) -> dict[str, Any]:
+    """All answers as one FeatureCollection; a photo without an answer has a feature without a geometry."""
+    return {"type": "FeatureCollection", "features": [feature for item in located for feature in _features(item)]}
+
+
+def geojson_text(located: Iterable[Located]) -> str:
+    """The FeatureCollection as ASCII JSON."""
+    return json.dumps(feature_collection(located), indent=1) + "\n"
+
+
+def _features(item: Located) -> Iterator[Feature]:
+    photo = {"photo": item.name, "photo_sha256": item.answer.photo_sha256}
+    for geometry, properties in _shapes(item.answer):
+        yield {"type": "Feature", "geometry": geometry, "properties": properties | photo}
+
+
+def _shapes(answer: Answer) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:
+    yield (_point(answer.point) if answer.point else None), _answer_properties(answer)
+    if answer.point is not None:
+        for share, radius_km in ((0.9, answer.radius_90_km), (0.5, answer.radius_50_km)):
+            if radius_km is not None:
+                yield _disc(answer.point, radius_km), _radius_properties(share, radius_km, answer)
+    for rank, hypothesis in enumerate(answer.hypotheses):
+        yield _point(hypothesis.point), _hypothesis_properties(hypothesis, rank)
+    for candidate in answer.candidates:
+        yield _point(candidate.point), _candidate_properties(candidate)
+    if answer.metadata_position is not None:
+        yield _point(answer.metadata_position), {"kind": "metadata_position", "marker-color": "#7bd88f"}
+
+
+def _answer_properties(answer: Answer) -> dict[str, Any]:
+    return {
+        "kind": "answer",
+        "status": answer.status.value,
+        "place": heading(answer),
+        "level": answer.level.value if answer.level else None,
+        "confidence": answer.confidence,
+        "radius_50_km": answer.radius_50_km,
+        "radius_90_km": answer.radius_90_km,
+        "radius_is_calibrated": answer.radius_is_calibrated,
+        "reasoning": answer.reasoning,
+        "marker-color": "#ffb020",
+        "marker-size": "large",
+    }
+
+
+def _radius_properties(share: float, radius_km: float, answer: Answer) -> dict[str, Any]:
+    style = {"stroke": "#ffb020", "fill": "#ffb020", "fill-opacity": 0.1, "stroke-width": 2}
+    return {
+        "kind": "radius",
+        "probability": share,
+        "radius_km": radius_km,
+        "radius_is_calibrated": answer.radius_is_calibrated,
+    } | style
+
+
+def _hypothesis_properties(hypothesis: Hypothesis, rank: int) -> dict[str, Any]:
+    return {
+        "kind": "hypothesis",
+        "rank": rank,
+        "name": hypothesis.name,
+        "probability": hypothesis.probability,
+        "radius_km": hypothesis.radius_km,
+        "status": hypothesis.status.value,
+        "marker-color": "#4cc9f0",
+    }
+
+
+def _candidate_properties(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "kind": "candidate",
+        "similarity": candidate.similarity,
+        "atlas": candidate.atlas,
+        "item_id": candidate.item_id,
+        "rank": candidate.rank,
+        "marker-color": "#ff6b9d",
+        "marker-size": "small",
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return {"type": "Point", "coordinates": [round(point.lon, _DECIMALS), round(point.lat, _DECIMALS)]}
+
+
+def _disc(centre: Point, radius_km: float) -> dict[str, Any]:
+    geometry: dict[str, Any] = json.loads(shapely.to_geojson(disc(centre, radius_km)))
+    return _rounded(geometry)
+
+
+def _rounded(geometry: dict[str, Any]) -> dict[str, Any]:
+    def round_all(value: Any) -> Any:
+        return [round_all(item) for item in value] if isinstance(value, list) else round(value, _DECIMALS)
+
+    return geometry | {"coordinates": round_all(geometry["coordinates"])}

@@ -1,0 +1,116 @@
+"""Answers as KML 2.2, for Google Earth: one folder a photo, with its hypotheses, radii and candidates.
+
+Names and claims are untrusted text: they are escaped by the XML writer, and characters that XML 1.0
+forbids are replaced before it.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+from html import escape
+
+from agents.schemas import Answer, Hypothesis
+from apps.areas import disc, exteriors
+from apps.located import Located
+from apps.wording import heading, km, percent, printable, radius_note, source_text
+from geo.point import Point
+
+_NAMESPACE = "http://www.opengis.net/kml/2.2"
+# Colours are aabbggrr.
+_STYLES = {
+    "answer": ("ff20b0ff", "3320b0ff", 1.3),
+    "hypothesis": ("fff0c94c", "22f0c94c", 1.0),
+    "candidate": ("ff9d6bff", "229d6bff", 0.5),
+    "metadata": ("ff8fd87b", "228fd87b", 1.0),
+}
+
+
+def kml_text(located: Iterable[Located]) -> str:
+    """A KML document of all answers."""
+    root = ET.Element("kml", xmlns=_NAMESPACE)
+    document = ET.SubElement(root, "Document")
+    _text(document, "name", "GeoSleuth")
+    for name, (line, fill, scale) in _STYLES.items():
+        _style(document, name, line, fill, scale)
+    for item in located:
+        _photo_folder(document, item)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _photo_folder(document: ET.Element, item: Located) -> None:
+    answer = item.answer
+    folder = ET.SubElement(document, "Folder")
+    _text(folder, "name", f"{printable(item.name)}: {heading(answer)}")
+    _text(folder, "description", _description(answer))
+    if answer.point is not None:
+        _placemark(folder, heading(answer), answer.point, "answer", _description(answer))
+        _radii(folder, answer, answer.point)
+    for hypothesis in answer.hypotheses:
+        _placemark(folder, hypothesis.name, hypothesis.point, "hypothesis", _hypothesis_text(hypothesis))
+    _candidates(folder, answer)
+    if answer.metadata_position is not None:
+        _placemark(folder, "Position in the file's metadata", answer.metadata_position, "metadata", "")
+
+
+def _radii(folder: ET.Element, answer: Answer, centre: Point) -> None:
+    for share, radius_km in ((0.9, answer.radius_90_km), (0.5, answer.radius_50_km)):
+        if radius_km is None:
+            continue
+        mark = _named(folder, f"{percent(share)} radius: {km(radius_km)} ({radius_note(answer)})", "answer")
+        shape = ET.SubElement(mark, "MultiGeometry")
+        for ring in exteriors(disc(centre, radius_km)):
+            polygon = ET.SubElement(shape, "Polygon")
+            _text(polygon, "tessellate", "1")
+            boundary = ET.SubElement(ET.SubElement(polygon, "outerBoundaryIs"), "LinearRing")
+            _text(boundary, "coordinates", " ".join(f"{lon},{lat},0" for lon, lat in ring))
+
+
+def _candidates(folder: ET.Element, answer: Answer) -> None:
+    if not answer.candidates:
+        return
+    inner = ET.SubElement(folder, "Folder")
+    _text(inner, "name", "Candidates")
+    _text(inner, "visibility", "0")
+    for candidate in answer.candidates:
+        about = f"similarity {candidate.similarity:.3f}, atlas {candidate.atlas}, item {candidate.item_id}"
+        _placemark(inner, f"#{candidate.rank + 1}", candidate.point, "candidate", escape(printable(about)))
+
+
+def _placemark(parent: ET.Element, name: str, point: Point, style: str, description: str) -> None:
+    mark = _named(parent, printable(name), style)
+    if description:
+        _text(mark, "description", description)
+    _text(ET.SubElement(mark, "Point"), "coordinates", f"{point.lon:.6f},{point.lat:.6f},0")
+
+
+def _named(parent: ET.Element, name: str, style: str) -> ET.Element:
+    mark = ET.SubElement(parent, "Placemark")
+    _text(mark, "name", name)
+    _text(mark, "styleUrl", f"#{style}")
+    return mark
+
+
+def _description(answer: Answer) -> str:
+    # A description is shown as HTML, so text is escaped for that before the XML writer escapes it again.
+    lines = [f"Confidence {percent(answer.confidence)}", answer.reasoning]
+    lines += [f"{evidence.claim} [{source_text(evidence.source)}]" for evidence in answer.evidence]
+    return "<br/>".join(escape(printable(line)) for line in lines)
+
+
+def _hypothesis_text(hypothesis: Hypothesis) -> str:
+    return f"probability {percent(hypothesis.probability)}, radius {km(hypothesis.radius_km)}, {hypothesis.status}"
+
+
+def _style(document: ET.Element, name: str, line: str, fill: str, scale: float) -> None:
+    style = ET.SubElement(document, "Style", id=name)
+    icon = ET.SubElement(style, "IconStyle")
+    _text(icon, "color", line)
+    _text(icon, "scale", str(scale))
+    _text(ET.SubElement(style, "LineStyle"), "color", line)
+    _text(ET.SubElement(style, "PolyStyle"), "color", fill)
+
+
+def _text(parent: ET.Element, tag: str, text: str) -> None:
+    ET.SubElement(parent, tag).text = text

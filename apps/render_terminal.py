@@ -1,0 +1,120 @@
+"""Answers for people at a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from agents.schemas import Answer, Evidence, Hypothesis
+from apps.located import Located
+from apps.wording import (
+    alternatives,
+    cost_text,
+    heading,
+    km,
+    percent,
+    printable,
+    radius_note,
+    source_text,
+    versions_text,
+)
+
+_LABEL_WIDTH = 14
+_INDENT = 2
+
+
+def print_answer(console: Console, located: Located) -> None:
+    """The whole answer: place, radius, confidence, alternatives, evidence with sources, cost."""
+    console.print(answer_view(located))
+
+
+def answer_view(located: Located) -> RenderableType:
+    """The answer as something rich can print; untrusted text is plain text, never markup."""
+    answer = located.answer
+    parts: list[RenderableType] = [
+        Text(printable(located.name), style="dim"),
+        Padding(_where(answer), (1, 0, 0, 0)),
+        Padding(_facts(answer), (1, 0, 0, _INDENT)),
+    ]
+    parts += _section("Alternatives" if answer.point else "Best guesses", _alternatives(alternatives(answer)))
+    parts += _section("Evidence", _evidence(answer.evidence))
+    parts.append(Padding(_footer(answer), (1, 0, 0, 0)))
+    return Group(*parts)
+
+
+def summary_line(located: Located) -> Text:
+    """One line for a photo of a folder run."""
+    answer = located.answer
+    line = Text(printable(located.name, 40).ljust(40), style="dim")
+    if answer.point is None:
+        return line.append("  no answer", style="yellow")
+    line.append(f"  {heading(answer)}", style="bold")
+    radius = f", within {km(answer.radius_90_km)}" if answer.radius_90_km is not None else ""
+    return line.append(f"  {percent(answer.confidence)}{radius}")
+
+
+def _where(answer: Answer) -> Text:
+    if answer.point is None:
+        return Text("No answer: GeoSleuth abstains", style="bold yellow")
+    return Text(heading(answer), style="bold green")
+
+
+def _facts(answer: Answer) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="dim", width=_LABEL_WIDTH)
+    table.add_column(overflow="fold")
+    for label, value in _fact_rows(answer):
+        table.add_row(label, Text(value))
+    return table
+
+
+def _fact_rows(answer: Answer) -> list[tuple[str, str]]:
+    rows = [("why" if answer.point else "why not", printable(answer.reasoning))]
+    if answer.point is None:
+        return [("confidence", percent(answer.confidence) + " for the best guess"), *rows]
+    facts = [("coordinates", str(answer.point)), ("level", answer.level.value if answer.level else "unknown")]
+    if answer.radius_50_km is not None and answer.radius_90_km is not None:
+        radius = f"50 % within {km(answer.radius_50_km)}, 90 % within {km(answer.radius_90_km)}"
+        facts.append(("radius", f"{radius} ({radius_note(answer)})"))
+    facts.append(("confidence", percent(answer.confidence)))
+    if answer.metadata_position is not None:
+        facts.append(("file claims", f"{answer.metadata_position} (metadata, not checked)"))
+    return facts + rows
+
+
+def _alternatives(hypotheses: tuple[Hypothesis, ...]) -> Table | None:
+    if not hypotheses:
+        return None
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", width=6)
+    table.add_column(overflow="fold")
+    table.add_column(style="dim", no_wrap=True)
+    for hypothesis in hypotheses:
+        status = "" if hypothesis.status == "open" else f" ({hypothesis.status.value})"
+        name = Text(printable(hypothesis.name) + status)
+        table.add_row(percent(hypothesis.probability), name, f"{hypothesis.point}  ± {km(hypothesis.radius_km)}")
+    return table
+
+
+def _evidence(evidence: tuple[Evidence, ...]) -> Table | None:
+    if not evidence:
+        return None
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    table.add_column(style="dim", no_wrap=True)
+    for item in evidence:
+        table.add_row(item.kind.value, Text(printable(item.claim)), source_text(item.source))
+    return table
+
+
+def _section(title: str, body: Table | None) -> list[RenderableType]:
+    if body is None:
+        return []
+    return [Padding(Text(title, style="bold"), (1, 0, 0, 0)), Padding(body, (0, 0, 0, _INDENT))]
+
+
+def _footer(answer: Answer) -> Text:
+    return Text(f"{cost_text(answer)}\n{versions_text(answer)}", style="dim")

@@ -1,0 +1,90 @@
+"""How numbers, places and untrusted text are put into words, the same in every renderer."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from agents.schemas import Answer, Hypothesis, Level, Source
+
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_SHORT_HASH = 10
+
+
+def printable(text: str, limit: int | None = None) -> str:
+    """Untrusted text on one line, without characters that steer a terminal, a page or the reading direction.
+
+    Signs, file names and place names may hold escape sequences, bidirectional overrides or lone
+    surrogates: each becomes U+FFFD. Longer than `limit` characters, it is cut with an ellipsis.
+    """
+    one_line = " ".join(text.split())
+    clean = "".join("\ufffd" if unicodedata.category(char) in _UNPRINTABLE else char for char in one_line)
+    return clean if limit is None or len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def km(distance_km: float) -> str:
+    """A distance with as many digits as mean something: `0.4 km`, `12 km`, `1,250 km`."""
+    if distance_km < 9.95:
+        return f"{distance_km:.1f} km"
+    step = 1 if distance_km < 995 else 10
+    return f"{round(distance_km / step) * step:,.0f} km"
+
+
+def percent(probability: float) -> str:
+    """A probability in per cent; never a rounded 0 or 100."""
+    if 0.0 < probability < 0.01:
+        return "< 1 %"
+    if 0.99 < probability < 1.0:
+        return "> 99 %"
+    return f"{probability * 100:.0f} %"
+
+
+def heading(answer: Answer) -> str:
+    """The answer's place, named no finer than its level."""
+    if answer.point is None:
+        return "No answer"
+    if answer.place is None:
+        return str(answer.point)
+    place = answer.place
+    names = {
+        Level.REGION: (place.region, place.country),
+        Level.COUNTRY: (place.country,),
+        Level.CONTINENT: (f"around {place.country}",),
+    }.get(answer.level or Level.CITY, (place.city, place.region, place.country))
+    return printable(", ".join(dict.fromkeys(name for name in names if name)))
+
+
+def alternatives(answer: Answer, count: int = 3) -> tuple[Hypothesis, ...]:
+    """The best hypotheses that were not committed to."""
+    start = 0 if answer.point is None else 1
+    return answer.hypotheses[start : start + count]
+
+
+def source_text(source: Source | None) -> str:
+    """The tool and the first characters of its result's hash, or that nothing stands behind the claim."""
+    if source is None:
+        return "opinion, no source"
+    return f"{printable(source.tool)} · {source.result_sha256[:_SHORT_HASH]}"
+
+
+def radius_note(answer: Answer) -> str:
+    """Whether the radii were calibrated on held-out photos."""
+    return "calibrated" if answer.radius_is_calibrated else "not calibrated"
+
+
+def cost_text(answer: Answer) -> str:
+    """What the answer cost, on one line."""
+    cost = answer.cost
+    parts = [f"{cost.seconds:.2f} s", f"{cost.tool_calls} tool calls", f"{cost.model_calls} model calls"]
+    if cost.tokens:
+        parts.append(f"{cost.tokens:,} tokens")
+    if cost.usd:
+        parts.append(f"${cost.usd:.4f}")
+    return " · ".join(parts)
+
+
+def versions_text(answer: Answer) -> str:
+    """What produced the answer, on one line."""
+    versions = answer.versions
+    atlases = ", ".join(versions.atlases) or "no atlas"
+    parts = [f"geosleuth {versions.geosleuth}", versions.encoder, atlases, versions.model, versions.strategy]
+    return printable(" · ".join(parts))
