@@ -1,0 +1,82 @@
+"""How a tool is built: a typed function and a rendering of its result."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from langchain_core.tools import StructuredTool
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from retrieval.photo import Photo, PhotoError, PhotoShelf
+from tools.results import Box, ToolError, ToolResult
+
+Content = str | list[str | dict[str, Any]]
+"""What the model reads: text, or LangChain content blocks."""
+
+
+class Arguments(BaseModel):
+    """Arguments of a tool; an unknown one is an error that the model is told about."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PhotoArguments(Arguments):
+    """A photo, or a part of it."""
+
+    photo_id: str = Field(description="id of the photo, as given in the conversation")
+    box: Box | None = Field(
+        None, description="look only at this part: fractions of width and height from the top left; null: all of it"
+    )
+
+
+class PositionArguments(Arguments):
+    """A position in degrees."""
+
+    lat: float = Field(ge=-90.0, le=90.0, allow_inf_nan=False, description="degrees north, -90 to 90")
+    lon: float = Field(ge=-180.0, le=180.0, allow_inf_nan=False, description="degrees east, -180 to 180")
+
+
+Result = TypeVar("Result", bound=ToolResult)
+
+
+def result_tool(
+    function: Callable[..., Result], arguments: type[Arguments], render: Callable[[Result], Content]
+) -> StructuredTool:
+    """A LangChain tool named after `function`, whose docstring the model reads.
+
+    The content is `render(result)` and the artifact the result itself. `ToolError` and a `ValidationError`
+    of the arguments leave `invoke` for the caller to tell the model.
+    """
+
+    def run(**given: Any) -> tuple[Content, Result]:
+        try:
+            result = function(**given)
+        except ValidationError as error:  # or the caller would blame the model's arguments for a bug of ours
+            raise RuntimeError(f"{function.__name__} built an invalid value") from error
+        return render(result), result
+
+    return StructuredTool.from_function(
+        run,
+        name=function.__name__,
+        description=inspect.getdoc(function),
+        args_schema=arguments,
+        response_format="content_and_artifact",
+    )
+
+
+def photo_part(shelf: PhotoShelf, photo_id: str, box: Box | None) -> Photo:
+    """The photo of an id, or the part of it in a box.
+
+    Raises:
+        ToolError: no such photo, or a part too small to look at.
+    """
+    try:
+        photo = shelf.get(photo_id)
+        return photo if box is None else photo.crop(box.left, box.top, box.right, box.bottom)
+    except KeyError as error:
+        known = ", ".join(shelf.ids()[-5:]) or "none"
+        raise ToolError(f"no photo {photo_id[:60]!r} here; photo ids: {known}") from error
+    except PhotoError as error:
+        raise ToolError(str(error)) from error
