@@ -1,0 +1,44 @@
+"""The tool that finds places by name."""
+
+from __future__ import annotations
+
+from langchain_core.tools import StructuredTool
+from pydantic import Field
+
+from tools.building import Arguments, result_tool
+from tools.places import PlaceSource, shown_place
+from tools.quoting import quoted, untrusted
+from tools.results import FoundPlaces
+
+KEPT_PLACES = 50
+SHOWN_PLACES = 10
+
+
+class FindPlaceArguments(Arguments):
+    """A name, and perhaps a country."""
+
+    name: str = Field(min_length=2, max_length=100, description="a town, region or country, in any language")
+    country_code: str | None = Field(
+        None, pattern="^[A-Za-z]{2}$", description="ISO 3166-1 alpha-2, such as PT, to keep one country's places"
+    )
+
+
+def find_place_tool(places: PlaceSource) -> StructuredTool:
+    """The tool `find_place(name, country_code)`."""
+
+    def find_place(name: str, country_code: str | None = None) -> FoundPlaces:
+        """Find where a place name is: towns, regions and countries of exactly this name, most populous first.
+
+        Use it on names read on signs. Many names exist in several countries, and a street or a dish can be
+        named after a place far away. An empty list means that no place of this name is known, not that none exists.
+        """
+        found = places.find(name, country_code.upper() if country_code else None)
+        return FoundPlaces(query=name, places=tuple(found[:KEPT_PLACES]))
+
+    return result_tool(find_place, FindPlaceArguments, render_found)
+
+
+def render_found(result: FoundPlaces) -> str:
+    """What the model reads: the ten most populous."""
+    shown = [shown_place(place) for place in result.places[:SHOWN_PLACES]]
+    return quoted({"name": untrusted(result.query), "places_found": len(result.places), "places": shown})

