@@ -1,0 +1,153 @@
+"""First phase: a backbone from scratch learns to see as its teachers do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from retrieval.backbones import CompactBackbone
+from retrieval.training import losses
+from retrieval.training.augment import disturb, flip
+from retrieval.training.cache import Batch, CropCache
+from retrieval.training.config import DistilConfig, ModelConfig, TrainingConfig
+from retrieval.training.model import device_of, load, save
+
+TEACHER_DIM = 1024
+EMA_DECAY = 0.998
+
+
+class Student(nn.Module):
+    """The backbone with a projection onto the teacher's channels, which is thrown away afterwards."""
+
+    def __init__(self, shape: ModelConfig) -> None:
+        super().__init__()
+        self.backbone = CompactBackbone(shape.widths, shape.blocks)
+        self.project = nn.Linear(shape.widths[-1], TEACHER_DIM)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels to (teacher-like tokens (batch, 49, 1024), class logits)."""
+        seen = self.backbone(pixels)
+        return self.project(seen.tokens), seen.class_logits
+
+
+class Scale(NamedTuple):
+    """Mean and standard deviation of each teacher channel, (1024,), so that no channel drowns the others."""
+
+    mean: Tensor
+    std: Tensor
+
+
+def teacher_scale(cache: CropCache) -> Scale:
+    """Measured on the whole-photo crops of this run's photos."""
+    tokens = torch.from_numpy(cache.tokens[cache.photos, 0].astype(np.float32)).flatten(0, 2)
+    return Scale(tokens.mean(dim=0), tokens.std(dim=0) + 1.0)
+
+
+def distil_loss(config: DistilConfig, tokens: Tensor, class_logits: Tensor, batch: Batch, scale: Scale) -> Tensor:
+    """Weighted sum of token, pooled, relational and segmentation terms; each is about 1 for an untrained student."""
+    wanted = (_regrid(batch.tokens, tokens.shape[1]) - scale.mean) / scale.std
+    segments = nn.functional.adaptive_avg_pool2d(batch.segments, class_logits.shape[-2:])
+    pooled, wanted_pooled = (nn.functional.normalize(t.float().mean(dim=1), dim=-1) for t in (tokens, wanted))
+    return (
+        config.token_weight * nn.functional.smooth_l1_loss(tokens.float(), wanted)
+        + config.pooled_weight * (1.0 - (pooled * wanted_pooled).sum(dim=-1)).mean()
+        + config.relation_weight * losses.relation(pooled, wanted_pooled)
+        + config.segment_weight * losses.segmentation(class_logits, segments)
+    )
+
+
+def _regrid(tokens: Tensor, count: int) -> Tensor:
+    """Square token grids (batch, n, channels) averaged down to `count` tokens."""
+    batch, old, channels = tokens.shape
+    grid = tokens.transpose(1, 2).reshape(batch, channels, math.isqrt(old), math.isqrt(old))
+    return nn.functional.adaptive_avg_pool2d(grid, math.isqrt(count)).flatten(2).transpose(1, 2)
+
+
+def _averaging() -> Callable[..., None]:
+    average: Callable[..., None] = get_ema_multi_avg_fn(EMA_DECAY)  # type: ignore[no-untyped-call]  # torch's own
+    return average
+
+
+class Distiller:
+    """One distillation run: student, average of its weights, optimiser, schedule, and where it stands."""
+
+    def __init__(self, config: TrainingConfig, cache: CropCache) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.cache, self.device = config, cache, device_of(config)
+        self.student = Student(config.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack this documented form
+        self.average = AveragedModel(self.student, multi_avg_fn=_averaging(), use_buffers=True)
+        self.scale = Scale(*(t.to(self.device) for t in teacher_scale(cache)))
+        self.steps_per_epoch = len(cache.pairs()) // config.distil.batch
+        self.optimiser = torch.optim.AdamW(
+            self.student.parameters(), config.distil.learning_rate, weight_decay=config.distil.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, config.distil.learning_rate, config.distil.epochs * self.steps_per_epoch, pct_start=0.1
+        )
+        self.epoch = 0
+
+    def run(self, checkpoint: Path) -> CompactBackbone:
+        """Train to the end, going on from the checkpoint where there is one; the averaged backbone."""
+        if checkpoint.is_file():
+            self._restore(checkpoint)
+        while self.epoch < self.config.distil.epochs:
+            self._train_epoch()
+            self.epoch += 1
+            self._store(checkpoint)
+        return self.averaged()
+
+    def averaged(self) -> CompactBackbone:
+        """The backbone whose weights are the running average of the student's."""
+        student = self.average.module
+        assert isinstance(student, Student), "the average is of students"  # noqa: S101  # a programming error
+        return student.backbone.eval()
+
+    def _train_epoch(self) -> None:
+        rng = np.random.default_rng([self.config.seed, self.epoch])
+        generator = torch.Generator(self.device).manual_seed(self.config.seed + self.epoch)
+        pairs = rng.permutation(self.cache.pairs())[: self.steps_per_epoch * self.config.distil.batch]
+        batches = np.split(pairs, self.steps_per_epoch)
+        self.student.train()
+        for chosen in (bar := tqdm(batches, desc=f"distil {self.epoch + 1}/{self.config.distil.epochs}")):
+            loss = self._step(self.cache.batch(chosen, self.device), generator)
+            bar.set_postfix(loss=f"{loss:.3f}")
+
+    def _step(self, batch: Batch, generator: torch.Generator) -> float:
+        flipped = torch.rand(len(batch.pixels), generator=generator, device=self.device) < 0.5
+        grid = batch.tokens.view(len(batch.tokens), 7, 7, TEACHER_DIM)
+        batch = Batch(
+            flip(batch.pixels, flipped, 3), flip(grid, flipped, 2).flatten(1, 2), flip(batch.segments, flipped, 3)
+        )
+        pixels = batch.pixels
+        if self.epoch < self.config.distil.small_epochs:
+            size_px = self.config.distil.small_px
+            pixels = nn.functional.interpolate(pixels, (size_px, size_px), mode="bilinear", antialias=True)
+        pixels = disturb(pixels, generator).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            tokens, class_logits = self.student(pixels)
+        loss = distil_loss(self.config.distil, tokens, class_logits, batch, self.scale)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        self.optimiser.step()
+        self.schedule.step()
+        self.average.update_parameters(self.student)
+        return float(loss.detach())
+
+    def _store(self, checkpoint: Path) -> None:
+        parts = ("student", "average", "optimiser", "schedule")
+        save(checkpoint, {"epoch": self.epoch} | {part: getattr(self, part).state_dict() for part in parts})
+
+    def _restore(self, checkpoint: Path) -> None:
+        state = load(checkpoint, "distillation checkpoint")
+        self.epoch = state.pop("epoch")
+        for part, values in state.items():
+            getattr(self, part).load_state_dict(values)

@@ -1,0 +1,53 @@
+"""Build the networks a configuration describes, and keep them on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from geo.errors import UserError
+from retrieval.backbones import CompactBackbone
+from retrieval.fusion import DualViewEncoder, FusionEncoder
+from retrieval.location import LocationEncoder
+from retrieval.training.config import ModelConfig, TrainingConfig
+
+
+class CompactModel(nn.Module):
+    """Everything that is trained and shipped: photos to views, positions to vectors."""
+
+    def __init__(self, shape: ModelConfig, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        backbone = CompactBackbone(shape.widths, shape.blocks)
+        self.photos = DualViewEncoder(backbone, FusionEncoder(shape.widths[-1], shape.dim, shape.heads))
+        self.points = LocationEncoder(shape.sigmas, shape.frequencies, shape.hidden, shape.dim, seed)
+
+
+def device_of(config: TrainingConfig) -> torch.device:
+    """The device asked for; `auto` takes a GPU where there is one."""
+    if config.device != "auto":
+        return torch.device(config.device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a training state so that a kill leaves the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)
+
+
+def load(path: Path, what: str) -> dict[str, Any]:
+    """A training state written by `save`; only tensors and plain values are unpickled.
+
+    Raises:
+        UserError: no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"no {what} at {path}: run python -m retrieval.training.train first")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
