@@ -67,7 +67,7 @@ class WorldPictures:
             _sampled(raster, positions),
             scale,
             raster.km_per_pixel,
-            f"{described}, {raster.km_per_pixel:.1f} km a pixel: coasts, relief, deserts and forests; no roads or houses",
+            f"{described}, {raster.km_per_pixel:.1f} km a pixel: coasts, relief, deserts, forests; no roads or houses",
             raster.attribution,
         )
 

@@ -1,0 +1,156 @@
+"""Pictures of the ground from a tile server: a cache on disk, polite and limited requests.
+
+A server is untrusted: redirects are not followed, and size, type and pixels of what it sends are limited.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from geo.point import Point
+from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, Tile, covering_tiles, km_per_pixel
+from retrieval.photo import PhotoError, PhotoLimits, decode_photo
+from tools.ground_views import GroundView
+from tools.results import ToolError
+from tools.tile_servers import TileServer
+
+Rgb = NDArray[np.uint8]
+
+MAX_TILE_BYTES = 2_000_000
+_TILE_LIMITS = PhotoLimits(max_bytes=MAX_TILE_BYTES, max_megapixels=1.1, min_side_px=64, long_side_px=1024)
+_BEYOND_MAP = 128
+
+
+def tile_client(timeout_s: float = 10.0) -> httpx.Client:
+    """An HTTP client that says who it is, asks for plain bytes and follows no redirect."""
+    headers = {"User-Agent": f"GeoSleuth/{version('geosleuth')}", "Accept": "image/*", "Accept-Encoding": "identity"}
+    return httpx.Client(headers=headers, timeout=timeout_s, follow_redirects=False)
+
+
+class TileCache:
+    """Tiles on disk, one folder for a server; a reader never sees a half-written tile."""
+
+    def __init__(self, folder: Path, server: TileServer) -> None:
+        self._folder = folder / hashlib.sha256(server.url_template.encode()).hexdigest()[:16]
+
+    def get(self, tile: Tile) -> bytes | None:
+        """The bytes of a tile, if they are here."""
+        path = self._path(tile)
+        return path.read_bytes() if path.is_file() else None
+
+    def put(self, tile: Tile, data: bytes) -> None:
+        """Keep a tile."""
+        path = self._path(tile)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+        Path(temporary).replace(path)
+
+    def discard(self, tile: Tile) -> None:
+        """Forget a tile."""
+        self._path(tile).unlink(missing_ok=True)
+
+    def _path(self, tile: Tile) -> Path:
+        return self._folder / str(tile.zoom) / str(tile.x) / str(tile.y)
+
+
+class TileViews:
+    """A `GroundSource` over one tile server. Safe between threads; at most one request at a time."""
+
+    def __init__(
+        self, server: TileServer, cache_folder: Path, client: httpx.Client, min_interval_s: float = 0.05
+    ) -> None:
+        self._server = server
+        self._cache = TileCache(cache_folder, server)
+        self._client = client
+        self._min_interval_s = min_interval_s
+        self._asked_at = -min_interval_s
+        self._lock = threading.Lock()
+
+    @property
+    def zooms(self) -> range:
+        """Zoom levels the server has."""
+        return range(self._server.max_zoom + 1)
+
+    def view(self, point: Point, zoom: int, size_px: int) -> GroundView:
+        """See `GroundSource`; the map ends at 85° north and south, and beyond its edge the picture is grey."""
+        if abs(point.lat) > MAX_LATITUDE_DEG:
+            raise ToolError(f"this map ends at {MAX_LATITUDE_DEG:.2f}° north and south")
+        picture = np.full((size_px, size_px, 3), _BEYOND_MAP, np.uint8)
+        for placed in covering_tiles(point, zoom, size_px):
+            _paste(picture, self._tile(placed.tile), placed)
+        scale = km_per_pixel(point.lat, zoom)
+        return GroundView(picture, scale, scale, self._server.name, self._server.attribution)
+
+    def _tile(self, tile: Tile) -> Rgb:
+        with self._lock:
+            cached = self._cache.get(tile)
+            try:
+                if cached is not None:
+                    return _decoded(cached)
+            except PhotoError:  # damaged on disk: fetched again
+                self._cache.discard(tile)
+            return self._fetched(tile)
+
+    def _fetched(self, tile: Tile) -> Rgb:
+        time.sleep(max(0.0, self._asked_at + self._min_interval_s - time.monotonic()))
+        self._asked_at = time.monotonic()
+        try:
+            data = self._downloaded(self._server.url(tile))
+            rgb = _decoded(data)
+        except httpx.HTTPError as error:
+            raise ToolError(f"{self._server.name} cannot be reached ({type(error).__name__})") from error
+        except PhotoError as error:
+            raise ToolError(f"{self._server.name} sent a tile that is no usable picture") from error
+        self._cache.put(tile, data)
+        return rgb
+
+    def _downloaded(self, url: str) -> bytes:
+        with self._client.stream("GET", url, follow_redirects=False) as response:
+            self._check(response)
+            data = bytearray()
+            for chunk in response.iter_raw():
+                data += chunk
+                if len(data) > MAX_TILE_BYTES:
+                    raise ToolError(f"{self._server.name} sent a tile over {MAX_TILE_BYTES / 1e6:g} MB")
+        return bytes(data)
+
+    def _check(self, response: httpx.Response) -> None:
+        name, kind = self._server.name, response.headers.get("content-type", "")
+        if response.status_code == httpx.codes.NOT_FOUND:
+            raise ToolError(f"{name} has no picture of this place at this zoom; try a lower zoom")
+        if response.status_code != httpx.codes.OK:
+            raise ToolError(f"{name} answered {response.status_code} instead of a picture")
+        if not kind.startswith("image/") or response.headers.get("content-encoding", "identity") != "identity":
+            raise ToolError(f"{name} sent something that is not a plain picture")
+
+
+def _decoded(data: bytes) -> Rgb:
+    """A tile as (256, 256, 3), whatever size it was served in."""
+    rgb = decode_photo(data, "tile", limits=_TILE_LIMITS).rgb
+    if rgb.shape[:2] == (TILE_PX, TILE_PX):
+        return rgb
+    return np.asarray(Image.fromarray(rgb).resize((TILE_PX, TILE_PX), Image.Resampling.LANCZOS))
+
+
+def _paste(picture: Rgb, tile: Rgb, placed: PlacedTile) -> None:
+    """Write the part of a tile that lies inside the picture."""
+    size = len(picture)
+    rows = slice(max(0, placed.top_px), min(size, placed.top_px + TILE_PX))
+    columns = slice(max(0, placed.left_px), min(size, placed.left_px + TILE_PX))
+    picture[rows, columns] = tile[
+        rows.start - placed.top_px : rows.stop - placed.top_px,
+        columns.start - placed.left_px : columns.stop - placed.left_px,
+    ]
