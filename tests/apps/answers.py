@@ -36,7 +36,9 @@ def photo(name: str = "summer palace.jpg", width: int = 640, height: int = 427) 
     draw = ImageDraw.Draw(picture)
     draw.ellipse((width * 0.1, height * 0.4, width * 0.9, height * 1.2), fill="#3f7d4e")
     draw.rectangle((0, height * 0.72, width, height), fill="#315d7c")
-    draw.polygon([(width * 0.4, height * 0.45), (width * 0.5, height * 0.2), (width * 0.6, height * 0.45)], fill="#8d3b2f")
+    draw.polygon(
+        [(width * 0.4, height * 0.45), (width * 0.5, height * 0.2), (width * 0.6, height * 0.45)], fill="#8d3b2f"
+    )
     return Photo(np.asarray(picture), "ab" * 32, name)
 
 

@@ -1,0 +1,204 @@
+"""Answers as one HTML file with everything in it: it opens without a network and asks for none.
+
+The page's policy forbids every request, and runs only the two scripts whose hashes it names. All
+texts travel as JSON and are placed as text, so that nothing read in a photo can act on the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from agents.schemas import Answer
+from apps import border_lines, ground
+from apps.border_lines import LineKind, lines_in
+from apps.ground import window_picture, world_picture
+from apps.located import Located
+from apps.map_page_data import answer_bounds, jpeg_uri, photo_data
+from apps.map_window import Window, window_around
+from apps.places_on_map import city_labels
+from geo.point import Point
+from geo.sphere import lat_lon_array, mean_point
+
+_WORLD_SIZE = (3600, 1800)
+_DETAIL_ASPECT = 1.6
+_DETAIL_GROWTH = 1.8
+_DETAIL_PX_PER_DEG = 60.0
+_DETAIL_SIDE_PX = 1400
+_LABEL_SIZE = (1500, 938)
+_BADGE_PX = 16.0
+_SQUEEZED_TO_LAT = 65.0
+_LEGEND = (
+    ("answer", "answer"),
+    ("within50", "50 % within"),
+    ("within90", "90 % within"),
+    ("alternatives", "alternatives"),
+    ("candidates", "candidates"),
+    ("metadata", "file's metadata"),
+)
+
+
+def save_html(located: Sequence[Located], file: Path) -> None:
+    """Write the page of one or several answers."""
+    file.write_text(map_page(located), encoding="utf-8")
+
+
+def map_page(located: Sequence[Located]) -> str:
+    """The page of one or several answers.
+
+    Raises:
+        ValueError: no answer.
+    """
+    if not located:
+        raise ValueError("a map needs at least one answer")
+    style = _without_urls(_asset("leaflet/leaflet.css")) + _asset("map/map.css")
+    # The source map is a request that the page's policy would refuse.
+    leaflet = re.sub(r"\n?//# sourceMappingURL=.*", "", _asset("leaflet/leaflet.js"))
+    script = _asset("map/map.js")
+    return Template(_asset("map/page.html")).substitute(
+        policy=_policy([leaflet, script], style),
+        title=escape(_title(located)),
+        style=style,
+        data=_script_json(_page_data(located)),
+        leaflet=leaflet,
+        script=script,
+    )
+
+
+def _page_data(located: Sequence[Located]) -> dict[str, Any]:
+    answers = [item.answer for item in located]
+    centre = _middle(answers)
+    window = _detail_window(answers[0]) if len(answers) == 1 else Window(centre, 170.0, 2.0)
+    return {
+        "photos": [photo_data(item, centre.lon) for item in located],
+        "view": _view(answers, centre),
+        "pictures": _pictures(window, detailed=len(answers) == 1),
+        "lines": _lines(window, detailed=len(answers) == 1),
+        "cities": _cities(window, answers),
+        "legend": _legend(answers),
+        "subtitle": "where, how sure, and why" if len(answers) == 1 else f"{len(answers)} photos",
+        "attribution": f"{ground.ATTRIBUTION} · {border_lines.ATTRIBUTION}",
+    }
+
+
+def _middle(answers: Sequence[Answer]) -> Point:
+    """The middle of the answers: the map is cut open on the far side of the world."""
+    best = [answer.point or answer.hypotheses[0].point for answer in answers if answer.point or answer.hypotheses]
+    try:
+        return mean_point(lat_lon_array(best))
+    except ValueError:  # no position, or positions that cancel out
+        return Point(lat=0.0, lon=0.0)
+
+
+def _view(answers: Sequence[Answer], centre: Point) -> dict[str, Any]:
+    bounds = np.array([answer_bounds(answer, centre.lon) for answer in answers])
+    lats = [abs(answer.point.lat) for answer in answers if answer.point] or [abs(centre.lat)]
+    return {
+        "lon": centre.lon,
+        "squeeze": round(float(np.cos(np.radians(min(float(np.median(lats)), _SQUEEZED_TO_LAT)))), 4),
+        "bounds": [*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()],
+    }
+
+
+def _detail_window(answer: Answer) -> Window:
+    near = window_around(answer, _DETAIL_ASPECT)
+    height_deg = min(near.height_deg * _DETAIL_GROWTH, 120.0)
+    lat = float(np.clip(near.centre.lat, -90.0 + height_deg / 2.0, 90.0 - height_deg / 2.0))
+    return Window(Point(lat=lat, lon=near.centre.lon), height_deg, _DETAIL_ASPECT)
+
+
+def _pictures(window: Window, detailed: bool) -> list[dict[str, Any]]:
+    world = {"src": _jpeg(world_picture(_WORLD_SIZE), 62), "west": -180, "east": 180, "north": 90, "south": -90}
+    if not detailed:
+        return [world]
+    scale = min(_DETAIL_PX_PER_DEG, _DETAIL_SIDE_PX / max(window.width_deg, window.height_deg))
+    size = (round(window.width_deg * scale), round(window.height_deg * scale))
+    edges = {"west": window.west, "east": window.west + window.width_deg, "north": window.north, "south": window.south}
+    return [world, {"src": _jpeg(window_picture(window, size), 84), "feather": 0.12} | edges]
+
+
+def _lines(window: Window, detailed: bool) -> list[dict[str, Any]]:
+    world = Window(Point(lat=0.0, lon=window.centre.lon), 180.0, 2.0)
+    countries = _line_layer(world, LineKind.COUNTRY, 0.02, "rgba(255,255,255,0.55)", 1.0)
+    if not detailed:
+        return [countries]
+    tolerance = max(0.01, window.height_deg / 1500.0)
+    return [
+        _line_layer(window, LineKind.COAST, tolerance, "rgba(214,232,255,0.42)", 0.8),
+        _line_layer(window, LineKind.STATE, tolerance, "rgba(255,255,255,0.2)", 0.8),
+        countries,
+    ]
+
+
+def _line_layer(window: Window, kind: LineKind, tolerance_deg: float, colour: str, weight: float) -> dict[str, Any]:
+    rounded = [np.round(line * 100.0).astype(int) for line in lines_in(window, kind, "i", tolerance_deg)]
+    steps = [np.concatenate([line[:1], np.diff(line, axis=0)]).ravel().tolist() for line in rounded]
+    return {"lines": steps, "colour": colour, "weight": weight}
+
+
+def _cities(window: Window, answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    spots = [window.point_pixel(guess.point, _LABEL_SIZE) for answer in answers for guess in answer.hypotheses]
+    badges = tuple((x - _BADGE_PX, y - _BADGE_PX, x + _BADGE_PX, y + _BADGE_PX) for x, y in spots)
+    labels = city_labels(window, _LABEL_SIZE, badges)
+    return [{"name": label.name, "at": [label.lon, label.lat]} for label in labels]
+
+
+def _legend(answers: Sequence[Answer]) -> list[tuple[str, str]]:
+    """The entries of what the page can show."""
+    located = any(answer.point for answer in answers)
+    shown = {
+        "answer": located,
+        "within50": located,
+        "within90": located,
+        "alternatives": any(answer.hypotheses for answer in answers),
+        "candidates": any(answer.candidates for answer in answers),
+        "metadata": any(answer.metadata_position for answer in answers),
+    }
+    return [entry for entry in _LEGEND if shown[entry[0]]]
+
+
+def _title(located: Sequence[Located]) -> str:
+    return f"{located[0].name} · GeoSleuth" if len(located) == 1 else f"{len(located)} photos · GeoSleuth"
+
+
+def _jpeg(picture: Any, quality: int) -> str:
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=quality, optimize=True, progressive=True)
+    return jpeg_uri(out.getvalue())
+
+
+def _asset(name: str) -> str:
+    return (resources.files("apps") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _without_urls(css: str) -> str:
+    """Leaflet's style without its pictures: the page uses none of the controls they belong to."""
+    return re.sub(r"url\([^)]*\)", "none", css)
+
+
+def _script_json(data: dict[str, Any]) -> str:
+    """JSON that cannot end a script element or start markup."""
+    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _policy(scripts: Sequence[str], style: str) -> str:
+    def allowed(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    script_hashes = " ".join(allowed(script) for script in scripts)
+    return (
+        f"default-src 'none'; script-src {script_hashes}; style-src {allowed(style)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )

@@ -1,0 +1,170 @@
+"""What the map page shows, as plain data: every text ready to be placed, every shape in map longitudes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+
+from agents.schemas import Answer, Evidence, Hypothesis, HypothesisStatus
+from apps.areas import around, disc, exteriors, near_longitude_deg
+from apps.located import Located
+from apps.wording import cost_text, heading, km, percent, printable, radius_note, source_text, versions_text
+from geo.point import Point
+from retrieval.candidate import Candidate
+
+Data = dict[str, Any]
+_MIN_VIEW_KM = 150.0
+_CLAIMS_IN_TIP = 4
+_TEXT_LIMIT = 600
+
+
+def photo_data(item: Located, centre_lon_deg: float) -> Data:
+    """One photo's panel and marks; positions are (longitude, latitude) within 180° of the map's middle."""
+    answer = item.answer
+    return {
+        "name": printable(item.name),
+        "thumbnail": jpeg_uri(item.thumbnail_jpeg) if item.thumbnail_jpeg else None,
+        "heading": "No answer: GeoSleuth abstains" if answer.point is None else heading(answer),
+        "point": _at(answer.point, centre_lon_deg) if answer.point else None,
+        "discs": _discs(answer, centre_lon_deg),
+        "hypotheses": [
+            _hypothesis(answer, number, hypothesis, centre_lon_deg)
+            for number, hypothesis in enumerate(answer.hypotheses, 1)
+        ],
+        "evidence": [_evidence(evidence, answer) for evidence in answer.evidence],
+        "candidates": [_candidate(candidate, centre_lon_deg) for candidate in answer.candidates],
+        "metadata": _metadata(answer, centre_lon_deg),
+        "bounds": answer_bounds(answer, centre_lon_deg),
+    } | _texts(answer)
+
+
+def _texts(answer: Answer) -> Data:
+    level = answer.level.value if answer.level else "unknown"
+    return {
+        "coordinates": str(answer.point) if answer.point else "",
+        "confidence": percent(answer.confidence),
+        "confidenceLabel": "confidence" if answer.point else "confidence of the best guess",
+        "share": answer.confidence,
+        "note": f"radius {radius_note(answer)} · level: {level}",
+        "summary": _summary(answer),
+        "reasoning": printable(answer.reasoning, 4 * _TEXT_LIMIT),
+        "cost": cost_text(answer),
+        "versions": versions_text(answer),
+        "hash": f"photo sha256 {answer.photo_sha256}",
+    }
+
+
+def _summary(answer: Answer) -> list[str]:
+    lines = [f"confidence {percent(answer.confidence)}"]
+    if answer.radius_50_km is not None and answer.radius_90_km is not None:
+        lines.append(f"50 % within {km(answer.radius_50_km)}, 90 % within {km(answer.radius_90_km)}")
+    return lines
+
+
+def _discs(answer: Answer, centre_lon_deg: float) -> list[Data]:
+    radii = (("within90", "90 %", answer.radius_90_km), ("within50", "50 %", answer.radius_50_km))
+    return [
+        {
+            "kind": kind,
+            "title": f"{share} within",
+            "size": km(radius_km),
+            "lines": [f"{km(radius_km)} of the answer", f"radius {radius_note(answer)}"],
+            "rings": _rings(answer.point, radius_km, centre_lon_deg),
+        }
+        for kind, share, radius_km in radii
+        if answer.point is not None and radius_km is not None
+    ]
+
+
+def _hypothesis(answer: Answer, number: int, hypothesis: Hypothesis, centre_lon_deg: float) -> Data:
+    open_ = hypothesis.status is HypothesisStatus.OPEN
+    status = "" if open_ else f", {hypothesis.status.value}"
+    return {
+        "id": hypothesis.id,
+        "label": str(number),
+        "name": printable(hypothesis.name, _TEXT_LIMIT),
+        "percent": percent(hypothesis.probability),
+        "share": hypothesis.probability,
+        "lines": [f"{percent(hypothesis.probability)}, radius {km(hypothesis.radius_km)}{status}"],
+        "at": _at(hypothesis.point, centre_lon_deg),
+        "rings": _rings(hypothesis.point, hypothesis.radius_km, centre_lon_deg),
+        "bounds": _bounds(hypothesis.point, hypothesis.radius_km, centre_lon_deg),
+        "claims": _claims(answer, hypothesis),
+        "chosen": number == 1 and answer.point is not None,
+        "out": not open_,
+    }
+
+
+def _claims(answer: Answer, hypothesis: Hypothesis) -> list[Data]:
+    """The evidence that weighs most for or against a hypothesis."""
+    weighed = [(evidence.log_likelihood_ratio.get(hypothesis.id, 0.0), evidence) for evidence in answer.evidence]
+    heaviest = sorted((pair for pair in weighed if pair[0]), key=lambda pair: -abs(pair[0]))[:_CLAIMS_IN_TIP]
+    return [{"text": printable(evidence.claim, 160), "against": weight < 0} for weight, evidence in heaviest]
+
+
+def _evidence(evidence: Evidence, answer: Answer) -> Data:
+    names = {hypothesis.id: printable(hypothesis.name, 40) for hypothesis in answer.hypotheses}
+    arguments = json.dumps(evidence.source.arguments, ensure_ascii=False) if evidence.source else ""
+    return {
+        "claim": printable(evidence.claim, _TEXT_LIMIT),
+        "source": f"{evidence.kind.value} · {source_text(evidence.source)}",
+        "details": printable(f"{arguments} → sha256 {evidence.source.result_sha256}") if evidence.source else "",
+        "weights": [
+            {"id": key, "text": f"{names[key]} {weight:+.1f}", "against": weight < 0}
+            for key, weight in evidence.log_likelihood_ratio.items()
+            if key in names and weight
+        ],
+    }
+
+
+def _candidate(candidate: Candidate, centre_lon_deg: float) -> Data:
+    return {
+        "at": _at(candidate.point, centre_lon_deg),
+        "title": f"Candidate {candidate.rank + 1}",
+        "lines": [
+            f"similarity {candidate.similarity:.3f}",
+            printable(f"{candidate.atlas} · {candidate.item_id}", 120),
+            str(candidate.point),
+        ],
+    }
+
+
+def _metadata(answer: Answer, centre_lon_deg: float) -> Data | None:
+    if answer.metadata_position is None:
+        return None
+    return {
+        "at": _at(answer.metadata_position, centre_lon_deg),
+        "title": "What the file claims",
+        "lines": [f"The file's metadata says {answer.metadata_position}.", "It can be edited and is not checked."],
+    }
+
+
+def answer_bounds(answer: Answer, centre_lon_deg: float) -> list[float]:
+    """West, south, east, north of what to show of an answer."""
+    if answer.point is not None:
+        return _bounds(answer.point, answer.radius_90_km or 0.0, centre_lon_deg)
+    if not answer.hypotheses:
+        return [centre_lon_deg - 180.0, -85.0, centre_lon_deg + 180.0, 85.0]
+    spots = np.array([_bounds(h.point, h.radius_km, centre_lon_deg) for h in answer.hypotheses[:3]])
+    return [*spots[:, :2].min(axis=0).tolist(), *spots[:, 2:].max(axis=0).tolist()]
+
+
+def _bounds(centre: Point, radius_km: float, centre_lon_deg: float) -> list[float]:
+    area = around(disc(centre, max(radius_km, _MIN_VIEW_KM)), centre_lon_deg)
+    return [round(value, 4) for value in area.bounds]
+
+
+def _rings(centre: Point, radius_km: float, centre_lon_deg: float) -> list[list[tuple[float, float]]]:
+    return exteriors(around(disc(centre, radius_km), centre_lon_deg))
+
+
+def _at(point: Point, centre_lon_deg: float) -> list[float]:
+    return [round(near_longitude_deg(point.lon, centre_lon_deg), 5), round(point.lat, 5)]
+
+
+def jpeg_uri(jpeg: bytes) -> str:
+    """A JPEG as a data URI."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

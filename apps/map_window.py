@@ -1,0 +1,92 @@
+"""The part of the world that a map shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.schemas import Answer
+from apps.areas import near_longitude_deg
+from geo.point import Point
+from geo.sphere import HALF_CIRCUMFERENCE_KM, distance_km, lat_lon_array
+
+KM_PER_DEGREE = HALF_CIRCUMFERENCE_KM / 180.0
+_MIN_WINDOW_KM = 900.0
+_SQUEEZE_LIMIT = 0.25
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of the world, equirectangular, true to scale at its middle latitude.
+
+    West and east are not wrapped: they lie within 180° of the middle longitude.
+    """
+
+    centre: Point
+    height_deg: float
+    aspect: float
+    """Width over height on the ground at the middle."""
+
+    @property
+    def squeeze(self) -> float:
+        """How much shorter a degree of longitude is than one of latitude; held away from zero at the poles."""
+        return max(float(np.cos(np.radians(self.centre.lat))), _SQUEEZE_LIMIT)
+
+    @property
+    def width_deg(self) -> float:
+        """Degrees of longitude from west to east."""
+        return min(self.height_deg * self.aspect / self.squeeze, 360.0)
+
+    @property
+    def west(self) -> float:
+        """Longitude of the western edge, not wrapped."""
+        return self.centre.lon - self.width_deg / 2.0
+
+    @property
+    def north(self) -> float:
+        """Latitude of the northern edge; beyond 90 only for a window taller than the world."""
+        return self.centre.lat + self.height_deg / 2.0
+
+    @property
+    def south(self) -> float:
+        """Latitude of the southern edge."""
+        return self.centre.lat - self.height_deg / 2.0
+
+    def pixels(self, lon_lat_deg: NDArray[np.float64], size_px: tuple[int, int]) -> NDArray[np.float64]:
+        """Positions (n, 2), longitude first and unwrapped, as fractional pixels (x, y) of a picture of this window."""
+        width_px, height_px = size_px
+        lon, lat = lon_lat_deg[..., 0], lon_lat_deg[..., 1]
+        x = (lon - self.west) / self.width_deg * width_px
+        return np.stack([x, (self.north - lat) / self.height_deg * height_px], axis=-1)
+
+    def point_pixel(self, point: Point, size_px: tuple[int, int]) -> tuple[float, float]:
+        """A point, on the side of the world nearest to the middle, as a fractional pixel."""
+        lon = near_longitude_deg(point.lon, self.centre.lon)
+        x, y = self.pixels(np.array([lon, point.lat]), size_px)
+        return float(x), float(y)
+
+    def contains(self, point: Point) -> bool:
+        """Whether a point lies in the window."""
+        x, y = self.point_pixel(point, (1, 1))
+        return 0.0 <= x <= 1.0 and 0.0 <= y <= 1.0
+
+
+def window_around(answer: Answer, aspect: float) -> Window:
+    """The window that shows the 90 % radius with room to spare, or the best guesses of an abstention."""
+    centre, half_km = _focus(answer)
+    height_deg = min(max(2.0 * half_km * 1.25, _MIN_WINDOW_KM) / KM_PER_DEGREE, 170.0)
+    lat = float(np.clip(centre.lat, -90.0 + height_deg / 2.0, 90.0 - height_deg / 2.0))
+    return Window(Point(lat=lat, lon=centre.lon), height_deg, aspect)
+
+
+def _focus(answer: Answer) -> tuple[Point, float]:
+    """What to show: its middle, and the distance in km that should still be seen."""
+    if answer.point is not None:
+        return answer.point, answer.radius_90_km or 0.0
+    if not answer.hypotheses:
+        return Point(lat=0.0, lon=0.0), HALF_CIRCUMFERENCE_KM
+    best = answer.hypotheses[0].point
+    guesses = lat_lon_array(hypothesis.point for hypothesis in answer.hypotheses[:3])
+    return best, float(distance_km(guesses, (best.lat, best.lon)).max())
