@@ -1,0 +1,60 @@
+"""The one registry of tools: which there are, and what each needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from langchain_core.tools import BaseTool
+
+from geo.point import Point
+from retrieval.photo import PhotoShelf
+from tools.find_place import find_place_tool
+from tools.ground_views import GroundSource
+from tools.photo_search import PhotoSearch
+from tools.places import PlaceSource
+from tools.rank_regions import Clusterer, rank_regions_tool
+from tools.read_signs import read_signs_tool
+from tools.reverse_geocode import reverse_geocode_tool
+from tools.satellite_view import satellite_view_tool
+from tools.search_photos import search_photos_tool
+from tools.sign_reader import SignReader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """What the tools work with; all are safe to share between threads.
+
+    Attributes:
+        shelf: where photos are found by id.
+        search: the open atlases and their encoder.
+        cluster: candidates to regions.
+        places: the gazetteer.
+        is_land: whether a point is on land.
+        reader: reads text in pictures.
+        ground: pictures from above.
+    """
+
+    shelf: PhotoShelf
+    search: PhotoSearch
+    cluster: Clusterer
+    places: PlaceSource
+    is_land: Callable[[Point], bool]
+    reader: SignReader
+    ground: GroundSource
+
+
+TOOLS: dict[str, Callable[[Clients], BaseTool]] = {
+    "search_photos": lambda clients: search_photos_tool(clients.search),
+    "rank_regions": lambda clients: rank_regions_tool(clients.search, clients.cluster),
+    "reverse_geocode": lambda clients: reverse_geocode_tool(clients.places, clients.is_land),
+    "find_place": lambda clients: find_place_tool(clients.places),
+    "read_signs": lambda clients: read_signs_tool(clients.shelf, clients.reader),
+    "satellite_view": lambda clients: satellite_view_tool(clients.ground),
+}
+"""Every tool by the name the model calls it."""
+
+
+def build_tools(clients: Clients) -> list[BaseTool]:
+    """All tools, in the order of the registry."""
+    return [build(clients) for build in TOOLS.values()]
