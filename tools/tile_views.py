@@ -1,6 +1,6 @@
 """Pictures of the ground from a tile server: a cache on disk, polite and limited requests.
 
-A server is untrusted: redirects are not followed, and size, type and pixels of what it sends are limited.
+A server is untrusted: `PoliteFetcher` limits what it may send, and the decoder how many pixels that is.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ import hashlib
 import os
 import tempfile
 import threading
-import time
-from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -22,6 +20,7 @@ from geo.point import Point
 from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, Tile, covering_tiles, km_per_pixel
 from retrieval.photo import PhotoError, PhotoLimits, decode_photo
 from tools.ground_views import GroundView
+from tools.polite_http import PoliteFetcher
 from tools.results import ToolError
 from tools.tile_servers import TileServer
 
@@ -30,12 +29,6 @@ Rgb = NDArray[np.uint8]
 MAX_TILE_BYTES = 2_000_000
 _TILE_LIMITS = PhotoLimits(max_bytes=MAX_TILE_BYTES, max_megapixels=1.1, min_side_px=64, long_side_px=1024)
 _BEYOND_MAP = 128
-
-
-def tile_client(timeout_s: float = 10.0) -> httpx.Client:
-    """An HTTP client that says who it is, asks for plain bytes and follows no redirect."""
-    headers = {"User-Agent": f"GeoSleuth/{version('geosleuth')}", "Accept": "image/*", "Accept-Encoding": "identity"}
-    return httpx.Client(headers=headers, timeout=timeout_s, follow_redirects=False)
 
 
 class TileCache:
@@ -74,9 +67,7 @@ class TileViews:
     ) -> None:
         self._server = server
         self._cache = TileCache(cache_folder, server)
-        self._client = client
-        self._min_interval_s = min_interval_s
-        self._asked_at = -min_interval_s
+        self._fetcher = PoliteFetcher(server.name, client, "image/", MAX_TILE_BYTES, min_interval_s)
         self._lock = threading.Lock()
 
     @property
@@ -105,36 +96,16 @@ class TileViews:
             return self._fetched(tile)
 
     def _fetched(self, tile: Tile) -> Rgb:
-        time.sleep(max(0.0, self._asked_at + self._min_interval_s - time.monotonic()))
-        self._asked_at = time.monotonic()
+        name = self._server.name
+        data = self._fetcher.get(self._server.url(tile))
+        if data is None:
+            raise ToolError(f"{name} has no picture of this place at this zoom; try a lower zoom")
         try:
-            data = self._downloaded(self._server.url(tile))
             rgb = _decoded(data)
-        except httpx.HTTPError as error:
-            raise ToolError(f"{self._server.name} cannot be reached ({type(error).__name__})") from error
         except PhotoError as error:
-            raise ToolError(f"{self._server.name} sent a tile that is no usable picture") from error
+            raise ToolError(f"{name} sent a tile that is no usable picture") from error
         self._cache.put(tile, data)
         return rgb
-
-    def _downloaded(self, url: str) -> bytes:
-        with self._client.stream("GET", url, follow_redirects=False) as response:
-            self._check(response)
-            data = bytearray()
-            for chunk in response.iter_raw():
-                data += chunk
-                if len(data) > MAX_TILE_BYTES:
-                    raise ToolError(f"{self._server.name} sent a tile over {MAX_TILE_BYTES / 1e6:g} MB")
-        return bytes(data)
-
-    def _check(self, response: httpx.Response) -> None:
-        name, kind = self._server.name, response.headers.get("content-type", "")
-        if response.status_code == httpx.codes.NOT_FOUND:
-            raise ToolError(f"{name} has no picture of this place at this zoom; try a lower zoom")
-        if response.status_code != httpx.codes.OK:
-            raise ToolError(f"{name} answered {response.status_code} instead of a picture")
-        if not kind.startswith("image/") or response.headers.get("content-encoding", "identity") != "identity":
-            raise ToolError(f"{name} sent something that is not a plain picture")
 
 
 def _decoded(data: bytes) -> Rgb:

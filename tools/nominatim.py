@@ -1,0 +1,105 @@
+"""Places from a Nominatim service (https://nominatim.org/release-docs/latest/api/Overview/): opt-in, over the network.
+
+Its usage policy asks for at most one request a second, a cache and attribution. Positions and names asked about
+leave the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from geo.errors import UserError
+from geo.place import Place
+from geo.point import Point
+from geo.sphere import point_distance_km
+from tools.polite_http import PoliteFetcher
+from tools.results import ToolError
+
+ATTRIBUTION = "© OpenStreetMap contributors, ODbL"
+CACHED_ANSWERS = 1000
+_MAX_BYTES = 1_000_000
+_ALWAYS = {"format": "jsonv2", "addressdetails": "1", "extratags": "1", "accept-language": "en"}
+_SETTLEMENTS = ("city", "town", "village", "hamlet", "municipality", "suburb")
+
+
+class Nominatim:
+    """A `PlaceSource` over a Nominatim service. Safe between threads.
+
+    Args:
+        base_url: such as https://nominatim.example.org, without a path of its own unless the service has one.
+        allowed_hosts: the only hosts (with port, if any) that may be asked, exactly as written.
+        client: see `polite_client`.
+        min_interval_s: between two requests.
+
+    Raises:
+        UserError: a base URL that is not http or https, or whose host is not allowed.
+    """
+
+    def __init__(
+        self, base_url: str, allowed_hosts: Collection[str], client: httpx.Client, min_interval_s: float = 1.0
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or parts.netloc not in allowed_hosts:
+            hosts = ", ".join(sorted(allowed_hosts)) or "none"
+            raise UserError(f"The geocoder {base_url!r} cannot be used: http(s) on an allowed host ({hosts}) only")
+        self._base_url = base_url.rstrip("/")
+        self._fetcher = PoliteFetcher("Nominatim", client, "application/json", _MAX_BYTES, min_interval_s)
+        self._answers: OrderedDict[str, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def place_at(self, point: Point) -> Place | None:
+        """The populated place at a point, with the distance to its own position; None at sea."""
+        query = {"lat": f"{point.lat:.6f}", "lon": f"{point.lon:.6f}", "zoom": "13"}
+        place = _place(self._asked("reverse", query))
+        return place and place.model_copy(update={"distance_km": point_distance_km(point, place.point)})
+
+    def find(self, name: str, country_code: str | None = None) -> list[Place]:
+        """Places of a name, the most populous first."""
+        only = {"countrycodes": country_code.lower()} if country_code else {}
+        found = self._asked("search", {"q": name, "limit": "20", "featureType": "settlement", **only})
+        places = [_place(entry) for entry in (found if isinstance(found, list) else [])]
+        return sorted((place for place in places if place), key=lambda place: -(place.population or 0))
+
+    def _asked(self, path: str, query: dict[str, str]) -> Any:
+        key = json.dumps([path, query])
+        with self._lock:
+            if key not in self._answers:
+                self._answers[key] = _parsed(self._fetcher.get(f"{self._base_url}/{path}", {**_ALWAYS, **query}))
+                while len(self._answers) > CACHED_ANSWERS:
+                    self._answers.popitem(last=False)
+            return self._answers[key]
+
+
+def _parsed(body: bytes | None) -> Any:
+    try:
+        return json.loads(body) if body is not None else None
+    except ValueError as error:
+        raise ToolError("Nominatim sent something that is not JSON") from error
+
+
+def _place(entry: Any) -> Place | None:
+    """An entry of a jsonv2 answer as a place; None where it names no country or has no position."""
+    try:
+        address, position = entry["address"], Point(lat=float(entry["lat"]), lon=float(entry["lon"]))
+        return Place(
+            country=address["country"],
+            country_code=address["country_code"].upper(),
+            region=address.get("state"),
+            city=next((address[kind] for kind in _SETTLEMENTS if kind in address), None),
+            point=position,
+            population=_population(entry.get("extratags") or {}),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _population(tags: dict[str, str]) -> int | None:
+    digits = str(tags.get("population", "")).replace(",", "").replace(" ", "")
+    return int(digits) if digits.isdecimal() else None
