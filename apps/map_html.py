@@ -28,6 +28,7 @@ from apps.located import Located
 from apps.map_page_data import answer_bounds, jpeg_uri, photo_data
 from apps.map_window import Window, window_around
 from apps.places_on_map import city_labels
+from apps.wording import printable
 from geo.point import Point
 from geo.sphere import lat_lon_array, mean_point
 
@@ -169,7 +170,7 @@ def _legend(answers: Sequence[Answer]) -> list[tuple[str, str]]:
 
 
 def _title(located: Sequence[Located]) -> str:
-    return f"{located[0].name} · GeoSleuth" if len(located) == 1 else f"{len(located)} photos · GeoSleuth"
+    return f"{printable(located[0].name)} · GeoSleuth" if len(located) == 1 else f"{len(located)} photos · GeoSleuth"
 
 
 def _jpeg(picture: Any, quality: int) -> str:

@@ -89,8 +89,8 @@ def _alternatives(hypotheses: tuple[Hypothesis, ...]) -> Table | None:
         return None
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", width=6)
-    table.add_column(overflow="fold")
-    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold", min_width=14)
+    table.add_column(style="dim")
     for hypothesis in hypotheses:
         status = "" if hypothesis.status == "open" else f" ({hypothesis.status.value})"
         name = Text(printable(hypothesis.name) + status)
@@ -103,8 +103,8 @@ def _evidence(evidence: tuple[Evidence, ...]) -> Table | None:
         return None
     table = Table.grid(padding=(0, 2))
     table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold", ratio=1)
-    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold", min_width=14)
+    table.add_column(style="dim", min_width=12)
     for item in evidence:
         table.add_row(item.kind.value, Text(printable(item.claim)), source_text(item.source))
     return table
