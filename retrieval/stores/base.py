@@ -1,0 +1,196 @@
+"""The store contract: vectors with positions, searched by cosine, on any engine.
+
+An engine implements the abstract methods; the search loop here makes filtered results complete on every one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geo.errors import UserError
+from geo.point import Point
+from retrieval.stores.filters import Exclude, LatLonBox, Near, bounding_box, is_left_out
+
+Vectors = NDArray[np.float32]
+Progress = Callable[[int, int], None] | None
+
+
+class StoreMissingError(UserError):
+    """There is no such store."""
+
+
+class StoreLockedError(UserError):
+    """Another process holds the store."""
+
+
+class StoreDamagedError(UserError):
+    """The engine cannot read what is there."""
+
+
+class StoreUnreachableError(UserError):
+    """The engine's server does not answer, or refuses."""
+
+
+@dataclass(frozen=True)
+class StoredItem:
+    """What is kept beside a vector.
+
+    Attributes:
+        id: non-negative integer, unique in the store; writing it again replaces the item.
+        point: where the item is, kept to 1e-7 degrees (1 cm): engines store it as JSON, and some change the
+            last bit of a number with more digits.
+        item_id: the item's name in its source.
+        extra: small payload; its values can be excluded from a search.
+    """
+
+    id: int
+    point: Point
+    item_id: str
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lat, lon = round(self.point.lat, 7), round(self.point.lon, 7)
+        if (lat, lon) != (self.point.lat, self.point.lon):
+            object.__setattr__(self, "point", Point(lat=lat, lon=lon))
+
+
+class Hit(NamedTuple):
+    """An item found, and the cosine of its vector with the query."""
+
+    item: StoredItem
+    similarity: float
+
+
+class Page(NamedTuple):
+    """Some items of a store with their vectors, float32 of shape (n, dim)."""
+
+    items: tuple[StoredItem, ...]
+    vectors: Vectors
+
+
+class Query(NamedTuple):
+    """What an engine is asked for: a superset of the filter's matches, best first, complete up to `limit`."""
+
+    vector: Vectors
+    limit: int
+    box: LatLonBox | None
+    exclude: Exclude
+    exact: bool
+
+
+class VectorStore(ABC):
+    """Vectors of one dimension with their items, on some engine. Safe to search from several threads."""
+
+    dim: int
+
+    @abstractmethod
+    def upsert(self, items: Sequence[StoredItem], vectors: Vectors) -> None:
+        """Write n items with vectors (n, dim), L2-normalised; an id already there is replaced."""
+
+    @abstractmethod
+    def delete(self, ids: Collection[int]) -> None:
+        """Remove items by id; an id that is not there is no error."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """Exact number of items."""
+
+    @abstractmethod
+    def ids(self) -> set[int]:
+        """The ids of all items."""
+
+    @abstractmethod
+    def scroll(self, page_size: int = 2000) -> Iterator[Page]:
+        """Every item with its vector, by ascending id."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Return when everything written survives a power cut."""
+
+    @abstractmethod
+    def optimize(self, progress: Progress = None) -> None:
+        """Build the search index over what is stored; returns when it is ready."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the store. Closing twice is no error."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Close, and delete everything stored."""
+
+    @abstractmethod
+    def _search(self, query: Query) -> list[Hit]:
+        """The engine's best hits; with a box, an exclusion or `exact`, provably the best of all that match."""
+
+    def search(
+        self,
+        vector: Vectors,
+        limit: int,
+        near: Near | None = None,
+        exclude: Exclude | None = None,
+        exact: bool = False,
+    ) -> list[Hit]:
+        """The `limit` items most similar to a vector of shape (dim,), most similar first, ties by id.
+
+        With a filter the result is exact: every match, or `limit` of them. The engine is asked, by
+        exact search, for the best k in a box around the circle; what lies outside the circle is removed; k grows
+        until enough are left or the box is exhausted.
+        """
+        wanted, asked = max(limit, 0), _first_ask(limit, near)
+        box = bounding_box(near) if near else None
+        while wanted:
+            query = Query(self._checked(vector), asked, box, exclude or {}, exact or bool(near) or bool(exclude))
+            found = self._search(query)
+            hits = [hit for hit in found if _matches(hit.item, near, exclude)]
+            if len(hits) >= wanted or len(found) < asked or not (near or exclude):
+                return sorted(hits, key=lambda hit: (-hit.similarity, hit.item.id))[:wanted]
+            asked *= 4
+        return []
+
+    def _checked(self, vector: Vectors) -> Vectors:
+        """The query as a contiguous float32 vector of the store's dimension."""
+        checked = np.ascontiguousarray(vector, dtype=np.float32)
+        if checked.shape != (self.dim,):
+            raise ValueError(f"a query vector has shape {checked.shape}, this store needs ({self.dim},)")
+        return checked
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_batch(items: Sequence[StoredItem], vectors: Vectors, dim: int) -> Vectors:
+    """The vectors as float32, checked against their items.
+
+    Raises:
+        ValueError: wrong shape, or a vector that is not finite and of length one.
+    """
+    checked = np.ascontiguousarray(vectors, dtype=np.float32)
+    if checked.shape != (len(items), dim):
+        raise ValueError(f"{len(items)} items of dimension {dim} came with vectors of shape {checked.shape}")
+    lengths = np.linalg.norm(checked, axis=1)
+    if not np.all(np.abs(lengths - 1.0) < 1e-3):
+        raise ValueError("vectors must be finite and L2-normalised")
+    return checked
+
+
+def _first_ask(limit: int, near: Near | None) -> int:
+    # A circle fills π/4 of its box at most, so asking for exactly `limit` would nearly always need a second round.
+    return 2 * limit + 16 if near else limit
+
+
+def _matches(item: StoredItem, near: Near | None, exclude: Exclude | None) -> bool:
+    inside = near is None or near.contains(item.point)
+    return inside and not (exclude and is_left_out(item.item_id, item.extra, exclude))

@@ -1,0 +1,144 @@
+"""What FAISS does not keep: items in SQLite, original vectors in one flat file of float32 rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geo.point import Point
+from retrieval.stores.base import StoreDamagedError, StoredItem, StoreLockedError, Vectors
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS items(
+    id INTEGER PRIMARY KEY, row INTEGER UNIQUE, lat REAL, lon REAL, item_id TEXT, extra TEXT);
+CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT);
+"""
+_UPSERT = """
+INSERT INTO items VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET
+row=excluded.row, lat=excluded.lat, lon=excluded.lon, item_id=excluded.item_id, extra=excluded.extra
+"""
+
+
+class Sidecar:
+    """Items and vectors of a folder, held by one process.
+
+    A vector's row is written before the transaction that names it, so that a kill leaves unnamed rows at the
+    end of the file, which the next write reuses.
+    """
+
+    def __init__(self, folder: Path, dim: int) -> None:
+        self._folder, self._dim = folder, dim
+        self._guard = threading.RLock()
+        try:
+            self._database = sqlite3.connect(folder / "items.sqlite", timeout=0.0, check_same_thread=False)
+            self._lock_and_create()
+        except sqlite3.OperationalError as error:
+            raise StoreLockedError(
+                f"the vectors in {folder} are in use by another process: close it and try again"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise StoreDamagedError(f"cannot read the vectors in {folder} ({error}): rebuild the atlas") from error
+        (folder / "vectors.f32").touch()
+        self._file = (folder / "vectors.f32").open("r+b")
+        self._check_length()
+
+    def _lock_and_create(self) -> None:
+        self._database.execute("PRAGMA locking_mode=EXCLUSIVE")
+        self._database.executescript(_TABLES)
+        self._database.execute("BEGIN EXCLUSIVE")
+        self._database.commit()
+
+    def _check_length(self) -> None:
+        needed = self._next_row() * self._dim * 4
+        if os.fstat(self._file.fileno()).st_size < needed:
+            self.close()
+            raise StoreDamagedError(f"vectors are missing in {self._folder}: rebuild the atlas")
+
+    def write(self, items: Sequence[StoredItem], vectors: Vectors) -> None:
+        """Append vectors, then name their rows; an id already there moves to its new row."""
+        with self._guard, self._database:
+            start = self._next_row()
+            self._file.seek(start * self._dim * 4)
+            self._file.write(vectors.tobytes())
+            self._file.flush()
+            rows = [_record(item, start + offset) for offset, item in enumerate(items)]
+            self._database.executemany(_UPSERT, rows)
+            self._set_fact("indexed", "no")
+
+    def delete(self, ids: Collection[int]) -> None:
+        """Forget items; their vectors stay in the file until the atlas is rebuilt."""
+        with self._guard, self._database:
+            self._database.executemany("DELETE FROM items WHERE id=?", [(id_,) for id_ in ids])
+            self._set_fact("indexed", "no")
+
+    def positions(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Ids (n,), rows (n,) and positions (n, 2) in degrees of all items, by ascending id."""
+        with self._guard:
+            found = self._database.execute("SELECT id, row, lat, lon FROM items ORDER BY id").fetchall()
+        table = np.array(found, dtype=np.float64).reshape(-1, 4)
+        return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:]
+
+    def items(self, ids: Iterable[int]) -> list[StoredItem]:
+        """The items of these ids, in their order."""
+        query = "SELECT id, lat, lon, item_id, extra FROM items WHERE id=?"
+        with self._guard:
+            return [_item(*self._database.execute(query, (int(id_),)).fetchone()) for id_ in ids]
+
+    def ids_with(self, field: str, values: Collection[str]) -> set[int]:
+        """Ids of the items whose field has one of the values."""
+        column = "item_id" if field == "item_id" else "json_extract(extra, ?)"
+        path = [] if field == "item_id" else [f'$."{field}"']
+        marks = ",".join("?" * len(values))
+        query = f"SELECT id FROM items WHERE {column} IN ({marks})"  # noqa: S608 - only our own column names and marks
+        with self._guard:
+            return {int(id_) for (id_,) in self._database.execute(query, [*path, *values])}
+
+    def vectors(self) -> Vectors:
+        """All rows of the file, mapped read-only, shape (rows, dim)."""
+        rows = self._next_row()
+        if not rows:
+            return np.zeros((0, self._dim), dtype=np.float32)
+        return np.memmap(self._folder / "vectors.f32", dtype=np.float32, mode="r", shape=(rows, self._dim))
+
+    def is_indexed(self) -> bool:
+        """Whether nothing was written since the index was built."""
+        with self._guard:
+            found = self._database.execute("SELECT value FROM facts WHERE name='indexed'").fetchone()
+        return bool(found == ("yes",))
+
+    def mark_indexed(self) -> None:
+        """Say that the index holds everything."""
+        with self._guard, self._database:
+            self._set_fact("indexed", "yes")
+
+    def flush(self) -> None:
+        """Force the vectors to the disk; SQLite has done so for the items."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Release the folder."""
+        self._file.close()
+        self._database.close()
+
+    def _next_row(self) -> int:
+        with self._guard:
+            (last,) = self._database.execute("SELECT max(row) FROM items").fetchone()
+        return 0 if last is None else int(last) + 1
+
+    def _set_fact(self, name: str, value: str) -> None:
+        self._database.execute("INSERT OR REPLACE INTO facts VALUES(?, ?)", (name, value))
+
+
+def _record(item: StoredItem, row: int) -> tuple[int, int, float, float, str, str]:
+    return item.id, row, item.point.lat, item.point.lon, item.item_id, json.dumps(dict(item.extra))
+
+
+def _item(id_: int, lat: float, lon: float, item_id: str, extra: str) -> StoredItem:
+    return StoredItem(id_, Point(lat=lat, lon=lon), item_id, json.loads(extra))

@@ -1,0 +1,60 @@
+"""The one list of store engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from geo.errors import UserError
+from retrieval.stores.base import VectorStore
+from retrieval.stores.edge import EdgeStore
+from retrieval.stores.faiss_store import FaissStore
+from retrieval.stores.server import ServerStore
+from retrieval.stores.settings import EdgeSettings, FaissSettings, ServerSettings, StoreSettings
+
+
+class StorePlace(NamedTuple):
+    """Which store: a folder for engines that keep one, a name for those that do not, and the vectors' dimension."""
+
+    folder: Path
+    name: str
+    dim: int
+
+
+class StoreDescription(NamedTuple):
+    """An engine: what it is in a line, and the settings it takes."""
+
+    summary: str
+    settings: Callable[[], StoreSettings]
+
+
+STORES: Mapping[str, StoreDescription] = {
+    "qdrant-edge": StoreDescription("in this process, a folder, no server (default)", EdgeSettings),
+    "qdrant-server": StoreDescription("a Qdrant server or cluster", ServerSettings),
+    "faiss": StoreDescription("FAISS: flat, IVF or HNSW, on GPUs where present", FaissSettings),
+}
+
+
+def default_store_settings(engine: str) -> StoreSettings:
+    """An engine's settings as they come.
+
+    Raises:
+        UserError: no such engine; the message lists those there are.
+    """
+    if engine not in STORES:
+        raise UserError(f"unknown store {engine!r}: choose one of {', '.join(STORES)}")
+    return STORES[engine].settings()
+
+
+def open_store(settings: StoreSettings, place: StorePlace, create: bool = False) -> VectorStore:
+    """The store at a place; `create` makes it if it is not there.
+
+    Raises:
+        StoreMissingError, StoreLockedError, StoreDamagedError, StoreUnreachableError: UserErrors, as named.
+    """
+    if isinstance(settings, EdgeSettings):
+        return EdgeStore(settings, place.folder, place.dim, create)
+    if isinstance(settings, FaissSettings):
+        return FaissStore(settings, place.folder, place.dim, create)
+    return ServerStore(settings, settings.collection or f"geosleuth-{place.name}", place.dim, create)
