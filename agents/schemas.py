@@ -27,6 +27,8 @@ class Source(Frozen):
 
 
 class EvidenceKind(StrEnum):
+    """What a claim is about; the ledger caps each kind."""
+
     RETRIEVAL = "retrieval"
     SIGN = "sign"
     LANGUAGE = "language"
@@ -34,6 +36,8 @@ class EvidenceKind(StrEnum):
     GEOCODE = "geocode"
     SATELLITE = "satellite"
     METADATA = "metadata"
+    JUDGEMENT = "judgement"
+    """The model's reading of a tool result."""
     OPINION = "opinion"
 
 
@@ -53,6 +57,8 @@ class Evidence(Frozen):
 
 
 class HypothesisStatus(StrEnum):
+    """Only open hypotheses have a probability."""
+
     OPEN = "open"
     REJECTED = "rejected"
     MERGED = "merged"
@@ -81,11 +87,15 @@ class Level(StrEnum):
 
 
 class AnswerStatus(StrEnum):
+    """Abstaining is a way to answer."""
+
     ANSWERED = "answered"
     ABSTAINED = "abstained"
 
 
 class Cost(Frozen):
+    """What a run has spent; seconds of work, not of waiting."""
+
     model_calls: int = 0
     tool_calls: int = 0
     tokens: int = 0
@@ -116,7 +126,9 @@ class Answer(Frozen):
     level: Level | None
     confidence: float = Field(ge=0.0, le=1.0, description="probability of the committed hypothesis")
     reasoning: str
-    hypotheses: tuple[Hypothesis, ...] = Field(description="the committed one first, then the alternatives, most probable first")
+    hypotheses: tuple[Hypothesis, ...] = Field(
+        description="the committed one first, then the alternatives, most probable first"
+    )
     evidence: tuple[Evidence, ...]
     candidates: tuple[Candidate, ...] = ()
     metadata_position: Point | None = Field(None, description="what the file claims, only if the user allowed metadata")

@@ -1,0 +1,186 @@
+"""The offline reasoner: rules in the LMM's seat. It is no LMM and does not look at the picture.
+
+It reads the same messages and answers with the same tool calls as an LMM, so
+everything around it is the real machine. Each answer is a function of the
+messages and the tools offered, which is why a run resumes after a crash.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from agents.gazetteer_cues import country_cues, place_strings
+from agents.messages import read_data
+from agents.proposals import MAX_PROPOSED, ProposeHypotheses, ReviseHypotheses
+
+GEOCODED_LEADERS = 3
+PLACES_A_NAME = 4
+MIN_NAMED_POPULATION = 1_000
+MIN_SIGN_CONFIDENCE = 0.6
+REGION_RADIUS_KM = 150.0
+
+
+class OfflineReasoner(BaseChatModel):
+    """Rules over tool results, behind the interface of a chat model."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "offline-rules"
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Offer tools; the reasoner knows each by its name."""
+        offered = [convert_to_openai_tool(tool) for tool in tools]
+        return self.bind(tools=offered, tool_choice=tool_choice, **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002 - the base class's signature
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        offered = {tool["function"]["name"] for tool in kwargs.get("tools", [])}
+        answer = _answer(messages, offered)
+        return ChatResult(generations=[ChatGeneration(message=answer)])
+
+
+def _answer(messages: Sequence[BaseMessage], offered: set[str]) -> AIMessage:
+    data: dict[str, Any] = {}
+    for message in messages:
+        if isinstance(message, HumanMessage):
+            # What is said later replaces what was said before: the ledger changes, the scene does not.
+            data.update(read_data(message))
+    if ProposeHypotheses.__name__ in offered:
+        calls = [(ProposeHypotheses.__name__, {"hypotheses": _proposals(data)})]
+    elif ReviseHypotheses.__name__ in offered:
+        calls = [(ReviseHypotheses.__name__, _revision(messages, data))]
+    else:
+        calls = [call for call in _wanted(messages, data) if call[0] in offered]
+    return _message(calls, len(messages))
+
+
+def _message(calls: Sequence[tuple[str, dict[str, Any]]], turn: int) -> AIMessage:
+    tool_calls = [ToolCall(name=name, args=args, id=f"offline-{turn}-{i}") for i, (name, args) in enumerate(calls)]
+    text = "" if calls else "Nothing more would tell the hypotheses apart."
+    return AIMessage(text, tool_calls=tool_calls, id=f"offline-{turn}")
+
+
+# --- hypothesise: the heaviest regions
+
+
+def _proposals(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_proposal(region) for region in data.get("regions", [])][:MAX_PROPOSED]
+
+
+def _proposal(area: Mapping[str, Any]) -> dict[str, Any]:
+    """An area as a proposal, with no reason of its own: its reason is a tool's result, weighed by the ledger."""
+    return {key: area[key] for key in ("name", "lat", "lon", "radius_km")}
+
+
+# --- investigate: read signs, look up the names on them, see what lies at the leading places
+
+
+def _wanted(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    done = {_key(call["name"], call["args"]) for call in _calls(messages)}
+    for name, args in _wishes(messages, data):
+        if _key(name, args) not in done:
+            yield name, args
+
+
+def _wishes(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if data.get("signs") is None:
+        yield "read_signs", {"photo_id": data["photo_id"]}
+    for text in place_strings(_sign_texts(messages, data)):
+        yield "find_place", {"name": text}
+    for hypothesis in _leaders(data):
+        yield "reverse_geocode", {"lat": hypothesis["lat"], "lon": hypothesis["lon"]}
+
+
+def _leaders(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list(data.get("hypotheses", []))[:GEOCODED_LEADERS]
+
+
+def _key(name: str, args: Mapping[str, Any]) -> str:
+    return f"{name} {json.dumps(args, sort_keys=True)}"
+
+
+def _calls(messages: Sequence[BaseMessage]) -> list[ToolCall]:
+    return [call for message in messages if isinstance(message, AIMessage) for call in message.tool_calls]
+
+
+def _sign_texts(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> list[str]:
+    signs = list(data.get("signs") or [])
+    for result in _results(messages, "read_signs").values():
+        signs.extend(result["text_in_photo"])
+    return list(dict.fromkeys(s["text"] for s in signs if s.get("confidence", 1.0) >= MIN_SIGN_CONFIDENCE))
+
+
+# --- revise: add the places that signs name, and a place in each country they point to
+
+
+def _revision(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> dict[str, Any]:
+    at_sea = [h["id"] for h in data.get("hypotheses", []) if _lies_at_sea(h, messages)]
+    added = [*_named_places(messages), *_pointed_countries(messages, data)]
+    return {"add": added[:MAX_PROPOSED], "reject": at_sea}
+
+
+def _named_places(messages: Sequence[BaseMessage]) -> Iterator[dict[str, Any]]:
+    for result in _results(messages, "find_place").values():
+        # A country's name is no place of its own: the ledger weighs it for every hypothesis in that country.
+        named = [p for p in result["places"] if p.get("city") or p.get("region")]
+        for place in [p for p in named if p.get("population", 0) >= MIN_NAMED_POPULATION][:PLACES_A_NAME]:
+            yield _named(place)
+
+
+def _named(place: Mapping[str, Any]) -> dict[str, Any]:
+    parts = dict.fromkeys(part for part in (place.get("city"), place.get("region"), place["country"]) if part)
+    radius_km = _city_radius_km(place) if place.get("city") else REGION_RADIUS_KM
+    return {"name": ", ".join(parts), "lat": place["lat"], "lon": place["lon"], "radius_km": radius_km}
+
+
+def _city_radius_km(place: Mapping[str, Any]) -> float:
+    """About how far a city of this many people reaches: 3 km for a thousand, 25 km for ten million."""
+    people: int = place.get("population", 0)
+    return round(min(25.0, 3.0 * math.pow(max(1.0, people / 1_000), 0.23)), 1)
+
+
+def _pointed_countries(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    cues = country_cues(_sign_texts(messages, data))
+    pointed = {country for cue in cues if len(cue.countries) == 1 for country in cue.countries}
+    held = {h.get("country_code") for h in data.get("hypotheses", [])}
+    for area in data.get("countries", []):
+        if area["country_code"] in pointed - held:
+            yield _proposal(area)
+
+
+def _lies_at_sea(hypothesis: Mapping[str, Any], messages: Sequence[BaseMessage]) -> bool:
+    """Whether a hypothesis that is too small to reach land has been found to lie at sea."""
+    at_sea = [r for r in _results(messages, "reverse_geocode").values() if r["surface"] == "sea"]
+    here = (round(hypothesis["lat"], 4), round(hypothesis["lon"], 4))
+    return bool(hypothesis["radius_km"] <= 100.0) and here in [(round(r["lat"], 4), round(r["lon"], 4)) for r in at_sea]
+
+
+def _results(messages: Sequence[BaseMessage], tool: str) -> dict[str, dict[str, Any]]:
+    """Results of a tool by call id, in order; failed calls have none."""
+    return {
+        message.tool_call_id: read_data(message)
+        for message in messages
+        if isinstance(message, ToolMessage) and message.name == tool and message.status != "error"
+    }

@@ -1,0 +1,55 @@
+"""What the LMM may say to the machine, as tool calls with these arguments."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_PROPOSED = 8
+MAX_TEXT_CHARACTERS = 600
+
+
+class Said(BaseModel):
+    """Something a model said: validated, never trusted."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ProposedHypothesis(Said):
+    """One place where the photo may have been taken."""
+
+    name: str = Field(max_length=200, description="the place, from small to large: city, region, country")
+    lat: float = Field(ge=-90.0, le=90.0, allow_inf_nan=False, description="degrees north")
+    lon: float = Field(ge=-180.0, le=180.0, allow_inf_nan=False, description="degrees east")
+    radius_km: float = Field(gt=0.0, le=20_100.0, description="half of the probability lies within this distance")
+    why: str = Field("", max_length=MAX_TEXT_CHARACTERS, description="what in the photo or the data speaks for it")
+
+
+class ProposeHypotheses(Said):
+    """Propose distinct places where the photo may have been taken, most likely first."""
+
+    hypotheses: list[ProposedHypothesis] = Field(max_length=MAX_PROPOSED)
+
+
+class Judgement(Said):
+    """What one observation says about one hypothesis."""
+
+    hypothesis_id: str = Field(max_length=20)
+    claim: str = Field(max_length=MAX_TEXT_CHARACTERS, description="what was observed and what follows from it")
+    strength: float = Field(
+        ge=-3.0, le=3.0, description="above 0 supports, below 0 contradicts; 1 is a mild sign, 3 a decisive one"
+    )
+    tool_call_id: str | None = Field(
+        None, max_length=200, description="the tool call whose result shows it; without one it counts as opinion"
+    )
+
+
+class ReviseHypotheses(Said):
+    """Add, merge or reject hypotheses and judge the evidence. Leave a list empty to change nothing."""
+
+    add: list[ProposedHypothesis] = Field(default_factory=list, max_length=MAX_PROPOSED)
+    merge: list[tuple[str, str]] = Field(
+        default_factory=list, max_length=MAX_PROPOSED, description="pairs of ids that are one place: (kept, absorbed)"
+    )
+    reject: list[str] = Field(default_factory=list, max_length=20, description="ids that cannot be right")
+    judgements: list[Judgement] = Field(default_factory=list, max_length=20)
+    settled: bool = Field(False, description="true when further tool calls would not change the outcome")

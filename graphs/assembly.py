@@ -1,0 +1,174 @@
+"""The whole system from settings: open it once, locate many photos, close it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any, Self, cast
+
+from langchain_core.runnables import RunnableConfig
+from retrieval.regions import rank_regions
+
+from agents.models import ModelDescription, find_model
+from agents.schemas import Answer, Versions
+from agents.strategies import find_strategy
+from geo.gazetteer import Gazetteer
+from graphs.audit import append_line, audit_line
+from graphs.checkpoints import open_checkpoints
+from graphs.events import Answered, Event, step_event
+from graphs.geolocate import Geolocate, build_geolocate
+from graphs.opening import EMBEDDED_GROUND, Progress, ground_source, namer, on_land, open_atlases
+from graphs.posterior import default_parameters
+from graphs.precision import coarsen
+from graphs.settings import Settings
+from graphs.state import AnswerOutput, PhotoInput
+from graphs.units import Units
+from graphs.workbench import Workbench
+from retrieval.encoder import load_encoder
+from retrieval.photo import Photo, PhotoShelf
+from tools.photo_search import PhotoSearch
+from tools.sign_reader import SignReader, SignReading
+from tools.toolbox import Clients, build_tools
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeoSleuth:
+    """An open system. One process at a time can hold its atlases; close it, or use it as a context manager.
+
+    Attributes:
+        settings: what it was opened with.
+        bench: model, tools and data, for those who build other graphs on them.
+        graph: the state machine.
+    """
+
+    settings: Settings
+    bench: Workbench
+    graph: Geolocate
+    gazetteer: Gazetteer
+    units: Units
+    shelf: PhotoShelf
+    model: ModelDescription
+    resources: ExitStack
+
+    @classmethod
+    def open(cls, settings: Settings, progress: Progress | None = None) -> Self:
+        """Load what the settings name; the first time, build the default atlas, telling `progress`.
+
+        Raises:
+            UserError: something missing or unusable that the user can mend.
+        """
+        with ExitStack() as opened:
+            bench, gazetteer, shelf = _bench(settings, opened, progress)
+            checkpointer = None
+            if settings.checkpoints:
+                checkpointer = open_checkpoints(settings.checkpoints)
+                opened.callback(checkpointer.conn.close)
+            return cls(
+                settings=settings,
+                bench=bench,
+                graph=build_geolocate(bench, checkpointer),
+                gazetteer=gazetteer,
+                units=Units(gazetteer),
+                shelf=shelf,
+                model=find_model(settings.model),
+                resources=opened.pop_all(),
+            )
+
+    def locate(self, photo: Photo, question: str = "", thread: str | None = None) -> Answer:
+        """Where a photo was taken; writes an audit line.
+
+        Args:
+            photo: its metadata is used only if the settings allow it.
+            question: what the user wants to know.
+            thread: names the run in the checkpoints; a run of that name that died goes on where it was.
+
+        Raises:
+            UserError: the audit log cannot be written.
+        """
+        output = self.graph.invoke(*self._run(photo, question, thread))
+        return self._finish(cast(AnswerOutput, output)["answer"], question)
+
+    def stream(self, photo: Photo, question: str = "", thread: str | None = None) -> Iterator[Event]:
+        """The same, an event a step, the answer last."""
+        for update in self.graph.stream(*self._run(photo, question, thread), stream_mode="updates"):
+            for step, changed in cast(Mapping[str, Any], update).items():
+                if step == "commit":
+                    yield Answered(answer=self._finish(changed["answer"], question))
+                elif step != "begin":
+                    yield step_event(step, changed)
+
+    def close(self) -> None:
+        """Let go of atlases and checkpoints."""
+        self.resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, photo: Photo, question: str, thread: str | None) -> tuple[PhotoInput | None, RunnableConfig]:
+        """The input of a run (None to go on with one that died) and its configuration."""
+        photo_id = self.shelf.add(photo)
+        config: RunnableConfig = {"configurable": {"thread_id": thread or photo_id}, "recursion_limit": 1000}
+        if thread and self.settings.checkpoints and self.graph.get_state(config).next:
+            return None, config
+        claimed = photo.metadata.position if photo.metadata and self.settings.allow_metadata else None
+        given = PhotoInput(photo_id=photo_id, photo_sha256=photo.sha256, question=question, metadata_position=claimed)
+        return given, config
+
+    def _finish(self, answer: Answer, question: str) -> Answer:
+        level = self.settings.max_precision
+        told = coarsen(answer, level, self.units) if level else answer
+        append_line(self.settings.audit_path, audit_line(told, question, self._left_the_machine()))
+        return told
+
+    def _left_the_machine(self) -> list[str]:
+        left = ["photo and question, to the model"] if self.model.leaves_the_machine else []
+        if self.settings.satellite_source != EMBEDDED_GROUND:
+            left.append(f"positions of hypotheses, to {self.settings.satellite_source}, if the model asked for a view")
+        return left
+
+
+def _bench(settings: Settings, opened: ExitStack, progress: Progress | None) -> tuple[Workbench, Gazetteer, PhotoShelf]:
+    encoder = load_encoder(settings.encoder, settings.threads)
+    gazetteer, shelf = Gazetteer(), PhotoShelf()
+    atlases = open_atlases(settings, encoder, gazetteer, opened, progress)
+    clients = Clients(
+        shelf=shelf,
+        search=PhotoSearch(atlases, encoder, shelf),
+        cluster=rank_regions,
+        places=gazetteer,
+        is_land=on_land,
+        reader=SignReader(SignReading(threads=settings.threads)),
+        ground=ground_source(settings, opened),
+    )
+    tools = {tool.name: tool for tool in build_tools(clients) if settings.read_signs or tool.name != "read_signs"}
+    model = find_model(settings.model)
+    bench = Workbench(
+        model=model.load(),
+        tools=tools,
+        shelf=shelf,
+        places=namer(gazetteer),
+        cluster=rank_regions,
+        price=model.usd,
+        strategy=find_strategy(settings.strategy),
+        budgets=settings.budgets,
+        parameters=default_parameters(),
+        min_confidence=settings.min_confidence,
+        read_signs=settings.read_signs,
+        recall_limit=settings.recall_limit,
+        versions=Versions(
+            geosleuth=version("geosleuth"),
+            encoder=f"{encoder.identity.name}@{encoder.identity.revision}",
+            atlases=tuple(atlas.name for atlas in atlases),
+            model=settings.model,
+            strategy=settings.strategy,
+        ),
+    )
+    return bench, gazetteer, shelf

@@ -1,0 +1,118 @@
+"""What the model is told: the state as quoted data, with units, without metadata or file names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from agents.schemas import Evidence, Hypothesis
+from geo.place import Place
+from geo.point import Point
+from graphs.ledger import elsewhere, open_hypotheses
+from graphs.posterior import Floats, candidate_weights
+from graphs.state import GeolocateState
+from graphs.weighing import signs_of
+from graphs.workbench import Workbench
+
+MAX_REGIONS = 8
+MAX_COUNTRIES = 30
+MAX_SIGNS = 40
+NAMED_WITHIN_KM = 50.0
+MIN_REGION_RADIUS_KM = 25.0
+"""A lone candidate still stands for its surroundings."""
+
+
+def scene_data(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+    """What was seen and retrieved: signs, regions, and the most similar part of each country."""
+    weight = candidate_weights(state["candidates"], bench.parameters)
+    return {
+        "photo_id": state["photo_id"],
+        "question": state["question"],
+        "signs": sign_data(state),
+        "regions": _region_data(bench, state, weight),
+        "countries": _country_data(bench, state, weight),
+    }
+
+
+def sign_data(state: GeolocateState) -> list[dict[str, Any]] | None:
+    """Lines of text read in the photo; None if nothing has tried to read them."""
+    if not any(record.tool == "read_signs" for record in state["records"]):
+        return None
+    signs = signs_of(state["records"])[:MAX_SIGNS]
+    return [{"text": s.text, "confidence": round(s.confidence, 2), "script": s.script} for s in signs]
+
+
+def ledger_data(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+    """The hypotheses with their probabilities and the evidence behind them."""
+    still_open = open_hypotheses(state["hypotheses"])
+    countries = bench.countries([h.point for h in still_open])
+    return {
+        "photo_id": state["photo_id"],
+        "hypotheses": [_hypothesis(h, code) for h, code in zip(still_open, countries, strict=True)],
+        "elsewhere": round(elsewhere(state["hypotheses"]), 4),
+        "evidence": [_evidence(item) for item in state["evidence"]],
+    }
+
+
+def _hypothesis(hypothesis: Hypothesis, country_code: str | None) -> dict[str, Any]:
+    return {
+        "id": hypothesis.id,
+        "name": hypothesis.name,
+        "country_code": country_code,
+        "probability": round(hypothesis.probability, 4),
+        **_area(hypothesis.point, hypothesis.radius_km),
+    }
+
+
+def _evidence(item: Evidence) -> dict[str, Any]:
+    nats = {key: round(value, 2) for key, value in item.log_likelihood_ratio.items()}
+    return {"id": item.id, "kind": item.kind.value, "claim": item.claim, "nats": nats}
+
+
+def _area(point: Point, radius_km: float) -> dict[str, float]:
+    return {"lat": point.lat, "lon": point.lon, "radius_km": radius_km}
+
+
+def place_name(place: Place | None, point: Point) -> str:
+    """A place's name; far from it, how far; or the position where no place is known."""
+    if place is None:
+        return str(point)
+    away_km = place.distance_km or 0.0
+    return place.name if away_km <= NAMED_WITHIN_KM else f"{away_km:.0f} km from {place.name}"
+
+
+def _region_data(bench: Workbench, state: GeolocateState, weight: Floats) -> list[dict[str, Any]]:
+    regions = state["regions"][:MAX_REGIONS]
+    places = bench.places([region.centre for region in regions])
+    return [
+        {
+            "id": f"R{number}",
+            "name": place_name(place, region.centre),
+            "country_code": place.country_code if place else None,
+            "share": round(float(weight[list(region.members)].sum()), 4),
+            **_area(region.centre, max(MIN_REGION_RADIUS_KM, round(region.radius_km, 1))),
+        }
+        for number, (region, place) in enumerate(zip(regions, places, strict=True), start=1)
+    ]
+
+
+def _country_data(bench: Workbench, state: GeolocateState, weight: Floats) -> list[dict[str, Any]]:
+    rows: dict[str, list[int]] = defaultdict(list)
+    for index, code in enumerate(state["candidate_countries"]):
+        if code:
+            rows[code].append(index)
+    by_share = sorted(rows.items(), key=lambda item: (-weight[item[1]].sum(), item[0]))
+    return [_country(bench, state, weight, code, members) for code, members in by_share[:MAX_COUNTRIES]]
+
+
+def _country(
+    bench: Workbench, state: GeolocateState, weight: Floats, code: str, members: Sequence[int]
+) -> dict[str, Any]:
+    best = state["candidates"][max(members, key=lambda i: (weight[i], -i))]
+    return {
+        "country_code": code,
+        "name": place_name(bench.places([best.point])[0], best.point),
+        "share": round(float(weight[list(members)].sum()), 4),
+        **_area(best.point, 150.0),
+    }

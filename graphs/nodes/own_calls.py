@@ -1,0 +1,28 @@
+"""Tool calls that the machine makes itself, before the model is asked anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.messages import ToolCall
+
+from agents.schemas import Cost
+from graphs.state import GeolocateState
+from graphs.tool_calls import Limits, carry_out
+from graphs.workbench import Workbench
+
+
+def call_tool(bench: Workbench, state: GeolocateState, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Call a tool once; an update with its record, its cost, and a note if it failed."""
+    call = ToolCall(name=tool, args=arguments, id=f"own-{tool}")
+    limits = limits_left(bench, state)
+    record = carry_out([call], bench.tools, limits)[0].record
+    notes = [f"{tool} failed: {record.error}"] if record.error else []
+    return {"records": [record], "notes": notes, "cost": Cost(tool_calls=min(1, limits.calls))}
+
+
+def limits_left(bench: Workbench, state: GeolocateState) -> Limits:
+    """What tool calls may still spend in this run."""
+    cost = state["cost"]
+    calls = max(0, bench.budgets.tool_calls - cost.tool_calls)
+    return Limits(calls=calls, seconds=max(0.0, bench.budgets.seconds - cost.seconds))

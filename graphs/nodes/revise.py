@@ -1,0 +1,81 @@
+"""revise: the ledger does its arithmetic, the model may add, merge, reject and judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from agents.messages import request
+from agents.prompts import render
+from agents.proposals import Judgement, ReviseHypotheses
+from agents.schemas import Hypothesis
+from graphs import ledger
+from graphs.briefing import ledger_data
+from graphs.nodes.model_calls import ask_for
+from graphs.reckoning import reckon, with_proposals
+from graphs.state import GeolocateState, Opinion
+from graphs.workbench import Workbench
+
+SETTLED_PROBABILITY = 0.95
+UNCHANGED = 0.01
+"""A round that moves no probability by as much has changed nothing."""
+
+
+def revise(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+    """Reweigh with the new tool results, let the model revise, reweigh again."""
+    first = reckon(bench, state, state["hypotheses"], state["records"], state["opinions"])
+    seen: GeolocateState = {**state, "hypotheses": first.hypotheses, "evidence": first.evidence}
+    said = ask_for(bench, seen, request(render("revise"), ledger_data(bench, seen)), ReviseHypotheses)
+    revision = said.value or ReviseHypotheses()
+    hypotheses, opinions, notes = _applied(revision, first.hypotheses)
+    reckoning = reckon(bench, state, hypotheses, state["records"], [*state["opinions"], *opinions])
+    return {
+        **reckoning._asdict(),
+        "opinions": opinions,
+        "messages": said.messages,
+        "settled": revision.settled or is_settled(state["hypotheses"], reckoning.hypotheses),
+        "notes": notes if said.value else [*notes, "the model's revision could not be used"],
+        "cost": said.cost,
+    }
+
+
+def _applied(
+    revision: ReviseHypotheses, hypotheses: Sequence[Hypothesis]
+) -> tuple[list[Hypothesis], list[Opinion], list[str]]:
+    """The ledger after a revision, the opinions in it, and what could not be done."""
+    changed, opinions = with_proposals(hypotheses, revision.add)
+    notes: list[str] = []
+    for keep, absorb in revision.merge:
+        changed = _if_open(changed, notes, absorb, partial(ledger.merge, keep=keep, absorb=absorb))
+    for key in revision.reject:
+        changed = _if_open(changed, notes, key, partial(ledger.reject, hypothesis_id=key))
+    return changed, [*opinions, *map(_opinion, revision.judgements)], notes
+
+
+def _if_open(
+    hypotheses: list[Hypothesis], notes: list[str], key: str, change: Callable[[list[Hypothesis]], list[Hypothesis]]
+) -> list[Hypothesis]:
+    try:
+        return change(hypotheses)
+    except KeyError as error:
+        notes.append(f"the model wanted to close {key}, but {error.args[0]} is not an open hypothesis")
+        return hypotheses
+
+
+def _opinion(judgement: Judgement) -> Opinion:
+    return Opinion(
+        hypothesis_id=judgement.hypothesis_id,
+        claim=judgement.claim,
+        strength_nats=judgement.strength,
+        tool_call_id=judgement.tool_call_id,
+    )
+
+
+def is_settled(before: Sequence[Hypothesis], after: Sequence[Hypothesis]) -> bool:
+    """Whether one hypothesis is beyond doubt, or nothing has changed."""
+    leader = max((h.probability for h in after), default=0.0)
+    if leader >= SETTLED_PROBABILITY:
+        return True
+    known = {h.id: h.probability for h in before}
+    return all(h.id in known and abs(h.probability - known[h.id]) < UNCHANGED for h in after)

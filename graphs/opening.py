@@ -1,0 +1,103 @@
+"""Opening what a run needs: atlases (the default one is built at first use), tools, the ground from above."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+
+from geo.gazetteer import Gazetteer
+from geo.place import Place
+from geo.point import Point
+from geo.sphere import lat_lon_array
+from geo.surface import is_land
+from graphs.settings import DEFAULT_ATLAS, Settings
+from graphs.workbench import Places
+from retrieval.atlas import Atlas, open_atlas
+from retrieval.atlas_build import build_gps_atlas
+from retrieval.atlas_manifest import MANIFEST_FILE, read_manifest
+from retrieval.encoder import PhotoEncoder
+from tools.ground_views import GroundSource, WorldPictures
+from tools.tile_servers import TileServer, known_server
+from tools.tile_views import TileViews
+
+Progress = Callable[[int, int], None]
+
+DEFAULT_ATLAS_SIZE = 120_000
+"""Coordinates of the default GPS atlas: the most populous places, down to villages."""
+
+TILE_TIMEOUT_S = 10.0
+
+EMBEDDED_GROUND = "blue-marble"
+"""The satellite source that needs no network."""
+
+
+def namer(gazetteer: Gazetteer) -> Places:
+    """Names positions by their nearest place."""
+
+    def places(points: Sequence[Point]) -> Sequence[Place | None]:
+        return gazetteer.places_at(lat_lon_array(points)) if points else []
+
+    return places
+
+
+def on_land(point: Point) -> bool:
+    """Whether a point is on land."""
+    return bool(np.asarray(is_land([(point.lat, point.lon)]))[0])
+
+
+def open_atlases(
+    settings: Settings, encoder: PhotoEncoder, gazetteer: Gazetteer, stack: ExitStack, progress: Progress | None
+) -> list[Atlas]:
+    """The atlases of the settings, closed with the stack; the default one is built if it is not there.
+
+    Raises:
+        UserError: an atlas that is not there, damaged, half-built, locked or made by another encoder.
+    """
+    folder = settings.atlas_folder / DEFAULT_ATLAS
+    if DEFAULT_ATLAS in settings.atlases and not _is_complete(folder):
+        build_default_atlas(settings, encoder, gazetteer, progress)
+    return [stack.enter_context(open_atlas(settings.atlas_folder / name, encoder)) for name in settings.atlases]
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / MANIFEST_FILE).exists() and read_manifest(folder).state == "complete"
+
+
+def build_default_atlas(
+    settings: Settings, encoder: PhotoEncoder, gazetteer: Gazetteer, progress: Progress | None
+) -> None:
+    """Build, or finish building, the GPS atlas of the most populous places."""
+    every = gazetteer.coordinates()
+    kept = slice(0, DEFAULT_ATLAS_SIZE)
+    build_gps_atlas(
+        settings.atlas_folder / DEFAULT_ATLAS,
+        encoder,
+        every.lat_lon_deg[kept],
+        every.ids[kept],
+        source="the most populous places of GeoNames",
+        progress=progress,
+    )
+
+
+def ground_source(settings: Settings, stack: ExitStack) -> GroundSource:
+    """Where satellite pictures come from: the package, a known tile server, or the user's own (an XYZ address).
+
+    Raises:
+        UserError: an unknown source, or an address that cannot be used.
+    """
+    name = settings.satellite_source
+    if name == EMBEDDED_GROUND:
+        return WorldPictures()
+    if "://" in name:
+        # The user configured this host, so this host may be asked; the model never names one.
+        host = urlsplit(name).netloc
+        server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=frozenset({host}))
+    else:
+        server = known_server(name)
+    client = stack.enter_context(httpx.Client(timeout=TILE_TIMEOUT_S))
+    return TileViews(server, settings.home / "tiles", client)

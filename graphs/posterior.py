@@ -1,0 +1,169 @@
+"""Where the photo may be, as a weighted set of positions, and which position to answer.
+
+The posterior is a mixture: each open hypothesis spreads its probability over
+the retrieved candidates inside it and its own point; elsewhere spreads over
+the other candidates and a coarse prior of where photos are taken. The answer
+is the position of the mixture with the greatest expected utility, where the
+utility of an error of d km is a sum of exponentials, sum of a_s * exp(-d / s):
+the small scales reward being near, the largest is GeoScore's. Every number is
+in graphs/posterior.json, which a fit on training photos may replace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from agents.schemas import Frozen
+from geo.point import Point
+from geo.sphere import distance_km, lat_lon_array
+from retrieval.candidate import AtlasKind, Candidate
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+ELSEWHERE = -1
+PRIOR = -2
+"""Owners of a position that belongs to no hypothesis: a retrieved candidate, a position of the prior."""
+
+
+class PosteriorParameters(Frozen):
+    """Every number of the posterior and of the choice of a point."""
+
+    fitted_on: str = Field(description="what the numbers were fitted on")
+    temperature: dict[AtlasKind, float] = Field(description="cosine differences are divided by it, by kind of atlas")
+    atlas_share: dict[AtlasKind, float] = Field(description="weight of a kind of atlas where both kinds answered")
+    prior_share: float = Field(ge=0.0, le=1.0, description="share of the prior within elsewhere's probability")
+    candidate_spread_km: dict[AtlasKind, float] = Field(
+        description="how far from a candidate its photos lie, typically"
+    )
+    density_scale_km: float = Field(gt=0.0, description="kernel width when comparing retrieval with the prior")
+    utility: dict[float, float] = Field(description="weight a_s of each scale s in km")
+    prior_lat_lon_weight: tuple[tuple[float, float, float], ...] = Field(description="where photos are taken")
+
+    @property
+    def prior_lat_lon_deg(self) -> Floats:
+        """Positions (m, 2) of the prior, in degrees."""
+        return np.array([row[:2] for row in self.prior_lat_lon_weight], dtype=np.float64).reshape(-1, 2)
+
+    @property
+    def prior_weights(self) -> Floats:
+        """Weights (m,) of the prior, summing to 1."""
+        weights = np.array([row[2] for row in self.prior_lat_lon_weight], dtype=np.float64)
+        return np.asarray(weights / weights.sum())
+
+
+@cache
+def default_parameters() -> PosteriorParameters:
+    """The parameters that come with the package."""
+    text = resources.files("graphs").joinpath("posterior.json").read_text(encoding="utf-8")
+    return PosteriorParameters.model_validate_json(text)
+
+
+class Support(NamedTuple):
+    """The posterior: n positions with their weight, spread and owner.
+
+    Attributes:
+        lat_lon_deg: (n, 2).
+        weight: (n,), summing to 1.
+        spread_km: (n,), how far from the position the truth lies if this is the one.
+        owner: (n,), index of the hypothesis in the list given, or ELSEWHERE, or PRIOR.
+    """
+
+    lat_lon_deg: Floats
+    weight: Floats
+    spread_km: Floats
+    owner: Indices
+
+
+class Choice(NamedTuple):
+    """The position to answer and how far the truth may be from it."""
+
+    point: Point
+    owner: int
+    radius_50_km: float
+    radius_90_km: float
+
+
+def candidate_weights(candidates: Sequence[Candidate], parameters: PosteriorParameters) -> Floats:
+    """Weights (n,) of candidates, summing to 1: a softmax of similarity within each kind of atlas, then a mix."""
+    weights = np.zeros(len(candidates))
+    kinds = [kind for kind in AtlasKind if any(c.kind is kind for c in candidates)]
+    total_share = sum(parameters.atlas_share[kind] for kind in kinds)
+    for kind in kinds:
+        rows = np.array([i for i, c in enumerate(candidates) if c.kind is kind])
+        similarity = np.array([candidates[i].similarity for i in rows])
+        share = parameters.atlas_share[kind] / total_share
+        weights[rows] = share * softmax(similarity / parameters.temperature[kind])
+    return weights
+
+
+def softmax(nats: Floats) -> Floats:
+    """Exponentials (n,) normalised to sum 1."""
+    scaled = np.exp(nats - nats.max())
+    return np.asarray(scaled / scaled.sum())
+
+
+def finest_containing(lat_lon_deg: Floats, centres_deg: Floats, radius_km: Floats) -> Indices:
+    """For each of n positions, the hypothesis of least radius that contains it, or ELSEWHERE: shape (n,)."""
+    if not len(centres_deg) or not len(lat_lon_deg):
+        return np.full(len(lat_lon_deg), ELSEWHERE, dtype=np.intp)
+    inside = distance_km(lat_lon_deg[:, None, :], centres_deg[None, :, :]) <= radius_km[None, :] + 1.0
+    size = np.where(inside, radius_km[None, :], np.inf)
+    return np.where(inside.any(axis=1), size.argmin(axis=1), ELSEWHERE).astype(np.intp)
+
+
+def density(at: Floats, positions_deg: Floats, weights: Floats, scale_km: float) -> Floats:
+    """Weight near each of k positions (k, 2): the sum of weights of (n, 2) positions fading with distance, (k,)."""
+    return np.asarray(np.exp(-distance_km(at[:, None, :], positions_deg[None, :, :]) / scale_km) @ weights)
+
+
+def expected_utility(targets_deg: Floats, support: Support, utility: Mapping[float, float]) -> Floats:
+    """Expected utility (k,) of answering each of k positions (k, 2) under the posterior."""
+    away_km = np.hypot(distance_km(targets_deg[:, None, :], support.lat_lon_deg[None, :, :]), support.spread_km)
+    gain = sum((a * np.exp(-away_km / s) for s, a in utility.items()), np.zeros_like(away_km))
+    return np.asarray(gain @ support.weight)
+
+
+def weighted_quantile(values: Floats, weights: Floats, share: float) -> float:
+    """The least value below or at which `share` of the weight lies."""
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    index = int(np.searchsorted(cumulative, share * cumulative[-1] - 1e-12))
+    return float(values[order[min(index, len(values) - 1)]])
+
+
+def choose(support: Support, utility: Mapping[float, float]) -> Choice:
+    """The hypotheses' position of greatest expected utility, the first on a tie, with its radii.
+
+    Only positions that an open hypothesis owns are answered: the prior says where photos are taken,
+    not where this one was, and a candidate outside every hypothesis has nobody who would explain it.
+
+    Raises:
+        ValueError: no hypothesis owns a position.
+    """
+    eligible = np.flatnonzero((support.weight > 0.0) & (support.owner >= 0))
+    if not len(eligible):
+        raise ValueError("no hypothesis owns a position")
+    scores = expected_utility(support.lat_lon_deg[eligible], support, utility)
+    best = int(eligible[int(np.flatnonzero(scores >= scores.max() - 1e-12)[0])])
+    lat, lon = support.lat_lon_deg[best]
+    point = Point(lat=float(lat), lon=float(lon))
+    return Choice(point, int(support.owner[best]), *radii(point, support))
+
+
+def radii(point: Point, support: Support) -> tuple[float, float]:
+    """Distances in km from a point within which 50 % and 90 % of the posterior lie."""
+    away_km = np.hypot(distance_km((point.lat, point.lon), support.lat_lon_deg), support.spread_km)
+    return weighted_quantile(away_km, support.weight, 0.5), weighted_quantile(away_km, support.weight, 0.9)
+
+
+def positions(candidates: Sequence[Candidate]) -> Floats:
+    """Positions (n, 2) of candidates, in degrees."""
+    return lat_lon_array(c.point for c in candidates)

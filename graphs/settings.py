@@ -1,0 +1,79 @@
+"""Settings: built once at the entry point and passed down as values. Explicit beats environment beats default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from agents.models import find_model
+from agents.schemas import Level
+from agents.strategies import find_strategy
+from geo.errors import UserError
+from graphs.budgets import Budgets
+
+DEFAULT_ATLAS = "world"
+
+
+class Settings(BaseSettings):
+    """Everything a user may choose. Environment: GEOSLEUTH_HOME, GEOSLEUTH_BUDGETS__SECONDS and so on."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GEOSLEUTH_", env_nested_delimiter="__", frozen=True, extra="forbid", validate_default=True
+    )
+
+    home: Path = Field(
+        default_factory=lambda: user_data_path("geosleuth"), description="atlases, caches and the audit log live here"
+    )
+    encoder: str = Field("compact", description="name of an encoder, or a folder with one")
+    atlases: tuple[str, ...] = Field((DEFAULT_ATLAS,), description="names of atlases under <home>/atlases")
+    model: str = Field("offline", description="who sits in the LMM's seat")
+    strategy: str = Field("refine", description="which steps run")
+    allow_metadata: bool = Field(False, description="report the position a file claims, beside the answer")
+    max_precision: Level | None = Field(None, description="coarsen every answer to this level")
+    read_signs: bool = Field(True, description="read text in photos; about a second a photo")
+    satellite_source: str = Field("blue-marble", description="where satellite pictures come from")
+    budgets: Budgets = Budgets()
+    min_confidence: float = Field(0.02, ge=0.0, le=1.0, description="abstain below this probability; 0 never abstains")
+    recall_limit: int = Field(100, ge=1, le=1000, description="candidates asked of each atlas")
+    threads: int = Field(2, ge=1, description="CPU threads of one encoder call")
+    seed: int = Field(0, description="of everything that draws numbers")
+    checkpoints: Path | None = Field(None, description="SQLite file that runs resume from; None keeps no checkpoints")
+    audit_log: Path | None = Field(None, description="one JSON line a query; None: <home>/audit.jsonl")
+
+    @field_validator("model")
+    @classmethod
+    def _known_model(cls, name: str) -> str:
+        return find_model(name).name
+
+    @field_validator("strategy")
+    @classmethod
+    def _known_strategy(cls, name: str) -> str:
+        return find_strategy(name).name
+
+    @property
+    def atlas_folder(self) -> Path:
+        """Where atlases live, one folder each."""
+        return self.home / "atlases"
+
+    @property
+    def audit_path(self) -> Path:
+        """Where a line goes for each query."""
+        return self.audit_log or self.home / "audit.jsonl"
+
+
+def make_settings(**chosen: Any) -> Settings:
+    """Settings from explicit choices (None: not chosen), then the environment, then the defaults.
+
+    Raises:
+        UserError: a value that cannot be used; the message names the setting and, for names, the valid ones.
+    """
+    try:
+        return Settings(**{key: value for key, value in chosen.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"setting {where}: {first['msg']}") from error

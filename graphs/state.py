@@ -1,0 +1,106 @@
+"""The state of one geolocation: narrow input, full state, narrow output.
+
+Everything in it is a value that a checkpoint can hold: no pixels, no models,
+no open files. A photo is named by its id; the tools look the pixels up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypedDict
+
+from langchain_core.messages import AnyMessage
+from langgraph.graph.message import add_messages
+from pydantic import Field
+
+from agents.schemas import Answer, Cost, Evidence, Frozen, Hypothesis
+from geo.point import Point
+from retrieval.candidate import Candidate, Region
+
+
+class ToolRecord(Frozen):
+    """One tool call and what it returned: what evidence is made from, and checked against."""
+
+    call_id: str = Field(description="unique in a run; the model's id for its own calls")
+    tool: str
+    arguments: dict[str, Any]
+    result: dict[str, Any] | None = Field(description="the typed result as JSON values; None if the tool failed")
+    result_sha256: str | None = Field(description="of the whole result's canonical JSON")
+    error: str | None = Field(None, description="what the tool told the model when it failed")
+
+
+class Opinion(Frozen):
+    """Something the model judged about a hypothesis."""
+
+    hypothesis_id: str
+    claim: str
+    strength_nats: float = Field(ge=-3.0, le=3.0, description="as the model gave it; the ledger caps it")
+    tool_call_id: str | None = Field(description="the call whose result it interprets; None: opinion")
+
+
+def add_records(known: Sequence[ToolRecord], new: Sequence[ToolRecord]) -> list[ToolRecord]:
+    """Append records, one for each call id: a step that is run again after a crash adds nothing twice."""
+    return list({record.call_id: record for record in [*known, *new]}.values())
+
+
+def add_cost(spent: Cost, more: Cost) -> Cost:
+    """Sum of two costs, field by field."""
+    return Cost(**{name: getattr(spent, name) + getattr(more, name) for name in Cost.model_fields})
+
+
+def join(known: Sequence[Any], new: Sequence[Any]) -> list[Any]:
+    """One list after the other."""
+    return [*known, *new]
+
+
+class PhotoInput(TypedDict):
+    """What a run is given."""
+
+    photo_id: str
+    """Names the photo on the shelf; the state never holds pixels."""
+    photo_sha256: str
+    """Of the file's bytes, in hex."""
+    question: str
+    """What the user wants to know, in their words; may be empty."""
+    metadata_position: Point | None
+    """What the file claims, only if the user allowed metadata; never shown to the model, never moves the point."""
+
+
+class GeolocateState(PhotoInput):
+    """Everything a run knows. Fields without a reducer are replaced by what a node returns."""
+
+    candidates: list[Candidate]
+    """Retrieved from every open atlas, most similar first within each."""
+    candidate_countries: list[str | None]
+    """ISO 3166-1 alpha-2 code at each candidate; None far from any populated place."""
+    regions: list[Region]
+    """Clusters of the candidates, heaviest first."""
+    records: Annotated[list[ToolRecord], add_records]
+    """Every tool call, in order, one for each call id."""
+    opinions: Annotated[list[Opinion], join]
+    """What the model judged, in order."""
+    hypotheses: list[Hypothesis]
+    """The ledger: all hypotheses, also rejected and merged ones; open probabilities and elsewhere sum to 1."""
+    evidence: list[Evidence]
+    """Computed from all records and opinions for the hypotheses as they stand."""
+    messages: Annotated[list[AnyMessage], add_messages]
+    """The conversation with the model, without the system prompt and the photo, which are put in at each call."""
+    round: int
+    """How many times the model has investigated; counts from 0."""
+    settled: bool
+    """Nothing changed in the last round, or the leader is beyond doubt, or the model said so."""
+    notes: Annotated[list[str], join]
+    """What the answer has to mention: a budget that was spent, a step that failed."""
+    cost: Annotated[Cost, add_cost]
+    """Spent so far: calls, tokens, US dollars, seconds."""
+
+
+class AnswerOutput(TypedDict):
+    """What a run gives back."""
+
+    answer: Answer
+    """The committed answer, or an abstention."""
+
+
+class FullState(GeolocateState, AnswerOutput):
+    """All channels of the graph."""

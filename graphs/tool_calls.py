@@ -1,0 +1,134 @@
+"""Carry out tool calls: within budgets, in parallel, errors told to the model, results kept as records."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from langchain_core.messages import ToolCall, ToolMessage
+from langchain_core.tools import BaseTool
+from pydantic import ValidationError
+
+from graphs.state import ToolRecord
+from tools.results import ToolError, ToolResult
+
+MAX_ARGUMENT_CHARACTERS = 4_000
+PICTURE_FIELD = "png_base64"
+
+
+class Outcome(NamedTuple):
+    """What a call gave: a message for the model and a record for the ledger."""
+
+    message: ToolMessage
+    record: ToolRecord
+
+
+class Limits(NamedTuple):
+    """What one batch of calls may spend."""
+
+    calls: int
+    seconds: float
+
+
+def carry_out(calls: Sequence[ToolCall], tools: Mapping[str, BaseTool], limits: Limits) -> list[Outcome]:
+    """Carry out calls side by side; outcomes in the order of the calls.
+
+    A tool's `ToolError`, unusable arguments, an unknown tool, a spent budget and
+    a tool that does not return in time become messages to the model. Anything
+    else that a tool raises is a bug and propagates.
+    """
+    allowed, refused = calls[: limits.calls], calls[limits.calls :]
+    started = [_start(call, tools) for call in allowed]
+    outcomes = [_await(call, pending, limits.seconds) for call, pending in zip(allowed, started, strict=True)]
+    return outcomes + [_failure(call, "not carried out: the budget of tool calls is spent") for call in refused]
+
+
+_Pending = queue.SimpleQueue["Outcome | BaseException"]
+
+
+def _start(call: ToolCall, tools: Mapping[str, BaseTool]) -> _Pending:
+    """Run a call in a thread of its own: a daemon, so that a tool that hangs cannot keep the process alive."""
+    pending: _Pending = queue.SimpleQueue()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            pending.put(context.run(_carry_out_one, call, tools))
+        except BaseException as error:  # noqa: BLE001 - not swallowed: handed to the caller's thread, which raises it
+            pending.put(error)
+
+    threading.Thread(target=work, name=f"tool-{call['name']}"[:40], daemon=True).start()
+    return pending
+
+
+def _await(call: ToolCall, pending: _Pending, seconds: float) -> Outcome:
+    try:
+        outcome = pending.get(timeout=max(0.0, seconds))
+    except queue.Empty:
+        return _failure(call, f"no result within {seconds:.0f} s")
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def _carry_out_one(call: ToolCall, tools: Mapping[str, BaseTool]) -> Outcome:
+    problem = _unusable(call, tools)
+    if problem:
+        return _failure(call, problem)
+    tool = tools[call["name"]]
+    try:
+        message = tool.invoke({**call, "type": "tool_call"})
+    except ValidationError as error:
+        return _failure(call, f"unusable arguments: {_validation_problem(error)}")
+    except ToolError as error:
+        return _failure(call, str(error))
+    return _success(call, message)
+
+
+def _unusable(call: ToolCall, tools: Mapping[str, BaseTool]) -> str | None:
+    if call["name"] not in tools:
+        return f"no such tool; the tools are {', '.join(sorted(tools))}"
+    if len(json.dumps(call["args"], default=str)) > MAX_ARGUMENT_CHARACTERS:
+        return f"arguments longer than {MAX_ARGUMENT_CHARACTERS} characters"
+    return None
+
+
+def _validation_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+
+
+def _success(call: ToolCall, message: ToolMessage) -> Outcome:
+    result = message.artifact
+    if not isinstance(result, ToolResult):
+        raise TypeError(f"tool {call['name']!r} returned {type(result).__name__} for an artifact, not a ToolResult")
+    # The model reads the content; the artifact would lose its type in a checkpoint, so the record keeps it as JSON.
+    bare = ToolMessage(message.content, tool_call_id=call["id"] or "", name=call["name"], id=_message_id(call))
+    return Outcome(bare, _record(call, result.model_dump(mode="json"), result.sha256(), None))
+
+
+def _failure(call: ToolCall, problem: str) -> Outcome:
+    text = f"Error: {problem}"
+    message = ToolMessage(text, tool_call_id=call["id"] or "", name=call["name"], status="error", id=_message_id(call))
+    return Outcome(message, _record(call, None, None, problem))
+
+
+def _message_id(call: ToolCall) -> str:
+    """Fixed by the call, so that a step run again after a crash replaces its message and adds none."""
+    return f"result-{call['id']}"
+
+
+def _record(call: ToolCall, result: dict[str, Any] | None, sha256: str | None, error: str | None) -> ToolRecord:
+    kept = {key: value for key, value in result.items() if key != PICTURE_FIELD} if result is not None else None
+    return ToolRecord(
+        call_id=call["id"] or "",
+        tool=call["name"],
+        arguments=call["args"],
+        result=kept,
+        result_sha256=sha256,
+        error=error,
+    )

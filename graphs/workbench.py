@@ -1,0 +1,91 @@
+"""What the nodes work with: everything that is not state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.tools import BaseTool
+
+from agents.messages import image_block
+from agents.schemas import Versions
+from agents.strategies import Strategy
+from geo.place import Place
+from geo.point import Point
+from graphs.budgets import Budgets
+from graphs.posterior import PosteriorParameters
+from retrieval.candidate import Candidate, Region
+from retrieval.photo import Photo
+
+
+class Shelf(Protocol):
+    """Hands out photos by id."""
+
+    def __hash__(self) -> int: ...
+
+    def get(self, photo_id: str) -> Photo:
+        """The photo of an id; KeyError if it is not here."""
+        ...
+
+
+Places = Callable[[Sequence[Point]], Sequence[Place | None]]
+"""The populated place nearest to each point, or None far from any."""
+
+Clusterer = Callable[[Sequence[Candidate]], Sequence[Region]]
+"""Regions of candidates, the best first."""
+
+Pricer = Callable[[AIMessage], float]
+"""What a model call cost, in US dollars."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """Model, tools, data and settings of a run.
+
+    Attributes:
+        model: in the LMM's seat.
+        tools: what it may call, by name.
+        shelf: where the tools find the photo.
+        places: names positions; offline and fast.
+        cluster: the geographic reranker.
+        price: of a model call.
+        strategy: which steps run.
+        budgets: what a run may spend.
+        parameters: of the posterior.
+        min_confidence: below it the machine abstains.
+        read_signs: whether to read the text in the photo.
+        recall_limit: candidates asked of each atlas.
+        versions: what an answer says it was made with.
+    """
+
+    model: BaseChatModel
+    tools: Mapping[str, BaseTool]
+    shelf: Shelf
+    places: Places
+    cluster: Clusterer
+    price: Pricer
+    strategy: Strategy
+    budgets: Budgets
+    parameters: PosteriorParameters
+    min_confidence: float
+    read_signs: bool
+    recall_limit: int
+    versions: Versions
+
+    def image(self, photo_id: str) -> dict[str, Any]:
+        """The photo as a content block for the model."""
+        return _image(self.shelf, photo_id)
+
+    def countries(self, points: Sequence[Point]) -> list[str | None]:
+        """Country code at each point; None far from any place."""
+        return [place.country_code if place else None for place in self.places(points)]
+
+
+@lru_cache(maxsize=4)
+def _image(shelf: Shelf, photo_id: str) -> dict[str, Any]:
+    """Encoding a JPEG costs some milliseconds and a run asks several times for the same photo."""
+    return image_block(shelf.get(photo_id).rgb)
