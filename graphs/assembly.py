@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
-from retrieval.regions import rank_regions
 
 from agents.models import ModelDescription, find_model
 from agents.schemas import Answer, Versions
@@ -20,7 +19,7 @@ from graphs.audit import append_line, audit_line
 from graphs.checkpoints import open_checkpoints
 from graphs.events import Answered, Event, step_event
 from graphs.geolocate import Geolocate, build_geolocate
-from graphs.opening import EMBEDDED_GROUND, Progress, ground_source, namer, on_land, open_atlases
+from graphs.opening import EMBEDDED_GROUND, Progress, clusterer, ground_source, namer, on_land, open_atlases
 from graphs.posterior import default_parameters
 from graphs.precision import coarsen
 from graphs.settings import Settings
@@ -139,10 +138,12 @@ def _bench(settings: Settings, opened: ExitStack, progress: Progress | None) -> 
     encoder = load_encoder(settings.encoder, settings.threads)
     gazetteer, shelf = Gazetteer(), PhotoShelf()
     atlases = open_atlases(settings, encoder, gazetteer, opened, progress)
+    parameters = default_parameters()
+    cluster = clusterer(parameters)
     clients = Clients(
         shelf=shelf,
         search=PhotoSearch(atlases, encoder, shelf),
-        cluster=rank_regions,
+        cluster=cluster,
         places=gazetteer,
         is_land=on_land,
         reader=SignReader(SignReading(threads=settings.threads)),
@@ -155,11 +156,11 @@ def _bench(settings: Settings, opened: ExitStack, progress: Progress | None) -> 
         tools=tools,
         shelf=shelf,
         places=namer(gazetteer),
-        cluster=rank_regions,
+        cluster=cluster,
         price=model.usd,
         strategy=find_strategy(settings.strategy),
         budgets=settings.budgets,
-        parameters=default_parameters(),
+        parameters=parameters,
         min_confidence=settings.min_confidence,
         read_signs=settings.read_signs,
         recall_limit=settings.recall_limit,

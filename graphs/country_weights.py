@@ -28,12 +28,17 @@ CUE_NATS: Mapping[CountryCueKind, float] = {
 CUE_CAP_NATS = 4.5
 
 # Chance that a sign is in a language: where it is the first language, a second one, and where it is neither.
-FIRST_LANGUAGE, ABROAD, ENGLISH_ABROAD = 0.6, 0.01, 0.12
+FIRST_LANGUAGE, ABROAD, ENGLISH_ABROAD = 0.6, 0.02, 0.12
 # Chance over all photos with text: English on most, any other on few.
-WORLD_SHARE, WORLD_SHARE_ENGLISH = 0.03, 0.5
-# Fewer letters than this do not tell a language; text of a sign repeats itself, so more letters count no further.
-ENOUGH_LETTERS, MIN_LETTERS = 20, 5
+WORLD_SHARE, WORLD_SHARE_ENGLISH = 0.04, 0.4
+# Short and misread text is taken for the wrong language more often than not.
+MIN_LETTERS, ENOUGH_LETTERS = 12, 60
+MIN_LANGUAGE_PROBABILITY = 0.5
+# A character of these scripts says as much as several Latin letters, but texture is misread as one or two of them.
+MIN_DISTINCT_CHARACTERS, ENOUGH_CHARACTERS = 3, 12
 MIN_SIGN_CONFIDENCE = 0.6
+MIN_SCRIPT_CONFIDENCE = 0.75
+LAST_LATIN_CODE = 0x24F
 
 # Scripts that tell the language better than its words do; all others are judged by their words.
 SCRIPT_LANGUAGES: Mapping[str, tuple[str, ...]] = {
@@ -78,32 +83,43 @@ def cue_weights(cues: Iterable[CountryCue]) -> CountryWeights:
     return CountryWeights(dict(total))
 
 
-def language_weights(signs: Sequence[Sign]) -> CountryWeights:
-    """Weights of the languages that signs are written in, in proportion to how much text was read."""
-    letters = _letters_by_language(signs)
-    read = math.fsum(letters.values())
-    if read < MIN_LETTERS:
-        return CountryWeights({})
-    trust = min(1.0, read / ENOUGH_LETTERS)
-    shares = {language: count / read for language, count in letters.items()}
+def language_weights(signs: Sequence[Sign], languages: Sequence[tuple[str, float]]) -> CountryWeights:
+    """Weights of the language that signs are written in, in proportion to how much text was read.
+
+    Args:
+        signs: the lines read.
+        languages: of all lines together, most likely first.
+    """
+    shares, trust = _by_script(signs) or _by_words(signs, languages) or ({}, 0.0)
     countries = {code for language in shares for code in countries_of_language().get(language, {})}
     nats = {code: trust * _language_nats(shares, code) for code in sorted(countries)}
     return CountryWeights(nats, trust * _language_nats(shares, None))
 
 
-def _letters_by_language(signs: Sequence[Sign]) -> dict[str, float]:
-    letters: dict[str, float] = defaultdict(float)
+def _by_script(signs: Sequence[Sign]) -> tuple[dict[str, float], float] | None:
+    """Languages that scripts of their own give away, and how far to trust that."""
+    characters: dict[str, float] = defaultdict(float)
+    distinct: set[str] = set()
     for sign in signs:
-        count = sum(c.isalpha() for c in sign.text)
-        if sign.confidence < MIN_SIGN_CONFIDENCE or count < 2:
-            continue
-        for language in SCRIPT_LANGUAGES.get(sign.script, ()):
-            # One such character says as much as a short Latin word.
-            letters[language] += 4.0 * count / len(SCRIPT_LANGUAGES[sign.script])
-        if sign.script not in SCRIPT_LANGUAGES and count >= MIN_LETTERS:
-            for language, probability in sign.languages:
-                letters[language] += count * probability
-    return letters
+        languages = SCRIPT_LANGUAGES.get(sign.script, ())
+        if sign.confidence >= MIN_SCRIPT_CONFIDENCE:
+            own = [c for c in sign.text if ord(c) > LAST_LATIN_CODE and c.isalpha()]
+            distinct.update(own if languages else ())
+            for language in languages:
+                characters[language] += len(own) / len(languages)
+    if len(distinct) < MIN_DISTINCT_CHARACTERS:
+        return None
+    total = math.fsum(characters.values())
+    return {language: n / total for language, n in characters.items()}, min(1.0, len(distinct) / ENOUGH_CHARACTERS)
+
+
+def _by_words(signs: Sequence[Sign], languages: Sequence[tuple[str, float]]) -> tuple[dict[str, float], float] | None:
+    """The language of all the words together, and how far to trust that."""
+    letters = sum(c.isalpha() for sign in signs for c in sign.text if sign.confidence >= MIN_SIGN_CONFIDENCE)
+    if letters < MIN_LETTERS or not languages or languages[0][1] < MIN_LANGUAGE_PROBABILITY:
+        return None
+    language, probability = languages[0]
+    return {language: 1.0}, probability * min(1.0, letters / ENOUGH_LETTERS)
 
 
 def _language_nats(shares: Mapping[str, float], country: str | None) -> float:

@@ -15,12 +15,15 @@ from geo.place import Place
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from geo.surface import is_land
+from graphs.posterior import PosteriorParameters, candidate_weights, positions
 from graphs.settings import DEFAULT_ATLAS, Settings
-from graphs.workbench import Places
+from graphs.workbench import Clusterer, Places
 from retrieval.atlas import Atlas, open_atlas
 from retrieval.atlas_build import build_gps_atlas
 from retrieval.atlas_manifest import MANIFEST_FILE, read_manifest
+from retrieval.candidate import Candidate, Region
 from retrieval.encoder import PhotoEncoder
+from retrieval.regions import rank_regions
 from tools.ground_views import GroundSource, WorldPictures
 from tools.tile_servers import TileServer, known_server
 from tools.tile_views import TileViews
@@ -43,6 +46,15 @@ def namer(gazetteer: Gazetteer) -> Places:
         return gazetteer.places_at(lat_lon_array(points)) if points else []
 
     return places
+
+
+def clusterer(parameters: PosteriorParameters) -> Clusterer:
+    """Clusters candidates with the weights that the posterior gives them."""
+
+    def cluster(candidates: Sequence[Candidate]) -> Sequence[Region]:
+        return rank_regions(positions(candidates), candidate_weights(candidates, parameters))
+
+    return cluster
 
 
 def on_land(point: Point) -> bool:
