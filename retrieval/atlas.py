@@ -124,10 +124,15 @@ def atlas_info(folder: Path) -> AtlasInfo:
         AtlasError: no atlas there, or a damaged manifest.
     """
     manifest = read_manifest(folder)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return AtlasInfo(manifest, folder, size)
+    return AtlasInfo(manifest, folder, sum(_bytes_on_disk(path) for path in folder.rglob("*") if path.is_file()))
 
 
 def list_atlases(home: Path) -> list[Path]:
     """The atlas folders below `<home>/atlases`, by name, whatever their state; none if there is no such folder."""
     return sorted(path.parent for path in (home / "atlases").glob(f"*/{MANIFEST_FILE}"))
+
+
+def _bytes_on_disk(path: Path) -> int:
+    """Room taken: engines reserve files larger than what they have written, where the system can say so."""
+    status = path.stat()
+    return getattr(status, "st_blocks", (status.st_size + 511) // 512) * 512

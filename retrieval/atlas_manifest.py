@@ -13,7 +13,6 @@ from retrieval.candidate import AtlasKind
 from retrieval.encoder import EncoderIdentity
 from retrieval.stores.settings import StoreSettings
 
-FORMAT_VERSION = 1
 MANIFEST_FILE = "atlas.json"
 FAILED_FILE = "failed.jsonl"
 STORE_FOLDER = "vectors"
@@ -28,7 +27,7 @@ class AtlasManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     name: str
     kind: AtlasKind
     encoder: EncoderIdentity
@@ -53,9 +52,7 @@ def read_manifest(folder: Path) -> AtlasManifest:
     try:
         text = (folder / MANIFEST_FILE).read_bytes()
     except FileNotFoundError as error:
-        raise AtlasError(
-            f"{folder} is not an atlas (it has no {MANIFEST_FILE}): give the atlas's own folder"
-        ) from error
+        raise AtlasError(f"{folder} is no atlas, it has no {MANIFEST_FILE}: give the atlas's own folder") from error
     except OSError as error:
         raise AtlasError(f"cannot read {folder / MANIFEST_FILE} ({error.strerror}): mend its permissions") from error
     try:

@@ -1,4 +1,4 @@
-"""Where the photos of an atlas come from: a table beside a folder, or a folder whose photos say where they were taken."""
+"""Where the photos of an atlas come from: a table beside a folder, or a folder of photos with positions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from geo.errors import UserError
 from geo.point import Point
-
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff"})
+from retrieval.photo_files import photo_paths
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,7 @@ def photos_from_folder(photos: Path) -> list[PhotoItem]:
     """
     if not photos.is_dir():
         raise UserError(f"no folder of photos at {photos}: check the path")
-    paths = sorted(path for path in photos.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
-    if not paths:
-        raise UserError(f"no photo in {photos}: it needs files ending in {', '.join(sorted(PHOTO_SUFFIXES))}")
-    return [PhotoItem(path.relative_to(photos).as_posix(), path) for path in paths]
+    return [PhotoItem(path.relative_to(photos).as_posix(), path) for path in photo_paths([photos])]
 
 
 def _rows(table: Path, columns: PhotoColumns) -> Iterator[Mapping[str, str]]:

@@ -38,7 +38,7 @@ class Verification(NamedTuple):
 class _Scan(NamedTuple):
     """What one pass over a store found."""
 
-    count: int
+    items: int
     checksum: str
     worst_length_error: float
     sample: list[tuple[StoredItem, Vectors]]
@@ -59,7 +59,7 @@ def verify_store(manifest: AtlasManifest, store: VectorStore) -> Verification:
     lost = [item.item_id for item, vector in found.sample if not _finds_itself(store, vector)]
     return Verification(
         (
-            Check("count", found.count == manifest.count, f"{found.count} of {manifest.count} items"),
+            Check("count", found.items == manifest.count, f"{found.items} of {manifest.count} items"),
             Check("checksum", found.checksum == manifest.checksum, f"{found.checksum[:16]}"),
             Check(
                 "vectors normalised", found.worst_length_error < 1e-3, f"off by {found.worst_length_error:.1e} at most"

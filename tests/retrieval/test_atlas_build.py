@@ -188,7 +188,7 @@ def test_a_killed_build_resumes_with_nothing_lost_or_doubled(engine: str, tmp_pa
 
 
 def test_a_build_resumed_gives_the_checksum_of_one_not_cut_off(built: Path, tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
+    def stop(*_: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -199,7 +199,7 @@ def test_a_build_resumed_gives_the_checksum_of_one_not_cut_off(built: Path, tmp_
 
 @pytest.mark.parametrize("change", ["items", "store", "encoder"])
 def test_only_the_same_build_resumes(change: str, tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
+    def stop(*_: int) -> None:
         raise KeyboardInterrupt
 
     positions, names = gallery(100)
@@ -235,7 +235,7 @@ def test_refusals_are_distinct_and_one_line(copy: Path, tmp_path: Path) -> None:
         messages.append(str(caught.value))
 
     refused(AtlasError, tmp_path / "nowhere", WaveEncoder(), "no atlas at")
-    refused(AtlasError, tmp_path, WaveEncoder(), "is not an atlas")
+    refused(AtlasError, tmp_path, WaveEncoder(), "is no atlas")
     refused(AtlasError, copy, WaveEncoder("2"), r"made by encoder wave@1 \(8-d\), not wave@2 \(8-d\)")
     with open_atlas(copy, WaveEncoder()):
         refused(StoreLockedError, copy, WaveEncoder(), "in use by another process")
@@ -311,7 +311,7 @@ def test_failures_are_not_tried_again_and_a_cut_line_is(tmp_path: Path) -> None:
     items = [PhotoItem(str(i), tmp_path / f"{i}.jpg", Point(lat=0, lon=0)) for i in range(3)]
     write_photo(tmp_path / "1.jpg", 5)
 
-    def stop(done: int, total: int) -> None:
+    def stop(*_: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -350,5 +350,5 @@ def test_a_photo_listed_twice_and_missing_folders_are_refused(tmp_path: Path) ->
         photos_from_table(tmp_path / "t.csv", tmp_path / "none")
     with pytest.raises(UserError, match="no folder of photos"):
         photos_from_folder(tmp_path / "none")
-    with pytest.raises(UserError, match="no photo in"):
+    with pytest.raises(UserError, match="no photos here"):
         photos_from_folder(tmp_path)
