@@ -1,0 +1,234 @@
+"""Searching atlases by photo, grouping into regions, and the registry of tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from geo.gazetteer import Gazetteer
+from geo.point import Point
+from geo.sphere import lat_lon_array, medoid_index
+from retrieval.candidate import AtlasKind, Candidate, Region
+from retrieval.encoder import EncoderIdentity, PhotoVectors, Vectors
+from retrieval.photo import Photo, PhotoShelf
+from retrieval.stores.filters import Near
+from tests.tools.calling import as_photo, call
+from tools.building import Arguments, result_tool
+from tools.candidate_weights import candidate_weights
+from tools.ground_views import WorldPictures
+from tools.photo_search import PhotoSearch
+from tools.quoting import quoted
+from tools.rank_regions import rank_regions_tool
+from tools.results import FoundPlaces, PhotoMatches, RankedRegions, ToolError
+from tools.search_photos import search_photos_tool
+from tools.sign_reader import SignReader
+from tools.toolbox import TOOLS, Clients, build_tools
+
+COLOURS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
+PLACES = {"red": Point(lat=31.6, lon=-8.0), "green": Point(lat=53.3, lon=-6.3), "blue": Point(lat=36.4, lon=25.4)}
+
+
+class ColourEncoder:
+    """A photo's vector is its mean colour: a real, if simple, function of one photo."""
+
+    identity = EncoderIdentity(name="colour", revision="1", dim=3)
+
+    def __init__(self) -> None:
+        self.encoded = 0
+
+    def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
+        self.encoded += len(photos)
+        colours = np.array([photo.rgb.mean(axis=(0, 1)) for photo in photos], np.float32)
+        vectors = (colours / np.linalg.norm(colours, axis=1, keepdims=True)).astype(np.float32)
+        return PhotoVectors(vectors, vectors, vectors)
+
+    def encode_points(self, lat_lon_deg: NDArray[np.float64]) -> Vectors:
+        raise NotImplementedError
+
+
+class ExactAtlas:
+    """An atlas of one place a colour, searched exactly."""
+
+    def __init__(self, name: str, kind: AtlasKind) -> None:
+        self.name, self.kind = name, kind
+
+    def search(self, vector: Vectors, limit: int, near: Near | None = None) -> list[Candidate]:
+        found = sorted(
+            (-float(vector @ (np.array(colour) / np.linalg.norm(colour))), key) for key, colour in COLOURS.items()
+        )
+        kept = [(s, key) for s, key in found if near is None or near.contains(PLACES[key])]
+        return [
+            Candidate(point=PLACES[key], similarity=-s, atlas=self.name, kind=self.kind, item_id=key, rank=rank)
+            for rank, (s, key) in enumerate(kept[:limit])
+        ]
+
+
+def one_region(candidates: Sequence[Candidate]) -> list[Region]:
+    positions = lat_lon_array(found.point for found in candidates)
+    centre = candidates[medoid_index(positions, candidate_weights(candidates))].point
+    members = tuple(range(len(candidates)))
+    return [Region(centre=centre, radius_km=10.0, members=members, mass=1.0, isolated=len(members) == 1)]
+
+
+@pytest.fixture
+def encoder() -> ColourEncoder:
+    return ColourEncoder()
+
+
+@pytest.fixture
+def shelf() -> PhotoShelf:
+    return PhotoShelf()
+
+
+@pytest.fixture
+def search(encoder: ColourEncoder, shelf: PhotoShelf) -> PhotoSearch:
+    atlases = [ExactAtlas("photos", AtlasKind.PHOTO), ExactAtlas("map", AtlasKind.GPS)]
+    return PhotoSearch(atlases, encoder, shelf)
+
+
+@pytest.fixture
+def red_and_blue(shelf: PhotoShelf) -> str:
+    rgb = np.zeros((64, 128, 3))
+    rgb[:, :64], rgb[:, 64:] = COLOURS["red"], COLOURS["blue"]
+    return shelf.add(as_photo(rgb))
+
+
+def test_every_atlas_is_searched(search: PhotoSearch, red_and_blue: str) -> None:
+    message = call(search_photos_tool(search), photo_id=red_and_blue, limit=2)
+    result = message.artifact
+    assert isinstance(result, PhotoMatches)
+    assert [(found.atlas, found.rank) for found in result.candidates] == [
+        ("photos", 0),
+        ("photos", 1),
+        ("map", 0),
+        ("map", 1),
+    ]
+    shown = json.loads(message.content.splitlines()[1])["atlases"]
+    assert [(each["atlas"], each["kind"], each["found"]) for each in shown] == [
+        ("photos", "photo", 2),
+        ("map", "gps", 2),
+    ]
+
+
+@pytest.mark.parametrize(("left", "right", "colour"), [(0.0, 0.5, "red"), (0.5, 1.0, "blue")])
+def test_a_box_is_searched_by_what_it_shows(
+    search: PhotoSearch, red_and_blue: str, left: float, right: float, colour: str
+) -> None:
+    box = {"left": left, "top": 0.0, "right": right, "bottom": 1.0}
+    result = call(search_photos_tool(search), photo_id=red_and_blue, box=box).artifact
+    assert result.candidates[0].item_id == colour
+    assert result.candidates[0].similarity == pytest.approx(1.0, abs=1e-4)
+    assert result.box.left == left
+
+
+def test_near_searches_one_circle(search: PhotoSearch, red_and_blue: str) -> None:
+    near = {"centre": {"lat": 53.0, "lon": -6.0}, "radius_km": 100.0}
+    result = call(search_photos_tool(search), photo_id=red_and_blue, near=near).artifact
+    assert {found.item_id for found in result.candidates} == {"green"}
+    empty = call(rank_regions_tool(search, one_region), photo_id=red_and_blue, near={**near, "radius_km": 1.0})
+    assert empty.artifact == RankedRegions(candidates=(), regions=())
+
+
+def test_a_photo_is_encoded_once_for_each_box(search: PhotoSearch, encoder: ColourEncoder, red_and_blue: str) -> None:
+    box = {"left": 0.0, "top": 0.0, "right": 0.5, "bottom": 1.0}
+    for arguments in ({}, {}, {"box": box}, {"box": box}, {"limit": 1}):
+        call(search_photos_tool(search), photo_id=red_and_blue, **arguments)
+    call(rank_regions_tool(search, one_region), photo_id=red_and_blue)
+    assert encoder.encoded == 2
+
+
+def test_regions_of_candidates(search: PhotoSearch, red_and_blue: str) -> None:
+    message = call(rank_regions_tool(search, one_region), photo_id=red_and_blue)
+    result = message.artifact
+    assert isinstance(result, RankedRegions)
+    assert result.regions[0].members == tuple(range(len(result.candidates)))
+    shown = json.loads(message.content.splitlines()[1])
+    assert shown["regions"][0]["share"] == 1.0
+    assert shown["candidates"] == 6
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"limit": 0},
+        {"limit": 1001},
+        {"near": {"centre": {"lat": 99.0, "lon": 0.0}, "radius_km": 5.0}},
+        {"near": {"centre": {"lat": 9.0, "lon": 0.0}, "radius_km": -5.0}},
+        {"near": {"centre": {"lat": 9.0, "lon": 0.0}, "radius_km": 40_000.0}},
+    ],
+)
+def test_unusable_arguments(search: PhotoSearch, red_and_blue: str, arguments: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        call(search_photos_tool(search), photo_id=red_and_blue, **arguments)
+
+
+def test_an_unknown_photo(search: PhotoSearch) -> None:
+    for tool in (search_photos_tool(search), rank_regions_tool(search, one_region)):
+        with pytest.raises(ToolError, match="no photo 'photo-0' here; photo ids: none"):
+            call(tool, photo_id="photo-0")
+
+
+def candidate(atlas: str, kind: AtlasKind, similarity: float) -> Candidate:
+    return Candidate(point=PLACES["red"], similarity=similarity, atlas=atlas, kind=kind, item_id="x", rank=0)
+
+
+def test_weights_are_softmaxes_of_equal_atlases() -> None:
+    found = [
+        candidate("a", AtlasKind.PHOTO, 0.9),
+        candidate("a", AtlasKind.PHOTO, 0.8),
+        candidate("b", AtlasKind.GPS, 0.1),
+    ]
+    temperatures = {AtlasKind.PHOTO: 0.1, AtlasKind.GPS: 0.02}
+    weights = candidate_weights(found, temperatures)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[0] / weights[1] == pytest.approx(np.e)
+    assert weights[2] == pytest.approx(0.5)
+    assert candidate_weights([]).shape == (0,)
+
+
+def test_a_bug_in_a_tool_is_not_blamed_on_the_model() -> None:
+    class Nothing(Arguments):
+        """No arguments."""
+
+    def buggy() -> FoundPlaces:
+        """Build an invalid value."""
+        Point(lat=95.0, lon=0.0)
+        return FoundPlaces(query="", places=())
+
+    tool = result_tool(buggy, Nothing, lambda result: quoted({"query": result.query}))
+    with pytest.raises(RuntimeError, match="buggy built an invalid value"):
+        call(tool)
+
+
+def test_the_registry_builds_every_tool(search: PhotoSearch, shelf: PhotoShelf) -> None:
+    clients = Clients(
+        shelf=shelf,
+        search=search,
+        cluster=one_region,
+        places=Gazetteer(),
+        is_land=lambda point: point.lat > 0.0,
+        reader=SignReader(),
+        ground=WorldPictures(),
+    )
+    tools = {tool.name: tool for tool in build_tools(clients)}
+    assert list(tools) == list(TOOLS)
+    expected = {
+        "search_photos": {"photo_id", "box", "near", "limit"},
+        "rank_regions": {"photo_id", "box", "near"},
+        "reverse_geocode": {"lat", "lon"},
+        "find_place": {"name", "country_code"},
+        "read_signs": {"photo_id", "box"},
+        "satellite_view": {"lat", "lon", "zoom"},
+    }
+    assert {name: set(tool.args) for name, tool in tools.items()} == expected
+    for tool in tools.values():
+        assert len(tool.description) > 100
+        schema = tool.tool_call_schema
+        assert isinstance(schema, type)
+        assert issubclass(schema, BaseModel)
+        assert all("description" in field for field in schema.model_json_schema()["properties"].values())
