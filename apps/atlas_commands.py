@@ -1,0 +1,248 @@
+"""`geosleuth atlas`: build, look at, verify and search atlases."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from apps.console import answers, messages, progress_bar
+from apps.wording import printable
+from geo.errors import UserError
+
+if TYPE_CHECKING:
+    from graphs.settings import Settings
+    from retrieval.atlas import AtlasInfo
+    from retrieval.atlas_manifest import AtlasManifest
+    from retrieval.candidate import Candidate
+    from retrieval.encoder import PhotoEncoder
+    from retrieval.stores.filters import Near
+    from retrieval.stores.settings import StoreSettings
+
+atlas_app = typer.Typer(help="Build, inspect, verify and search atlases.", rich_markup_mode=None)
+
+Home = Annotated[Path | None, typer.Option("--home", help="Folder of atlases and the audit log.", metavar="DIR")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+EncoderName = Annotated[str | None, typer.Option("--encoder", help="Encoder, by name or folder.")]
+_NAME = re.compile(r"[\w][\w.-]{0,63}", re.ASCII)
+
+
+@atlas_app.command("build")
+def build(
+    name: Annotated[str, typer.Argument(help="Name of the atlas.")],
+    photos: Annotated[Path | None, typer.Option(help="Folder of photos.", metavar="FOLDER")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="CSV with each photo's file name and position; without it, the photos' own.", metavar="CSV"),
+    ] = None,
+    file_column: Annotated[str, typer.Option(help="Column of the file name.")] = "IMG_ID",
+    lat_column: Annotated[str, typer.Option(help="Column of the latitude.")] = "LAT",
+    lon_column: Annotated[str, typer.Option(help="Column of the longitude.")] = "LON",
+    author_column: Annotated[str, typer.Option(help="Column of the photographer, if there is one.")] = "AUTHOR",
+    gps: Annotated[
+        int | None, typer.Option(min=1, help="Without photos: an atlas of this many populated places.")
+    ] = None,
+    store: Annotated[str | None, typer.Option(help="Store engine.")] = None,
+    encoder: EncoderName = None,
+    home: Home = None,
+) -> int:
+    """Build an atlas of photos, or (--gps N) of places. The same command goes on with a build that was cut off."""
+    from retrieval.atlas_sources import PhotoColumns
+
+    if (photos is None) == (gps is None):
+        raise UserError("give either --photos FOLDER (an atlas of photos) or --gps N (an atlas of N places)")
+    settings = _settings(home, encoder)
+    columns = PhotoColumns(file_column, lat_column, lon_column, author_column)
+    folder = _folder(settings, name)
+    if photos is not None:
+        manifest = _build_from_photos(folder, settings, photos, table, columns, store)
+    else:
+        manifest = _build_from_places(folder, settings, gps or 0, store)
+    failed = f", {manifest.failed} could not be used (listed in {folder / 'failed.jsonl'})" if manifest.failed else ""
+    messages().print(f"atlas {manifest.name}: {manifest.count:,} items{failed}")
+    return 0
+
+
+@atlas_app.command("info")
+def info(
+    name: Annotated[str | None, typer.Argument(help="Name of the atlas; all of them if none is named.")] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> int:
+    """Say what atlases are there and what they hold."""
+    from retrieval.atlas import atlas_info, list_atlases
+
+    settings = _settings(home)
+    folders = [_folder(settings, name)] if name else list_atlases(settings.home)
+    found = [atlas_info(folder) for folder in folders]
+    if as_json:
+        _print_json([_info_data(one) for one in found])
+    elif found:
+        for one in found:
+            answers().print(_info_table(one))
+    else:
+        messages().print(f"no atlas in {settings.atlas_folder} yet: the first `geosleuth locate` builds one")
+    return 0
+
+
+@atlas_app.command("verify")
+def verify(
+    name: Annotated[str, typer.Argument(help="Name of the atlas.")],
+    as_json: AsJson = False,
+    encoder: EncoderName = None,
+    home: Home = None,
+) -> int:
+    """Check every vector of an atlas against its manifest; exit status 1 if something is wrong."""
+    from retrieval.atlas import open_atlas
+
+    settings = _settings(home, encoder)
+    with open_atlas(_folder(settings, name), _encoder(settings)) as atlas:
+        verification = atlas.verify()
+    if as_json:
+        _print_json({"ok": verification.ok, "checks": [check._asdict() for check in verification.checks]})
+    else:
+        for check in verification.checks:
+            mark = Text("ok   ", style="green") if check.ok else Text("WRONG", style="bold red")
+            answers().print(mark.append(f"  {check.name}: {check.detail}", style="default"))
+    return 0 if verification.ok else 1
+
+
+@atlas_app.command("search")
+def search(
+    name: Annotated[str, typer.Argument(help="Name of the atlas.")],
+    photo: Annotated[Path, typer.Argument(help="What to look for.")],
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 10,
+    near: Annotated[str | None, typer.Option(help="Only within a circle.", metavar="LAT,LON,KM")] = None,
+    as_json: AsJson = False,
+    encoder: EncoderName = None,
+    home: Home = None,
+) -> int:
+    """List the items of an atlas that look most like a photo."""
+    from retrieval.atlas import open_atlas
+    from retrieval.photo import load_photo
+
+    circle = _circle(near) if near else None
+    looked_for = load_photo(photo)
+    settings = _settings(home, encoder)
+    photo_encoder = _encoder(settings)
+    with open_atlas(_folder(settings, name), photo_encoder) as atlas:
+        vector = photo_encoder.encode_photos([looked_for]).fused[0]
+        found = atlas.search(vector, limit, near=circle)
+    if as_json:
+        _print_json([candidate.model_dump(mode="json") for candidate in found])
+    else:
+        answers().print(_candidate_table(found))
+    return 0
+
+
+def _build_from_photos(
+    folder: Path, settings: Settings, photos: Path, table: Path | None, columns: Any, store: str | None
+) -> AtlasManifest:
+    from retrieval.atlas_build import build_photo_atlas
+    from retrieval.atlas_sources import photos_from_folder, photos_from_table
+
+    items = photos_from_table(table, photos, columns) if table else photos_from_folder(photos)
+    with progress_bar("Encoding", "photos") as report:
+        return build_photo_atlas(
+            folder, _encoder(settings), items, source=str(table or photos), store=_store(store), progress=report
+        )
+
+
+def _build_from_places(folder: Path, settings: Settings, count: int, store: str | None) -> AtlasManifest:
+    from geo.gazetteer import Gazetteer
+    from retrieval.atlas_build import build_gps_atlas
+
+    places = Gazetteer().coordinates()
+    with progress_bar("Encoding", "places") as report:
+        return build_gps_atlas(
+            folder,
+            _encoder(settings),
+            places.lat_lon_deg[:count],
+            places.ids[:count],
+            source="GeoNames, the most populous places",
+            store=_store(store),
+            progress=report,
+        )
+
+
+def _settings(home: Path | None, encoder: str | None = None) -> Settings:
+    from graphs.settings import make_settings
+
+    return make_settings(home=home, encoder=encoder)
+
+
+def _folder(settings: Settings, name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{name!r} is no name for an atlas: use letters, digits, dots, dashes and underscores")
+    return settings.atlas_folder / name
+
+
+def _encoder(settings: Settings) -> PhotoEncoder:
+    from retrieval.encoder import load_encoder
+
+    return load_encoder(settings.encoder, settings.threads)
+
+
+def _store(engine: str | None) -> StoreSettings | None:
+    from retrieval.stores.registry import default_store_settings
+
+    return default_store_settings(engine) if engine else None
+
+
+def _circle(text: str) -> Near:
+    from pydantic import ValidationError
+
+    from geo.point import Point
+    from retrieval.stores.filters import Near
+
+    try:
+        lat, lon, radius_km = map(float, text.split(","))
+        circle = Near(Point(lat=lat, lon=lon), radius_km)
+    except (ValueError, ValidationError) as error:
+        raise UserError(f"--near {text!r}: give LAT,LON,KM in degrees and km, such as 48.86,2.35,50") from error
+    if not radius_km > 0.0:
+        raise UserError(f"--near {text!r}: the radius must be more than 0 km")
+    return circle
+
+
+def _info_data(one: AtlasInfo) -> dict[str, Any]:
+    return one.manifest.model_dump(mode="json") | {"folder": str(one.folder), "size_bytes": one.size_bytes}
+
+
+def _info_table(one: AtlasInfo) -> Table:
+    manifest = one.manifest
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    items = f"{manifest.count:,} of {manifest.total:,}" if manifest.failed else f"{manifest.total:,}"
+    rows = (
+        ("atlas", manifest.name),
+        ("kind", manifest.kind.value),
+        ("state", manifest.state),
+        ("items", items),
+        ("encoder", f"{manifest.encoder.name}@{manifest.encoder.revision} ({manifest.encoder.dim}-d)"),
+        ("store", manifest.store.engine),
+        ("source", manifest.source),
+        ("size", f"{one.size_bytes / 1e6:,.1f} MB"),
+        ("folder", str(one.folder)),
+    )
+    for label, value in rows:
+        table.add_row(label, Text(printable(value)))
+    return table
+
+
+def _candidate_table(found: list[Candidate]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for candidate in found:
+        row = (f"{candidate.rank + 1:>4}", f"{candidate.similarity:.4f}", str(candidate.point), candidate.item_id)
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def _print_json(data: Any) -> None:
+    answers().out(json.dumps(data, indent=2), highlight=False)

