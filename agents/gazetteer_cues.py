@@ -22,7 +22,7 @@ MAX_PLACE_STRINGS = 32
 MAX_LINE_CHARACTERS = 120
 
 
-_WORD = re.compile(r"[^\W\d_][^\W\d_'’.\-]*", re.UNICODE)
+_WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['’.\-](?=[^\W\d_]))*")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,8}")
 _DOMAIN = re.compile(r"(?<![\w@])(www\.)?[a-z0-9][a-z0-9-]{2,}(?:\.[a-z0-9-]+)*\.([a-z]{2})(?![\w.])", re.IGNORECASE)
 _PHONE = re.compile(r"(?:\+|(?<!\d)00)\s?(\d{1,4})[\s().\-/]*\d(?:[\s().\-/]*\d){5,10}")
@@ -92,7 +92,7 @@ def place_strings(lines: Sequence[str]) -> list[str]:
 
 
 def _words(line: str) -> list[str]:
-    return [word for word in (match.strip("'’.-") for match in _WORD.findall(line)) if word]
+    return _WORD.findall(line)
 
 
 def _place_strings(line: str) -> Iterator[str]:

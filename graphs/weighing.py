@@ -17,6 +17,7 @@ import numpy as np
 
 from agents.gazetteer_cues import CountryCue, country_cues
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, Source
+from geo.names import name_key
 from geo.place import Place
 from geo.sphere import lat_lon_array, point_distance_km
 from graphs.country_weights import (
@@ -52,6 +53,9 @@ EXTRA_WORD_NATS = 1.5
 NAME_NATS_MAX = 9.0
 """A name read on a sign: the longer it is and the more words it has, the less it occurs by chance. Set on the
 training half of IM2GPS3k's development photos, where the six strings that scored highest all named the city."""
+
+ALIAS_NATS = 2.0
+"""A former or second name of a place, where another place is called so today, is rarely what a sign means."""
 
 POPULATION_EXPONENT = 0.8
 LARGE_CITY_POPULATION = 8_000_000
@@ -203,16 +207,28 @@ def _from_place_name(at: Scene, record: ToolRecord) -> Iterator[Evidence]:
     places = [place for place in found.places if place.city or place.region]
     owner = owners(at.hypotheses, lat_lon_array(place.point for place in places))
     nats: dict[str, float] = {}
-    for place, index in zip(places, owner, strict=True):
+    said_of = place_name_nats(found.query, places)
+    for said, index in zip(said_of, owner, strict=True):
         if index != ELSEWHERE:
             hypothesis = at.hypotheses[int(index)]
-            said = name_nats(found.query) + population_nats(place.population)
             if hypothesis.radius_km > SEA_MAX_RADIUS_KM:
                 said = max(0.0, said)
             nats[hypothesis.id] = max(said, nats.get(hypothesis.id, -math.inf))
     if nats:
         claim = f"{found.query!r} is the name of {len(places)} known place(s), the largest {places[0].name}"
         yield _evidence(EvidenceKind.PLACE_NAME, claim, record, nats)
+
+
+def place_name_nats(text: str, places: Sequence[Place]) -> list[float]:
+    """What a name on a sign says for each place that has it, before other places are taken into account.
+
+    Where some places are called just that, those that only bear it as another name stand back.
+    """
+    primary = [name_key(place.city or place.region or "") == name_key(text) for place in places]
+    return [
+        name_nats(text) + population_nats(place.population) - (ALIAS_NATS if any(primary) and not own else 0.0)
+        for place, own in zip(places, primary, strict=True)
+    ]
 
 
 def name_nats(text: str) -> float:

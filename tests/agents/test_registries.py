@@ -1,0 +1,60 @@
+"""Registries of models and strategies: unknown names list the valid ones."""
+
+from __future__ import annotations
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+
+from agents.models import MODELS, find_model, load_model
+from agents.prompts import render
+from agents.strategies import STRATEGIES, CommitRule, Step, find_strategy
+from geo.errors import UserError
+
+
+def test_an_unknown_model_lists_the_valid_ones() -> None:
+    with pytest.raises(UserError, match=r"unknown model 'gpt-9'.*offline"):
+        load_model("gpt-9")
+
+
+def test_an_unknown_strategy_lists_the_valid_ones() -> None:
+    with pytest.raises(UserError, match=r"unknown strategy 'guess'.*clusters, refine, retrieval"):
+        find_strategy("guess")
+
+
+def test_registered_models_are_chat_models() -> None:
+    assert all(isinstance(load_model(name), BaseChatModel) for name in MODELS)
+
+
+def test_prices_come_from_reported_tokens() -> None:
+    dear = find_model("offline").model_copy(
+        update={"usd_per_million_input_tokens": 2.0, "usd_per_million_output_tokens": 10.0}
+    )
+    used = {"input_tokens": 1_000_000, "output_tokens": 100_000, "total_tokens": 1_100_000}
+    assert dear.usd(AIMessage("", usage_metadata=used)) == pytest.approx(3.0)
+    assert dear.usd(AIMessage("")) == 0.0
+
+
+def test_plain_strategies_use_no_model() -> None:
+    assert [name for name, strategy in STRATEGIES.items() if not strategy.uses_model] == ["clusters", "retrieval"]
+    assert find_strategy("refine").runs(Step.INVESTIGATE)
+    assert find_strategy("retrieval").commit_rule is CommitRule.TOP_CANDIDATE
+
+
+def test_a_prompt_without_a_value_for_a_placeholder_raises() -> None:
+    with pytest.raises(KeyError, match="photo_id"):
+        render("hypothesise", max_hypotheses=3)
+
+
+def test_prompts_hold_no_coordinates_that_a_model_could_echo() -> None:
+    values = {
+        "photo_id": "P",
+        "max_hypotheses": "N",
+        "round": "R",
+        "max_rounds": "M",
+        "tool_calls_left": "T",
+        "problem": "X",
+        "tool_name": "Y",
+    }
+    for name in ("system", "hypothesise", "investigate", "revise", "repair"):
+        assert not any(character.isdigit() for character in render(name, **values)), name

@@ -1,0 +1,201 @@
+"""From tool results to log-likelihood ratios."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.graphs.machine_fakes import PLACES, candidates
+
+from agents.gazetteer_cues import CountryCue, CountryCueKind, country_cues
+from agents.schemas import Evidence, EvidenceKind, Hypothesis
+from geo.place import Place
+from geo.point import Point
+from graphs.country_weights import CUE_CAP_NATS, CountryWeights, cue_weights, language_weights
+from graphs.ledger import probabilities
+from graphs.posterior import default_parameters
+from graphs.state import Opinion, ToolRecord
+from graphs.weighing import SEA_NATS, Scene, name_nats, place_name_nats, population_nats, scene, weigh
+from tools.results import Box, FoundPlaces, PhotoMatches, PlaceAt, Sign, SignsRead, ToolResult
+from tools.scripts import dominant_script, likely_languages
+
+MADRID, LISBON, PRAGUE, TOKYO = range(4)
+CENTRES = (("Madrid", "ES", 40.42, -3.70), ("Lisbon", "PT", 38.72, -9.13), ("Prague", "CZ", 50.09, 14.42))
+CANDIDATE_COUNTRIES = ["ES", "ES", "PT", "CZ", "CZ", "CZ", "JP", None]
+
+
+def here(radius_km: float = 25.0) -> Scene:
+    hypotheses = [
+        Hypothesis(id=name, name=name, point=Point(lat=lat, lon=lon), radius_km=radius_km, probability=0.0)
+        for name, _, lat, lon in CENTRES
+    ]
+    countries = [code for _, code, _, _ in CENTRES]
+    return scene(hypotheses, countries, candidates(), CANDIDATE_COUNTRIES, default_parameters())
+
+
+def record(tool: str, result: ToolResult, **arguments: Any) -> ToolRecord:
+    return ToolRecord(
+        call_id=f"{tool}-{result.sha256()[:6]}",
+        tool=tool,
+        arguments=arguments,
+        result=result.model_dump(mode="json"),
+        result_sha256=result.sha256(),
+    )
+
+
+def signs(*lines: str) -> ToolRecord:
+    box = Box(left=0.0, top=0.0, right=1.0, bottom=1.0)
+    read = tuple(
+        Sign(text=t, confidence=0.9, box=box, script=dominant_script(t), languages=likely_languages(t)) for t in lines
+    )
+    return record("read_signs", SignsRead(signs=read, languages=likely_languages(" ".join(lines))))
+
+
+def named(query: str, *places: Place) -> ToolRecord:
+    return record("find_place", FoundPlaces(query=query, places=places), name=query)
+
+
+def only(items: list[Evidence], kind: EvidenceKind) -> Evidence:
+    [item] = [one for one in items if one.kind is kind]
+    return item
+
+
+def test_retrieval_gives_each_hypothesis_its_share_of_the_weight() -> None:
+    at = here()
+    searched = record("search_photos", PhotoMatches(candidates=candidates()))
+    chance = probabilities(at.hypotheses, weigh(at, [searched], []))
+    expected = [float(at.candidate_weight[at.owner == i].sum()) for i in range(3)]
+    believed = 1.0 - at.parameters.prior_share
+    # Beside the candidates' weight each hypothesis holds its prior of about 1 %.
+    for (name, *_), mass in zip(CENTRES, expected, strict=True):
+        assert chance[name] == pytest.approx(believed * mass, abs=0.08)
+    assert chance["Madrid"] > chance["Prague"] > chance["Lisbon"]
+
+
+def test_a_search_of_a_crop_or_near_a_point_weighs_nothing() -> None:
+    searched = record("search_photos", PhotoMatches(candidates=candidates()), near={"radius_km": 10})
+    assert weigh(here(), [searched], []) == []
+
+
+def test_a_domain_supports_its_country_only() -> None:
+    nats = only(weigh(here(), [signs("www.obchod.cz")], []), EvidenceKind.SIGN).log_likelihood_ratio
+    assert nats == {"Madrid": 0.0, "Lisbon": 0.0, "Prague": 3.5}
+
+
+def test_a_hypothesis_over_two_countries_is_supported_by_its_share() -> None:
+    weights = CountryWeights({"CZ": np.log(9.0)})
+    assert weights.mixed({"CZ": 0.5, "DE": 0.5}) == pytest.approx(np.log(5.0))
+    assert weights.mixed({None: 1.0}) == 0.0
+
+
+def test_the_language_of_signs_supports_its_countries_and_speaks_against_others() -> None:
+    line = "Restaurante com comida portuguesa, peixe fresco e vinho da casa todos os dias"
+    nats = only(weigh(here(), [signs(line)], []), EvidenceKind.LANGUAGE).log_likelihood_ratio
+    assert nats["Lisbon"] > 1.5
+    assert nats["Madrid"] < 0.0
+
+
+def test_short_text_says_nothing_about_language() -> None:
+    assert language_weights([], (("de", 0.9),)).nats == {}
+    assert weigh(here(), [signs("BAR", "KIND")], []) == []
+
+
+def test_kana_means_japan_and_a_few_ideographs_may_mean_either() -> None:
+    japan = country_of(signs("ラーメンとうどんのみせ"))
+    assert japan["JP"] > 2.0 > japan.get("CN", 0.0)
+    either = country_of(signs("北京東路商店"))
+    assert either["JP"] == pytest.approx(either["CN"])
+
+
+def country_of(reading: ToolRecord) -> dict[str, float]:
+    result = SignsRead.model_validate(reading.result)
+    return dict(language_weights(result.signs, result.languages).nats)
+
+
+def test_country_cues_are_capped_and_shared_ones_split() -> None:
+    weights = cue_weights(country_cues(["www.a-shop.de +49 30 1234567 Deutschland", "+1 212 555 0123"]))
+    assert weights.of("DE") == CUE_CAP_NATS
+    assert weights.of("US") == pytest.approx(3.5 - np.log(2.0))
+    twice = cue_weights([CountryCue(CountryCueKind.DOMAIN, t, ("DE",)) for t in ("www.a.de", "www.b.de")])
+    assert twice.of("DE") == 3.5
+
+
+def test_longer_names_and_more_words_weigh_more_up_to_a_limit() -> None:
+    nats = [name_nats(text) for text in ("Rome", "Lisbon", "San Sebastian", "A very long name of a far place")]
+    assert nats == sorted(nats)
+    assert nats[-1] == name_nats("Another very long name of a far place")
+    assert name_nats("東京駅") > name_nats("Rom")
+
+
+def test_large_places_are_likelier_than_small_ones() -> None:
+    nats = [population_nats(people) for people in (8_000_000, 100_000, 5_000, None)]
+    assert nats == sorted(nats, reverse=True)
+    assert nats[0] == 0.0
+    assert population_nats(30_000_000) == 0.0
+
+
+def test_a_former_name_stands_back_where_another_place_is_called_so() -> None:
+    newport = [p for p in PLACES if p.city == "Newport"]
+    alias = PLACES[0].model_copy(update={"city": "Elsewhere", "population": newport[0].population})
+    own, other = place_name_nats("Newport", [newport[0], alias])
+    assert own - other == pytest.approx(2.0)
+    assert place_name_nats("Praha", [PLACES[4]])[0] > 0.0
+
+
+def test_a_place_name_supports_the_hypothesis_that_contains_the_place() -> None:
+    nats = only(weigh(here(), [named("Lisbon", PLACES[2])], []), EvidenceKind.PLACE_NAME).log_likelihood_ratio
+    assert set(nats) == {"Lisbon"}
+    assert nats["Lisbon"] == pytest.approx(name_nats("Lisbon") + population_nats(517_802))
+
+
+def test_a_small_namesake_never_speaks_against_a_wide_hypothesis() -> None:
+    village = PLACES[7].model_copy(update={"point": Point(lat=40.4, lon=-3.7)})
+    nats = only(weigh(here(500.0), [named("Ob", village)], []), EvidenceKind.PLACE_NAME).log_likelihood_ratio
+    assert nats["Madrid"] == 0.0
+
+
+def test_a_country_by_name_is_no_place() -> None:
+    spain = Place(country="Spain", country_code="ES", point=Point(lat=40.42, lon=-3.70), population=46_000_000)
+    assert weigh(here(), [named("Spain", spain), named("Nothing")], []) == []
+
+
+@pytest.mark.parametrize(("surface", "expected"), [("sea", {"Madrid": SEA_NATS}), ("land", {})])
+def test_land_or_sea(surface: Any, expected: dict[str, float]) -> None:
+    at = PlaceAt(point=Point(lat=40.42, lon=-3.70), place=None, surface=surface)
+    item = only(weigh(here(), [record("reverse_geocode", at)], []), EvidenceKind.GEOCODE)
+    assert item.log_likelihood_ratio == expected
+
+
+def test_a_wide_hypothesis_may_have_its_centre_at_sea() -> None:
+    at = PlaceAt(point=Point(lat=40.42, lon=-3.70), place=None, surface="sea")
+    assert (
+        only(weigh(here(500.0), [record("reverse_geocode", at)], []), EvidenceKind.GEOCODE).log_likelihood_ratio == {}
+    )
+
+
+def test_a_judgement_needs_a_tool_call_that_was_made_or_it_is_opinion() -> None:
+    geocoded = record("reverse_geocode", PlaceAt(point=Point(lat=0.0, lon=0.0), place=None, surface="land"))
+    opinions = [
+        Opinion(hypothesis_id="Madrid", claim="dry", strength_nats=2.0, tool_call_id=geocoded.call_id),
+        Opinion(hypothesis_id="Madrid", claim="dry", strength_nats=2.0, tool_call_id="made-up"),
+        Opinion(hypothesis_id="gone", claim="dry", strength_nats=2.0, tool_call_id=None),
+    ]
+    judged = weigh(here(), [geocoded], opinions)[1:]
+    assert [(e.kind, e.source is not None) for e in judged] == [
+        (EvidenceKind.JUDGEMENT, True),
+        (EvidenceKind.OPINION, False),
+    ]
+
+
+def test_failed_calls_are_no_evidence() -> None:
+    failed = ToolRecord(call_id="c", tool="find_place", arguments={}, result=None, result_sha256=None, error="no")
+    assert weigh(here(), [failed], []) == []
+
+
+def test_evidence_carries_the_hash_of_what_the_tool_returned() -> None:
+    reading = signs("www.obchod.cz")
+    item = only(weigh(here(), [reading], []), EvidenceKind.SIGN)
+    assert item.source is not None
+    assert item.source.result_sha256 == reading.result_sha256
+    assert item.id == "E1"
