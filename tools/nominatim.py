@@ -35,7 +35,7 @@ class Nominatim:
     Args:
         base_url: such as https://nominatim.example.org, without a path of its own unless the service has one.
         allowed_hosts: the only hosts (with port, if any) that may be asked, exactly as written.
-        client: see `polite_client`.
+        client: with a time limit; closed by its owner.
         min_interval_s: between two requests.
 
     Raises:

@@ -1,4 +1,4 @@
-"""HTTP for tools: a client that says who it is, follows no redirect and takes only so much, one request at a time."""
+"""HTTP for tools: it says who it is, follows no redirect and takes only so much, one request at a time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,6 @@ from importlib.metadata import version
 import httpx
 
 from tools.results import ToolError
-
-
-def polite_client(timeout_s: float = 10.0) -> httpx.Client:
-    """An HTTP client that says who it is and asks for plain bytes."""
-    headers = {"User-Agent": f"GeoSleuth/{version('geosleuth')}", "Accept-Encoding": "identity"}
-    return httpx.Client(headers=headers, timeout=timeout_s, follow_redirects=False)
 
 
 class PoliteFetcher:
@@ -48,7 +42,8 @@ class PoliteFetcher:
                 raise ToolError(f"{self._service} cannot be reached ({type(error).__name__})") from error
 
     def _body(self, url: str, query: dict[str, str] | None) -> bytes | None:
-        with self._client.stream("GET", url, params=query, follow_redirects=False) as response:
+        headers = {"User-Agent": f"GeoSleuth/{version('geosleuth')}", "Accept-Encoding": "identity"}
+        with self._client.stream("GET", url, params=query, headers=headers, follow_redirects=False) as response:
             if response.status_code == httpx.codes.NOT_FOUND:
                 return None
             self._check(response)

@@ -18,6 +18,13 @@ MIN_LETTERS = 10
 MIN_IDEOGRAPHS = 3
 MIN_PROBABILITY = 0.05
 
+# Languages of lid.176 that are not written in Latin script; Serbian, Uzbek, Kurdish and Malay use both.
+_NOT_LATIN_CODES = (
+    "am ar arz as av azb ba be bg bh bn bo bpy ce ckb cv dty dv el fa gan gom gu he hi hy ja ka kk km kn ko ky lez lo "
+    "lrc mai mhr mk ml mn mr mrj my myv mzn ne new or os pa pnb ps ru rue sa sah sd si ta te tg th tt tyv ug uk ur wuu "
+    "xal xmf yi yue zh"
+)
+_NOT_LATIN = frozenset(_NOT_LATIN_CODES.split())
 _DENSE_SCRIPTS = frozenset({"Han", "Hiragana", "Katakana", "Hangul"})
 # The first word of a letter's Unicode name is its script; these are the exceptions.
 _SCRIPT_OF_NAME = {"CJK": "Han", "HALFWIDTH": "Katakana", "FULLWIDTH": "Latin", "MODIFIER": NO_SCRIPT}
@@ -43,11 +50,13 @@ def dominant_script(text: str) -> str:
 
 def likely_languages(text: str, limit: int = 3) -> Languages:
     """Languages by fastText's lid.176 (Joulin et al. 2016), quantised; none where there are too few letters."""
-    letters = sum(char.isalpha() for char in text)
-    if letters < (MIN_IDEOGRAPHS if dominant_script(text) in _DENSE_SCRIPTS else MIN_LETTERS):
+    letters, script = sum(char.isalpha() for char in text), dominant_script(text)
+    if letters < (MIN_IDEOGRAPHS if script in _DENSE_SCRIPTS else MIN_LETTERS):
         return ()
     found = _detector().detect(text, k=limit, threshold=MIN_PROBABILITY)
-    return tuple((str(each["lang"]), round(float(each["score"]), 4)) for each in found)
+    codes = [(str(each["lang"]), round(float(each["score"]), 4)) for each in found]
+    # The model confuses short Latin capitals with other scripts' languages, which the letters themselves rule out.
+    return tuple(each for each in codes if script != "Latin" or each[0] not in _NOT_LATIN)
 
 
 @lru_cache(maxsize=1)

@@ -46,3 +46,8 @@ def test_likely_languages(text: str, language: str) -> None:
 def test_too_few_letters_say_nothing() -> None:
     assert likely_languages("BAR 1234567890") == ()
     assert likely_languages("上") == ()
+
+
+def test_latin_letters_are_never_japanese() -> None:
+    assert "ja" not in dict(likely_languages("BACDAD CAFE"))
+    assert likely_languages("THE BAGDAD CAFE IS OPEN TODAY")[0][0] == "en"

@@ -12,14 +12,13 @@ from pydantic import BaseModel, ValidationError
 
 from geo.gazetteer import Gazetteer
 from geo.point import Point
-from geo.sphere import lat_lon_array, medoid_index
-from retrieval.candidate import AtlasKind, Candidate, Region
+from retrieval.candidate import AtlasKind, Candidate
 from retrieval.encoder import EncoderIdentity, PhotoVectors, Vectors
 from retrieval.photo import Photo, PhotoShelf
+from retrieval.regions import rank_candidates
 from retrieval.stores.filters import Near
 from tests.tools.calling import as_photo, call
 from tools.building import Arguments, result_tool
-from tools.candidate_weights import candidate_weights
 from tools.ground_views import WorldPictures
 from tools.photo_search import PhotoSearch
 from tools.quoting import quoted
@@ -66,13 +65,6 @@ class ExactAtlas:
             Candidate(point=PLACES[key], similarity=-s, atlas=self.name, kind=self.kind, item_id=key, rank=rank)
             for rank, (s, key) in enumerate(kept[:limit])
         ]
-
-
-def one_region(candidates: Sequence[Candidate]) -> list[Region]:
-    positions = lat_lon_array(found.point for found in candidates)
-    centre = candidates[medoid_index(positions, candidate_weights(candidates))].point
-    members = tuple(range(len(candidates)))
-    return [Region(centre=centre, radius_km=10.0, members=members, mass=1.0, isolated=len(members) == 1)]
 
 
 @pytest.fixture
@@ -130,7 +122,7 @@ def test_near_searches_one_circle(search: PhotoSearch, red_and_blue: str) -> Non
     near = {"centre": {"lat": 53.0, "lon": -6.0}, "radius_km": 100.0}
     result = call(search_photos_tool(search), photo_id=red_and_blue, near=near).artifact
     assert {found.item_id for found in result.candidates} == {"green"}
-    empty = call(rank_regions_tool(search, one_region), photo_id=red_and_blue, near={**near, "radius_km": 1.0})
+    empty = call(rank_regions_tool(search, rank_candidates), photo_id=red_and_blue, near={**near, "radius_km": 1.0})
     assert empty.artifact == RankedRegions(candidates=(), regions=())
 
 
@@ -138,18 +130,20 @@ def test_a_photo_is_encoded_once_for_each_box(search: PhotoSearch, encoder: Colo
     box = {"left": 0.0, "top": 0.0, "right": 0.5, "bottom": 1.0}
     for arguments in ({}, {}, {"box": box}, {"box": box}, {"limit": 1}):
         call(search_photos_tool(search), photo_id=red_and_blue, **arguments)
-    call(rank_regions_tool(search, one_region), photo_id=red_and_blue)
+    call(rank_regions_tool(search, rank_candidates), photo_id=red_and_blue)
     assert encoder.encoded == 2
 
 
 def test_regions_of_candidates(search: PhotoSearch, red_and_blue: str) -> None:
-    message = call(rank_regions_tool(search, one_region), photo_id=red_and_blue)
+    message = call(rank_regions_tool(search, rank_candidates), photo_id=red_and_blue)
     result = message.artifact
     assert isinstance(result, RankedRegions)
-    assert result.regions[0].members == tuple(range(len(result.candidates)))
+    members = sorted(member for region in result.regions for member in region.members)
+    assert members == list(range(len(result.candidates)))
     shown = json.loads(message.content.splitlines()[1])
-    assert shown["regions"][0]["share"] == 1.0
     assert shown["candidates"] == 6
+    assert shown["regions_found"] == len(result.regions) == 3
+    assert {region["candidates"] for region in shown["regions"]} == {2}
 
 
 @pytest.mark.parametrize(
@@ -168,27 +162,9 @@ def test_unusable_arguments(search: PhotoSearch, red_and_blue: str, arguments: d
 
 
 def test_an_unknown_photo(search: PhotoSearch) -> None:
-    for tool in (search_photos_tool(search), rank_regions_tool(search, one_region)):
+    for tool in (search_photos_tool(search), rank_regions_tool(search, rank_candidates)):
         with pytest.raises(ToolError, match="no photo 'photo-0' here; photo ids: none"):
             call(tool, photo_id="photo-0")
-
-
-def candidate(atlas: str, kind: AtlasKind, similarity: float) -> Candidate:
-    return Candidate(point=PLACES["red"], similarity=similarity, atlas=atlas, kind=kind, item_id="x", rank=0)
-
-
-def test_weights_are_softmaxes_of_equal_atlases() -> None:
-    found = [
-        candidate("a", AtlasKind.PHOTO, 0.9),
-        candidate("a", AtlasKind.PHOTO, 0.8),
-        candidate("b", AtlasKind.GPS, 0.1),
-    ]
-    temperatures = {AtlasKind.PHOTO: 0.1, AtlasKind.GPS: 0.02}
-    weights = candidate_weights(found, temperatures)
-    assert weights.sum() == pytest.approx(1.0)
-    assert weights[0] / weights[1] == pytest.approx(np.e)
-    assert weights[2] == pytest.approx(0.5)
-    assert candidate_weights([]).shape == (0,)
 
 
 def test_a_bug_in_a_tool_is_not_blamed_on_the_model() -> None:
@@ -209,7 +185,7 @@ def test_the_registry_builds_every_tool(search: PhotoSearch, shelf: PhotoShelf) 
     clients = Clients(
         shelf=shelf,
         search=search,
-        cluster=one_region,
+        cluster=rank_candidates,
         places=Gazetteer(),
         is_land=lambda point: point.lat > 0.0,
         reader=SignReader(),
