@@ -57,8 +57,14 @@ def pairwise_distance_km(lat_lon_deg: ArrayLike) -> Floats:
 
 def unit_vectors(lat_lon_deg: ArrayLike) -> Floats:
     """Positions of shape (..., 2) as unit vectors of shape (..., 3); x is at (0, 0), z at the North Pole."""
-    lat, lon = np.moveaxis(np.radians(np.asarray(lat_lon_deg, dtype=np.float64)), -1, 0)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+    angles = np.radians(np.asarray(lat_lon_deg, dtype=np.float64))
+    cosines, sines = np.cos(angles), np.sin(angles)
+    # Written in place: np.stack would take longer than the arithmetic of a short list.
+    vectors = np.empty((*angles.shape[:-1], 3))
+    np.multiply(cosines[..., 0], cosines[..., 1], out=vectors[..., 0])
+    np.multiply(cosines[..., 0], sines[..., 1], out=vectors[..., 1])
+    vectors[..., 2] = sines[..., 0]
+    return vectors
 
 
 def to_lat_lon_deg(vectors: ArrayLike) -> Floats:

@@ -1,0 +1,209 @@
+"""GeoSleuth's regions against the published geographic reranker, on the same candidate lists.
+
+    python -m benchmarks.regions_vs_published --data ../shared/data [--encoder compact] [--tune]
+
+Candidates are the training photos nearest to each validation photo (split by author) in the space of the pretrained
+MobileNetV1 embedding, or of a GeoSleuth encoder. `--tune` looks at training photos only: five folds by author.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.published_recipe import published_order, published_order_vectorised
+from geo.sphere import distance_km
+from retrieval import regions
+from retrieval.splits import part_indices, split_by_author
+
+THRESHOLDS_KM = (1, 25, 200, 750, 2500)
+LIST_LENGTHS = (20, 50, 100)
+NET = "weights/mobilenet_v1_1.0_224_quant_embedding_extractor.tflite"
+
+
+class Photos(NamedTuple):
+    """A photo collection: file names, photographers, and positions (n, 2) in degrees."""
+
+    names: list[str]
+    authors: list[str]
+    lat_lon_deg: NDArray[np.float64]
+
+
+class Query(NamedTuple):
+    """A validation photo: where it was taken, and its candidates, the most similar first."""
+
+    truth: NDArray[np.float64]
+    lat_lon_deg: NDArray[np.float64]
+    similarity: NDArray[np.float64]
+
+
+Chooser = Callable[[Query], int]
+
+
+def read_photos(data: Path) -> Photos:
+    with (data / "im2gps3k_dev" / "im2gps3k_dev.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    positions = np.array([(float(row["LAT"]), float(row["LON"])) for row in rows])
+    return Photos([row["IMG_ID"] for row in rows], [row["AUTHOR"] for row in rows], positions)
+
+
+def mobilenet_vectors(data: Path, photos: Photos) -> NDArray[np.float32]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    net = Interpreter(str(data / NET), num_threads=1)
+    net.allocate_tensors()
+    source, target = net.get_input_details()[0]["index"], net.get_output_details()[0]["index"]
+    vectors = []
+    for name in photos.names:
+        picture = Image.open(data / "im2gps3k_dev" / "images" / name).convert("RGB").resize((224, 224), 2)
+        net.set_tensor(source, np.asarray(picture)[None])
+        net.invoke()
+        vectors.append(net.get_tensor(target).ravel().astype(np.float32))
+    stacked = np.stack(vectors)
+    return np.asarray(stacked / np.linalg.norm(stacked, axis=1, keepdims=True))
+
+
+def encoder_vectors(data: Path, photos: Photos, name: str) -> NDArray[np.float32]:
+    from retrieval.encoder import load_encoder
+    from retrieval.photo import load_photo
+
+    encoder = load_encoder(name)
+    paths = [data / "im2gps3k_dev" / "images" / photo for photo in photos.names]
+    parts = [paths[start : start + 32] for start in range(0, len(paths), 32)]
+    return np.concatenate([encoder.encode_photos([load_photo(path) for path in part]).fused for part in parts])
+
+
+def queries(
+    photos: Photos, vectors: NDArray[np.float32], asked: Sequence[int], reference: Sequence[int]
+) -> Iterator[Query]:
+    known = np.array(reference)
+    for index in asked:
+        similarity = (vectors[known] @ vectors[index]).astype(np.float64)
+        order = np.argsort(-similarity, kind="stable")[: max(LIST_LENGTHS)]
+        yield Query(photos.lat_lon_deg[index], photos.lat_lon_deg[known[order]], similarity[order])
+
+
+def folds(photos: Photos) -> Iterator[tuple[list[int], list[int]]]:
+    """(asked, reference) of five folds by author of the training photos."""
+    train = part_indices(photos.authors, "train")
+    part = split_by_author([photos.authors[i] for i in train], {str(k): 0.2 for k in range(5)}, "regions-cv")
+    for fold in map(str, range(5)):
+        yield (
+            [i for i, p in zip(train, part, strict=True) if p == fold],
+            [i for i, p in zip(train, part, strict=True) if p != fold],
+        )
+
+
+def cut(query: Query, length: int) -> Query:
+    return Query(query.truth, query.lat_lon_deg[:length], query.similarity[:length])
+
+
+def published(query: Query) -> int:
+    return int(published_order(query.lat_lon_deg)[0])
+
+
+def ours(query: Query) -> int:
+    return regions.cluster_similar(query.lat_lon_deg, query.similarity).regions[0].centre
+
+
+def errors_km(asked: Sequence[Query], choose: Chooser) -> NDArray[np.float64]:
+    return np.array([float(distance_km(q.lat_lon_deg[choose(q)], q.truth)) for q in asked])
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    z, share = 1.959964, hits / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return middle - half, middle + half
+
+
+def report_accuracy(asked: Sequence[Query], lengths: Sequence[int] = LIST_LENGTHS) -> None:
+    methods: dict[str, Chooser] = {"nearest": lambda _: 0, "published": published, "regions": ours}
+    for length in lengths:
+        lists = [cut(query, length) for query in asked]
+        km = {name: errors_km(lists, choose) for name, choose in methods.items()}
+        for name, away in km.items():
+            shares = [(int((away <= limit).sum()), len(away)) for limit in THRESHOLDS_KM]
+            cells = [
+                f"{100 * h / n:5.1f} [{100 * wilson(h, n)[0]:4.1f},{100 * wilson(h, n)[1]:5.1f}]" for h, n in shares
+            ]
+            score = (5000 * np.exp(-away / 1492.7)).mean()
+            print(
+                f"n={length:3d} {name:9s} {'  '.join(cells)}  median {np.median(away):5.0f} km  GeoScore {score:6.1f}"
+            )
+        print(f"n={length:3d} paired    {'  '.join(paired(km['regions'], km['published']))}")
+
+
+def paired(mine: NDArray[np.float64], theirs: NDArray[np.float64]) -> list[str]:
+    """Photos only the first got within each threshold, minus those only the second did, with a 95 % bootstrap."""
+    random = np.random.default_rng(0)
+    cells = []
+    for limit in THRESHOLDS_KM:
+        gain = (mine <= limit).astype(int) - (theirs <= limit).astype(int)
+        draws = gain[random.integers(0, len(gain), (4000, len(gain)))].mean(axis=1) * 100
+        low, high = np.percentile(draws, (2.5, 97.5))
+        cells.append(f"+{(gain > 0).sum()}-{(gain < 0).sum()} ({low:+.1f},{high:+.1f})")
+    return cells
+
+
+def report_timing(asked: Sequence[Query], rounds: int) -> None:
+    """Medians per query, the methods taking turns on the same lists, so that load falls on all alike."""
+    methods: dict[str, Callable[[Query], object]] = {
+        "published": lambda q: published_order(q.lat_lon_deg),
+        "published, distances vectorised": lambda q: published_order_vectorised(q.lat_lon_deg),
+        "cluster_similar (arrays to regions)": lambda q: regions.cluster_similar(q.lat_lon_deg, q.similarity),
+        "rank_regions (pydantic Regions)": lambda q: regions.rank_regions(
+            q.lat_lon_deg, regions.vote_weights(q.similarity)
+        ),
+    }
+    print(f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}")
+    for length in LIST_LENGTHS:
+        lists = [cut(query, length) for query in asked[:100]]
+        times: dict[str, list[float]] = {name: [] for name in methods}
+        for query, (name, method) in itertools.product(lists * rounds, methods.items()):
+            begin = time.perf_counter()
+            method(query)
+            times[name].append(time.perf_counter() - begin)
+        base = float(np.median(times["published"]))
+        for name, taken in times.items():
+            middle = float(np.median(taken))
+            print(f"n={length:3d} {name:36s} {middle * 1e6:8.1f} us  {base / middle:5.1f} x")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with im2gps3k_dev/ and weights/")
+    parser.add_argument("--encoder", help="a GeoSleuth encoder instead of MobileNetV1")
+    parser.add_argument("--tune", action="store_true", help="training photos only: five folds by author")
+    parser.add_argument("--rounds", type=int, default=5, help="times each list is timed")
+    arguments = parser.parse_args()
+    photos = read_photos(arguments.data)
+    vectors = (
+        encoder_vectors(arguments.data, photos, arguments.encoder)
+        if arguments.encoder
+        else mobilenet_vectors(arguments.data, photos)
+    )
+    if arguments.tune:
+        asked = [query for fold in folds(photos) for query in queries(photos, vectors, *fold)]
+    else:
+        parts = (part_indices(photos.authors, part) for part in ("validation", "train"))
+        asked = list(queries(photos, vectors, *parts))
+    print(f"{len(asked)} photos; accuracy in % within {THRESHOLDS_KM} km, with 95 % Wilson intervals")
+    print("paired: photos only `regions` got, only `published` got, and the 95 % interval of the difference in points")
+    report_accuracy(asked)
+    report_timing(asked, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
