@@ -80,7 +80,10 @@ def _converted(mode: str) -> Image.Image:
         from PIL import ImageCms
 
         srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-        return ImageCms.applyTransform(two_halves(), ImageCms.buildTransformFromOpenProfiles(srgb, lab, "RGB", "LAB"))
+        transform = ImageCms.buildTransformFromOpenProfiles(srgb, lab, "RGB", "LAB")
+        converted = ImageCms.applyTransform(two_halves(), transform)
+        assert converted is not None
+        return converted
     if mode == "1":
         return two_halves().getchannel("R").point([0] * 128 + [255] * 128).convert("1")
     return two_halves().convert(mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -40,3 +41,9 @@ def as_photo(rgb: np.ndarray) -> Photo:
     stream = io.BytesIO()
     Image.fromarray(rgb.astype(np.uint8)).save(stream, "PNG")
     return decode_photo(stream.getvalue(), "photo.png")
+
+
+def shown_to_model(message: ToolMessage) -> dict[str, Any]:
+    """The data in a tool's message, as the model reads it."""
+    found: dict[str, Any] = json.loads(message.text.splitlines()[1])
+    return found

@@ -16,7 +16,7 @@ from geo.gazetteer import Gazetteer
 from geo.place import Place
 from geo.point import Point
 from geo.surface import is_land
-from tests.tools.calling import Answering, Reply, Server, call
+from tests.tools.calling import Answering, Reply, Server, call, shown_to_model
 from tools.find_place import find_place_tool
 from tools.nominatim import Nominatim
 from tools.places import shown_place
@@ -47,7 +47,7 @@ def test_a_town(reverse: BaseTool) -> None:
     assert result.surface == "land"
     assert result.place is not None
     assert result.place.country_code == "PT"
-    shown = json.loads(message.content.splitlines()[1])
+    shown = shown_to_model(message)
     assert shown["nearest_place"]["country"] == "Portugal"
     assert shown["nearest_place"]["distance_km"] < 10.0
 
@@ -78,7 +78,7 @@ def test_find_place(gazetteer: Gazetteer) -> None:
     assert len(result.places) > 10
     populations = [place.population or 0 for place in result.places]
     assert populations == sorted(populations, reverse=True)
-    shown = json.loads(message.content.splitlines()[1])
+    shown = shown_to_model(message)
     assert len(shown["places"]) == 10
     assert shown["places_found"] == len(result.places)
     assert {place.country_code for place in call(tool, name="Toledo", country_code="es").artifact.places} == {"ES"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +16,7 @@ from retrieval.encoder import EncoderIdentity, PhotoVectors, Vectors
 from retrieval.photo import Photo, PhotoShelf
 from retrieval.regions import rank_candidates
 from retrieval.stores.filters import Near
-from tests.tools.calling import as_photo, call
+from tests.tools.calling import as_photo, call, shown_to_model
 from tools.building import Arguments, result_tool
 from tools.ground_views import WorldPictures
 from tools.photo_search import PhotoSearch
@@ -100,7 +99,7 @@ def test_every_atlas_is_searched(search: PhotoSearch, red_and_blue: str) -> None
         ("map", 0),
         ("map", 1),
     ]
-    shown = json.loads(message.content.splitlines()[1])["atlases"]
+    shown = shown_to_model(message)["atlases"]
     assert [(each["atlas"], each["kind"], each["found"]) for each in shown] == [
         ("photos", "photo", 2),
         ("map", "gps", 2),
@@ -140,7 +139,7 @@ def test_regions_of_candidates(search: PhotoSearch, red_and_blue: str) -> None:
     assert isinstance(result, RankedRegions)
     members = sorted(member for region in result.regions for member in region.members)
     assert members == list(range(len(result.candidates)))
-    shown = json.loads(message.content.splitlines()[1])
+    shown = shown_to_model(message)
     assert shown["candidates"] == 6
     assert shown["regions_found"] == len(result.regions) == 3
     assert {region["candidates"] for region in shown["regions"]} == {2}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from geo.errors import UserError
 from geo.point import Point
 from geo.tiles import Tile
 from retrieval.photo import decode_photo
-from tests.tools.calling import Answering, Reply, Server, call
+from tests.tools.calling import Answering, Reply, Server, call, shown_to_model
 from tools.ground_views import WorldPictures, marked_png
 from tools.results import SatelliteView, ToolError
 from tools.satellite_view import satellite_view_tool
@@ -31,7 +30,7 @@ Serve = Callable[[Answering], Server]
 
 def png_tile(path: str) -> Reply:
     """A tile whose colour tells its column (red) and row (green)."""
-    _, x, y = path.strip("/").removesuffix(".png").split("/")
+    x, y = path.removesuffix(".png").split("/")[-2:]
     stream = io.BytesIO()
     Image.new("RGB", (256, 256), (int(x) * 10, int(y) * 10, 77)).save(stream, "PNG")
     return Reply(headers={"Content-Type": "image/png"}, body=stream.getvalue())
@@ -47,10 +46,9 @@ def views_of(server: Server, folder: Path, client: httpx.Client) -> TileViews:
 
 def test_the_model_sees_facts_and_a_picture() -> None:
     message = call(satellite_view_tool(WorldPictures()), lat=38.72, lon=-9.14, zoom=4)
-    text, picture = message.content
-    assert isinstance(text, dict)
+    picture = message.content[1]
     assert isinstance(picture, dict)
-    facts = json.loads(text["text"].splitlines()[1])
+    facts = shown_to_model(message)
     assert facts["source_detail_km"] == pytest.approx(7.41)
     assert "7.4 km a pixel" in facts["source"]
     assert (picture["type"], picture["mime_type"]) == ("image", "image/png")
