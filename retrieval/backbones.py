@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 
 CLASSES = 19
+BACKBONE_STRIDE = 32
 
 
 class Seen(NamedTuple):
     """What a backbone says about a batch of photos.
 
     Attributes:
-        tokens: (batch, 49, channels), a 7 x 7 grid in reading order.
-        class_logits: (batch, 19, 14, 14), unnormalised scores of the Cityscapes classes.
+        tokens: (batch, tokens, channels), a square grid in reading order, one token a 32 px cell.
+        class_logits: (batch, 19, rows, columns), one cell 16 px; unnormalised scores of the Cityscapes classes.
     """
 
     tokens: Tensor
@@ -48,7 +49,7 @@ class ResidualBlock(nn.Module):
 
 
 class CompactBackbone(nn.Module):
-    """Photos to a 7 x 7 token grid and a 14 x 14 segmentation, for 224 px input.
+    """Photos to a 5 x 5 token grid and a 10 x 10 segmentation for 160 px input, in proportion for others.
 
     Args:
         widths: channels at 1/4, 1/8, 1/16 and 1/32 of the input's size.
@@ -81,7 +82,7 @@ class CompactBackbone(nn.Module):
 
 
 def class_distributions(class_logits: Tensor) -> Tensor:
-    """Class logits (batch, classes, 14, 14) as distributions of semantic tokens (batch, 49, classes)."""
+    """Class logits (batch, classes, rows, columns) as distributions of semantic tokens (batch, tokens, classes)."""
     probabilities = torch.softmax(class_logits, dim=1)
     return nn.functional.avg_pool2d(probabilities, 2).flatten(2).transpose(1, 2)
 

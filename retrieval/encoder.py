@@ -68,7 +68,7 @@ class EncoderDescription(BaseModel):
 _COMPACT = EncoderDescription(
     name="compact",
     dim=256,
-    preprocessing="whole photo to 224 x 224 px RGB, antialiased bilinear, aspect ratio given up",
+    preprocessing="whole photo to 160 x 160 px RGB, antialiased bilinear, aspect ratio given up",
     licence="Apache-2.0",
     source="ships with the package; trained from scratch by retrieval.training",
     folder=Path(__file__).parent / "compact",

@@ -72,7 +72,7 @@ class FusionEncoder(nn.Module):
     comes from both streams after they attended to each other.
     """
 
-    def __init__(self, image_dim: int, dim: int, heads: int, tokens: int = 49) -> None:
+    def __init__(self, image_dim: int, dim: int, heads: int, tokens: int = 25) -> None:
         super().__init__()
         self.image_in = nn.Sequential(nn.LayerNorm(image_dim), nn.Linear(image_dim, dim))
         self.semantic_in = nn.Linear(CLASSES, dim)
@@ -83,7 +83,7 @@ class FusionEncoder(nn.Module):
         self.fused_head = Head(2 * dim, dim)
 
     def forward(self, image_tokens: Tensor, distributions: Tensor) -> Views:
-        """Image tokens (batch, 49, image_dim) and class distributions (batch, 49, 19) to three vectors."""
+        """Image tokens (batch, tokens, image_dim) and class distributions (batch, tokens, 19) to three vectors."""
         image = self.image_in(image_tokens) + self.image_place
         semantic = self.semantic_in(distributions) + self.semantic_place
         both = torch.cat([self.to_semantic(image, semantic), self.to_image(semantic, image)], dim=-1)

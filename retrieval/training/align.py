@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -30,8 +31,8 @@ class TokenBank(NamedTuple):
     """What the frozen backbone says about every plain crop, with the teacher's embedding and the position.
 
     Attributes:
-        tokens: float16 (photos, crops, 49, channels).
-        distributions: float16 (photos, crops, 49, 19).
+        tokens: float16 (photos, crops, tokens, channels).
+        distributions: float16 (photos, crops, tokens, 19).
         embeddings: float32 (photos, crops, 1024), centred and L2-normalised.
         positions: float32 (photos, 2) in degrees.
     """
@@ -52,22 +53,16 @@ def fill_bank(config: TrainingConfig, cache: CropCache, backbone: CompactBackbon
         pairs = np.stack([np.full(cache.plain_crops, photo), np.arange(cache.plain_crops)], axis=1)
         pixels = cache.batch(pairs, device).pixels
         pixels[1::2] = pixels[1::2].flip(3)
-        seen = backbone(pixels)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
+            seen = backbone(pixels)
         tokens.append(seen.tokens.half().cpu())
-        distributions.append(class_distributions(seen.class_logits).half().cpu())
+        distributions.append(class_distributions(seen.class_logits.float()).half().cpu())
     embeddings = cache.embeddings()[:, : cache.plain_crops]
     embeddings = embeddings - embeddings[:, 0].mean(dim=0)
     positions = torch.from_numpy(lat_lon_deg(cache.all_rows)).float()
     return TokenBank(
         torch.stack(tokens), torch.stack(distributions), nn.functional.normalize(embeddings, dim=-1), positions
     )
-
-
-def random_positions(count: int, generator: torch.Generator) -> Tensor:
-    """Positions (count, 2) in degrees, uniform on the sphere."""
-    uniform = torch.rand(count, 2, generator=generator)
-    lat = torch.rad2deg(torch.asin(2.0 * uniform[:, 0] - 1.0))
-    return torch.stack([lat, 360.0 * uniform[:, 1] - 180.0], dim=1)
 
 
 def jitter_positions(positions_deg: Tensor, jitter_km: float, generator: torch.Generator) -> Tensor:
@@ -80,20 +75,30 @@ def jitter_positions(positions_deg: Tensor, jitter_km: float, generator: torch.G
 
 
 class PositionQueue:
-    """Positions every photo is also told from: past positions (GeoCLIP's queue), and anywhere on the sphere."""
+    """Positions every photo is also told from: past positions (GeoCLIP's queue), and places of a gallery.
 
-    def __init__(self, size: int, generator: torch.Generator) -> None:
-        self._generator = generator
-        self._past = random_positions(size // 2, generator)
-        self._anywhere = size - size // 2
+    Args:
+        size: of the queue; half of it remembers, half is drawn anew each time.
+        gallery_deg: (n, 2) positions such as the system will search at run time.
+        generator: draws from the gallery.
+    """
+
+    def __init__(self, size: int, gallery_deg: Tensor, generator: torch.Generator) -> None:
+        self._gallery, self._generator = gallery_deg, generator
+        self._elsewhere = size - size // 2
+        self._past = self._draw(size // 2)
 
     def positions(self) -> Tensor:
-        """The queue's positions (size, 2) in degrees; the random half is drawn anew each time."""
-        return torch.cat([self._past, random_positions(self._anywhere, self._generator)])
+        """The queue's positions (size, 2) in degrees."""
+        return torch.cat([self._past, self._draw(self._elsewhere)])
 
     def push(self, positions_deg: Tensor) -> None:
         """The oldest past positions make room for these."""
-        self._past = torch.cat([self._past[len(positions_deg) :], positions_deg])[-len(self._past) :]
+        room = len(self._past)
+        self._past = torch.cat([self._past, positions_deg])[-room:]
+
+    def _draw(self, count: int) -> Tensor:
+        return self._gallery[torch.randint(len(self._gallery), (count,), generator=self._generator)]
 
 
 def align_loss(
@@ -120,8 +125,15 @@ def align_loss(
     return total / (2.0 * len(views))
 
 
-def align(config: TrainingConfig, bank: TokenBank, photos: np.ndarray[tuple[int], np.dtype[np.int64]]) -> CompactModel:
-    """Train fusion and GPS encoder of a fresh model on the given photos of the bank."""
+def align(config: TrainingConfig, bank: TokenBank, photos: NDArray[np.int64], gallery_deg: Tensor) -> CompactModel:
+    """Train fusion and GPS encoder of a fresh model.
+
+    Args:
+        config: its `model` and `align` parts.
+        bank: tokens and positions.
+        photos: which photos of the bank may be seen.
+        gallery_deg: (n, 2) positions of the gallery that will be searched.
+    """
     model = CompactModel(config.model, config.seed).to(device_of(config))
     log_temperature = nn.Parameter(torch.tensor(float(np.log(config.align.temperature))))
     trained = [*model.photos.fusion.parameters(), *model.points.parameters(), log_temperature]
@@ -130,10 +142,11 @@ def align(config: TrainingConfig, bank: TokenBank, photos: np.ndarray[tuple[int]
     steps = config.align.epochs * steps_per_epoch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.align.learning_rate, steps, pct_start=0.1)
     generator = torch.Generator().manual_seed(config.seed)
-    queue = PositionQueue(config.align.queue, generator)
+    queue = PositionQueue(config.align.queue, gallery_deg, generator)
     model.train()
     for _ in (bar := tqdm(range(steps), desc="align")):
-        loss = _align_step(config.align, model, bank, torch.from_numpy(photos), queue, generator, log_temperature)
+        with torch.autocast(device_of(config).type, torch.bfloat16, enabled=config.bf16):
+            loss = _align_step(config.align, model, bank, torch.from_numpy(photos), queue, generator, log_temperature)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         nn.utils.clip_grad_norm_(trained, 1.0)

@@ -37,14 +37,14 @@ class PrepareConfig(_Section):
 class ModelConfig(_Section):
     """The shape of the network; enough to rebuild it."""
 
-    size_px: int = 224
+    size_px: int = 160
     widths: tuple[int, int, int, int] = (32, 96, 192, 256)
     blocks: tuple[int, int, int] = (1, 2, 2)
     dim: int = 256
     heads: int = 4
     sigmas: tuple[float, ...] = (1.0, 16.0, 256.0)
-    frequencies: int = 128
-    hidden: int = 256
+    frequencies: int = 64
+    hidden: int = 192
 
 
 class DistilConfig(_Section):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from retrieval.backbones import CompactBackbone
@@ -33,7 +32,7 @@ class Student(nn.Module):
         self.project = nn.Linear(shape.widths[-1], TEACHER_DIM)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels to (teacher-like tokens (batch, 49, 1024), class logits)."""
+        """Pixels to (teacher-like tokens (batch, tokens, 1024), class logits)."""
         seen = self.backbone(pixels)
         return self.project(seen.tokens), seen.class_logits
 
@@ -54,7 +53,7 @@ def teacher_scale(cache: CropCache) -> Scale:
 def distil_loss(config: DistilConfig, tokens: Tensor, class_logits: Tensor, batch: Batch, scale: Scale) -> Tensor:
     """Weighted sum of token, pooled, relational and segmentation terms; each is about 1 for an untrained student."""
     wanted = (_regrid(batch.tokens, tokens.shape[1]) - scale.mean) / scale.std
-    segments = nn.functional.adaptive_avg_pool2d(batch.segments, class_logits.shape[-2:])
+    segments = nn.functional.adaptive_avg_pool2d(batch.segments, class_logits.shape[-1])
     pooled, wanted_pooled = (nn.functional.normalize(t.float().mean(dim=1), dim=-1) for t in (tokens, wanted))
     return (
         config.token_weight * nn.functional.smooth_l1_loss(tokens.float(), wanted)
@@ -66,14 +65,20 @@ def distil_loss(config: DistilConfig, tokens: Tensor, class_logits: Tensor, batc
 
 def _regrid(tokens: Tensor, count: int) -> Tensor:
     """Square token grids (batch, n, channels) averaged down to `count` tokens."""
-    batch, old, channels = tokens.shape
-    grid = tokens.transpose(1, 2).reshape(batch, channels, math.isqrt(old), math.isqrt(old))
+    grid = _square(tokens).permute(0, 3, 1, 2)
     return nn.functional.adaptive_avg_pool2d(grid, math.isqrt(count)).flatten(2).transpose(1, 2)
 
 
-def _averaging() -> Callable[..., None]:
-    average: Callable[..., None] = get_ema_multi_avg_fn(EMA_DECAY)  # type: ignore[no-untyped-call]  # torch's own
-    return average
+def _square(tokens: Tensor) -> Tensor:
+    """Tokens (batch, n, channels) as a square grid (batch, side, side, channels)."""
+    batch, count, channels = tokens.shape
+    return tokens.view(batch, math.isqrt(count), math.isqrt(count), channels)
+
+
+def _averaged(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+    """Exponential moving average whose memory grows with the run, so that the first weights are soon forgotten."""
+    decay = min(EMA_DECAY, (1.0 + float(updates)) / (10.0 + float(updates)))
+    return average * decay + current * (1.0 - decay)
 
 
 class Distiller:
@@ -83,7 +88,7 @@ class Distiller:
         torch.manual_seed(config.seed)
         self.config, self.cache, self.device = config, cache, device_of(config)
         self.student = Student(config.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack this documented form
-        self.average = AveragedModel(self.student, multi_avg_fn=_averaging(), use_buffers=True)
+        self.average = AveragedModel(self.student, avg_fn=_averaged, use_buffers=True)
         self.scale = Scale(*(t.to(self.device) for t in teacher_scale(cache)))
         self.steps_per_epoch = len(cache.pairs()) // config.distil.batch
         self.optimiser = torch.optim.AdamW(
@@ -122,7 +127,7 @@ class Distiller:
 
     def _step(self, batch: Batch, generator: torch.Generator) -> float:
         flipped = torch.rand(len(batch.pixels), generator=generator, device=self.device) < 0.5
-        grid = batch.tokens.view(len(batch.tokens), 7, 7, TEACHER_DIM)
+        grid = _square(batch.tokens)
         batch = Batch(
             flip(batch.pixels, flipped, 3), flip(grid, flipped, 2).flatten(1, 2), flip(batch.segments, flipped, 3)
         )

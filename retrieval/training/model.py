@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from geo.errors import UserError
-from retrieval.backbones import CompactBackbone
+from retrieval.backbones import BACKBONE_STRIDE, CompactBackbone
 from retrieval.fusion import DualViewEncoder, FusionEncoder
 from retrieval.location import LocationEncoder
 from retrieval.training.config import ModelConfig, TrainingConfig
@@ -22,8 +22,9 @@ class CompactModel(nn.Module):
     def __init__(self, shape: ModelConfig, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
+        tokens = (shape.size_px // BACKBONE_STRIDE) ** 2
         backbone = CompactBackbone(shape.widths, shape.blocks)
-        self.photos = DualViewEncoder(backbone, FusionEncoder(shape.widths[-1], shape.dim, shape.heads))
+        self.photos = DualViewEncoder(backbone, FusionEncoder(shape.widths[-1], shape.dim, shape.heads, tokens))
         self.points = LocationEncoder(shape.sigmas, shape.frequencies, shape.hidden, shape.dim, seed)
 
 

@@ -26,7 +26,7 @@ from geo.errors import UserError
 from retrieval.compact_encoder import Pixels, preprocess
 from retrieval.training.config import TrainingConfig, load_config
 from retrieval.training.photos import WHOLE, Box, PhotoRow, crop, random_box, read_rgb, training_rows
-from retrieval.training.teachers import SEGMENT_SHAPE, TOKEN_SHAPE, ImageTeacher, SegmentTeacher
+from retrieval.training.teachers import SEGMENT_SHAPE, TEACHER_PX, TOKEN_SHAPE, ImageTeacher, SegmentTeacher
 
 SEGMENT_GRID = 14
 CLASSES = 19
@@ -40,7 +40,12 @@ class CropSet(NamedTuple):
     segments: NDArray[np.uint8]
 
 
-View = tuple[Pixels, NDArray[np.float32]]
+class View(NamedTuple):
+    """One crop: as the teacher sees it, as the student sees it, and its class probabilities (14, 14, 19)."""
+
+    teacher: Pixels
+    student: Pixels
+    classes: NDArray[np.float32]
 
 
 class CropMaker:
@@ -64,22 +69,28 @@ class CropMaker:
         for number in range(1, self._config.prepare.crops):
             view = self._view(index, random_box(rng, self._config.prepare.min_area))
             views.append(view if number < plain else self._blend(view, rng))
-        pixels = np.stack([view[0] for view in views])
-        tokens = np.stack([self._image.tokens(one) for one in pixels])
-        return CropSet(pixels, tokens, np.stack([to_bytes(view[1]) for view in views]))
+        tokens = np.stack([self._image.tokens(view.teacher) for view in views])
+        pixels, segments = (view.student for view in views), (to_bytes(view.classes) for view in views)
+        return CropSet(np.stack(list(pixels)), tokens, np.stack(list(segments)))
 
     def _view(self, index: int, box: Box) -> View:
         rgb = read_rgb(self._config.data.photos / self._rows[index].name)
         scenes: NDArray[np.uint8] = np.load(self._config.data.cache / "scenes.npy", mmap_mode="r")
         classes = cut(scenes[index].astype(np.float32) / 255.0, box, SEGMENT_GRID)
-        return preprocess(crop(rgb, box), self._config.model.size_px), classes
+        cropped = crop(rgb, box)
+        return View(preprocess(cropped, TEACHER_PX), preprocess(cropped, self._config.model.size_px), classes)
 
     def _blend(self, view: View, rng: np.random.Generator) -> View:
         """Mixup (Zhang et al. 2018) with another photo: more pictures, labelled by the teacher itself."""
         other = self._view(int(rng.integers(len(self._rows))), random_box(rng, self._config.prepare.min_area))
         share = rng.uniform(0.3, 0.7)
-        pixels = np.rint(share * view[0].astype(np.float32) + (1 - share) * other[0].astype(np.float32))
-        return pixels.astype(np.uint8), np.asarray(share * view[1] + (1 - share) * other[1], dtype=np.float32)
+        teacher, student = _mixed(view.teacher, other.teacher, share), _mixed(view.student, other.student, share)
+        classes = share * view.classes + (1 - share) * other.classes
+        return View(teacher, student, np.asarray(classes, dtype=np.float32))
+
+
+def _mixed(one: Pixels, other: Pixels, share: float) -> Pixels:
+    return np.asarray(np.rint(share * one.astype(np.float32) + (1 - share) * other.astype(np.float32)), dtype=np.uint8)
 
 
 def to_bytes(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -133,6 +144,7 @@ def _open_cache(config: TrainingConfig, rows: list[PhotoRow]) -> dict[str, np.me
     recipe = {
         "prepare": config.prepare.model_dump(exclude={"workers"}),
         "seed": config.seed,
+        "size_px": config.model.size_px,
         "photos": [row.name for row in rows],
     }
     record = cache / "photos.json"

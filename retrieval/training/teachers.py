@@ -21,6 +21,7 @@ from retrieval.compact_encoder import Pixels, preprocess
 IMAGE_FILE = "mobilenet_v1_1.0_224_quant_embedding_extractor.tflite"
 SEGMENT_FILE = "deeplab_mobilenet_edgetpu_slim_cityscapes_quant.tflite"
 
+TEACHER_PX = 224
 TOKEN_SHAPE = (7, 7, 1024)
 SEGMENT_SHAPE = (33, 33, 19)
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geo.errors import UserError
+from geo.gazetteer import Gazetteer
 from retrieval.fusion import Views
 from retrieval.training import measure
 from retrieval.training.align import TokenBank, align, fill_bank
@@ -36,7 +37,8 @@ def train(config: TrainingConfig) -> dict[str, measure.Scores]:
     distiller = Distiller(config, cache)
     backbone = distiller.run(config.run / "distil.pt")
     bank = _bank(config, cache, distiller)
-    model = align(config, bank, cache.photos)
+    gallery = torch.from_numpy(Gazetteer().coordinates().lat_lon_deg).float()
+    model = align(config, bank, cache.photos, gallery)
     model.photos.backbone.load_state_dict(backbone.state_dict())
     scores = inner_scores(model, bank, inner_mask(cache.all_rows))
     state = {"model": model.state_dict(), "config": config.model_dump_json(), "inner_scores": json.dumps(scores)}

@@ -1,0 +1,95 @@
+"""Measure an exported encoder on authors training never saw.
+
+    python -m retrieval.training.evaluate configs/compact.yaml [FOLDER] [key=value ...]
+
+References are the training photos, queries the validation photos. Run once
+for each version that ships; every choice is made on the inner split instead.
+The pretrained teacher's embedding is measured beside it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from geo.errors import UserError
+from geo.gazetteer import Gazetteer
+from geo.sphere import distance_km
+from retrieval.encoder import PhotoEncoder, load_encoder
+from retrieval.photo import Photo
+from retrieval.splits import part_indices
+from retrieval.training import measure
+from retrieval.training.config import TrainingConfig, load_config
+from retrieval.training.photos import PhotoRow, lat_lon_deg, read_rgb, read_table
+from retrieval.training.teachers import ImageTeacher
+
+TOP = 20
+Rows = dict[str, measure.Scores]
+
+
+def evaluate(config: TrainingConfig, encoder: PhotoEncoder) -> Rows:
+    """Scores of each view and of the teacher on the validation photos."""
+    rows = read_table(config.data)
+    authors = [row.author for row in rows]
+    known, wanted = ([rows[i] for i in part_indices(authors, part)] for part in ("train", "validation"))
+    known_deg, wanted_deg = lat_lon_deg(known), lat_lon_deg(wanted)
+    centre = np.repeat(known_deg[[_medoid(known_deg)]], len(wanted_deg), axis=0)
+    found: Rows = {"constant (medoid of the training photos)": measure.accuracy(distance_km(wanted_deg, centre))}
+    teacher = ImageTeacher(config.data.teachers, config.threads)
+    spaces = {"MobileNetV1 (pretrained)": [_teacher_vectors(teacher, config, part) for part in (known, wanted)]}
+    views = [_views(encoder, config, part) for part in (known, wanted)]
+    for name in ("image", "semantic", "fused"):
+        spaces[name] = [part[name] for part in views]
+    for name, (references, queries) in spaces.items():
+        found[f"{name}: nearest photo"] = measure.nearest_scores(queries, wanted_deg, references, known_deg)
+        found[f"{name}: best of {TOP} photos"] = measure.within_top(queries, wanted_deg, references, known_deg, TOP)
+    return found | _gallery_scores(encoder, views[1], wanted_deg)
+
+
+def _gallery_scores(encoder: PhotoEncoder, queries: dict[str, measure.Vectors], wanted_deg: measure.Positions) -> Rows:
+    places_deg = np.asarray(Gazetteer().coordinates().lat_lon_deg, dtype=np.float64)
+    gallery, found = encoder.encode_points(places_deg), {}
+    for name, vectors in queries.items():
+        found[f"{name}: nearest of {len(gallery):,} places"] = measure.nearest_scores(
+            vectors, wanted_deg, gallery, places_deg
+        )
+        found[f"{name}: best of {TOP} places"] = measure.within_top(vectors, wanted_deg, gallery, places_deg, TOP)
+    return found
+
+
+def _medoid(positions_deg: measure.Positions) -> int:
+    return int(np.argmin(distance_km(positions_deg[:, None], positions_deg[None]).sum(axis=1)))
+
+
+def _views(encoder: PhotoEncoder, config: TrainingConfig, rows: list[PhotoRow]) -> dict[str, measure.Vectors]:
+    parts = []
+    for start in tqdm(range(0, len(rows), 16), desc="photos"):
+        batch = rows[start : start + 16]
+        photos = [Photo(read_rgb(config.data.photos / row.name), sha256=row.name, name=row.name) for row in batch]
+        parts.append(encoder.encode_photos(photos))
+    return {name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0]._fields}
+
+
+def _teacher_vectors(teacher: ImageTeacher, config: TrainingConfig, rows: list[PhotoRow]) -> measure.Vectors:
+    return np.stack([teacher.embedding(read_rgb(config.data.photos / row.name)) for row in tqdm(rows, desc="teacher")])
+
+
+def main(arguments: list[str]) -> None:
+    """Run from the command line."""
+    if not arguments:
+        raise SystemExit("usage: python -m retrieval.training.evaluate CONFIG [FOLDER] [key=value ...]")
+    folders = [one for one in arguments[1:] if "=" not in one] or ["compact"]
+    overrides = [one for one in arguments[1:] if "=" in one]
+    try:
+        config, encoder = load_config(Path(arguments[0]), overrides), load_encoder(folders[0])
+        scores = evaluate(config, encoder)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from error
+    sys.stdout.write(f"{encoder.identity.name} {encoder.identity.revision}\n\n{measure.table(scores)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
