@@ -35,7 +35,7 @@ class _Lines(NamedTuple):
 def lines_in(window: Window, kind: LineKind, detail: str, tolerance_deg: float) -> list[LonLat]:
     """Lines that cross a window, clipped to it, simplified, with the window's unwrapped longitudes.
 
-    `detail` is c, l or i, coarse to fine.
+    `detail` is c, l or i, coarse to fine. Islands smaller than twice the tolerance are left out.
     """
     every = _read(kind, detail)
     box = shapely.box(window.west, window.south, window.west + window.width_deg, window.north)
@@ -65,4 +65,8 @@ def _overlaps(boxes: NDArray[np.float64], bounds: tuple[float, float, float, flo
 def _clipped(found: list[shapely.LineString], box: shapely.Polygon, tolerance_deg: float) -> list[LonLat]:
     parts = shapely.get_parts(shapely.intersection(found, box))
     simple = shapely.simplify(parts, tolerance_deg)
-    return [shapely.get_coordinates(line) for line in simple if line.geom_type == "LineString" and line.length > 0]
+    return [
+        shapely.get_coordinates(line)
+        for line in simple
+        if line.geom_type == "LineString" and line.length > 2.0 * tolerance_deg
+    ]

@@ -40,6 +40,7 @@ _DETAIL_SIDE_PX = 1400
 _LABEL_SIZE = (1500, 938)
 _BADGE_PX = 16.0
 _SQUEEZED_TO_LAT = 65.0
+_FINE_COAST_DEG = 30.0
 _LEGEND = (
     ("answer", "answer"),
     ("within50", "50 % within"),
@@ -134,7 +135,7 @@ def _lines(window: Window, detailed: bool) -> list[dict[str, Any]]:
     countries = _line_layer(world, LineKind.COUNTRY, 0.02, "rgba(255,255,255,0.55)", 1.0)
     if not detailed:
         return [countries]
-    tolerance = max(0.01, window.height_deg / 1500.0)
+    tolerance = max(0.01, window.height_deg / 1200.0)
     return [
         _line_layer(window, LineKind.COAST, tolerance, "rgba(214,232,255,0.42)", 0.8),
         _line_layer(window, LineKind.STATE, tolerance, "rgba(255,255,255,0.2)", 0.8),
@@ -142,8 +143,15 @@ def _lines(window: Window, detailed: bool) -> list[dict[str, Any]]:
     ]
 
 
+def _detail(window: Window, kind: LineKind) -> str:
+    """The coast is by far the longest line, and a wide window needs less of it."""
+    return "l" if kind is LineKind.COAST and window.height_deg > _FINE_COAST_DEG else "i"
+
+
 def _line_layer(window: Window, kind: LineKind, tolerance_deg: float, colour: str, weight: float) -> dict[str, Any]:
-    rounded = [np.round(line * 100.0).astype(int) for line in lines_in(window, kind, "i", tolerance_deg)]
+    rounded = [
+        np.round(line * 100.0).astype(int) for line in lines_in(window, kind, _detail(window, kind), tolerance_deg)
+    ]
     steps = [np.concatenate([line[:1], np.diff(line, axis=0)]).ravel().tolist() for line in rounded]
     return {"lines": steps, "colour": colour, "weight": weight}
 

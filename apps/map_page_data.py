@@ -11,7 +11,17 @@ import numpy as np
 from agents.schemas import Answer, Evidence, Hypothesis, HypothesisStatus
 from apps.areas import around, disc, exteriors, near_longitude_deg
 from apps.located import Located
-from apps.wording import cost_text, heading, km, percent, printable, radius_note, source_text, versions_text
+from apps.wording import (
+    cost_text,
+    evidence_label,
+    heading,
+    km,
+    percent,
+    printable,
+    radius_note,
+    source_text,
+    versions_text,
+)
 from geo.point import Point
 from retrieval.candidate import Candidate
 
@@ -110,7 +120,7 @@ def _evidence(evidence: Evidence, answer: Answer) -> Data:
     arguments = json.dumps(evidence.source.arguments, ensure_ascii=False) if evidence.source else ""
     return {
         "claim": printable(evidence.claim, _TEXT_LIMIT),
-        "source": f"{evidence.kind.value} · {source_text(evidence.source)}",
+        "source": f"{evidence_label(evidence)} · {source_text(evidence.source)}",
         "details": printable(f"{arguments} → sha256 {evidence.source.result_sha256}") if evidence.source else "",
         "weights": [
             {"id": key, "text": f"{names[key]} {weight:+.1f}", "against": weight < 0}

@@ -20,7 +20,7 @@ from apps.png_tools import (
     shortened,
     wrapped,
 )
-from apps.wording import alternatives, heading, km, percent, printable, radius_note, source_text
+from apps.wording import alternatives, evidence_label, heading, km, percent, printable, radius_note, source_text
 
 _MARGIN = 24.0
 _PHOTO_HEIGHT = 243.0
@@ -119,13 +119,14 @@ class _Column:
 
     def evidence(self, answer: Answer) -> None:
         room = self.sheet.image.height / SCALE - self.y - 2 * _MARGIN - 24
-        claims = [item for item in answer.evidence if item.source is not None][: max(0, int(room // 40))]
+        claims = [item for item in answer.evidence if item.source is not None][: max(0, int(room // 56))]
         if not claims:
             return
         self.rule()
         for item in claims:
-            self.line(printable(item.claim), 12.5, PAPER, 17)
-            self.line(source_text(item.source), 11, MUTED, 22)
+            for line in wrapped(printable(item.claim), 12.5, self.width, 2):
+                self.line(line, 12.5, PAPER, 17)
+            self.line(f"{evidence_label(item)} · {source_text(item.source)}", 11, MUTED, 22)
 
     def rule(self) -> None:
         self.sheet.box((self.left, self.y), (self.left + self.width, self.y + 1), RULE)

@@ -12,6 +12,7 @@ from apps.located import Located
 from apps.wording import (
     alternatives,
     cost_text,
+    evidence_label,
     heading,
     km,
     percent,
@@ -106,7 +107,7 @@ def _evidence(evidence: tuple[Evidence, ...]) -> Table | None:
     table.add_column(overflow="fold", min_width=14)
     table.add_column(style="dim", min_width=12)
     for item in evidence:
-        table.add_row(item.kind.value, Text(printable(item.claim)), source_text(item.source))
+        table.add_row(evidence_label(item), Text(printable(item.claim)), source_text(item.source))
     return table
 
 

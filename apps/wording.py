@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from agents.schemas import Answer, Hypothesis, Level, Source
+from agents.schemas import Answer, Evidence, Hypothesis, Level, Source
 
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SHORT_HASH = 10
@@ -48,7 +48,7 @@ def heading(answer: Answer) -> str:
     names = {
         Level.REGION: (place.region, place.country),
         Level.COUNTRY: (place.country,),
-        Level.CONTINENT: (f"around {place.country}",),
+        Level.CONTINENT: (f"Around {place.country}",),
     }.get(answer.level or Level.CITY, (place.city, place.region, place.country))
     return printable(", ".join(dict.fromkeys(name for name in names if name)))
 
@@ -64,6 +64,11 @@ def source_text(source: Source | None) -> str:
     if source is None:
         return "opinion, no source"
     return f"{printable(source.tool)} · {source.result_sha256[:_SHORT_HASH]}"
+
+
+def evidence_label(evidence: Evidence) -> str:
+    """The id by which the reasoning cites a piece of evidence, and its kind."""
+    return f"{printable(evidence.id)} {evidence.kind.value.replace('_', ' ')}"
 
 
 def radius_note(answer: Answer) -> str:

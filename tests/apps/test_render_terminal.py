@@ -81,7 +81,7 @@ def test_a_summary_line_is_one_line() -> None:
         (Level.CITY, "Beijing, China"),
         (Level.REGION, "Beijing, China"),
         (Level.COUNTRY, "China"),
-        (Level.CONTINENT, "around China"),
+        (Level.CONTINENT, "Around China"),
     ],
 )
 def test_a_place_is_named_no_finer_than_its_level(level: Level, wanted: str) -> None:

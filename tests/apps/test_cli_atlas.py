@@ -1,0 +1,174 @@
+"""`geosleuth atlas`, and atlases that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.apps.conftest import Run, command, environment
+from tests.apps.photo_files import jpeg, text_named_jpg
+from tests.apps.test_cli_locate import assert_one_line_error
+from tests.apps.tiny_encoder import write_tiny_encoder
+
+
+@pytest.fixture
+def own_home(home: Path, tmp_path: Path) -> Path:
+    """A copy of the small system's home, to be damaged."""
+    return Path(shutil.copytree(home, tmp_path / "home"))
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return jpeg(tmp_path / "photo.jpg")
+
+
+def manifest(home: Path) -> Path:
+    return home / "atlases" / "small" / "atlas.json"
+
+
+def test_info_says_what_is_there(geosleuth: Run) -> None:
+    run = geosleuth("atlas", "info")
+    assert run.returncode == 0
+    for wanted in ("small", "gps", "complete", "500", "tiny@", "qdrant-edge"):
+        assert wanted in run.stdout
+    (found,) = json.loads(geosleuth("atlas", "info", "--json").stdout)
+    assert found["count"] == 500
+    assert found["size_bytes"] > 0
+
+
+def test_verify_checks_and_tells(geosleuth: Run, encoder: Path) -> None:
+    run = geosleuth("atlas", "verify", "small", "--encoder", encoder)
+    assert run.returncode == 0
+    assert run.stdout.count("ok") == 4
+    assert json.loads(geosleuth("atlas", "verify", "small", "--encoder", encoder, "--json").stdout)["ok"] is True
+
+
+def test_verify_finds_a_wrong_checksum(geosleuth: Run, encoder: Path, own_home: Path) -> None:
+    said = json.loads(manifest(own_home).read_text())
+    manifest(own_home).write_text(json.dumps(said | {"checksum": "0" * 64}))
+    run = geosleuth("atlas", "verify", "small", "--encoder", encoder, home=own_home)
+    assert run.returncode == 1
+    assert "WRONG  checksum" in run.stdout
+
+
+def test_search_lists_the_most_similar_items(geosleuth: Run, encoder: Path, photo: Path) -> None:
+    run = geosleuth("atlas", "search", "small", photo, "--limit", "7", "--encoder", encoder, "--json")
+    found = json.loads(run.stdout)
+    assert [item["rank"] for item in found] == list(range(7))
+    near = ("--near", "35,105,1500")
+    close = json.loads(geosleuth("atlas", "search", "small", photo, *near, "--encoder", encoder, "--json").stdout)
+    assert close
+    assert all(15.0 < item["point"]["lat"] < 55.0 and 80.0 < item["point"]["lon"] < 130.0 for item in close)
+
+
+@pytest.mark.parametrize("near", ["here", "1,2", "95,0,10", "1,2,-3", "1,2,nan"])
+def test_a_wrong_circle_is_a_one_line_error(near: str, geosleuth: Run, photo: Path) -> None:
+    assert_one_line_error(geosleuth("atlas", "search", "small", photo, f"--near={near}"), "--near")
+
+
+def test_a_photo_atlas_is_built_from_a_table(geosleuth: Run, encoder: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    names = [jpeg(photos / f"{i}.jpg", seed=i).name for i in range(4)]
+    text_named_jpg(photos / "bad.jpg")
+    rows = [f"{name},{10 + i},{20 + i},me" for i, name in enumerate([*names, "bad.jpg"])]
+    table = tmp_path / "photos.csv"
+    table.write_text("\n".join(["file,lat,lon,author", *rows]))
+    columns = ("--file-column", "file", "--lat-column", "lat", "--lon-column", "lon")
+    build = ("atlas", "build", "mine", "--photos", photos, "--table", table, *columns, "--encoder", encoder)
+    run = geosleuth(*build, home=tmp_path / "home")
+    assert run.returncode == 0, run.stderr
+    assert "atlas mine: 4 items, 1 could not be used" in run.stderr
+    search = ("atlas", "search", "mine", photos / "2.jpg", "--encoder", encoder, "--json")
+    best = json.loads(geosleuth(*search, home=tmp_path / "home").stdout)[0]
+    assert (best["item_id"], best["point"]) == ("2.jpg", {"lat": 12.0, "lon": 22.0})
+    assert_one_line_error(geosleuth(*build, home=tmp_path / "home"), "there already")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("build", "x"), "--gps"),
+        (("build", "../x", "--gps", "5"), "no name for an atlas"),
+        (("build", "x", "--gps", "5", "--store", "sqlite"), "qdrant-edge"),
+        (("build", "x", "--photos", "nowhere"), "nowhere"),
+        (("info", "nothing"), "no atlas at"),
+        (("verify", "nothing"), "no atlas at"),
+        (("frobnicate",), "frobnicate"),
+    ],
+)
+def test_wrong_commands_are_a_one_line_error(
+    arguments: Any, wanted: str, geosleuth: Run, encoder: Path, tmp_path: Path
+) -> None:
+    needs_encoder = arguments[0] in ("build", "verify")
+    options = ("--encoder", encoder) if needs_encoder else ()
+    assert_one_line_error(geosleuth("atlas", *arguments, *options, home=tmp_path / "home"), wanted)
+
+
+def test_an_atlas_of_another_encoder_is_refused(geosleuth: Run, photo: Path, tmp_path: Path) -> None:
+    other = write_tiny_encoder(tmp_path / "other", seed=1)
+    run = geosleuth("locate", photo, "--encoder", other, "--atlas", "small")
+    assert_one_line_error(run, "small was made by encoder tiny@")
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"name": "small"}', "\x00\xff"])
+def test_a_damaged_manifest_is_a_one_line_error(
+    text: str, geosleuth: Run, system: Any, photo: Path, own_home: Path
+) -> None:
+    manifest(own_home).write_text(text)
+    assert_one_line_error(geosleuth("locate", photo, *system, home=own_home), "damaged")
+
+
+def test_an_atlas_without_vectors_is_a_one_line_error(geosleuth: Run, system: Any, photo: Path, own_home: Path) -> None:
+    shutil.rmtree(manifest(own_home).parent / "vectors")
+    assert_one_line_error(geosleuth("locate", photo, *system, home=own_home), "small")
+
+
+def test_a_half_built_atlas_is_a_one_line_error(geosleuth: Run, system: Any, photo: Path, own_home: Path) -> None:
+    said = json.loads(manifest(own_home).read_text())
+    manifest(own_home).write_text(json.dumps(said | {"state": "building"}))
+    assert_one_line_error(geosleuth("locate", photo, *system, home=own_home), "half-built", "same build again")
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from retrieval.atlas import open_atlas
+from retrieval.encoder import load_encoder
+with open_atlas(Path(sys.argv[1]), load_encoder(sys.argv[2])):
+    sys.stdout.write("held\\n"); sys.stdout.flush()
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def held(own_home: Path, encoder: Path) -> Iterator[Path]:
+    """The home while another process holds its atlas."""
+    arguments = [sys.executable, "-c", HOLD, str(manifest(own_home).parent), str(encoder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, env=environment(own_home), stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield own_home
+        holder.communicate("")
+
+
+def test_a_locked_atlas_is_a_one_line_error(geosleuth: Run, system: Any, photo: Path, held: Path) -> None:
+    assert_one_line_error(geosleuth("locate", photo, *system, home=held), "another process")
+
+
+def test_the_console_script_and_the_module_are_the_same(home: Path) -> None:
+    script = Path(sys.executable).with_name("geosleuth")
+    if not script.exists():
+        pytest.skip("the package is not installed here, so there is no console script")
+    as_script = subprocess.run(
+        [str(script), "--help"], capture_output=True, text=True, env=environment(home), check=True
+    )
+    as_module = subprocess.run(command("--help"), capture_output=True, text=True, env=environment(home), check=True)
+    assert as_script.stdout == as_module.stdout

@@ -1,0 +1,135 @@
+"""`geosleuth locate` as a user runs it: a process of its own, with a small real system."""
+
+from __future__ import annotations
+
+import json
+import os
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from agents.schemas import Answer
+from tests.apps.conftest import Run
+from tests.apps.photo_files import BAD, ODD_BUT_GOOD, jpeg
+
+Made = Callable[[Path], Path]
+
+
+def assert_one_line_error(run: Any, *wanted: str) -> None:
+    lines = run.stderr.strip().splitlines()
+    assert run.returncode == 2, run.stderr
+    assert len(lines) == 1, run.stderr
+    assert lines[0].startswith("geosleuth: error: ")
+    assert run.stdout == ""
+    for text in wanted:
+        assert text in lines[0]
+
+
+def test_an_answer_says_where_how_sure_and_why(geosleuth: Run, system: Any, tmp_path: Path) -> None:
+    run = geosleuth("locate", jpeg(tmp_path / "photo.jpg"), *system)
+    assert run.returncode == 0, run.stderr
+    for wanted in ("photo.jpg", "coordinates", "radius", "confidence", "Alternatives", "Evidence", "search_photos · "):
+        assert wanted in run.stdout
+    assert run.stderr == ""
+
+
+def test_json_is_the_answer_and_nothing_else(geosleuth: Run, system: Any, tmp_path: Path) -> None:
+    run = geosleuth("locate", jpeg(tmp_path / "photo.jpg"), "--json", *system)
+    answer = Answer.model_validate_json(run.stdout)
+    assert answer.versions.atlases == ("small",)
+    assert answer.hypotheses
+
+
+def test_every_map_is_written_and_named(geosleuth: Run, system: Any, tmp_path: Path) -> None:
+    files = {option: tmp_path / f"out.{option}" for option in ("geojson", "kml", "map", "png")}
+    options = [part for option, file in files.items() for part in (f"--{option}", file)]
+    run = geosleuth("locate", jpeg(tmp_path / "photo.jpg"), "--json", *options, *system)
+    assert run.returncode == 0, run.stderr
+    assert all(f"wrote {file}" in run.stderr for file in files.values())
+    assert json.loads(files["geojson"].read_text())["type"] == "FeatureCollection"
+    assert ET.fromstring(files["kml"].read_text()).tag.endswith("kml")  # noqa: S314 - our own output
+    assert files["map"].read_text().startswith("<!doctype html>")
+    assert Image.open(files["png"]).size == (1200, 675)
+    assert json.loads(run.stdout)["status"] in ("answered", "abstained")
+
+
+def test_max_precision_coarsens_every_output(geosleuth: Run, system: Any, tmp_path: Path) -> None:
+    geojson = tmp_path / "out.geojson"
+    run = geosleuth(
+        "locate", jpeg(tmp_path / "photo.jpg"), "--json", "--max-precision", "country", "--geojson", geojson, *system
+    )
+    answer = Answer.model_validate_json(run.stdout)
+    assert answer.candidates == ()
+    assert answer.place is None or answer.place.city is None
+    assert not [f for f in json.loads(geojson.read_text())["features"] if f["properties"]["kind"] == "candidate"]
+
+
+@pytest.mark.parametrize("name", ODD_BUT_GOOD)
+def test_odd_photos_are_located(name: str, geosleuth: Run, system: Any, tmp_path: Path) -> None:
+    file_name, make = ODD_BUT_GOOD[name]
+    run = geosleuth("locate", make(tmp_path / file_name), *system)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith(file_name)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_photos_are_a_one_line_error(name: str, geosleuth: Run, tmp_path: Path) -> None:
+    file_name, make = BAD[name]
+    assert_one_line_error(geosleuth("locate", make(tmp_path / file_name)), file_name)
+
+
+def test_a_missing_file_is_a_one_line_error(geosleuth: Run, tmp_path: Path) -> None:
+    assert_one_line_error(geosleuth("locate", tmp_path / "nowhere.jpg"), "nowhere.jpg", "no such file")
+
+
+def test_an_empty_folder_is_a_one_line_error(geosleuth: Run, tmp_path: Path) -> None:
+    assert_one_line_error(geosleuth("locate", tmp_path), "no photos here")
+
+
+def test_a_file_without_permission_is_a_one_line_error(geosleuth: Run, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    photo = jpeg(tmp_path / "closed.jpg")
+    photo.chmod(0)
+    assert_one_line_error(geosleuth("locate", photo), "closed.jpg", "permission denied")
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (("--encoder", "bert"), ("'bert'", "compact")),
+        (("--model", "hal"), ("'hal'", "offline")),
+        (("--strategy", "guess"), ("'guess'", "refine", "retrieval")),
+        (("--max-precision", "atom"), ("atom", "street", "continent")),
+        (("--max-precison", "city"), ("--max-precison",)),
+        (("--threads", "0"), ("--threads",)),
+        (("--map", "nowhere/out.html"), ("nowhere",)),
+        (("--png", "."), ("folder",)),
+    ],
+)
+def test_wrong_options_are_a_one_line_error(options: Any, wanted: Any, geosleuth: Run, tmp_path: Path) -> None:
+    assert_one_line_error(geosleuth("locate", jpeg(tmp_path / "photo.jpg"), *options), *wanted)
+
+
+def test_json_of_many_photos_is_refused(geosleuth: Run, tmp_path: Path) -> None:
+    jpeg(tmp_path / "a.jpg")
+    jpeg(tmp_path / "b.jpg")
+    assert_one_line_error(geosleuth("locate", tmp_path, "--json"), "--jsonl")
+
+
+def test_debug_shows_where_an_error_came_from(geosleuth: Run, tmp_path: Path) -> None:
+    run = geosleuth("--debug", "locate", tmp_path / "nowhere.jpg")
+    assert run.returncode == 1
+    assert "Traceback" in run.stderr
+    assert "PhotoError" in run.stderr
+
+
+def test_nothing_to_do_shows_the_help(geosleuth: Run) -> None:
+    run = geosleuth()
+    assert run.returncode == 0
+    assert all(name in run.stdout for name in ("locate", "atlas", "doctor"))
+    assert_one_line_error(geosleuth("locate"), "Missing argument")
