@@ -18,7 +18,6 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCa
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agents.gazetteer_cues import country_cues, place_strings
 from agents.messages import read_data
@@ -45,9 +44,8 @@ class OfflineReasoner(BaseChatModel):
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools; the reasoner knows each by its name."""
-        offered = [convert_to_openai_tool(tool) for tool in tools]
-        return self.bind(tools=offered, tool_choice=tool_choice, **kwargs)
+        """Offer tools; the reasoner knows each by its name and needs no schema."""
+        return self.bind(offered=[_name(tool) for tool in tools], tool_choice=tool_choice, **kwargs)
 
     def _generate(
         self,
@@ -56,9 +54,14 @@ class OfflineReasoner(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> ChatResult:
-        offered = {tool["function"]["name"] for tool in kwargs.get("tools", [])}
-        answer = _answer(messages, offered)
+        answer = _answer(messages, set(kwargs.get("offered", ())))
         return ChatResult(generations=[ChatGeneration(message=answer)])
+
+
+def _name(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> str:
+    if isinstance(tool, BaseTool):
+        return tool.name
+    return str(tool["function"]["name"] if isinstance(tool, dict) else tool.__name__)
 
 
 def _answer(messages: Sequence[BaseMessage], offered: set[str]) -> AIMessage:
