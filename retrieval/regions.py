@@ -5,7 +5,7 @@
    nearest other one, kept between 25 and 200 km: dense lists are split finely, scattered ones coarsely.
 3. Each candidate climbs to the neighbour with the most weight around it, until it is its own (quick shift, Vedaldi
    and Soatto 2008). Those that arrive at the same peak are a region.
-4. A region's support is its mass plus half of all mass within 750 km of its centre, as two towns of one country
+4. A region's support is its mass plus all mass within 750 km of its centre, as two towns of one country
    speak for each other; a lone candidate's support is cut by a quarter. Regions come in the order of their support.
 
 docs/regions.md says how the numbers were chosen, on training photos only. The arithmetic is in plain Python where
@@ -31,14 +31,13 @@ from retrieval.candidate import Candidate, Region
 Indices = NDArray[np.int64]
 
 VOTERS = 20
-SOFTNESS = 0.6
+SOFTNESS = 0.4
 """Of the gap in similarity between the first and the last voter: where a weight has fallen to 1/e."""
 
 EPS_SHARE = 0.5
 LEAST_EPS_KM = 25.0
 MOST_EPS_KM = 200.0
 NEARBY_KM = 750.0
-NEARBY_SHARE = 0.5
 ISOLATED_SHARE = 0.75
 RADIUS_SHARE = 0.9
 
@@ -152,14 +151,14 @@ class _Votes(NamedTuple):
 
 
 def _neighbourhoods(votes: _Votes, eps_km: float | None) -> tuple[float, list[float], list[int]]:
-    """Cosine of eps; half the weight within 750 km of each voter; the peak each voter climbs to."""
+    """Cosine of eps; weight within 750 km of each voter; the peak each voter climbs to."""
     cosines = votes.vectors @ votes.vectors.T
     diagonal = cosines.ravel()[:: len(cosines) + 1]
     limit = math.cos((_eps_km(cosines, diagonal) if eps_km is None else eps_km) / EARTH_RADIUS_KM)
     # Rounding may put a candidate a hair away from itself.
     diagonal[:] = 2.0
     near = cosines >= limit
-    wide = (cosines >= _COSINE_NEARBY) * NEARBY_SHARE
+    wide = (cosines >= _COSINE_NEARBY) * 1.0
     up = (near * ((near + wide) @ votes.weight)).argmax(axis=1).tolist()
     for i, higher in enumerate(up):
         while up[higher] != higher:
