@@ -18,15 +18,19 @@ class Budgets(Frozen):
 
 
 def spent_budget(budgets: Budgets, cost: Cost, rounds: int) -> str | None:
-    """Which budget is spent, in words; None if the run may go on."""
-    limits = (
-        ("rounds", rounds, budgets.rounds),
-        ("tool calls", cost.tool_calls, budgets.tool_calls),
-        ("tokens", cost.tokens, budgets.tokens),
-        ("seconds", cost.seconds, budgets.seconds),
-    )
-    for name, used, limit in limits:
-        if used >= limit:
-            return f"the budget of {limit:g} {name} is spent"
+    """Which budget is spent, in words; None if another round may begin."""
+    if rounds >= budgets.rounds:
+        return f"the budget of {budgets.rounds} rounds is spent"
+    if cost.tool_calls >= budgets.tool_calls:
+        return f"the budget of {budgets.tool_calls} tool calls is spent"
+    return spent_on_asking(budgets, cost)
+
+
+def spent_on_asking(budgets: Budgets, cost: Cost) -> str | None:
+    """Which budget forbids to ask the model once more, in words; None if none does."""
+    if cost.tokens >= budgets.tokens:
+        return f"the budget of {budgets.tokens} tokens is spent"
+    if cost.seconds >= budgets.seconds:
+        return f"the budget of {budgets.seconds:g} seconds is spent"
     # A free model never spends a budget of 0 dollars.
     return f"the budget of {budgets.usd:g} US dollars is spent" if cost.usd > budgets.usd else None

@@ -12,8 +12,9 @@ from agents.proposals import Judgement, ReviseHypotheses
 from agents.schemas import Hypothesis
 from graphs import ledger
 from graphs.briefing import ledger_data
+from graphs.budgets import spent_on_asking
 from graphs.nodes.model_calls import ask_for
-from graphs.reckoning import reckon, with_proposals
+from graphs.reckoning import Reckoning, reckon, with_proposals
 from graphs.state import GeolocateState, Opinion
 from graphs.workbench import Workbench
 
@@ -23,8 +24,15 @@ UNCHANGED = 0.01
 
 
 def revise(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
-    """Reweigh with the new tool results, let the model revise, reweigh again."""
+    """Reweigh with the new tool results, let the model revise if there is budget for asking, reweigh again."""
     first = reckon(bench, state, state["hypotheses"], state["records"], state["opinions"])
+    spent = spent_on_asking(bench.budgets, state["cost"])
+    if spent:
+        return {**first._asdict(), "settled": is_settled(state["hypotheses"], first.hypotheses), "notes": [spent]}
+    return _with_the_model(bench, state, first)
+
+
+def _with_the_model(bench: Workbench, state: GeolocateState, first: Reckoning) -> dict[str, Any]:
     seen: GeolocateState = {**state, "hypotheses": first.hypotheses, "evidence": first.evidence}
     said = ask_for(bench, seen, request(render("revise"), ledger_data(bench, seen)), ReviseHypotheses)
     revision = said.value or ReviseHypotheses()

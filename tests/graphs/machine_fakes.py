@@ -193,6 +193,7 @@ def bench(
         "budgets": Budgets(),
         "min_confidence": 0.0,
         "read_signs": True,
+        "price": lambda _: 0.0,
         "tools": {tool.name: tool for tool in tools},
     }
     return Workbench(
@@ -200,7 +201,6 @@ def bench(
         shelf=shelf,
         places=places,
         cluster=cluster,
-        price=lambda _: 0.0,
         strategy=find_strategy(strategy),
         parameters=default_parameters(),
         recall_limit=50,

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.graphs.machine_fakes import PLACES, candidates
 
 from agents.gazetteer_cues import CountryCue, CountryCueKind, country_cues
 from agents.schemas import Evidence, EvidenceKind, Hypothesis
@@ -17,6 +16,7 @@ from graphs.ledger import probabilities
 from graphs.posterior import default_parameters
 from graphs.state import Opinion, ToolRecord
 from graphs.weighing import SEA_NATS, Scene, name_nats, place_name_nats, population_nats, scene, weigh
+from tests.graphs.machine_fakes import PLACES, candidates
 from tools.results import Box, FoundPlaces, PhotoMatches, PlaceAt, Sign, SignsRead, ToolResult
 from tools.scripts import dominant_script, likely_languages
 

@@ -1,0 +1,56 @@
+"""Settings: explicit beats environment beats default; what cannot be used is said in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agents.schemas import Level
+from geo.errors import UserError
+from graphs.settings import make_settings
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "MODEL", "STRATEGY", "BUDGETS__ROUNDS", "MAX_PRECISION"):
+        monkeypatch.delenv(f"GEOSLEUTH_{name}", raising=False)
+
+
+def test_defaults_need_nothing() -> None:
+    settings = make_settings()
+    assert (settings.model, settings.strategy, settings.encoder) == ("offline", "refine", "compact")
+    assert settings.allow_metadata is False
+    assert settings.audit_path == settings.home / "audit.jsonl"
+
+
+def test_explicit_beats_environment_beats_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEOSLEUTH_STRATEGY", "clusters")
+    monkeypatch.setenv("GEOSLEUTH_BUDGETS__ROUNDS", "2")
+    assert make_settings().strategy == "clusters"
+    assert make_settings().budgets.rounds == 2
+    assert make_settings(strategy="refine").strategy == "refine"
+    assert make_settings(strategy=None).strategy == "clusters"
+
+
+def test_values_are_cast(tmp_path: Path) -> None:
+    settings = make_settings(home=str(tmp_path), max_precision="city", atlases=["a", "b"])
+    assert (settings.home, settings.max_precision, settings.atlases) == (tmp_path, Level.CITY, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"model": "gpt-9"}, "unknown model 'gpt-9': choose one of offline"),
+        ({"strategy": "guess"}, "unknown strategy 'guess': choose one of clusters, refine, retrieval"),
+        ({"max_precision": "house"}, "max_precision"),
+        ({"min_confidence": 2}, "min_confidence"),
+        ({"budgets": {"seconds": 0}}, "budgets.seconds"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line(chosen: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        make_settings(**chosen)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
