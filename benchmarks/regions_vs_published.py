@@ -114,7 +114,7 @@ def published(query: Query) -> int:
 
 
 def ours(query: Query) -> int:
-    return regions.cluster_similar(query.lat_lon_deg, query.similarity).regions[0].centre
+    return regions.cluster_similar(query.lat_lon_deg, query.similarity).centre[0]
 
 
 def errors_km(asked: Sequence[Query], choose: Chooser) -> NDArray[np.float64]:

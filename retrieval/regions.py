@@ -15,20 +15,18 @@ lists are short: a NumPy call costs as much as twenty steps of a loop.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from math import dist
 from operator import mul
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from geo.point import Point
-from geo.sphere import EARTH_RADIUS_KM, Floats, lat_lon_array, unit_vectors
+from geo.sphere import EARTH_RADIUS_KM, Floats, distance_km, lat_lon_array, unit_vectors
 from retrieval.candidate import Candidate, Region
-
-Indices = NDArray[np.int64]
 
 VOTERS = 20
 SOFTNESS = 0.4
@@ -46,14 +44,19 @@ _STEPS = float(1 << 24)
 """Weights are whole numbers of this fraction of the total: sums are exact, so equals tie in any order."""
 
 
-class Cluster(NamedTuple):
-    """A region as plain numbers; candidates are named by their position in the list."""
+class Ranking(NamedTuple):
+    """k regions of candidates as plain numbers, most supported first; candidates are places in the list."""
 
-    centre: int
-    radius_km: float
-    members: tuple[int, ...]
-    mass: float
-    isolated: bool
+    centre: tuple[int, ...]
+    """The candidate in the middle of each region: its similarity-weighted spherical medoid."""
+    radius_km: tuple[float, ...]
+    """Within which nine tenths of the region's weight lie."""
+    members: tuple[list[int], ...]
+    """The candidates with weight, the heaviest first."""
+    mass: tuple[float, ...]
+    """Share of all weight."""
+    isolated: tuple[bool, ...]
+    """Whether it is a lone candidate."""
 
 
 def vote_weights(similarity: ArrayLike) -> Floats:
@@ -76,7 +79,7 @@ def _falling(descending: Floats) -> Floats:
 
 
 def cluster_similar(lat_lon_deg: ArrayLike, similarity: ArrayLike, *, eps_km: float | None = None) -> Ranking:
-    """Regions of candidates of one atlas at positions (n, 2) with similarities (n,): the fast way.
+    """Regions of the 20 best candidates of one atlas at positions (n, 2) with similarities (n,): the fast way.
 
     The same as `cluster(lat_lon_deg, vote_weights(similarity))`.
 
@@ -86,20 +89,19 @@ def cluster_similar(lat_lon_deg: ArrayLike, similarity: ArrayLike, *, eps_km: fl
     positions = np.asarray(lat_lon_deg, dtype=np.float64)
     similarities = np.asarray(similarity, dtype=np.float64)
     _check_shapes(positions, similarities)
-    voters = np.argsort(-similarities, kind="stable")
-    weight = _falling(similarities[voters[:VOTERS]])
-    total = float(weight.sum())
+    voters = (-similarities).argsort(kind="stable")[:VOTERS]
+    weight = _falling(similarities[voters])
+    total = float(np.add.reduce(weight))
     if not math.isfinite(total):
         raise ValueError("similarities must be finite")
-    weight = np.ceil(weight * (_STEPS / total))
-    return _ranked(unit_vectors(positions), voters[: len(weight)], weight, voters[VOTERS:], eps_km)
+    return _ranked(positions[voters], voters.tolist(), np.ceil(weight * (_STEPS / total)), eps_km)
 
 
 def cluster(lat_lon_deg: ArrayLike, weights: ArrayLike, *, eps_km: float | None = None) -> Ranking:
-    """Regions of candidates at positions (n, 2) with weights (n,), most supported first.
+    """Regions of those candidates at positions (n, 2) that have weight (n,), most supported first.
 
-    Every candidate is a member of exactly one region. Equal regions keep the order of their first candidates.
-    `eps_km` overrides the adaptive rule.
+    Each is a member of exactly one region. Equal regions keep the order of their first candidates. `eps_km`
+    overrides the adaptive rule.
 
     Raises:
         ValueError: no candidates, weights of another length, negative, not finite or all zero.
@@ -112,9 +114,8 @@ def cluster(lat_lon_deg: ArrayLike, weights: ArrayLike, *, eps_km: float | None 
         raise ValueError("weights must be finite, none negative and not all zero")
     # Rounded up, so that what is not zero does not become zero.
     weight = np.ceil(weight * (_STEPS / total))
-    voters = np.argsort(-weight, kind="stable")
-    count = int(np.count_nonzero(weight))
-    return _ranked(unit_vectors(positions), voters[:count], weight[voters[:count]], voters[count:], eps_km)
+    voters = np.argsort(-weight, kind="stable")[: np.count_nonzero(weight)]
+    return _ranked(positions[voters], voters.tolist(), weight[voters], eps_km)
 
 
 def _check_shapes(positions: Floats, values: Floats) -> None:
@@ -122,130 +123,89 @@ def _check_shapes(positions: Floats, values: Floats) -> None:
         raise ValueError(f"{positions.shape} positions and {values.shape} weights are no list of candidates")
 
 
-def _ranked(vectors: Floats, voters: Indices, weight: Floats, mute: Indices, eps_km: float | None) -> Ranking:
-    """Regions of voters, the heaviest first, with whole weights (v,), and of candidates without weight."""
-    votes = _Votes(voters.tolist(), weight, vectors[voters])
-    limit, nearby, up = _neighbourhoods(votes, eps_km)
-    followers, silent = _followers(vectors[mute], mute, votes, limit, up) if len(mute) else ({}, [])
-    found = _described(votes, nearby, up, followers)
+def _ranked(positions: Floats, places: list[int], weight: Floats, eps_km: float | None) -> Ranking:
+    """Regions of candidates with whole weights (v,), the heaviest first."""
+    vectors = unit_vectors(positions)
+    nearby, up = _neighbourhoods(vectors, weight, eps_km)
+    weights, corners = weight.tolist(), vectors.tolist()
+    total = sum(weights)
+    # Sorted by support, then by the first candidate; no two regions share one.
+    found: list[tuple[float, int, int, float, list[int], float, bool]] = []
+    for group in _groups(up):
+        middle = group[0]
+        mass, place = weights[middle], places[middle]
+        if len(group) == 1:
+            support = ISOLATED_SHARE * (mass + nearby[middle])
+            found.append((-support, place, place, 0.0, [place], mass / total, True))
+            continue
+        mass, radius_km, middle = _middle([corners[i] for i in group], [weights[i] for i in group], group)
+        members = [places[i] for i in group]
+        support = mass + nearby[middle]
+        found.append((-support, min(members), places[middle], radius_km, members, mass / total, False))
     found.sort()
-    return Ranking([region for _, _, region in found], silent)
+    return Ranking(*list(zip(*found, strict=True))[2:])
 
 
-class Ranking(NamedTuple):
-    """Regions, most supported first, and candidates that have no weight and no voter near: a region each, last.
-
-    The latter keep the order of their similarity.
-    """
-
-    regions: list[Cluster]
-    silent: list[int]
-
-
-class _Votes(NamedTuple):
-    """The v candidates that have weight, the heaviest first: places in the list, weights (v,), unit vectors (v, 3)."""
-
-    places: list[int]
-    weight: Floats
-    vectors: Floats
-
-
-def _neighbourhoods(votes: _Votes, eps_km: float | None) -> tuple[float, list[float], list[int]]:
-    """Cosine of eps; weight within 750 km of each voter; the peak each voter climbs to."""
-    cosines = votes.vectors @ votes.vectors.T
+def _neighbourhoods(vectors: Floats, weight: Floats, eps_km: float | None) -> tuple[list[float], list[int]]:
+    """Weight within 750 km of each candidate; the neighbour each climbs to, or itself."""
+    cosines = vectors.dot(vectors.T)
     diagonal = cosines.ravel()[:: len(cosines) + 1]
-    limit = math.cos((_eps_km(cosines, diagonal) if eps_km is None else eps_km) / EARTH_RADIUS_KM)
+    eps = _eps_km(cosines, diagonal) if eps_km is None else eps_km
     # Rounding may put a candidate a hair away from itself.
     diagonal[:] = 2.0
-    near = cosines >= limit
-    wide = (cosines >= _COSINE_NEARBY) * 1.0
-    up = (near * ((near + wide) @ votes.weight)).argmax(axis=1).tolist()
-    for i, higher in enumerate(up):
-        while up[higher] != higher:
-            higher = up[higher]
-        up[i] = higher
-    return limit, (wide @ votes.weight).tolist(), up
+    near = cosines >= math.cos(eps / EARTH_RADIUS_KM)
+    nearby = (cosines >= _COSINE_NEARBY).dot(weight)
+    return nearby.tolist(), (near * (near.dot(weight) + nearby)).argmax(axis=1).tolist()
 
 
 def _eps_km(cosines: Floats, diagonal: Floats) -> float:
     """Half the median distance from a voter to the nearest other voter, within bounds; spoils the diagonal."""
     diagonal[:] = -1.0
-    closest = cosines.max(axis=1)
+    closest = np.maximum.reduce(cosines, axis=1)
     closest.sort()
     median_km = EARTH_RADIUS_KM * math.acos(max(-1.0, min(1.0, closest[len(closest) // 2])))
     return min(max(EPS_SHARE * median_km, LEAST_EPS_KM), MOST_EPS_KM)
 
 
-def _followers(
-    vectors: Floats, mute: Indices, votes: _Votes, limit: float, up: list[int]
-) -> tuple[dict[int, list[int]], list[int]]:
-    """Candidates without weight: those near a voter, by the peak the nearest voter climbs to, and the others."""
-    cosines = vectors @ votes.vectors.T
-    nearest = cosines.argmax(axis=1)
-    is_near = cosines.ravel().take(nearest + np.arange(0, cosines.size, cosines.shape[1])) >= limit
-    followers: dict[int, list[int]] = {}
-    for i, voter in zip(mute[is_near].tolist(), nearest[is_near].tolist(), strict=True):
-        followers.setdefault(up[voter], []).append(i)
-    return followers, mute[~is_near].tolist()
-
-
-def _described(
-    votes: _Votes, nearby: list[float], up: list[int], followers: dict[int, list[int]]
-) -> list[tuple[float, int, Cluster]]:
-    """Regions after what they are sorted by: support, most first, then their first candidate."""
-    places, weights, groups = votes.places, votes.weight.tolist(), _groups(up)
-    corners, total = votes.vectors.tolist(), sum(weights)
-    found = []
-    for peak, group in groups.items():
-        middle, others = group[0], followers.get(peak)
-        mass, place = weights[middle], places[middle]
-        if len(group) == 1 and others is None:
-            support = ISOLATED_SHARE * (mass + nearby[middle])
-            found.append((-support, place, Cluster(place, 0.0, (place,), mass / total, True)))
-            continue
-        radius_km = 0.0
-        if len(group) > 1:
-            middle, mass, radius_km = _middle([corners[i] for i in group], [weights[i] for i in group], group)
-        members = (*[places[i] for i in group], *(others or ()))
-        region = Cluster(places[middle], radius_km, members, mass / total, False)
-        found.append((-mass - nearby[middle], min(members), region))
-    return found
-
-
-def _groups(up: list[int]) -> dict[int, list[int]]:
-    """Peak -> the voters that climb to it, in their order."""
+def _groups(up: list[int]) -> Iterable[list[int]]:
+    """The candidates that climb to each peak, in their order."""
     groups: dict[int, list[int]] = {}
-    for i, peak in enumerate(up):
-        if peak in groups:
-            groups[peak].append(i)
+    for i, higher in enumerate(up):
+        while up[higher] != higher:
+            higher = up[higher]
+        if higher in groups:
+            groups[higher].append(i)
         else:
-            groups[peak] = [i]
-    return groups
+            groups[higher] = [i]
+    return groups.values()
 
 
-def _middle(corners: list[list[float]], weights: list[float], group: list[int]) -> tuple[int, float, float]:
-    """Medoid, mass, and the radius in km that holds 90 % of the mass, of a group ordered by weight.
+def _middle(corners: list[list[float]], weights: list[float], group: list[int]) -> tuple[float, float, int]:
+    """Mass, the radius in km that holds 90 % of it, and the medoid of two candidates or more, the heaviest first.
 
     The medoid has the least weighted sum of straight-line distances, the first on a tie: the heavier one of two.
     """
-    mass, middle = sum(weights), 0
-    if len(group) > 2:
-        moments = [sum(map(mul, map(dist, repeat(corner), corners), weights)) for corner in corners]
-        # Within a centimetre, so that equals tie whatever the order of summation.
-        least = min(moments) + 1e-9 * mass
-        middle = next(i for i, moment in enumerate(moments) if moment <= least)
+    mass = sum(weights)
+    if len(group) == 2:
+        chord = dist(*corners) if weights[0] < RADIUS_SHARE * mass else 0.0
+        return mass, 2.0 * EARTH_RADIUS_KM * math.asin(min(1.0, chord / 2.0)), group[0]
+    moments = [sum(map(mul, map(dist, repeat(corner), corners), weights)) for corner in corners]
+    # Within a centimetre, so that equals tie whatever the order of summation.
+    least = min(moments) + 1e-9 * mass
+    middle = next(i for i, moment in enumerate(moments) if moment <= least)
     outwards = sorted(zip(map(dist, repeat(corners[middle]), corners), weights, strict=False))
     enough, reached = RADIUS_SHARE * mass, 0
     while enough > outwards[reached][1]:
         enough -= outwards[reached][1]
         reached += 1
-    return group[middle], mass, 2.0 * EARTH_RADIUS_KM * math.asin(min(1.0, outwards[reached][0] / 2.0))
+    return mass, 2.0 * EARTH_RADIUS_KM * math.asin(min(1.0, outwards[reached][0] / 2.0)), group[middle]
 
 
 def rank_regions(lat_lon_deg: ArrayLike, weights: ArrayLike, *, eps_km: float | None = None) -> list[Region]:
     """Regions of candidates at positions (n, 2) in degrees with weights (n,), most supported first.
 
-    Every candidate is a member of exactly one region. No candidates give no regions.
+    Every candidate is a member of exactly one region: one without weight joins the region of the nearest candidate
+    with weight within 25 km, or is a region of no mass, at the end. No candidates give no regions.
 
     Raises:
         ValueError: weights of another length, negative, not finite or all zero.
@@ -255,17 +215,39 @@ def rank_regions(lat_lon_deg: ArrayLike, weights: ArrayLike, *, eps_km: float | 
     if not len(positions) and not len(weight):
         return []
     ranking = cluster(positions, weight, eps_km=eps_km)
-    last = [Cluster(i, 0.0, (i,), 0.0, True) for i in ranking.silent]
-    return [
-        Region(
-            centre=Point(lat=float(positions[found.centre, 0]), lon=float(positions[found.centre, 1])),
-            radius_km=found.radius_km,
-            members=found.members,
-            mass=found.mass,
-            isolated=found.isolated,
+    followers, alone = _followers(positions, ranking)
+    regions = [
+        _region(positions, centre, radius_km, (*members, *joined), mass, isolated)
+        for (centre, radius_km, members, mass, isolated), joined in zip(
+            zip(*ranking, strict=True), followers, strict=True
         )
-        for found in ranking.regions + last
     ]
+    return regions + [_region(positions, i, 0.0, (i,), 0.0, True) for i in alone]
+
+
+def _followers(positions: Floats, ranking: Ranking) -> tuple[list[list[int]], list[int]]:
+    """Candidates without weight: those near a member of each region, and those near none."""
+    region_of = {place: k for k, members in enumerate(ranking.members) for place in members}
+    mute = [i for i in range(len(positions)) if i not in region_of]
+    followers: list[list[int]] = [[] for _ in ranking.members]
+    if not mute:
+        return followers, []
+    voters = list(region_of)
+    km = distance_km(positions[mute][:, None], positions[voters])
+    nearest = km.argmin(axis=1).tolist()
+    is_near = (km.min(axis=1) <= LEAST_EPS_KM).tolist()
+    for i, voter, near in zip(mute, nearest, is_near, strict=True):
+        if near:
+            followers[region_of[voters[voter]]].append(i)
+    return followers, [i for i, near in zip(mute, is_near, strict=True) if not near]
+
+
+def _region(
+    positions: Floats, centre: int, radius_km: float, members: tuple[int, ...], mass: float, isolated: bool
+) -> Region:
+    lat, lon = positions[centre].tolist()
+    point = Point(lat=lat, lon=lon)
+    return Region(centre=point, radius_km=radius_km, members=members, mass=mass, isolated=isolated)
 
 
 def candidate_weights(candidates: Sequence[Candidate]) -> Floats:
