@@ -17,7 +17,7 @@ from agents.strategies import find_strategy
 from geo.gazetteer import Gazetteer
 from graphs.audit import append_line, audit_line
 from graphs.checkpoints import open_checkpoints
-from graphs.events import Answered, Event, step_event
+from graphs.events import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
 from graphs.opening import EMBEDDED_GROUND, Progress, clusterer, ground_source, namer, on_land, open_atlases
 from graphs.posterior import default_parameters
@@ -97,7 +97,8 @@ class GeoSleuth:
                 if step == "commit":
                     yield Answered(answer=self._finish(changed["answer"], question))
                 elif step != "begin":
-                    yield step_event(step, changed)
+                    # A step tells more than a coarsened answer may: then only its name is told.
+                    yield StepDone(step=step, text=step) if self.settings.max_precision else step_event(step, changed)
 
     def close(self) -> None:
         """Let go of atlases and checkpoints."""
