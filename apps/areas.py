@@ -12,7 +12,7 @@ import shapely.affinity
 from geo.point import Point
 from geo.sphere import HALF_CIRCUMFERENCE_KM, circle_lat_lon_deg
 
-_CORNERS = 120
+_CORNERS = 96
 _WORLD = shapely.box(-180.0, -90.0, 180.0, 90.0)
 
 Area: TypeAlias = shapely.Polygon | shapely.MultiPolygon
@@ -44,7 +44,7 @@ def near_longitude_deg(lon_deg: float, centre_lon_deg: float) -> float:
     return centre_lon_deg + (lon_deg - centre_lon_deg + 180.0) % 360.0 - 180.0
 
 
-def exteriors(area: Area) -> list[list[tuple[float, float]]]:
-    """The outer rings of an area as (longitude, latitude) lists, rounded to about a metre."""
+def exteriors(area: Area, decimals: int = 5) -> list[list[tuple[float, float]]]:
+    """The outer rings of an area as (longitude, latitude) lists, rounded (5 decimals: to a metre)."""
     polygons = [part for part in shapely.get_parts(area) if isinstance(part, shapely.Polygon)]
-    return [[(x, y) for x, y in np.round(polygon.exterior.coords, 5).tolist()] for polygon in polygons]
+    return [[(x, y) for x, y in np.round(polygon.exterior.coords, decimals).tolist()] for polygon in polygons]

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -20,6 +20,9 @@ from agents.schemas import Level
 from apps.atlas_commands import atlas_app
 from apps.wording import printable
 from geo.errors import UserError
+
+if TYPE_CHECKING:
+    from graphs.settings import Settings
 
 INTERRUPTED = 130
 USER_ERROR = 2
@@ -113,20 +116,23 @@ def locate_command(
 ) -> int:
     """Say where photos were taken, how sure that is, and why. Environment: GEOSLEUTH_HOME and so on; options win."""
     from apps.locate_command import Outputs, locate
-    from graphs.settings import make_settings
 
-    settings = make_settings(
-        encoder=encoder,
-        atlases=tuple(atlas) if atlas else None,
-        model=model,
-        strategy=strategy,
-        allow_metadata=allow_metadata or None,
-        max_precision=max_precision,
-        read_signs=False if no_signs else None,
-        home=home,
-        threads=threads,
-    )
-    return locate(photos, settings, Outputs(as_json, jsonl, geojson, kml, page, picture))
+    def choose() -> Settings:
+        from graphs.settings import make_settings
+
+        return make_settings(
+            encoder=encoder,
+            atlases=tuple(atlas) if atlas else None,
+            model=model,
+            strategy=strategy,
+            allow_metadata=allow_metadata or None,
+            max_precision=max_precision,
+            read_signs=False if no_signs else None,
+            home=home,
+            threads=threads,
+        )
+
+    return locate(photos, choose, Outputs(as_json, jsonl, geojson, kml, page, picture))
 
 
 @app.command("doctor")

@@ -48,8 +48,11 @@ class _Rate(ProgressColumn):
 def progress_bar(title: str, unit: str) -> Iterator[Report]:
     """A bar on standard error while something long goes on; it appears with the first report.
 
-    Yields a function to call with (done, total).
+    Where standard error is no terminal, one line says what goes on. Yields a function to call with (done, total).
     """
+    if not messages().is_terminal:
+        yield _said_once(title)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -58,10 +61,20 @@ def progress_bar(title: str, unit: str) -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=messages(), disable=not messages().is_terminal) as bar:
+    with Progress(*columns, console=messages()) as bar:
         task = bar.add_task(title, total=None, visible=False)
 
         def report(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total, visible=True)
 
         yield report
+
+
+def _said_once(title: str) -> Report:
+    waiting = [title]
+
+    def report(done: int, total: int) -> None:  # noqa: ARG001 - the total is what there is to say
+        while waiting:
+            messages().print(f"{waiting.pop()}: {total:,}")
+
+    return report

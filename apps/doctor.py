@@ -76,6 +76,7 @@ _OPTIONAL = (
     _Optional(("scikit-learn",), "the photo that `make demo` looks at", "pip install 'geosleuth[demo]'"),
 )
 _KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "HF_TOKEN", "QDRANT_API_KEY")
+_TRACING = ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2")
 _PREFIX = "GEOSLEUTH_"
 
 
@@ -217,7 +218,11 @@ def _home(settings: Settings) -> Iterator[Finding]:
 
 
 def _keys() -> Iterator[Finding]:
-    """Names only."""
+    """Names only, but for the switches that make LangChain send every run to LangSmith."""
+    for name in _TRACING:
+        if os.environ.get(name, "").lower() in ("1", "true"):
+            detail = "LangChain sends photos and tool results of every run to LangSmith"
+            yield Finding("environment", name, State.PROBLEM, detail, get=f"unset {name}")
     ours = sorted(name for name in os.environ if name.startswith(_PREFIX))
     for name in (*ours, *(key for key in _KEYS if key in os.environ)):
         use = "a setting" if name.startswith(_PREFIX) else "set; this version uses none"

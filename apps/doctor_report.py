@@ -30,7 +30,8 @@ def print_findings(findings: Sequence[Finding], as_json: bool = False) -> None:
         answers().out(json.dumps([asdict(finding) for finding in findings], indent=2), highlight=False)
         return
     for area, group in groupby(findings, key=lambda finding: finding.area):
-        answers().print(Group(Text(area.capitalize(), style="bold"), Padding(_table(list(group)), (0, 0, 1, 1))))
+        table = Padding(_table(list(group)), (0, 0, 0, 1), expand=False)
+        answers().print(Group(Text(area.capitalize(), style="bold"), table, Text()))
 
 
 def _table(findings: Sequence[Finding]) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from graphs.settings import Settings
 
 MAX_THUMBNAILS = 150
-_SMALL_THUMBNAIL_PX = 240
+_SMALL_THUMBNAIL_PX = 200
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,11 @@ class Outputs:
         return self.page is not None or self.picture is not None
 
 
-def locate(paths: Sequence[Path], settings: Settings, outputs: Outputs) -> int:
+def locate(paths: Sequence[Path], choose: Callable[[], Settings], outputs: Outputs) -> int:
     """Locate photos and write what was asked for; returns the exit status.
+
+    `choose` makes the settings. It is called once the photos have been found: a wrong file name need not
+    wait for the libraries that settings bring in.
 
     Raises:
         UserError: a single photo that cannot be used, or anything else the user can mend.
@@ -59,13 +62,13 @@ def locate(paths: Sequence[Path], settings: Settings, outputs: Outputs) -> int:
     for file in outputs.files:
         check_output(file)
     if len(paths) == 1 and not paths[0].is_dir() and outputs.jsonl is None:
-        return _locate_one(paths[0], settings, outputs)
+        return _locate_one(paths[0], load_photo(paths[0]), choose(), outputs)
     files = photo_files(photo_paths(paths), paths)
     if outputs.as_json:
         raise UserError(f"--json prints one answer and these are {len(files)} photos: use --jsonl FILE")
     if outputs.picture is not None:
         raise UserError(f"--png draws one answer and these are {len(files)} photos: use --map FILE.html")
-    return _locate_many(files, settings, outputs)
+    return _locate_many(files, choose(), outputs)
 
 
 def opened(settings: Settings) -> GeoSleuth:
@@ -77,8 +80,7 @@ def opened(settings: Settings) -> GeoSleuth:
         return GeoSleuth.open(settings, report)
 
 
-def _locate_one(path: Path, settings: Settings, outputs: Outputs) -> int:
-    photo = load_photo(path)
+def _locate_one(path: Path, photo: Photo, settings: Settings, outputs: Outputs) -> int:
     with opened(settings) as system:
         answer = _followed(system, photo)
     shown = thumbnail_jpeg(photo) if outputs.shows_photos else None

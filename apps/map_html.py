@@ -41,6 +41,7 @@ _LABEL_SIZE = (1500, 938)
 _BADGE_PX = 16.0
 _SQUEEZED_TO_LAT = 65.0
 _FINE_COAST_DEG = 30.0
+_MANY = 5
 _LEGEND = (
     ("answer", "answer"),
     ("within50", "50 % within"),
@@ -83,7 +84,7 @@ def _page_data(located: Sequence[Located]) -> dict[str, Any]:
     centre = _middle(answers)
     window = _detail_window(answers[0]) if len(answers) == 1 else Window(centre, 170.0, 2.0)
     return {
-        "photos": [photo_data(item, centre.lon) for item in located],
+        "photos": [photo_data(item, centre.lon, brief=len(located) > _MANY) for item in located],
         "view": _view(answers, centre),
         "pictures": _pictures(window, detailed=len(answers) == 1),
         "lines": _lines(window, detailed=len(answers) == 1),

@@ -28,12 +28,16 @@ from retrieval.candidate import Candidate
 Data = dict[str, Any]
 _MIN_VIEW_KM = 150.0
 _CLAIMS_IN_TIP = 4
+_BRIEF_COUNT = 4
 _TEXT_LIMIT = 600
 
 
-def photo_data(item: Located, centre_lon_deg: float) -> Data:
-    """One photo's panel and marks; positions are (longitude, latitude) within 180° of the map's middle."""
-    answer = item.answer
+def photo_data(item: Located, centre_lon_deg: float, brief: bool = False) -> Data:
+    """One photo's panel and marks; positions are (longitude, latitude) within 180° of the map's middle.
+
+    `brief` keeps the most telling hypotheses, evidence and candidates: a page of many photos has to stay small.
+    """
+    answer = _brief(item.answer) if brief else item.answer
     return {
         "name": printable(item.name),
         "thumbnail": jpeg_uri(item.thumbnail_jpeg) if item.thumbnail_jpeg else None,
@@ -49,6 +53,15 @@ def photo_data(item: Located, centre_lon_deg: float) -> Data:
         "metadata": _metadata(answer, centre_lon_deg),
         "bounds": answer_bounds(answer, centre_lon_deg),
     } | _texts(answer)
+
+
+def _brief(answer: Answer) -> Answer:
+    kept = {
+        "hypotheses": answer.hypotheses[:_BRIEF_COUNT],
+        "evidence": answer.evidence[:_BRIEF_COUNT],
+        "candidates": answer.candidates[: 2 * _BRIEF_COUNT],
+    }
+    return answer.model_copy(update=kept)
 
 
 def _texts(answer: Answer) -> Data:
@@ -168,7 +181,9 @@ def _bounds(centre: Point, radius_km: float, centre_lon_deg: float) -> list[floa
 
 
 def _rings(centre: Point, radius_km: float, centre_lon_deg: float) -> list[list[tuple[float, float]]]:
-    return exteriors(around(disc(centre, radius_km), centre_lon_deg))
+    # A thousandth of the radius is finer than any screen shows.
+    decimals = int(np.clip(np.ceil(5.0 - np.log10(max(radius_km, 0.01))), 2, 6))
+    return exteriors(around(disc(centre, radius_km), centre_lon_deg), decimals)
 
 
 def _at(point: Point, centre_lon_deg: float) -> list[float]:

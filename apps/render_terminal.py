@@ -24,6 +24,7 @@ from apps.wording import (
 
 _LABEL_WIDTH = 14
 _INDENT = 2
+_BLANK = Text()
 
 
 def print_answer(console: Console, located: Located) -> None:
@@ -36,13 +37,14 @@ def answer_view(located: Located) -> RenderableType:
     answer = located.answer
     parts: list[RenderableType] = [
         Text(printable(located.name), style="dim"),
-        Padding(_where(answer), (1, 0, 0, 0)),
-        Padding(_facts(answer), (1, 0, 0, _INDENT)),
+        _BLANK,
+        _where(answer),
+        _BLANK,
+        _indented(_facts(answer)),
     ]
     parts += _section("Alternatives" if answer.point else "Best guesses", _alternatives(alternatives(answer)))
     parts += _section("Evidence", _evidence(answer.evidence))
-    parts.append(Padding(_footer(answer), (1, 0, 0, 0)))
-    return Group(*parts)
+    return Group(*parts, _BLANK, _footer(answer))
 
 
 def summary_line(located: Located) -> Text:
@@ -114,7 +116,11 @@ def _evidence(evidence: tuple[Evidence, ...]) -> Table | None:
 def _section(title: str, body: Table | None) -> list[RenderableType]:
     if body is None:
         return []
-    return [Padding(Text(title, style="bold"), (1, 0, 0, 0)), Padding(body, (0, 0, 0, _INDENT))]
+    return [_BLANK, Text(title, style="bold"), _indented(body)]
+
+
+def _indented(body: Table) -> Padding:
+    return Padding(body, (0, 0, 0, _INDENT), expand=False)
 
 
 def _footer(answer: Answer) -> Text:

@@ -1,0 +1,168 @@
+"""Folder runs: bad photos are recorded, killed runs resume, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.folder_run import PhotoFile, photo_files, run
+from apps.run_file import RunStatus
+from tests.apps.conftest import Run, command, environment
+from tests.apps.made_answers import answered
+from tests.apps.photo_files import BAD, jpeg
+from tests.apps.test_cli_locate import assert_one_line_error
+
+COUNT = 40
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Good photos, one bad one, in folders with odd names."""
+    base = tmp_path / "photos"
+    for number in range(COUNT):
+        jpeg(base / ("été" if number % 2 else "sub folder") / f"{number:02}.jpg", seed=number)
+    BAD["truncated JPEG"][1](base / "cut.jpg")
+    return base
+
+
+def rows(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="ascii").splitlines()]
+
+
+def test_a_bad_photo_is_recorded_and_the_run_goes_on(geosleuth: Run, system: Any, folder: Path, tmp_path: Path) -> None:
+    file, page, geojson = tmp_path / "run.jsonl", tmp_path / "map.html", tmp_path / "out.geojson"
+    run = geosleuth("locate", folder, "--jsonl", file, "--map", page, "--geojson", geojson, *system)
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert "41 photos" in run.stderr
+    assert "1 failed" in run.stderr
+    found = {row["photo"]: row for row in rows(file)}
+    assert len(found) == len(rows(file)) == COUNT + 1
+    assert (found["cut.jpg"]["status"], found["cut.jpg"]["answer"]) == ("failed", None)
+    assert "cut.jpg" in found["cut.jpg"]["error"]
+    assert len(found["cut.jpg"]["sha256"]) == 64
+    assert found["été/01.jpg"]["answer"]["photo_sha256"] == found["été/01.jpg"]["sha256"]
+    assert page.stat().st_size < 2_500_000
+    features = json.loads(geojson.read_text())["features"]
+    assert sum(feature["properties"]["kind"] == "answer" for feature in features) == COUNT
+
+
+def wait_for_rows(process: subprocess.Popen[bytes], file: Path, wanted: int) -> None:
+    until = time.monotonic() + 100.0
+    while time.monotonic() < until and process.poll() is None:
+        if file.exists() and file.read_bytes().count(b"\n") >= wanted:
+            return
+        time.sleep(0.005)
+    raise AssertionError("the run ended before it could be killed")
+
+
+def test_a_killed_run_resumes_with_no_row_lost_or_doubled(
+    geosleuth: Run, system: Any, folder: Path, home: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.jsonl"
+    arguments = ("locate", folder, "--jsonl", file, *system)
+    with subprocess.Popen(command(*arguments), env=environment(home), stderr=subprocess.DEVNULL) as process:
+        wait_for_rows(process, file, 5)
+        process.send_signal(signal.SIGKILL)
+    before = file.read_bytes()
+    assert 5 <= before.count(b"\n") <= COUNT
+    file.write_bytes(before + b'{"photo": "sub folder/torn.j')  # as a kill within a write leaves it
+    resumed = geosleuth(*arguments)
+    assert resumed.returncode == 1
+    assert "are done already" in resumed.stderr
+    assert file.read_bytes().startswith(before)
+    assert Counter(row["photo"] for row in rows(file)) == Counter(
+        {"cut.jpg": 1} | {f"{'été' if n % 2 else 'sub folder'}/{n:02}.jpg": 1 for n in range(COUNT)}
+    )
+    again = geosleuth(*arguments)
+    assert len(rows(file)) == COUNT + 1
+    assert f"{COUNT + 1} of {COUNT + 1} photos are done already" in again.stderr
+
+
+def test_a_run_does_not_go_on_with_another_strategy(geosleuth: Run, system: Any, folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "run.jsonl"
+    first = sorted((folder / "été").iterdir())[:2]
+    assert geosleuth("locate", *first, "--jsonl", file, *system).returncode == 0
+    before = file.read_bytes()
+    run = geosleuth("locate", folder / "été", "--jsonl", file, *system, "--strategy", "retrieval")
+    assert run.returncode == 2
+    assert "strategy refine, not retrieval" in run.stderr
+    assert file.read_bytes() == before
+
+
+def test_without_a_run_file_a_line_a_photo_is_printed(geosleuth: Run, system: Any, folder: Path) -> None:
+    first, second, *_ = sorted((folder / "été").iterdir())
+    run = geosleuth("locate", first, second, folder / "cut.jpg", *system)
+    assert run.returncode == 1
+    lines = run.stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("été/01.jpg")
+    assert "failed: cut.jpg" in lines[2]
+
+
+def test_a_missing_photo_among_others_is_recorded(geosleuth: Run, system: Any, folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "run.jsonl"
+    run = geosleuth("locate", folder / "été" / "01.jpg", folder / "été" / "nowhere.jpg", "--jsonl", file, *system)
+    assert run.returncode == 1
+    assert [(row["photo"], row["status"] == "failed") for row in rows(file)] == [
+        ("01.jpg", False),
+        ("nowhere.jpg", True),
+    ]
+    assert rows(file)[1]["sha256"] is None
+
+
+def test_a_folder_of_bad_photos_writes_no_map(geosleuth: Run, system: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    for name in ("empty file", "text named .jpg", "1 x 1"):
+        BAD[name][1](folder / BAD[name][0])
+    run = geosleuth("locate", folder, "--map", tmp_path / "map.html", *system)
+    assert run.returncode == 1
+    assert "3 failed" in run.stderr
+    assert not (tmp_path / "map.html").exists()
+
+
+def test_a_picture_of_many_answers_is_refused(geosleuth: Run, folder: Path, tmp_path: Path) -> None:
+    assert_one_line_error(geosleuth("locate", folder, "--png", tmp_path / "a.png"), "--map")
+
+
+def test_names_are_relative_to_what_was_named(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    photo = jpeg(inner / "1.jpg")
+    other = jpeg(tmp_path / "c" / "2.jpg")
+    assert [file.name for file in photo_files([photo], [tmp_path])] == ["a/b/1.jpg"]
+    assert [file.name for file in photo_files([photo], [photo])] == ["1.jpg"]
+    assert [file.name for file in photo_files([photo, other], [inner, other])] == ["a/b/1.jpg", "c/2.jpg"]
+
+
+def test_photos_keep_their_order_and_closing_early_is_clean(tmp_path: Path) -> None:
+    files = [PhotoFile(jpeg(tmp_path / f"{n}.jpg", seed=n), str(n)) for n in range(30)]
+    assert [record.photo for record in run(files, lambda _: answered())] == [str(n) for n in range(30)]
+    started = run(files, lambda _: answered())
+    assert next(started).status is RunStatus.ANSWERED
+    started.close()
+
+
+def test_a_bug_ends_the_run_and_is_not_recorded_as_a_failure(tmp_path: Path) -> None:
+    def broken(_: object) -> Any:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(run([PhotoFile(jpeg(tmp_path / "a.jpg"), "a.jpg")], broken))
+
+
+def test_no_permission_is_recorded(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    photo = jpeg(tmp_path / "closed.jpg")
+    photo.chmod(0)
+    (record,) = run([PhotoFile(photo, "closed.jpg")], lambda _: answered())
+    assert (record.status, record.sha256) == (RunStatus.FAILED, None)

@@ -1,0 +1,103 @@
+"""`geosleuth doctor`: true, complete, and silent about secrets."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apps import services
+from apps.doctor import State, diagnose, installed
+from apps.doctor_report import print_findings
+from graphs.settings import make_settings
+from tests.apps.conftest import Run, command, environment
+
+
+def test_it_says_what_is_there_and_what_is_missing(geosleuth: Run) -> None:
+    run = geosleuth("doctor")
+    assert run.returncode == 0
+    for wanted in ("Python", "gazetteer", "rapidocr", "compact", "small", "not built yet", "offline", "--online"):
+        assert wanted in run.stdout
+    found = json.loads(geosleuth("doctor", "--json").stdout)
+    atlases = {item["name"]: item["state"] for item in found if item["area"] == "atlases"}
+    assert atlases == {"small": "ok", "world": "missing"}
+    assert all(item["adds"] for item in found if item["state"] == "missing")
+
+
+def test_keys_are_named_and_never_shown(home: Path) -> None:
+    secret = "sk-very-secret"  # noqa: S105 - made up
+    with_keys = environment(home) | {"OPENAI_API_KEY": secret, "GEOSLEUTH_SEED": "7", "LANGSMITH_TRACING": "true"}
+    for options in ((), ("--json",)):
+        told = subprocess.run(command("doctor", *options), env=with_keys, capture_output=True, text=True, check=True)
+        assert "OPENAI_API_KEY" in told.stdout
+        assert "GEOSLEUTH_SEED" in told.stdout
+        assert "LangSmith" in told.stdout
+        assert secret not in told.stdout + told.stderr
+
+
+def test_damaged_and_half_built_atlases_are_problems(tmp_path: Path) -> None:
+    for name, text in (("broken", "{"), ("world", "")):
+        (tmp_path / "atlases" / name).mkdir(parents=True)
+        (tmp_path / "atlases" / name / "atlas.json").write_text(text)
+    found = {item.name: item for item in diagnose(make_settings(home=tmp_path)) if item.area == "atlases"}
+    assert {name: item.state for name, item in found.items()} == {"broken": State.PROBLEM, "world": State.PROBLEM}
+    assert "damaged" in found["broken"].detail
+
+
+def test_nothing_is_contacted_unless_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        services, "ask", lambda name, url, adds: asked.append(url) or services.Service(name, True, "", adds)
+    )
+    diagnose(make_settings(home=tmp_path))
+    assert asked == []
+    diagnose(make_settings(home=tmp_path), online=True)
+    assert any("nominatim" in url for url in asked)
+    assert any("6333" in url for url in asked)
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """A service that is well, or not."""
+
+    def do_GET(self) -> None:
+        self.send_response(503 if self.path == "/ill" else 200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Stay quiet."""
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_service_that_answers_is_reached(service: str) -> None:
+    assert services.ask("a", service, "x").reached is True
+    assert services.ask("a", f"{service}/ill", "x").reached is False
+    nobody = services.ask("a", "http://127.0.0.1:9/", "x")
+    assert (nobody.reached, "no answer from 127.0.0.1" in nobody.detail) == (False, True)
+
+
+def test_a_home_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    findings = diagnose(make_settings(home=tmp_path / "file" / "home"))
+    assert [item.state for item in findings if item.area == "home"] == [State.PROBLEM]
+
+
+def test_packages_that_are_not_installed_are_none() -> None:
+    assert installed("geosleuth")
+    assert installed("no-such-distribution-at-all") is None
+
+
+def test_findings_print_on_any_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_findings(diagnose(make_settings(home=tmp_path)))
+    assert "get it: the first `geosleuth locate` builds it" in " ".join(capsys.readouterr().out.split())
