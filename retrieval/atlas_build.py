@@ -36,6 +36,8 @@ from retrieval.stores.registry import StorePlace, open_store
 from retrieval.stores.settings import EdgeSettings, StoreSettings
 
 GPS_BATCH = 2048
+# Above this a scan of 256-d vectors takes longer than 5 ms on one core, and a graph is worth its minutes.
+SCAN_UP_TO = 250_000
 PHOTO_BATCH = 16
 
 
@@ -92,7 +94,7 @@ def build_gps_atlas(
         return _encode_positions(encoder, ids, positions[list(ids)], [item_ids[i] for i in ids])
 
     gps = _Source(AtlasKind.GPS, source, digest, len(positions), GPS_BATCH, encode)
-    return _build(folder, encoder, gps, store or EdgeSettings(), progress)
+    return _build(folder, encoder, gps, store or _edge_settings(len(positions)), progress)
 
 
 def build_photo_atlas(
@@ -120,7 +122,11 @@ def build_photo_atlas(
         return _encode_photos(encoder, [(i, items[i]) for i in ids], load)
 
     photos = _Source(AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode)
-    return _build(folder, encoder, photos, store or EdgeSettings(), progress)
+    return _build(folder, encoder, photos, store or _edge_settings(len(items)), progress)
+
+
+def _edge_settings(total: int) -> EdgeSettings:
+    return EdgeSettings(index="scan" if total <= SCAN_UP_TO else "hnsw")
 
 
 def _encode_positions(

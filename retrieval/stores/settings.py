@@ -20,10 +20,15 @@ class HnswSettings(_Settings):
 
 
 class EdgeSettings(_Settings):
-    """Qdrant Edge: in this process, in a folder."""
+    """Qdrant Edge: in this process, in a folder.
+
+    `scan` reads int8 copies of all vectors and rescores the best with the originals: built in seconds, and its recall
+    does not depend on how the vectors lie. `hnsw` walks a graph over the same copies: for larger collections.
+    """
 
     engine: Literal["qdrant-edge"] = "qdrant-edge"
-    hnsw: HnswSettings = HnswSettings()
+    index: Literal["scan", "hnsw"] = "scan"
+    hnsw: HnswSettings = HnswSettings(ef_search=256)
 
 
 class ServerSettings(_Settings):

@@ -22,7 +22,7 @@ from retrieval.stores.server import ServerStore
 from retrieval.stores.settings import EdgeSettings, FaissSettings, ServerSettings
 
 DIM = 16
-ENGINES = ["qdrant-edge", "qdrant-server", "faiss-flat", "faiss-ivf", "faiss-hnsw"]
+ENGINES = ["qdrant-edge", "qdrant-edge-hnsw", "qdrant-server", "faiss-flat", "faiss-ivf", "faiss-hnsw"]
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Ll]ocal.*:UserWarning")
 Opener = Callable[[bool], VectorStore]
 
@@ -34,13 +34,14 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     client = QdrantClient(":memory:")
 
     def open_it(create: bool) -> VectorStore:
-        if engine == "qdrant-edge":
-            return EdgeStore(EdgeSettings(), tmp_path / "vectors", DIM, create)
+        if engine.startswith("qdrant-edge"):
+            settings = EdgeSettings(index="hnsw" if engine.endswith("hnsw") else "scan")
+            return EdgeStore(settings, tmp_path / "vectors", DIM, create)
         if engine == "qdrant-server":
             return ServerStore(ServerSettings(), "test", DIM, create, client=client)
         index = engine.removeprefix("faiss-")
-        settings = FaissSettings.model_validate({"index": index, "probes": 1_000})
-        return FaissStore(settings, tmp_path / "vectors", DIM, create)
+        faiss_settings = FaissSettings.model_validate({"index": index, "probes": 1_000})
+        return FaissStore(faiss_settings, tmp_path / "vectors", DIM, create)
 
     return open_it
 
@@ -262,3 +263,20 @@ def test_an_absent_server_is_named(tmp_path: Path) -> None:
 def test_a_key_is_never_written_out() -> None:
     settings = ServerSettings.model_validate({"api_key": "secret-key"})
     assert "secret-key" not in settings.model_dump_json() + repr(settings)
+
+
+@pytest.mark.parametrize("index", ["scan", "hnsw"])
+def test_edge_finds_nearly_all_once_its_quantised_index_is_built(index: str, tmp_path: Path) -> None:
+    """12,000 × 256 is large enough for the engine to build an index; smaller stores are searched exactly anyway."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((200, 256))
+    rows = centres[rng.integers(200, size=12_000)] + 0.7 * rng.standard_normal((12_000, 256))
+    vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    settings = EdgeSettings.model_validate({"index": index})
+    with EdgeStore(settings, tmp_path / "vectors", 256, create=True) as store:
+        store.upsert(make_items(sphere_positions(12_000)), vectors)
+        store.optimize()
+        assert store.indexed_count() >= 12_000
+        found = [{hit.item.id for hit in store.search(vectors[i], 20)} for i in range(40)]
+    right = [set(np.argsort(-(vectors @ vectors[i]))[:20].tolist()) for i in range(40)]
+    assert np.mean([len(a & b) / 20 for a, b in zip(found, right, strict=True)]) >= 0.99
