@@ -36,7 +36,7 @@ from retrieval.stores.registry import StorePlace, open_store
 from retrieval.stores.settings import EdgeSettings, StoreSettings
 
 GPS_BATCH = 2048
-# Above this a scan of 256-d vectors takes longer than 5 ms on one core, and a graph is worth its minutes.
+# A scan's time grows with the items, a graph's hardly: above this a graph is worth the minutes it takes to build.
 SCAN_UP_TO = 250_000
 PHOTO_BATCH = 16
 
