@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from atlas_samples import COUNT, DIM, WaveEncoder, gallery
 
 from geo.errors import UserError
 from geo.point import Point
@@ -23,8 +22,9 @@ from retrieval.stores.base import StoreDamagedError, StoredItem, StoreLockedErro
 from retrieval.stores.filters import Near
 from retrieval.stores.registry import StorePlace, default_store_settings, open_store
 from retrieval.stores.settings import EdgeSettings
+from tests.retrieval.atlas_samples import COUNT, DIM, WaveEncoder, gallery
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ KILLED_BUILD = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from atlas_samples import WaveEncoder, gallery
+from tests.retrieval.atlas_samples import WaveEncoder, gallery
 from retrieval.atlas_build import build_gps_atlas
 from retrieval.stores.registry import default_store_settings
 def progress(done, total):
@@ -118,7 +118,7 @@ build_gps_atlas(Path(sys.argv[1]), WaveEncoder(), *gallery(), store=settings, pr
 @pytest.mark.parametrize("engine", ["qdrant-edge", "faiss"])
 def test_a_killed_build_resumes_with_nothing_lost_or_doubled(engine: str, tmp_path: Path) -> None:
     folder = tmp_path / "world"
-    command = [sys.executable, "-c", KILLED_BUILD, str(folder), str(HERE), engine]
+    command = [sys.executable, "-c", KILLED_BUILD, str(folder), str(ROOT), engine]
     killed = subprocess.run(command, capture_output=True, env=dict(os.environ), check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     with pytest.raises(AtlasError, match="half-built: run the same build again"):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from atlas_samples import DIM, WaveEncoder
 from PIL import Image
 
 from geo.errors import UserError
@@ -16,6 +15,7 @@ from retrieval.atlas_build import build_photo_atlas
 from retrieval.atlas_failures import FailureList, read_failures
 from retrieval.atlas_sources import PhotoColumns, PhotoItem, photos_from_folder, photos_from_table
 from retrieval.candidate import AtlasKind
+from tests.retrieval.atlas_samples import DIM, WaveEncoder
 
 
 def write_photo(path: Path, colour: int, position: Point | None = None) -> None:
