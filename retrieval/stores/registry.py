@@ -10,7 +10,6 @@ from geo.errors import UserError
 from retrieval.stores.base import VectorStore
 from retrieval.stores.edge import EdgeStore
 from retrieval.stores.faiss_store import FaissStore
-from retrieval.stores.server import ServerStore
 from retrieval.stores.settings import EdgeSettings, FaissSettings, ServerSettings, StoreSettings
 
 
@@ -57,4 +56,17 @@ def open_store(settings: StoreSettings, place: StorePlace, create: bool = False)
         return EdgeStore(settings, place.folder, place.dim, create)
     if isinstance(settings, FaissSettings):
         return FaissStore(settings, place.folder, place.dim, create)
+    return _server_store(settings, place, create)
+
+
+def _server_store(settings: ServerSettings, place: StorePlace, create: bool) -> VectorStore:
+    # qdrant-client is an extra, and importing it takes as long as an answer should.
+    try:
+        from retrieval.stores.server import ServerStore
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "qdrant_client":
+            raise
+        raise UserError(
+            "this atlas is on a Qdrant server, which needs the `server` extra: pip install 'geosleuth[server]'"
+        ) from error
     return ServerStore(settings, settings.collection or f"geosleuth-{place.name}", place.dim, create)
