@@ -46,7 +46,7 @@ bench: setup-dev
 # Exact versions for every Python and system, without any index address; torch by hand, so that no CUDA build is forced.
 constraints: setup-dev
 	$(PIP) uv
-	$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --extra faiss --extra train --extra web --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra dev --extra faiss --extra gazetteer --extra server --extra train --extra web --universal \
 	  --python-version 3.11 --no-header --no-annotate --no-emit-package torch -q -o constraints.txt
 	echo "torch==2.13.0" >> constraints.txt
 
