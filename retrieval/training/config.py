@@ -77,6 +77,16 @@ class AlignConfig(_Section):
     relation_weight: float
 
 
+class CardConfig(_Section):
+    """What people should know about the weights; goes into `card.json` as it is."""
+
+    licence: str = ""
+    description: str = ""
+    data: str = ""
+    intended_use: str = ""
+    limits: str = ""
+
+
 class TrainingConfig(_Section):
     """Everything one training run depends on."""
 
@@ -91,6 +101,7 @@ class TrainingConfig(_Section):
     model: ModelConfig
     distil: DistilConfig
     align: AlignConfig
+    card: CardConfig = CardConfig()
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:

@@ -4,11 +4,13 @@
 
 References are the training photos, queries the validation photos. Run once
 for each version that ships; every choice is made on the inner split instead.
-The pretrained teacher's embedding is measured beside it.
+The pretrained teacher's embedding is measured beside it. The scores are added
+to the card of the encoder.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tqdm import tqdm
 from geo.errors import UserError
 from geo.gazetteer import Gazetteer
 from geo.sphere import distance_km
-from retrieval.encoder import PhotoEncoder, load_encoder
+from retrieval.encoder import ENCODERS, PhotoEncoder, load_encoder
 from retrieval.photo import Photo
 from retrieval.splits import part_indices
 from retrieval.training import measure
@@ -77,15 +79,24 @@ def _teacher_vectors(teacher: ImageTeacher, config: TrainingConfig, rows: list[P
     return np.stack([teacher.embedding(read_rgb(config.data.photos / row.name)) for row in tqdm(rows, desc="teacher")])
 
 
+def record(card: Path, revision: str, scores: Rows) -> None:
+    """Add the scores to an encoder's card."""
+    content = json.loads(card.read_text(encoding="utf-8"))
+    rounded = {method: {key: round(value, 4) for key, value in row.items()} for method, row in scores.items()}
+    content["validation"] = {"revision": revision, "scores": rounded}
+    card.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main(arguments: list[str]) -> None:
     """Run from the command line."""
     if not arguments:
         raise SystemExit("usage: python -m retrieval.training.evaluate CONFIG [FOLDER] [key=value ...]")
-    folders = [one for one in arguments[1:] if "=" not in one] or ["compact"]
+    folders = [one for one in arguments[1:] if "=" not in one] or [str(ENCODERS["compact"].folder)]
     overrides = [one for one in arguments[1:] if "=" in one]
     try:
         config, encoder = load_config(Path(arguments[0]), overrides), load_encoder(folders[0])
         scores = evaluate(config, encoder)
+        record(Path(folders[0]) / "card.json", encoder.identity.revision, scores)
     except UserError as error:
         raise SystemExit(f"error: {error}") from error
     sys.stdout.write(f"{encoder.identity.name} {encoder.identity.revision}\n\n{measure.table(scores)}\n")

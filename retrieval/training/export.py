@@ -145,27 +145,16 @@ def _worst_difference(module: nn.Module, sample: Tensor, path: Path) -> float:
     return max(float(np.abs(f - w.numpy()).max()) for f, w in zip(found, wanted, strict=True))
 
 
-def write_card(config: TrainingConfig, folder: Path, inner_scores: dict[str, object]) -> None:
+def write_card(config: TrainingConfig, folder: Path) -> None:
     """Write `card.json`: what the weights are, how they came to be, and the SHA-256 of each file."""
-    files = {name: _sha256(folder / name) for name in ("photos.onnx", "points.onnx", WEIGHTS)}
     card = {
         "name": config.name,
-        "licence": "Apache-2.0",
         "dim": config.model.dim,
         "size_px": config.model.size_px,
-        "files": files,
-        "description": "Dual-view photo encoder (image and segmentation, token-level cross-attention) and GPS encoder, "
-        "trained from scratch by distillation and dual-view contrastive alignment.",
-        "data": "802 photos of the training authors of a half of IM2GPS3k (Vo et al. 2017), 60 % of that half by "
-        "author; no photo is included. Teachers: MobileNetV1 1.0/224 and DeepLab MobileNet-EdgeTPU (Cityscapes), "
-        "google-coral/test_data, Apache-2.0; none of their weights is included.",
-        "intended_use": "Coarse retrieval of places that look alike, as one source of evidence among others; "
-        "development, tests and demonstration without downloads.",
-        "limits": "About 800 training photos by about 60 authors: it does not know the world. Its similarities are not "
-        "probabilities. Not for locating private persons; see docs/responsible-use.md.",
+        "files": {name: _sha256(folder / name) for name in ("photos.onnx", "points.onnx", WEIGHTS)},
+        **config.card.model_dump(),
         "command": f"python -m retrieval.training.train configs/{config.name}.yaml",
-        "config": json.loads(config.model_dump_json(exclude={"data", "run", "device", "threads"})),
-        "inner_scores": inner_scores,
+        "config": json.loads(config.model_dump_json(exclude={"data", "run", "device", "threads", "card"})),
     }
     (folder / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -185,7 +174,7 @@ def main(arguments: list[str]) -> None:
         model = CompactModel(trained.model, trained.seed)
         model.load_state_dict(state["model"])
         export(model, trained.model.size_px, Path(arguments[1]))
-        write_card(trained, Path(arguments[1]), json.loads(state["inner_scores"]))
+        write_card(trained.model_copy(update={"card": config.card}), Path(arguments[1]))
     except UserError as error:
         raise SystemExit(f"error: {error}") from error
 

@@ -12,7 +12,8 @@ from retrieval.training import losses  # noqa: E402
 
 def unit(rows: int, columns: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.nn.functional.normalize(torch.randn(rows, columns, generator=generator), dim=1)
+    vectors: Tensor = torch.nn.functional.normalize(torch.randn(rows, columns, generator=generator), dim=1)
+    return vectors
 
 
 def test_contrast_equals_a_plain_loop() -> None:
