@@ -102,6 +102,7 @@ def locate_command(
     picture: Annotated[
         Path | None, typer.Option("--png", help="Write the map of one answer as a picture.", metavar="FILE")
     ] = None,
+    no_photo: Annotated[bool, typer.Option("--no-photo", help="Leave the photo out of --map and --png.")] = False,
     encoder: Annotated[str | None, typer.Option(help="Encoder, by name or folder.")] = None,
     atlas: Annotated[list[str] | None, typer.Option(help="Atlas to search; may be given several times.")] = None,
     model: Annotated[str | None, typer.Option(help="Who sits in the LMM's seat.")] = None,
@@ -132,7 +133,7 @@ def locate_command(
             threads=threads,
         )
 
-    return locate(photos, choose, Outputs(as_json, jsonl, geojson, kml, page, picture))
+    return locate(photos, choose, Outputs(as_json, jsonl, geojson, kml, page, picture, not no_photo))
 
 
 @app.command("doctor")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_THUMBNAILS = 150
 _SMALL_THUMBNAIL_PX = 200
+_MANY = 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Outputs:
     kml: Path | None = None
     page: Path | None = None
     picture: Path | None = None
+    with_photo: bool = True
 
     @property
     def files(self) -> list[Path]:
@@ -47,7 +49,7 @@ class Outputs:
     @property
     def shows_photos(self) -> bool:
         """Whether any output shows the photo itself."""
-        return self.page is not None or self.picture is not None
+        return self.with_photo and (self.page is not None or self.picture is not None)
 
 
 def locate(paths: Sequence[Path], choose: Callable[[], Settings], outputs: Outputs) -> int:
@@ -122,6 +124,8 @@ def _run(files: Sequence[PhotoFile], settings: Settings, run_file: RunFile | Non
     pending = [file for file in files if file.name not in done]
     if len(pending) < len(files):
         messages().print(f"{len(files) - len(pending)} of {len(files)} photos are done already")
+    if len(pending) > _MANY and settings.read_signs:
+        messages().print("reading signs takes about a second a photo; --no-signs is several times faster")
     if pending:
         with opened(settings) as system, progress_bar("Locating", "photos") as report:
             for count, record in enumerate(run(pending, system.locate), 1):

@@ -57,6 +57,13 @@ def test_every_map_is_written_and_named(geosleuth: Run, system: Any, tmp_path: P
     assert json.loads(run.stdout)["status"] in ("answered", "abstained")
 
 
+def test_the_photo_can_be_left_out_of_the_map(geosleuth: Run, system: Any, tmp_path: Path) -> None:
+    page = tmp_path / "map.html"
+    run = geosleuth("locate", jpeg(tmp_path / "photo.jpg"), "--map", page, "--no-photo", *system)
+    assert run.returncode == 0, run.stderr
+    assert '"thumbnail":null' in page.read_text()
+
+
 def test_max_precision_coarsens_every_output(geosleuth: Run, system: Any, tmp_path: Path) -> None:
     geojson = tmp_path / "out.geojson"
     run = geosleuth(
