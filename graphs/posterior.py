@@ -6,11 +6,12 @@ the other candidates and a coarse prior of where photos are taken. The answer
 is the position of the mixture with the greatest expected utility, where the
 utility of an error of d km is a sum of exponentials, sum of a_s * exp(-d / s):
 the small scales reward being near, the largest is GeoScore's. Every number is
-in graphs/posterior.json, which a fit on training photos may replace.
+in graphs/posterior.json, which `python -m graphs.posterior_fit` writes.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -33,6 +34,14 @@ PRIOR = -2
 """Owners of a position that belongs to no hypothesis: a retrieved candidate, a position of the prior."""
 
 
+@cache
+def photo_prior() -> tuple[tuple[float, float, float], ...]:
+    """Thirty-five cities weighted by how many photos of the web come from around them: set by hand, not fitted."""
+    table = resources.files("graphs").joinpath("photo_prior.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(table.splitlines())
+    return tuple((float(row["lat"]), float(row["lon"]), float(row["weight"])) for row in rows)
+
+
 class PosteriorParameters(Frozen):
     """Every number of the posterior and of the choice of a point."""
 
@@ -45,7 +54,10 @@ class PosteriorParameters(Frozen):
     )
     density_scale_km: float = Field(gt=0.0, description="kernel width when comparing retrieval with the prior")
     utility: dict[float, float] = Field(description="weight a_s of each scale s in km")
-    prior_lat_lon_weight: tuple[tuple[float, float, float], ...] = Field(description="where photos are taken")
+    prior_lat_lon_weight: tuple[tuple[float, float, float], ...] = Field(
+        default_factory=photo_prior,
+        description="where photos are taken, coarsely: degrees, degrees, weight; graphs/photo_prior.csv",
+    )
 
     @property
     def prior_lat_lon_deg(self) -> Floats:

@@ -93,7 +93,7 @@ def _matters(name: str, kinds: set[AtlasKind]) -> bool:
 def _with(parameters: PosteriorParameters, name: str, value: float) -> PosteriorParameters:
     field, _, kind = name.partition(".")
     if field == "atlas_share":
-        return parameters.model_copy(update={field: {AtlasKind.PHOTO: value, AtlasKind.GPS: 1.0 - value}})
+        return parameters.model_copy(update={field: {AtlasKind.PHOTO: value, AtlasKind.GPS: round(1.0 - value, 2)}})
     if kind:
         return parameters.model_copy(update={field: {**getattr(parameters, field), AtlasKind(kind): value}})
     return parameters.model_copy(update={field: value})
@@ -134,7 +134,9 @@ def main() -> None:
         cases = gather(sleuth, items)
         told = f"{len(cases)} {chosen.part} photos, encoder {sleuth.bench.versions.encoder}"
     fitted = fit(cases, default_parameters(), told)
-    chosen.out.write_text(fitted.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    # The prior is not fitted: it stays in graphs/photo_prior.csv.
+    text = fitted.model_dump_json(indent=2, exclude={"prior_lat_lon_weight"})
+    chosen.out.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

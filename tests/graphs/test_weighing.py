@@ -13,10 +13,9 @@ from geo.place import Place
 from geo.point import Point
 from graphs.country_weights import CUE_CAP_NATS, CountryWeights, cue_weights, language_weights
 from graphs.ledger import probabilities
-from graphs.posterior import default_parameters
 from graphs.state import Opinion, ToolRecord
 from graphs.weighing import SEA_NATS, Scene, name_nats, place_name_nats, population_nats, scene, weigh
-from tests.graphs.machine_fakes import PLACES, candidates
+from tests.graphs.machine_fakes import PARAMETERS, PLACES, candidates
 from tools.results import Box, FoundPlaces, PhotoMatches, PlaceAt, Sign, SignsRead, ToolResult
 from tools.scripts import dominant_script, likely_languages
 
@@ -31,7 +30,7 @@ def here(radius_km: float = 25.0) -> Scene:
         for name, _, lat, lon in CENTRES
     ]
     countries = [code for _, code, _, _ in CENTRES]
-    return scene(hypotheses, countries, candidates(), CANDIDATE_COUNTRIES, default_parameters())
+    return scene(hypotheses, countries, candidates(), CANDIDATE_COUNTRIES, PARAMETERS)
 
 
 def record(tool: str, result: ToolResult, **arguments: Any) -> ToolRecord:
