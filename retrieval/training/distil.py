@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from geo.errors import UserError
 from retrieval.backbones import CompactBackbone
 from retrieval.training import losses
 from retrieval.training.augment import disturb, flip
@@ -149,10 +150,22 @@ class Distiller:
 
     def _store(self, checkpoint: Path) -> None:
         parts = ("student", "average", "optimiser", "schedule")
-        save(checkpoint, {"epoch": self.epoch} | {part: getattr(self, part).state_dict() for part in parts})
+        save(
+            checkpoint,
+            {"epoch": self.epoch, "recipe": self._recipe()}
+            | {part: getattr(self, part).state_dict() for part in parts},
+        )
+
+    def _recipe(self) -> str:
+        """Everything a checkpoint depends on; going on with other settings would be neither run."""
+        config = self.config
+        network = f"{config.seed} {config.bf16} {config.model.widths} {config.model.blocks} {config.model.size_px}"
+        return f"{network} {config.distil.model_dump_json()} {config.prepare.model_dump_json(exclude={'workers'})}"
 
     def _restore(self, checkpoint: Path) -> None:
         state = load(checkpoint, "distillation checkpoint")
+        if state.pop("recipe", None) != self._recipe():
+            raise UserError(f"{checkpoint} was made with other settings: delete it or set run to a new folder")
         self.epoch = state.pop("epoch")
         for part, values in state.items():
             getattr(self, part).load_state_dict(values)

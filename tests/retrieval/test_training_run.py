@@ -38,7 +38,9 @@ SMALL = [
     "distil.small_epochs=0",
     "distil.batch=8",
     "distil.learning_rate=0.01",
-    "align.epochs=40",
+    "align.epochs=60",
+    "align.temperature=0.07",
+    "align.jitter_km=1",
     "align.batch=8",
     "align.queue=32",
     "align.learning_rate=0.005",
@@ -98,6 +100,14 @@ def test_distillation_goes_on_where_it_was_stopped(config: TrainingConfig) -> No
     resumed = Distiller(config, cache).run(config.run / "stopped.pt")
     for one, other in zip(straight.parameters(), resumed.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(config: TrainingConfig) -> None:
+    checkpoint = config.run / "other.pt"
+    Distiller(config, CropCache(config))._store(checkpoint)
+    other = config.model_copy(update={"distil": config.distil.model_copy(update={"learning_rate": 0.1})})
+    with pytest.raises(UserError, match="other settings"):
+        Distiller(other, CropCache(other)).run(checkpoint)
 
 
 def test_a_run_leaves_a_model_that_can_be_read_back(config: TrainingConfig) -> None:
