@@ -60,19 +60,20 @@ def run(argv: list[str]) -> int:
     debug = "--debug" in argv
     arguments = [argument for argument in argv if argument != "--debug"]
     try:
-        return int(app(arguments or ["--help"], prog_name="geosleuth", standalone_mode=False) or 0)
+        status = int(app(arguments or ["--help"], prog_name="geosleuth", standalone_mode=False) or 0)
     except UserError as error:
         if debug:
             raise
         return _told(str(error))
     except _WrongCommandLine as error:
         return _told(getattr(error, "format_message", error.__str__)())
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (as `| head` does); what is left in the buffer has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _OUTPUT_CLOSED
+    if status == INTERRUPTED:
+        sys.stderr.write("geosleuth: interrupted\n")
+    return status
 
 
 def _never_fail_to_print() -> None:

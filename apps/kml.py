@@ -79,15 +79,16 @@ def _candidates(folder: ET.Element, answer: Answer) -> None:
 
 
 def _placemark(parent: ET.Element, name: str, point: Point, style: str, description: str) -> None:
-    mark = _named(parent, printable(name), style)
-    if description:
-        _text(mark, "description", description)
+    mark = _named(parent, printable(name), style, description)
     _text(ET.SubElement(mark, "Point"), "coordinates", f"{point.lon:.6f},{point.lat:.6f},0")
 
 
-def _named(parent: ET.Element, name: str, style: str) -> ET.Element:
+def _named(parent: ET.Element, name: str, style: str, description: str = "") -> ET.Element:
+    """A placemark; the schema wants its parts in this order."""
     mark = ET.SubElement(parent, "Placemark")
     _text(mark, "name", name)
+    if description:
+        _text(mark, "description", description)
     _text(mark, "styleUrl", f"#{style}")
     return mark
 

@@ -87,6 +87,19 @@ def test_a_killed_run_resumes_with_no_row_lost_or_doubled(
     assert f"{COUNT + 1} of {COUNT + 1} photos are done already" in again.stderr
 
 
+def test_an_interrupted_run_says_so_and_keeps_its_rows(system: Any, folder: Path, home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "run.jsonl"
+    arguments = command("locate", folder, "--jsonl", file, *system)
+    with subprocess.Popen(arguments, env=environment(home), stderr=subprocess.PIPE) as process:
+        wait_for_rows(process, file, 3)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == b"geosleuth: interrupted"
+    assert b"Traceback" not in told
+    assert len(rows(file)) >= 3
+
+
 def test_a_run_does_not_go_on_with_another_strategy(geosleuth: Run, system: Any, folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "run.jsonl"
     first = sorted((folder / "été").iterdir())[:2]

@@ -113,3 +113,13 @@ def test_kml_of_an_abstention_says_so() -> None:
     text = kml_text([located(abstained())])
     assert "summer palace.jpg: No answer" in text
     assert "Polygon" not in text
+
+
+def test_kml_parts_come_in_the_order_of_the_schema() -> None:
+    order = ["name", "visibility", "description", "styleUrl", "Point", "MultiGeometry", "Style", "Folder", "Placemark"]
+    root = ET.fromstring(kml_text([located(answered(metadata_position=at(1, 2)))]))  # noqa: S314 - our own output
+    for tag in ("Folder", "Placemark"):
+        for element in root.iter(f"{KML}{tag}"):
+            first = list(dict.fromkeys(child.tag.removeprefix(KML) for child in element))
+            parts = [part for part in first if part not in ("Folder", "Placemark")]
+            assert parts == sorted(parts, key=order.index)
