@@ -9,18 +9,29 @@ from typing import Protocol
 
 from pydantic import Field
 
-from retrieval.candidate import Candidate
+from retrieval.candidate import AtlasKind, Candidate
 from retrieval.encoder import PhotoEncoder, Vectors
 from retrieval.photo import Photo, PhotoShelf
+from retrieval.spread import spread_out
 from retrieval.stores.filters import Near
 from tools.building import PhotoArguments, photo_part
 from tools.results import Box, Circle
 
 CACHED_VECTORS = 256
 
+SPREAD_KM = 100.0
+SPREAD_FROM = 20
+"""Of a GPS atlas, the best of each 100 km among 20 times as many coordinates as were asked for: see
+docs/measurements.md for what that is worth."""
+
 
 class SearchedAtlas(Protocol):
     """The part of an `Atlas` that searching needs."""
+
+    @property
+    def kind(self) -> AtlasKind:
+        """Photos or coordinates."""
+        ...
 
     def search(self, vector: Vectors, limit: int, near: Near | None = None) -> list[Candidate]:
         """The items most similar to a vector of shape (dim,), most similar first."""
@@ -49,12 +60,14 @@ class PhotoSearch:
     def candidates(self, photo_id: str, box: Box | None, near: Circle | None, limit: int) -> tuple[Candidate, ...]:
         """At most `limit` candidates of each atlas, most similar first within each.
 
+        Those of a GPS atlas stand apart, unless the search is confined to a circle.
+
         Raises:
             ToolError: no such photo, or a box too small to look at.
         """
         vector = self._vector(photo_part(self._shelf, photo_id, box))
         circle = Near(near.centre, near.radius_km) if near else None
-        return tuple(found for atlas in self._atlases for found in atlas.search(vector, limit, near=circle))
+        return tuple(found for atlas in self._atlases for found in _search(atlas, vector, limit, circle))
 
     def _vector(self, photo: Photo) -> Vectors:
         """The fused vector (dim,) of a photo; a crop has a hash of its own."""
@@ -65,3 +78,9 @@ class PhotoSearch:
                     self._vectors.popitem(last=False)
             self._vectors.move_to_end(photo.sha256)
             return self._vectors[photo.sha256]
+
+
+def _search(atlas: SearchedAtlas, vector: Vectors, limit: int, near: Near | None) -> list[Candidate]:
+    if atlas.kind is AtlasKind.PHOTO or near is not None:
+        return atlas.search(vector, limit, near=near)
+    return spread_out(atlas.search(vector, limit * SPREAD_FROM), SPREAD_KM, limit)
