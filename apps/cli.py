@@ -7,6 +7,7 @@ line; 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 USER_ERROR = 2
 _OUTPUT_CLOSED = 1
+_MENDABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+"""No permission, or no room: the user's to mend, wherever it happened."""
 
 # What the parser raises for a wrong command line: BadParameter, UsageError, ClickException, in whichever
 # module this version of typer keeps them.
@@ -71,6 +74,10 @@ def run(argv: list[str]) -> int:
         # The reader of our output has gone (as `| head` does); what is left in the buffer has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _OUTPUT_CLOSED
+    except OSError as error:
+        if debug or error.errno not in _MENDABLE:
+            raise
+        return _told(f"{error.filename or 'output'}: {(error.strerror or str(error)).lower()}; choose another place")
     if status == INTERRUPTED:
         sys.stderr.write("geosleuth: interrupted\n")
     return status
@@ -90,7 +97,9 @@ def _told(problem: str) -> int:
 
 @app.command("locate", no_args_is_help=False)
 def locate_command(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO|FOLDER...")],
+    photos: Annotated[
+        list[Path], typer.Argument(help="Photos, or folders of photos.", metavar="PHOTO|FOLDER...", readable=False)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one answer as JSON, and nothing else.")] = False,
     jsonl: Annotated[
         Path | None, typer.Option(help="Append a record a photo; a run that was cut off resumes.", metavar="FILE")

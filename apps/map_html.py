@@ -37,7 +37,7 @@ _DETAIL_ASPECT = 1.6
 _DETAIL_GROWTH = 1.8
 _DETAIL_PX_PER_DEG = 60.0
 _DETAIL_SIDE_PX = 1400
-_LABEL_SIZE = (1500, 938)
+_SCREEN_PX = (880.0, 780.0)
 _BADGE_PX = 16.0
 _SQUEEZED_TO_LAT = 65.0
 _FINE_COAST_DEG = 30.0
@@ -83,12 +83,13 @@ def _page_data(located: Sequence[Located]) -> dict[str, Any]:
     answers = [item.answer for item in located]
     centre = _middle(answers)
     window = _detail_window(answers[0]) if len(answers) == 1 else Window(centre, 170.0, 2.0)
+    view = _view(answers, centre)
     return {
         "photos": [photo_data(item, centre.lon, brief=len(located) > _MANY) for item in located],
-        "view": _view(answers, centre),
+        "view": view,
         "pictures": _pictures(window, detailed=len(answers) == 1),
         "lines": _lines(window, detailed=len(answers) == 1),
-        "cities": _cities(window, answers),
+        "cities": _cities(window, answers, view),
         "legend": _legend(answers),
         "subtitle": "where, how sure, and why" if len(answers) == 1 else f"{len(answers)} photos",
         "attribution": f"{ground.ATTRIBUTION} · {border_lines.ATTRIBUTION}",
@@ -157,11 +158,21 @@ def _line_layer(window: Window, kind: LineKind, tolerance_deg: float, colour: st
     return {"lines": steps, "colour": colour, "weight": weight}
 
 
-def _cities(window: Window, answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    spots = [window.point_pixel(guess.point, _LABEL_SIZE) for answer in answers for guess in answer.hypotheses]
+def _cities(window: Window, answers: Sequence[Answer], view: dict[str, Any]) -> list[dict[str, Any]]:
+    """Names that do not touch at the scale the page opens with, and stay clear of the hypotheses."""
+    size = _size_when_opened(window, view)
+    spots = [window.point_pixel(guess.point, size) for answer in answers for guess in answer.hypotheses]
     badges = tuple((x - _BADGE_PX, y - _BADGE_PX, x + _BADGE_PX, y + _BADGE_PX) for x, y in spots)
-    labels = city_labels(window, _LABEL_SIZE, badges)
+    labels = city_labels(window, size, badges)
     return [{"name": label.name, "at": [label.lon, label.lat]} for label in labels]
+
+
+def _size_when_opened(window: Window, view: dict[str, Any]) -> tuple[int, int]:
+    """The window's size in pixels on a page that fits the view's bounds into an ordinary screen."""
+    west, south, east, north = view["bounds"]
+    squeeze = view["squeeze"]
+    scale = min(_SCREEN_PX[0] / ((east - west) * squeeze), _SCREEN_PX[1] / (north - south))
+    return round(window.width_deg * squeeze * scale), round(window.height_deg * scale)
 
 
 def _legend(answers: Sequence[Answer]) -> list[tuple[str, str]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,11 @@ def geosleuth(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run the command line in a process of its own, outside the source tree."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
-    def run(*arguments: object, home: Path = home, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, home: Path = home, prefix: Sequence[str] = (), timeout_s: float = 120.0
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(*arguments),
+            [*prefix, *command(*arguments)],
             env=environment(home),
             cwd=elsewhere,
             capture_output=True,
@@ -58,6 +61,17 @@ def geosleuth(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def without_privileges() -> list[str]:
+    """What to put before a command so that permissions hold for it, also where root runs the tests."""
+    if os.geteuid() != 0:
+        return []
+    prefix = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    if shutil.which("setpriv") is None or subprocess.run([*prefix, "true"], check=False).returncode != 0:
+        pytest.skip("root may read and write everything, and setpriv cannot take that away here")
+    return prefix
 
 
 @pytest.fixture(scope="session")

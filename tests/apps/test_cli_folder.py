@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -172,10 +171,13 @@ def test_a_bug_ends_the_run_and_is_not_recorded_as_a_failure(tmp_path: Path) -> 
         list(run([PhotoFile(jpeg(tmp_path / "a.jpg"), "a.jpg")], broken))
 
 
-def test_no_permission_is_recorded(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
-    photo = jpeg(tmp_path / "closed.jpg")
-    photo.chmod(0)
-    (record,) = run([PhotoFile(photo, "closed.jpg")], lambda _: answered())
-    assert (record.status, record.sha256) == (RunStatus.FAILED, None)
+def test_no_permission_is_recorded(
+    geosleuth: Run, system: Any, folder: Path, tmp_path: Path, without_privileges: list[str]
+) -> None:
+    good, closed, *_ = sorted((folder / "été").iterdir())
+    closed.chmod(0)
+    file = tmp_path / "run.jsonl"
+    assert geosleuth("locate", good, closed, "--jsonl", file, *system, prefix=without_privileges).returncode == 1
+    first, second = rows(file)
+    assert (first["error"], second["status"], second["sha256"]) == (None, "failed", None)
+    assert "permission denied" in second["error"]

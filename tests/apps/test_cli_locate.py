@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -97,12 +96,25 @@ def test_an_empty_folder_is_a_one_line_error(geosleuth: Run, tmp_path: Path) -> 
     assert_one_line_error(geosleuth("locate", tmp_path), "no photos here")
 
 
-def test_a_file_without_permission_is_a_one_line_error(geosleuth: Run, tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
+def test_a_file_without_permission_is_a_one_line_error(
+    geosleuth: Run, tmp_path: Path, without_privileges: list[str]
+) -> None:
     photo = jpeg(tmp_path / "closed.jpg")
     photo.chmod(0)
-    assert_one_line_error(geosleuth("locate", photo), "closed.jpg", "permission denied")
+    assert_one_line_error(geosleuth("locate", photo, prefix=without_privileges), "closed.jpg", "permission denied")
+
+
+def test_places_that_cannot_be_written_are_a_one_line_error(
+    geosleuth: Run, encoder: Path, tmp_path: Path, without_privileges: list[str]
+) -> None:
+    photo, closed = jpeg(tmp_path / "photo.jpg"), tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    page = geosleuth("locate", photo, "--map", closed / "a.html", prefix=without_privileges)
+    assert_one_line_error(page, "a.html", "no permission")
+    records = geosleuth("locate", photo, "--jsonl", closed / "a.jsonl", prefix=without_privileges)
+    assert_one_line_error(records, "a.jsonl", "no permission")
+    build = ("atlas", "build", "x", "--gps", "5", "--encoder", encoder)
+    assert_one_line_error(geosleuth(*build, home=closed, prefix=without_privileges), "closed")
 
 
 @pytest.mark.parametrize(
