@@ -147,7 +147,10 @@ def _revision(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> dict[
 def _named_places(messages: Sequence[BaseMessage]) -> Iterator[dict[str, Any]]:
     for result in _results(messages, "find_place").values():
         # A country's name is no place of its own: the ledger weighs it for every hypothesis in that country.
-        named = [p for p in result["places"] if p.get("city") or p.get("region")]
+        towns = {(p["country_code"], p["city"]) for p in result["places"] if p.get("city")}
+        regions = [p for p in result["places"] if p.get("region") and not p.get("city")]
+        doubled = [p for p in regions if (p["country_code"], p["region"]) in towns]
+        named = [p for p in result["places"] if (p.get("city") or p.get("region")) and p not in doubled]
         for place in [p for p in named if p.get("population", 0) >= MIN_NAMED_POPULATION][:PLACES_A_NAME]:
             yield _named(place)
 

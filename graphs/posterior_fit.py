@@ -72,22 +72,28 @@ def _kernel(away_km: Floats, spread_km: Floats) -> Floats:
 
 
 def fit(cases: Sequence[Case], start: PosteriorParameters, fitted_on: str) -> PosteriorParameters:
-    """The likeliest parameters on the grids; those of an atlas kind that no case has stay as they are."""
-    kinds = {candidate.kind for case in cases for candidate in case.candidates}
-    names = [name for name in GRIDS if _matters(name, kinds)]
+    """The likeliest parameters on the grids; those of an atlas kind that no case has stay as they are.
+
+    Each kind is fitted on its own candidates alone, since a user may have only that kind; then how the kinds
+    share the weight, and with the prior, on all candidates.
+    """
+    best = start
+    kinds = [kind for kind in AtlasKind if any(c.kind is kind for case in cases for c in case.candidates)]
+    for kind in kinds:
+        own = [case._replace(candidates=[c for c in case.candidates if c.kind is kind]) for case in cases]
+        best = _search(own, best, [f"temperature.{kind}", f"candidate_spread_km.{kind}", "prior_share"])
+    shares = ["atlas_share.photo", "prior_share"] if len(kinds) > 1 else ["prior_share"]
+    return _search(cases, best, shares).model_copy(update={"fitted_on": fitted_on})
+
+
+def _search(cases: Sequence[Case], start: PosteriorParameters, names: Sequence[str]) -> PosteriorParameters:
+    """Coordinate search: one grid after the other, a few times over; the first of equals wins."""
     best = start
     for _ in range(SWEEPS):
         for name in names:
             options = [_with(best, name, value) for value in GRIDS[name]]
             best = max([best, *options], key=lambda parameters: log_likelihood(cases, parameters))
-    return best.model_copy(update={"fitted_on": fitted_on})
-
-
-def _matters(name: str, kinds: set[AtlasKind]) -> bool:
-    field, _, kind = name.partition(".")
-    if field == "atlas_share":
-        return len(kinds) == len(AtlasKind)
-    return not kind or AtlasKind(kind) in kinds
+    return best
 
 
 def _with(parameters: PosteriorParameters, name: str, value: float) -> PosteriorParameters:

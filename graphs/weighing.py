@@ -204,7 +204,7 @@ def _cue_claim(cues: Sequence[CountryCue]) -> str:
 
 def _from_place_name(at: Scene, record: ToolRecord) -> Iterator[Evidence]:
     found = FoundPlaces.model_validate(record.result)
-    places = [place for place in found.places if place.city or place.region]
+    places = towns_and_regions(found.places)
     owner = owners(at.hypotheses, lat_lon_array(place.point for place in places))
     nats: dict[str, float] = {}
     said_of = place_name_nats(found.query, places)
@@ -217,6 +217,15 @@ def _from_place_name(at: Scene, record: ToolRecord) -> Iterator[Evidence]:
     if nats:
         claim = f"{found.query!r} is the name of {len(places)} known place(s), the largest {places[0].name}"
         yield _evidence(EvidenceKind.PLACE_NAME, claim, record, nats)
+
+
+def towns_and_regions(places: Sequence[Place]) -> list[Place]:
+    """Places that a name on a sign may mean: no countries, and no region that has a town of the same name in it.
+
+    "Shanghai" is the city, not the middle of the municipality.
+    """
+    towns = {(place.country_code, name_key(place.city)) for place in places if place.city}
+    return [p for p in places if p.city or (p.region and (p.country_code, name_key(p.region)) not in towns)]
 
 
 def place_name_nats(text: str, places: Sequence[Place]) -> list[float]:

@@ -113,6 +113,12 @@ def test_it_adds_places_that_signs_name_but_no_hamlets_and_no_countries() -> Non
     assert [(p.name, p.radius_km) for p in answer.add] == [("Big, C", 14.7)]
 
 
+def test_a_region_with_a_town_of_its_name_is_the_town() -> None:
+    region = {k: v for k, v in place("", 9_000_000, region="Big").items() if k != "city"}
+    assert [p.name for p in revision(found(region, place("Big", 1_000_000))).add] == ["Big, C"]
+    assert [p.radius_km for p in revision(found(region)).add] == [150.0]
+
+
 def test_it_rejects_a_small_hypothesis_at_sea() -> None:
     at_sea = ToolMessage(quoted({"lat": 41.1, "lon": -8.6, "surface": "sea"}), tool_call_id="c", name="reverse_geocode")
     assert revision(at_sea).reject == ["H1"]

@@ -14,7 +14,16 @@ from geo.point import Point
 from graphs.country_weights import CUE_CAP_NATS, CountryWeights, cue_weights, language_weights
 from graphs.ledger import probabilities
 from graphs.state import Opinion, ToolRecord
-from graphs.weighing import SEA_NATS, Scene, name_nats, place_name_nats, population_nats, scene, weigh
+from graphs.weighing import (
+    SEA_NATS,
+    Scene,
+    name_nats,
+    place_name_nats,
+    population_nats,
+    scene,
+    towns_and_regions,
+    weigh,
+)
 from tests.graphs.machine_fakes import PARAMETERS, PLACES, candidates
 from tools.results import Box, FoundPlaces, PhotoMatches, PlaceAt, Sign, SignsRead, ToolResult
 from tools.scripts import dominant_script, likely_languages
@@ -152,6 +161,12 @@ def test_a_small_namesake_never_speaks_against_a_wide_hypothesis() -> None:
     village = PLACES[7].model_copy(update={"point": Point(lat=40.4, lon=-3.7)})
     nats = only(weigh(here(500.0), [named("Ob", village)], []), EvidenceKind.PLACE_NAME).log_likelihood_ratio
     assert nats["Madrid"] == 0.0
+
+
+def test_a_region_with_a_town_of_its_name_is_the_town() -> None:
+    region = PLACES[0].model_copy(update={"city": None})
+    other = PLACES[5].model_copy(update={"city": None})
+    assert towns_and_regions([region, PLACES[0], other]) == [PLACES[0], other]
 
 
 def test_a_country_by_name_is_no_place() -> None:
