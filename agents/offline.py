@@ -22,6 +22,7 @@ from langchain_core.tools import BaseTool
 from agents.gazetteer_cues import country_cues, place_strings
 from agents.messages import read_data
 from agents.proposals import MAX_PROPOSED, ProposeHypotheses, ReviseHypotheses
+from geo.names import name_key
 
 GEOCODED_LEADERS = 3
 PLACES_A_NAME = 4
@@ -146,13 +147,23 @@ def _revision(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> dict[
 
 def _named_places(messages: Sequence[BaseMessage]) -> Iterator[dict[str, Any]]:
     for result in _results(messages, "find_place").values():
-        # A country's name is no place of its own: the ledger weighs it for every hypothesis in that country.
-        towns = {(p["country_code"], p["city"]) for p in result["places"] if p.get("city")}
-        regions = [p for p in result["places"] if p.get("region") and not p.get("city")]
-        doubled = [p for p in regions if (p["country_code"], p["region"]) in towns]
-        named = [p for p in result["places"] if (p.get("city") or p.get("region")) and p not in doubled]
-        for place in [p for p in named if p.get("population", 0) >= MIN_NAMED_POPULATION][:PLACES_A_NAME]:
-            yield _named(place)
+        meant = _meant(name_key(str(result["name"])), result["places"])
+        yield from map(_named, meant[:PLACES_A_NAME])
+
+
+def _meant(name: str, places: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Towns and regions that a name may mean, large enough: those called just that, if there are any.
+
+    A country's name is no place of its own: the ledger weighs it for every hypothesis in that country. A region
+    with a town of its name in it is that town.
+    """
+    large = [p for p in places if p.get("population", 0) >= MIN_NAMED_POPULATION]
+    towns = [p for p in large if p.get("city")]
+    with_town = {(p["country_code"], name_key(p["city"])) for p in towns}
+    regions = [p for p in large if p.get("region") and not p.get("city")]
+    meant = [*towns, *(p for p in regions if (p["country_code"], name_key(p["region"])) not in with_town)]
+    own = [p for p in meant if name_key(str(p.get("city") or p["region"])) == name]
+    return sorted(own or meant, key=lambda place: -int(place["population"]))
 
 
 def _named(place: Mapping[str, Any]) -> dict[str, Any]:

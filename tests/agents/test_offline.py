@@ -119,6 +119,12 @@ def test_a_region_with_a_town_of_its_name_is_the_town() -> None:
     assert [p.radius_km for p in revision(found(region)).add] == [150.0]
 
 
+def test_places_called_so_today_stand_before_places_once_called_so() -> None:
+    old, new = place("Willard", 5_000_000), place("X", 20_000)
+    assert [p.name for p in revision(found(old, new)).add] == ["X, C"]
+    assert [p.name for p in revision(found(old)).add] == ["Willard, C"]
+
+
 def test_it_rejects_a_small_hypothesis_at_sea() -> None:
     at_sea = ToolMessage(quoted({"lat": 41.1, "lon": -8.6, "surface": "sea"}), tool_call_id="c", name="reverse_geocode")
     assert revision(at_sea).reject == ["H1"]
