@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,6 +36,8 @@ DEFAULT_ATLAS_SIZE = 120_000
 
 TILE_TIMEOUT_S = 10.0
 
+DEFAULT_ATLAS_SOURCE = "the most populous places of GeoNames"
+
 EMBEDDED_GROUND = "blue-marble"
 """The satellite source that needs no network."""
 
@@ -65,19 +68,25 @@ def on_land(point: Point) -> bool:
 def open_atlases(
     settings: Settings, encoder: PhotoEncoder, gazetteer: Gazetteer, stack: ExitStack, progress: Progress | None
 ) -> list[Atlas]:
-    """The atlases of the settings, closed with the stack; the default one is built if it is not there.
+    """The atlases of the settings, closed with the stack; the default one is built if this encoder has none.
 
     Raises:
         UserError: an atlas that is not there, damaged, half-built, locked or made by another encoder.
     """
-    folder = settings.atlas_folder / DEFAULT_ATLAS
-    if DEFAULT_ATLAS in settings.atlases and not _is_complete(folder):
+    if DEFAULT_ATLAS in settings.atlases and not _is_ready(settings.atlas_folder / DEFAULT_ATLAS, encoder):
         build_default_atlas(settings, encoder, gazetteer, progress)
     return [stack.enter_context(open_atlas(settings.atlas_folder / name, encoder)) for name in settings.atlases]
 
 
-def _is_complete(folder: Path) -> bool:
-    return (folder / MANIFEST_FILE).exists() and read_manifest(folder).state == "complete"
+def _is_ready(folder: Path, encoder: PhotoEncoder) -> bool:
+    """Whether the default atlas is complete; one that another encoder left here is derived data, and makes way."""
+    if not (folder / MANIFEST_FILE).exists():
+        return False
+    found = read_manifest(folder)
+    if found.source == DEFAULT_ATLAS_SOURCE and found.encoder != encoder.identity:
+        shutil.rmtree(folder)
+        return False
+    return found.state == "complete"
 
 
 def build_default_atlas(
@@ -91,7 +100,7 @@ def build_default_atlas(
         encoder,
         every.lat_lon_deg[kept],
         every.ids[kept],
-        source="the most populous places of GeoNames",
+        source=DEFAULT_ATLAS_SOURCE,
         progress=progress,
     )
 

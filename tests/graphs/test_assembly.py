@@ -17,8 +17,9 @@ from geo.point import Point
 from graphs import opening
 from graphs.assembly import GeoSleuth
 from graphs.events import Answered, StepDone
-from graphs.settings import make_settings
+from graphs.settings import DEFAULT_ATLAS, make_settings
 from graphs.units import Units
+from retrieval.atlas_manifest import AtlasError, read_manifest, write_manifest
 from retrieval.photo import Photo, PhotoMetadata
 
 ATLAS_SIZE = 400
@@ -52,6 +53,31 @@ def test_the_default_atlas_is_built_once_with_progress(tmp_path: Path) -> None:
         GeoSleuth.open(settings, progress=lambda done, total: seen.append((done, total))).close()
     assert seen[-1] == (ATLAS_SIZE, ATLAS_SIZE)
     assert seen.count((ATLAS_SIZE, ATLAS_SIZE)) == 1
+
+
+def test_a_default_atlas_of_other_weights_is_made_again(tmp_path: Path) -> None:
+    settings = make_settings(home=tmp_path, read_signs=False)
+    GeoSleuth.open(settings).close()
+    folder = settings.atlas_folder / DEFAULT_ATLAS
+    found = read_manifest(folder)
+    older = found.encoder.model_copy(update={"revision": "0123456789abcdef"})
+    write_manifest(folder, found.model_copy(update={"encoder": older}))
+    GeoSleuth.open(settings).close()
+    assert read_manifest(folder) == found
+
+
+def test_a_users_atlas_of_other_weights_is_refused_and_kept(tmp_path: Path) -> None:
+    settings = make_settings(home=tmp_path, read_signs=False)
+    GeoSleuth.open(settings).close()
+    folder = settings.atlas_folder / DEFAULT_ATLAS
+    found = read_manifest(folder)
+    theirs = found.model_copy(
+        update={"encoder": found.encoder.model_copy(update={"revision": "0123456789abcdef"}), "source": "my own places"}
+    )
+    write_manifest(folder, theirs)
+    with pytest.raises(AtlasError, match="was made by encoder"):
+        GeoSleuth.open(settings)
+    assert read_manifest(folder) == theirs
 
 
 def test_a_photo_is_located(sleuth: GeoSleuth) -> None:
