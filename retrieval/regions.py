@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from math import dist
-from operator import mul
+from operator import itemgetter, mul
 from typing import NamedTuple
 
 import numpy as np
@@ -74,8 +74,9 @@ def vote_weights(similarity: ArrayLike) -> Floats:
 
 def _falling(descending: Floats) -> Floats:
     """Weights (v,) of the voters from their similarities, the best first."""
-    gap = float(descending[0] - descending[-1])
-    return np.asarray(np.exp((descending - descending[0]) * (1.0 / (SOFTNESS * gap) if gap > 1e-12 else 0.0)))
+    best = descending.item(0)
+    gap = best - descending.item(-1)
+    return np.exp((descending - best) * (1.0 / (SOFTNESS * gap) if gap > 1e-12 else 0.0))
 
 
 def cluster_similar(lat_lon_deg: ArrayLike, similarity: ArrayLike, *, eps_km: float | None = None) -> Ranking:
@@ -90,11 +91,11 @@ def cluster_similar(lat_lon_deg: ArrayLike, similarity: ArrayLike, *, eps_km: fl
     similarities = np.asarray(similarity, dtype=np.float64)
     _check_shapes(positions, similarities)
     voters = (-similarities).argsort(kind="stable")[:VOTERS]
-    weight = _falling(similarities[voters])
+    weight = _falling(similarities.take(voters))
     total = float(np.add.reduce(weight))
     if not math.isfinite(total):
         raise ValueError("similarities must be finite")
-    return _ranked(positions[voters], voters.tolist(), np.ceil(weight * (_STEPS / total)), eps_km)
+    return _ranked(positions.take(voters, axis=0), voters.tolist(), np.ceil(weight * (_STEPS / total)), eps_km)
 
 
 def cluster(lat_lon_deg: ArrayLike, weights: ArrayLike, *, eps_km: float | None = None) -> Ranking:
@@ -115,7 +116,7 @@ def cluster(lat_lon_deg: ArrayLike, weights: ArrayLike, *, eps_km: float | None 
     # Rounded up, so that what is not zero does not become zero.
     weight = np.ceil(weight * (_STEPS / total))
     voters = np.argsort(-weight, kind="stable")[: np.count_nonzero(weight)]
-    return _ranked(positions[voters], voters.tolist(), weight[voters], eps_km)
+    return _ranked(positions.take(voters, axis=0), voters.tolist(), weight[voters], eps_km)
 
 
 def _check_shapes(positions: Floats, values: Floats) -> None:
@@ -132,18 +133,20 @@ def _ranked(positions: Floats, places: list[int], weight: Floats, eps_km: float 
     # Sorted by support, then by the first candidate; no two regions share one.
     found: list[tuple[float, int, int, float, list[int], float, bool]] = []
     for group in _groups(up):
-        middle = group[0]
-        mass, place = weights[middle], places[middle]
+        first = group[0]
         if len(group) == 1:
-            support = ISOLATED_SHARE * (mass + nearby[middle])
+            mass, place = weights[first], places[first]
+            support = ISOLATED_SHARE * (mass + nearby[first])
             found.append((-support, place, place, 0.0, [place], mass / total, True))
-            continue
-        mass, radius_km, middle = _middle([corners[i] for i in group], [weights[i] for i in group], group)
-        members = [places[i] for i in group]
-        support = mass + nearby[middle]
-        found.append((-support, min(members), places[middle], radius_km, members, mass / total, False))
+        else:
+            of_group = itemgetter(*group)
+            mass, radius_km, middle = _middle(of_group(corners), of_group(weights))
+            members = list(of_group(places))
+            support = mass + nearby[group[middle]]
+            found.append((-support, min(members), members[middle], radius_km, members, mass / total, False))
     found.sort()
-    return Ranking(*list(zip(*found, strict=True))[2:])
+    _, _, *columns = zip(*found, strict=True)
+    return Ranking(*columns)
 
 
 def _neighbourhoods(vectors: Floats, weight: Floats, eps_km: float | None) -> tuple[list[float], list[int]]:
@@ -161,9 +164,9 @@ def _neighbourhoods(vectors: Floats, weight: Floats, eps_km: float | None) -> tu
 def _eps_km(cosines: Floats, diagonal: Floats) -> float:
     """Half the median distance from a voter to the nearest other voter, within bounds; spoils the diagonal."""
     diagonal[:] = -1.0
-    closest = np.maximum.reduce(cosines, axis=1)
+    closest = np.maximum.reduce(cosines)
     closest.sort()
-    median_km = EARTH_RADIUS_KM * math.acos(max(-1.0, min(1.0, closest[len(closest) // 2])))
+    median_km = EARTH_RADIUS_KM * math.acos(max(-1.0, min(1.0, closest.item(len(closest) // 2))))
     return min(max(EPS_SHARE * median_km, LEAST_EPS_KM), MOST_EPS_KM)
 
 
@@ -180,25 +183,36 @@ def _groups(up: list[int]) -> Iterable[list[int]]:
     return groups.values()
 
 
-def _middle(corners: list[list[float]], weights: list[float], group: list[int]) -> tuple[float, float, int]:
-    """Mass, the radius in km that holds 90 % of it, and the medoid of two candidates or more, the heaviest first.
-
-    The medoid has the least weighted sum of straight-line distances, the first on a tie: the heavier one of two.
-    """
+def _middle(corners: Sequence[Sequence[float]], weights: Sequence[float]) -> tuple[float, float, int]:
+    """Mass, the radius in km that holds 90 % of it, and the medoid of two candidates or more, the heaviest first."""
     mass = sum(weights)
-    if len(group) == 2:
-        chord = dist(*corners) if weights[0] < RADIUS_SHARE * mass else 0.0
-        return mass, 2.0 * EARTH_RADIUS_KM * math.asin(min(1.0, chord / 2.0)), group[0]
-    moments = [sum(map(mul, map(dist, repeat(corner), corners), weights)) for corner in corners]
-    # Within a centimetre, so that equals tie whatever the order of summation.
-    least = min(moments) + 1e-9 * mass
-    middle = next(i for i, moment in enumerate(moments) if moment <= least)
+    enough = RADIUS_SHARE * mass
+    if weights[0] >= enough:
+        return mass, 0.0, 0
+    if len(weights) == 2:
+        return mass, _chord_km(dist(*corners)), 0
+    middle = _medoid(corners, weights, mass)
     outwards = sorted(zip(map(dist, repeat(corners[middle]), corners), weights, strict=False))
-    enough, reached = RADIUS_SHARE * mass, 0
+    reached = 0
     while enough > outwards[reached][1]:
         enough -= outwards[reached][1]
         reached += 1
-    return mass, 2.0 * EARTH_RADIUS_KM * math.asin(min(1.0, outwards[reached][0] / 2.0)), group[middle]
+    return mass, _chord_km(outwards[reached][0]), middle
+
+
+def _medoid(corners: Sequence[Sequence[float]], weights: Sequence[float], mass: float) -> int:
+    """The place with the least weighted sum of straight-line distances, the first on a tie; the heaviest is first."""
+    # By the triangle inequality, nothing is nearer to all than a place with half of the weight.
+    if 2.0 * weights[0] >= mass:
+        return 0
+    moments = [sum(map(mul, map(dist, repeat(corner), corners), weights)) for corner in corners]
+    # Within a centimetre, so that equals tie whatever the order of summation.
+    least = min(moments) + 1e-9 * mass
+    return [moment <= least for moment in moments].index(True)
+
+
+def _chord_km(chord: float) -> float:
+    return 2.0 * EARTH_RADIUS_KM * math.asin(min(1.0, chord / 2.0))
 
 
 def rank_regions(lat_lon_deg: ArrayLike, weights: ArrayLike, *, eps_km: float | None = None) -> list[Region]:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from benchmarks.published_recipe import published_order
 from geo.point import Point
-from geo.sphere import distance_km, medoid_index, to_lat_lon_deg
+from geo.sphere import distance_km, medoid_index, to_lat_lon_deg, unit_vectors
 from retrieval.candidate import AtlasKind, Candidate
 from retrieval.regions import (
     candidate_weights,
@@ -113,6 +113,24 @@ def test_the_centre_is_the_weighted_medoid_and_the_radius_holds_nine_tenths():
     assert weights[away <= region.radius_km + 1e-6].sum() >= 0.9 * weights.sum()
     assert weights[away < region.radius_km - 1e-6].sum() < 0.9 * weights.sum()
     assert region.members == (1, 2, 4, 3, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 20), st.integers(0, 10_000), st.sampled_from([0.5, 2.0, 6.0, 20.0]))
+def test_centre_and_radius_are_those_of_the_definition_however_uneven_the_weights(count, seed, unevenness):
+    """With steep weights one candidate has half of the mass, or nine tenths, and the search is cut short."""
+    random = np.random.default_rng(seed)
+    positions = np.asarray(PARIS) + random.normal(0, 0.3, (count, 2))
+    weights = random.uniform(0.1, 1, count) ** unevenness
+    (region,) = ranked(positions, weights, eps_km=20_000)
+    vectors = unit_vectors(positions)
+    chords = np.linalg.norm(vectors[:, None] - vectors, axis=2)
+    moments = chords @ weights
+    (middle,) = np.flatnonzero(distance_km(positions, (region.centre.lat, region.centre.lon)) < 1e-6)
+    assert moments[middle] <= moments.min() * (1 + 1e-5)
+    away = distance_km(positions, positions[middle])
+    assert weights[away <= region.radius_km + 1e-6].sum() >= (0.9 - 1e-5) * weights.sum()
+    assert weights[away < region.radius_km - 1e-6].sum() < (0.9 + 1e-5) * weights.sum()
 
 
 def test_candidates_at_one_spot():
