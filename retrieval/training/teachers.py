@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]  # it ships no types
+from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from geo.errors import UserError

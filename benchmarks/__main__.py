@@ -1,0 +1,30 @@
+"""Every benchmark in turn: `python -m benchmarks`. Each also runs alone and explains itself with --help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from benchmarks.dev_photos import DEFAULT_DATA
+
+BENCHMARKS = {
+    "atlas_speed": [],
+    "locate_speed": [],
+    "regions_vs_published": ["--data", str(DEFAULT_DATA), "--encoder", "compact"],
+    "offline_machine": ["--data", str(DEFAULT_DATA)],
+}
+
+
+def main() -> None:
+    """Run them all; those on photos need the development photos."""
+    if not DEFAULT_DATA.is_dir():
+        raise SystemExit(
+            f"benchmarks measure on the photos in {DEFAULT_DATA}, which is not there: see docs/measurements.md"
+        )
+    for name, arguments in BENCHMARKS.items():
+        print(f"== {name}", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *arguments], check=True)  # noqa: S603 - our own
+
+
+if __name__ == "__main__":
+    main()
