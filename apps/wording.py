@@ -9,6 +9,9 @@ from agents.schemas import Answer, Evidence, Hypothesis, Level, Source
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SHORT_HASH = 10
 
+CONTINENT_KM = 2500.0
+"""An answer that is this far off half of the time names no continent: it is a guess, and is called one."""
+
 
 def printable(text: str, limit: int | None = None) -> str:
     """Untrusted text on one line, without characters that steer a terminal, a page or the reading direction.
@@ -48,9 +51,14 @@ def heading(answer: Answer) -> str:
     names = {
         Level.REGION: (place.region, place.country),
         Level.COUNTRY: (place.country,),
-        Level.CONTINENT: (f"Around {place.country}",),
+        Level.CONTINENT: (_vaguely(place.country, answer.radius_50_km),),
     }.get(answer.level or Level.CITY, (place.city, place.region, place.country))
     return printable(", ".join(dict.fromkeys(name for name in names if name)))
+
+
+def _vaguely(country: str, radius_50_km: float | None) -> str:
+    is_guess = radius_50_km is not None and radius_50_km > CONTINENT_KM
+    return f"Hard to tell; at a guess, {country}" if is_guess else f"Around {country}"
 
 
 def alternatives(answer: Answer, count: int = 3) -> tuple[Hypothesis, ...]:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
+from langsmith.utils import tracing_is_enabled
 
 from agents.models import ModelDescription, find_model
 from agents.schemas import Answer, Versions
@@ -132,6 +133,8 @@ class GeoSleuth:
         left = ["photo and question, to the model"] if self.model.leaves_the_machine else []
         if self.settings.satellite_source != EMBEDDED_GROUND:
             left.append(f"positions of hypotheses, to {self.settings.satellite_source}, if the model asked for a view")
+        if tracing_is_enabled():
+            left.append("every step of the run, to LangSmith")
         return left
 
 

@@ -89,6 +89,10 @@ def test_a_place_is_named_no_finer_than_its_level(level: Level, wanted: str) -> 
     assert heading(answer) == wanted
 
 
+def test_an_answer_vaguer_than_a_continent_is_called_a_guess() -> None:
+    assert heading(answered(level=Level.CONTINENT, radius_50_km=5650.0)) == "Hard to tell; at a guess, China"
+
+
 def test_numbers_keep_only_digits_that_mean_something() -> None:
     assert [km(0.04), km(9.94), km(12.4), km(994.0), km(1249.0)] == ["0.0 km", "9.9 km", "12 km", "994 km", "1,250 km"]
     assert [percent(0.0), percent(0.004), percent(0.62), percent(0.999), percent(1.0)] == [

@@ -14,7 +14,7 @@ from agents.schemas import AnswerStatus, Level
 from geo.errors import UserError
 from geo.gazetteer import Gazetteer
 from geo.point import Point
-from graphs import opening
+from graphs import assembly, opening
 from graphs.assembly import GeoSleuth
 from graphs.events import Answered, StepDone
 from graphs.settings import DEFAULT_ATLAS, make_settings
@@ -113,6 +113,15 @@ def test_each_query_leaves_one_audit_line_without_the_file_name(sleuth: GeoSleut
     assert line["point"] == ([answer.point.lat, answer.point.lon] if answer.point else None)
     assert line["left_the_machine"] == []
     assert "holiday" not in json.dumps(line)
+
+
+def test_the_audit_line_says_when_runs_are_traced(
+    sleuth: GeoSleuth, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembly, "tracing_is_enabled", lambda: True)
+    sleuth.locate(photo())
+    line = json.loads((home / "audit.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert line["left_the_machine"] == ["every step of the run, to LangSmith"]
 
 
 def _audit(sleuth: GeoSleuth) -> list[dict[str, Any]]:
