@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,17 @@ from retrieval.photo import Photo, load_photo
 Floats = NDArray[np.float64]
 
 PHOTO_ATLAS = "train-photos"
+PARIS_DEG = (48.8566, 2.3522)
 SIGN_KINDS = {EvidenceKind.SIGN, EvidenceKind.LANGUAGE, EvidenceKind.PLACE_NAME}
+
+
+class Measured(NamedTuple):
+    """Distances of every system on n photos; which of them have telling signs; the whole machine's radii (n, 2)."""
+
+    test: DevPhotos
+    km: dict[str, Floats]
+    signs: NDArray[np.bool_]
+    radii_km: Floats
 
 
 def best_constant(train: DevPhotos) -> int:
@@ -80,6 +91,11 @@ def answer_km(given: Sequence[Answer], test: DevPhotos) -> Floats:
     return distance_km(test.lat_lon_deg, guesses)
 
 
+def radii_km(given: Sequence[Answer]) -> Floats:
+    """The 50 % and 90 % radii of n answers, (n, 2); NaN where the machine abstained."""
+    return np.array([(a.radius_50_km or np.nan, a.radius_90_km or np.nan) for a in given])
+
+
 def saw_signs(given: Sequence[Answer]) -> NDArray[np.bool_]:
     """Which photos have evidence from signs that says something about a place."""
     return np.array([any(e.kind in SIGN_KINDS and e.log_likelihood_ratio for e in a.evidence) for a in given])
@@ -106,8 +122,8 @@ def difference(name: str, ours_km: Floats, theirs_km: Floats, authors: Sequence[
     return f"| {name} | " + " | ".join(f"{i.estimate:+.1f} ({i.low:+.1f} to {i.high:+.1f})" for i in intervals) + " |"
 
 
-def measure(data: Path, home: Path, part: str) -> tuple[DevPhotos, dict[str, Floats], NDArray[np.bool_]]:
-    """Distances of every system on one part of the photos, and which photos have telling signs."""
+def measure(data: Path, home: Path, part: str) -> Measured:
+    """Every system on one part of the photos."""
     every = load_dev_photos(data)
     train, test = every.part("train"), every.part(part)
     build_atlas(home, train)
@@ -118,6 +134,7 @@ def measure(data: Path, home: Path, part: str) -> tuple[DevPhotos, dict[str, Flo
     km: dict[str, Floats] = {
         "constant, best GeoScore on train": distance_km(test.lat_lon_deg, train.lat_lon_deg[best_constant(train)]),
         "constant, densest 25 km on train": distance_km(test.lat_lon_deg, train.lat_lon_deg[densest_constant(train)]),
+        "constant, Paris": distance_km(test.lat_lon_deg, PARIS_DEG),
         "pretrained MobileNetV1, 1-NN": nearest_neighbour_km(
             np.stack([of_path[p] for p in test.paths]), np.stack([of_path[p] for p in train.paths]), test, train
         ),
@@ -131,38 +148,53 @@ def measure(data: Path, home: Path, part: str) -> tuple[DevPhotos, dict[str, Flo
     )
     km["fused + regions"] = answer_km(answers(photos, home=home, strategy="clusters"), test)
     km["machine, no signs"] = answer_km(answers(photos, home=home, read_signs=False), test)
-    with_signs = answers(photos, home=home)
-    km["whole offline machine"] = answer_km(with_signs, test)
-    return test, km, saw_signs(with_signs)
+    default = answers(photos, home=home, atlases=(DEFAULT_ATLAS,))
+    km["whole machine, GPS atlas only (as shipped)"] = answer_km(default, test)
+    whole = answers(photos, home=home)
+    km["whole offline machine"] = answer_km(whole, test)
+    return Measured(test, km, saw_signs(whole), radii_km(whole))
 
 
-def report(test: DevPhotos, km: Mapping[str, Floats], signs: NDArray[np.bool_]) -> str:
+def report(found: Measured) -> str:
     """The tables as Markdown."""
+    test, km, signs, _ = found
     heads = " | ".join(f"{t:g} km" for t in metrics.THRESHOLDS_KM)
     rule = "|---" * (len(metrics.THRESHOLDS_KM) + 4) + "|"
     lines = [f"{len(test.items)} photos by {len(set(test.authors))} photographers", ""]
     lines += [f"| system | {heads} | median km | GeoScore | no answer |", rule]
     lines += [row(name, away_km, test.authors) for name, away_km in km.items()]
-    whole, base, silent = km["whole offline machine"], km["constant, best GeoScore on train"], km["machine, no signs"]
-    signed_authors = [author for author, has in zip(test.authors, signs, strict=True) if has]
+    whole, silent = km["whole offline machine"], km["machine, no signs"]
     lines += ["", f"| paired difference | GeoScore | {heads} |", "|---" * (len(metrics.THRESHOLDS_KM) + 2) + "|"]
-    lines.append(difference("whole machine − constant", whole, base, test.authors))
+    for name in ("constant, best GeoScore on train", "constant, Paris", "compact fused, 1-NN"):
+        lines.append(difference(f"whole machine − {name}", whole, km[name], test.authors))
     lines.append(difference("signs − no signs, all photos", whole, silent, test.authors))
     if signs.any():
         name = f"signs − no signs, the {int(signs.sum())} photos with telling signs"
+        signed_authors = [author for author, has in zip(test.authors, signs, strict=True) if has]
         lines.append(difference(name, whole[signs], silent[signs], signed_authors))
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *coverage(whole, found.radii_km)])
 
 
-def write_distances(path: Path, test: DevPhotos, km: Mapping[str, Floats], signs: NDArray[np.bool_]) -> None:
+def coverage(away_km: Floats, radii: Floats) -> list[str]:
+    """How many true places lie within the radii that should hold 50 % and 90 % of them."""
+    told = []
+    for share, radius in zip((50, 90), radii.T, strict=True):
+        held = metrics.wilson_interval(int((away_km <= radius).sum()), len(away_km))
+        told.append(
+            f"The {share} % radius (median {np.nanmedian(radius):,.0f} km) holds"
+            f" {100 * held.estimate:.0f} % ({100 * held.low:.0f}–{100 * held.high:.0f})."
+        )
+    return told
+
+
+def write_distances(path: Path, found: Measured) -> None:
     """One row a photo: its id, author, whether it has telling signs, and each system's distance in km."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["photo", "author", "telling_signs", *km])
-        for i, item in enumerate(test.items):
-            writer.writerow(
-                [item.item_id, item.author, int(signs[i]), *(f"{away_km[i]:.3f}" for away_km in km.values())]
-            )
+        writer.writerow(["photo", "author", "telling_signs", *found.km])
+        for i, item in enumerate(found.test.items):
+            distances = (f"{away_km[i]:.3f}" for away_km in found.km.values())
+            writer.writerow([item.item_id, item.author, int(found.signs[i]), *distances])
 
 
 def main() -> None:
@@ -172,11 +204,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/offline_machine"), help="atlases and results go here")
     parser.add_argument("--part", default="validation", choices=("validation", "calibration"))
     arguments = parser.parse_args()
-    test, km, signs = measure(arguments.data, arguments.out / "home", arguments.part)
-    table = report(test, km, signs)
+    found = measure(arguments.data, arguments.out / "home", arguments.part)
+    table = report(found)
     print(table)
     (arguments.out / f"{arguments.part}.md").write_text(table + "\n", encoding="utf-8")
-    write_distances(arguments.out / f"{arguments.part}_distances.csv", test, km, signs)
+    write_distances(arguments.out / f"{arguments.part}_distances.csv", found)
 
 
 if __name__ == "__main__":
