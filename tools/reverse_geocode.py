@@ -14,6 +14,10 @@ from tools.results import PlaceAt
 
 MAX_DISTANCE_KM = 500.0
 
+COAST_KM = 10.0
+"""A position this near a town is on land, whatever the land mask says: its cells are 5 km wide, and the mask
+puts 3 % of the thousand largest cities in the sea."""
+
 
 def reverse_geocode_tool(
     places: PlaceSource, is_land: Callable[[Point], bool], max_distance_km: float = MAX_DISTANCE_KM
@@ -28,7 +32,8 @@ def reverse_geocode_tool(
         point = Point(lat=lat, lon=lon)
         place = places.place_at(point)
         near = place if place is not None and (place.distance_km or 0.0) <= max_distance_km else None
-        return PlaceAt(point=point, place=near, surface="land" if is_land(point) else "sea")
+        by_a_town = near is not None and near.city is not None and (near.distance_km or 0.0) <= COAST_KM
+        return PlaceAt(point=point, place=near, surface="land" if by_a_town or is_land(point) else "sea")
 
     return result_tool(reverse_geocode, PositionArguments, render_place_at)
 

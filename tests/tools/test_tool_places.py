@@ -57,6 +57,12 @@ def test_the_open_sea_has_no_place(reverse: BaseTool) -> None:
     assert (result.surface, result.place) == ("sea", None)
 
 
+def test_a_coastal_town_that_the_coarse_land_mask_misses_is_on_land(gazetteer: Gazetteer) -> None:
+    in_the_sea = reverse_geocode_tool(gazetteer, lambda point: False)
+    assert call(in_the_sea, lat=50.8284, lon=-0.1395).artifact.surface == "land"
+    assert call(in_the_sea, lat=45.0, lon=-30.0).artifact.surface == "sea"
+
+
 def test_zero_zero_is_at_sea_near_africa(gazetteer: Gazetteer) -> None:
     near = reverse_geocode_tool(gazetteer, point_is_land, max_distance_km=1000.0)
     result = call(near, lat=0.0, lon=0.0).artifact
