@@ -30,7 +30,9 @@ from retrieval.stores.settings import EdgeSettings
 
 T = TypeVar("T")
 # Twice the hits are taken by int8 similarity and rescored: recall@20 rises from 0.94 to 1.0 at 100,000 × 256.
+# At least 64, as neighbouring places have all but the same vector, and int8 cannot tell which is the nearest.
 OVERSAMPLING = 2.0
+LEAST_RESCORED = 64
 
 
 class EdgeStore(VectorStore):
@@ -117,7 +119,7 @@ class EdgeStore(VectorStore):
         params = edge.SearchParams(
             exact=query.exact,
             hnsw_ef=max(self._settings.hnsw.ef_search, query.limit),
-            quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+            quantization=edge.QuantizationSearchParams(rescore=True, oversampling=max(OVERSAMPLING, LEAST_RESCORED / query.limit)),
         )
         request = edge.SearchRequest(
             edge.Query.Nearest(query.vector.tolist()),

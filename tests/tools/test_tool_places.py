@@ -58,7 +58,7 @@ def test_the_open_sea_has_no_place(reverse: BaseTool) -> None:
 
 
 def test_a_coastal_town_that_the_coarse_land_mask_misses_is_on_land(gazetteer: Gazetteer) -> None:
-    in_the_sea = reverse_geocode_tool(gazetteer, lambda point: False)
+    in_the_sea = reverse_geocode_tool(gazetteer, lambda _: False)
     assert call(in_the_sea, lat=50.8284, lon=-0.1395).artifact.surface == "land"
     assert call(in_the_sea, lat=45.0, lon=-30.0).artifact.surface == "sea"
 
