@@ -119,7 +119,9 @@ class EdgeStore(VectorStore):
         params = edge.SearchParams(
             exact=query.exact,
             hnsw_ef=max(self._settings.hnsw.ef_search, query.limit),
-            quantization=edge.QuantizationSearchParams(rescore=True, oversampling=max(OVERSAMPLING, LEAST_RESCORED / query.limit)),
+            quantization=edge.QuantizationSearchParams(
+                rescore=True, oversampling=max(OVERSAMPLING, LEAST_RESCORED / query.limit)
+            ),
         )
         request = edge.SearchRequest(
             edge.Query.Nearest(query.vector.tolist()),
