@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from geo.point import Point
-from geo.sphere import EARTH_RADIUS_KM, Floats, distance_km, lat_lon_array, unit_vectors
-from retrieval.candidate import Candidate, Region
+from geo.sphere import EARTH_RADIUS_KM, Floats, distance_km, unit_vectors
+from retrieval.candidate import Region
 
 VOTERS = 20
 SOFTNESS = 0.4
@@ -262,23 +262,3 @@ def _region(
     lat, lon = positions[centre].tolist()
     point = Point(lat=lat, lon=lon)
     return Region(centre=point, radius_km=radius_km, members=members, mass=mass, isolated=isolated)
-
-
-def candidate_weights(candidates: Sequence[Candidate]) -> Floats:
-    """Weights (n,) of candidates from any number of atlases, each of which has the same say.
-
-    Similarities are compared within an atlas only.
-    """
-    atlases = np.array([candidate.atlas for candidate in candidates])
-    similarities = np.array([candidate.similarity for candidate in candidates], dtype=np.float64)
-    weights = np.zeros(len(candidates))
-    for atlas in dict.fromkeys(atlases.tolist()):
-        of_atlas = atlases == atlas
-        votes = vote_weights(similarities[of_atlas])
-        weights[of_atlas] = votes / votes.sum()
-    return weights
-
-
-def rank_candidates(candidates: Sequence[Candidate], *, eps_km: float | None = None) -> list[Region]:
-    """Regions of candidates, most supported first; members index the sequence."""
-    return rank_regions(lat_lon_array(c.point for c in candidates), candidate_weights(candidates), eps_km=eps_km)

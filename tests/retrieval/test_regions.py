@@ -4,14 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.published_recipe import published_order
-from geo.point import Point
 from geo.sphere import distance_km, medoid_index, to_lat_lon_deg, unit_vectors
-from retrieval.candidate import AtlasKind, Candidate
 from retrieval.regions import (
-    candidate_weights,
     cluster,
     cluster_similar,
-    rank_candidates,
     rank_regions,
     vote_weights,
 )
@@ -142,7 +138,6 @@ def test_one_candidate_and_none():
     (region,) = ranked([PARIS])
     assert (region.members, region.mass, region.isolated) == ((0,), 1.0, True)
     assert rank_regions(np.zeros((0, 2)), np.zeros(0)) == []
-    assert rank_candidates([]) == []
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, np.nan], [np.inf, 1.0]])
@@ -188,25 +183,6 @@ def test_votes_depend_on_differences_only():
     assert vote_weights(similarity * 0.1 + 5.0) == pytest.approx(weights)
     assert vote_weights([0.5, 0.5]).tolist() == [1.0, 1.0]
     assert len(vote_weights([])) == 0
-
-
-def candidate(place, similarity, atlas, rank):
-    return Candidate(
-        point=Point(lat=place[0], lon=place[1]),
-        similarity=similarity,
-        atlas=atlas,
-        kind=AtlasKind.PHOTO,
-        item_id=str(rank),
-        rank=rank,
-    )
-
-
-def test_every_atlas_has_the_same_say():
-    """Similarities of different atlases are not compared: the second one's are ten times smaller."""
-    candidates = [candidate(PARIS, 0.9, "a", 0), candidate(PARIS, 0.8, "a", 1)]
-    candidates += [candidate(LIMA, 0.09, "b", 0), candidate(LIMA, 0.08, "b", 1)]
-    assert candidate_weights(candidates)[:2].sum() == pytest.approx(candidate_weights(candidates)[2:].sum())
-    assert [region.members for region in rank_candidates(candidates)] == [(0, 1), (2, 3)]
 
 
 def test_candidates_without_a_vote_join_or_come_last():
