@@ -11,10 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from geo.gazetteer import Gazetteer
 from geo.point import Point
-from retrieval.candidate import AtlasKind, Candidate
+from geo.sphere import lat_lon_array
+from retrieval.candidate import AtlasKind, Candidate, Region
 from retrieval.encoder import EncoderIdentity, PhotoVectors, Vectors
 from retrieval.photo import Photo, PhotoShelf
-from retrieval.regions import rank_candidates
+from retrieval.regions import rank_regions
 from retrieval.stores.filters import Near
 from tests.tools.calling import as_photo, call, shown_to_model
 from tools.building import Arguments, result_tool
@@ -29,6 +30,11 @@ from tools.toolbox import TOOLS, Clients, build_tools
 
 COLOURS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
 PLACES = {"red": Point(lat=31.6, lon=-8.0), "green": Point(lat=53.3, lon=-6.3), "blue": Point(lat=36.4, lon=25.4)}
+
+
+def rank_candidates(candidates: Sequence[Candidate]) -> list[Region]:
+    """Regions where each candidate weighs as much as it is similar."""
+    return rank_regions(lat_lon_array(c.point for c in candidates), [c.similarity for c in candidates])
 
 
 class ColourEncoder:
