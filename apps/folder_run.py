@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ def _folder(argument: Path) -> str:
     return os.path.abspath(argument if argument.is_dir() else argument.parent)
 
 
-def run(files: Sequence[PhotoFile], locate: Locate) -> Iterator[Record]:
+def run(files: Sequence[PhotoFile], locate: Locate) -> Generator[Record, None, None]:
     """The record of each file, in order.
 
     Files that cannot be used become failed records. Anything else that goes wrong ends the run: what was

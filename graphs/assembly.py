@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -91,7 +91,7 @@ class GeoSleuth:
         output = self.graph.invoke(*self._run(photo, question, thread))
         return self._finish(cast(AnswerOutput, output)["answer"], question)
 
-    def stream(self, photo: Photo, question: str = "", thread: str | None = None) -> Iterator[Event]:
+    def stream(self, photo: Photo, question: str = "", thread: str | None = None) -> Generator[Event, None, None]:
         """The same, an event a step, the answer last."""
         for update in self.graph.stream(*self._run(photo, question, thread), stream_mode="updates"):
             for step, changed in cast(Mapping[str, Any], update).items():

@@ -51,9 +51,12 @@ def test_damaged_and_half_built_atlases_are_problems(tmp_path: Path) -> None:
 
 def test_nothing_is_contacted_unless_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(
-        services, "ask", lambda name, url, adds: asked.append(url) or services.Service(name, True, "", adds)
-    )
+
+    def ask(name: str, url: str, adds: str) -> services.Service:
+        asked.append(url)
+        return services.Service(name, True, "", adds)
+
+    monkeypatch.setattr(services, "ask", ask)
     diagnose(make_settings(home=tmp_path))
     assert asked == []
     diagnose(make_settings(home=tmp_path), online=True)

@@ -397,7 +397,7 @@ def test_prompts_hold_no_metadata_no_file_name_and_no_truth() -> None:
 def test_the_photo_is_shown_once_in_every_call() -> None:
     for messages in shown_to_the_model([]):
         images = [
-            block for m in messages if isinstance(m.content, list) for block in m.content if block["type"] == "image"
+            block for m in messages for block in m.content if isinstance(block, dict) and block["type"] == "image"
         ]
         assert len(images) == 1
 
