@@ -20,7 +20,6 @@ class ModelDescription(BaseModel):
 
     name: str
     summary: str
-    sees_images: bool
     leaves_the_machine: bool = Field(description="whether photos and questions are sent to somebody else")
     usd_per_million_input_tokens: float = Field(ge=0.0)
     usd_per_million_output_tokens: float = Field(ge=0.0)
@@ -40,7 +39,6 @@ _REGISTERED = (
     ModelDescription(
         name="offline",
         summary="rules over tool results; no LMM, does not look at the picture",
-        sees_images=False,
         leaves_the_machine=False,
         usd_per_million_input_tokens=0.0,
         usd_per_million_output_tokens=0.0,
@@ -59,12 +57,3 @@ def find_model(name: str) -> ModelDescription:
     if name not in MODELS:
         raise UserError(f"unknown model {name!r}: choose one of {', '.join(sorted(MODELS))}")
     return MODELS[name]
-
-
-def load_model(name: str) -> BaseChatModel:
-    """The chat model of a name.
-
-    Raises:
-        UserError: no such model; the message lists the valid ones.
-    """
-    return find_model(name).load()

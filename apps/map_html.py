@@ -14,7 +14,6 @@ import re
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
-from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -50,11 +49,6 @@ _LEGEND = (
     ("candidates", "candidates"),
     ("metadata", "file's metadata"),
 )
-
-
-def save_html(located: Sequence[Located], file: Path) -> None:
-    """Write the page of one or several answers."""
-    file.write_text(map_page(located), encoding="utf-8")
 
 
 def map_page(located: Sequence[Located]) -> str:

@@ -10,6 +10,7 @@ from benchmarks.dev_photos import DEFAULT_DATA
 BENCHMARKS = {
     "atlas_speed": [],
     "locate_speed": [],
+    "spread_recall": [],
     "regions_vs_published": ["--data", str(DEFAULT_DATA), "--encoder", "compact"],
     "offline_machine": ["--data", str(DEFAULT_DATA)],
 }

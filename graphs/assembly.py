@@ -20,7 +20,17 @@ from graphs.audit import append_line, audit_line
 from graphs.checkpoints import open_checkpoints
 from graphs.events import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
-from graphs.opening import EMBEDDED_GROUND, Progress, clusterer, ground_source, namer, on_land, open_atlases
+from graphs.opening import (
+    EMBEDDED_GROUND,
+    EMBEDDED_PLACES,
+    Progress,
+    clusterer,
+    ground_source,
+    namer,
+    on_land,
+    open_atlases,
+    place_source,
+)
 from graphs.posterior import default_parameters
 from graphs.precision import coarsen
 from graphs.settings import Settings
@@ -133,6 +143,8 @@ class GeoSleuth:
         left = ["photo and question, to the model"] if self.model.leaves_the_machine else []
         if self.settings.satellite_source != EMBEDDED_GROUND:
             left.append(f"positions of hypotheses, to {self.settings.satellite_source}, if the model asked for a view")
+        if self.settings.geocoder != EMBEDDED_PLACES:
+            left.append(f"positions of hypotheses and names read on signs, to {self.settings.geocoder}")
         if tracing_is_enabled():
             left.append("every step of the run, to LangSmith")
         return left
@@ -148,7 +160,7 @@ def _bench(settings: Settings, opened: ExitStack, progress: Progress | None) -> 
         shelf=shelf,
         search=PhotoSearch(atlases, encoder, shelf),
         cluster=cluster,
-        places=gazetteer,
+        places=place_source(settings, gazetteer, opened),
         is_land=on_land,
         reader=SignReader(SignReading(threads=settings.threads)),
         ground=ground_source(settings, opened),

@@ -26,6 +26,8 @@ from retrieval.candidate import Candidate, Region
 from retrieval.encoder import PhotoEncoder
 from retrieval.regions import rank_regions
 from tools.ground_views import GroundSource, WorldPictures
+from tools.nominatim import Nominatim
+from tools.places import PlaceSource
 from tools.tile_servers import TileServer, known_server
 from tools.tile_views import TileViews
 
@@ -34,12 +36,15 @@ Progress = Callable[[int, int], None]
 DEFAULT_ATLAS_SIZE = 120_000
 """Coordinates of the default GPS atlas: the most populous places, down to villages."""
 
-TILE_TIMEOUT_S = 10.0
+SERVICE_TIMEOUT_S = 10.0
 
 DEFAULT_ATLAS_SOURCE = "the most populous places of GeoNames"
 
 EMBEDDED_GROUND = "blue-marble"
 """The satellite source that needs no network."""
+
+EMBEDDED_PLACES = "geonames"
+"""The geocoder that needs no network."""
 
 
 def namer(gazetteer: Gazetteer) -> Places:
@@ -105,6 +110,19 @@ def build_default_atlas(
     )
 
 
+def place_source(settings: Settings, gazetteer: Gazetteer, stack: ExitStack) -> PlaceSource:
+    """Where the tools find places: the gazetteer in the package, or a Nominatim service the user names.
+
+    Raises:
+        UserError: neither.
+    """
+    if settings.geocoder == EMBEDDED_PLACES:
+        return gazetteer
+    client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))
+    # The user configured this host, so this host may be asked; the model never names one.
+    return Nominatim(settings.geocoder, {urlsplit(settings.geocoder).netloc}, client)
+
+
 def ground_source(settings: Settings, stack: ExitStack) -> GroundSource:
     """Where satellite pictures come from: the package, a known tile server, or the user's own (an XYZ address).
 
@@ -120,5 +138,5 @@ def ground_source(settings: Settings, stack: ExitStack) -> GroundSource:
         server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=frozenset({host}))
     else:
         server = known_server(name)
-    client = stack.enter_context(httpx.Client(timeout=TILE_TIMEOUT_S))
+    client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))
     return TileViews(server, settings.home / "tiles", client)

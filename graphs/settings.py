@@ -36,11 +36,11 @@ class Settings(BaseSettings):
     max_precision: Level | None = Field(None, description="coarsen every answer to this level")
     read_signs: bool = Field(True, description="read text in photos; about a second a photo")
     satellite_source: str = Field("blue-marble", description="where satellite pictures come from")
+    geocoder: str = Field("geonames", description="where the tools find places: bundled, or a Nominatim service's URL")
     budgets: Budgets = Budgets()
     min_confidence: float = Field(0.005, ge=0.0, le=1.0, description="abstain below this probability; 0 never abstains")
     recall_limit: int = Field(100, ge=1, le=1000, description="candidates asked of each atlas")
     threads: int = Field(2, ge=1, description="CPU threads of one encoder call")
-    seed: int = Field(0, description="of everything that draws numbers")
     checkpoints: Path | None = Field(None, description="SQLite file that runs resume from; None keeps no checkpoints")
     audit_log: Path | None = Field(None, description="one JSON line a query; None: <home>/audit.jsonl")
 

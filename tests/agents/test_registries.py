@@ -6,7 +6,7 @@ import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
-from agents.models import MODELS, find_model, load_model
+from agents.models import MODELS, find_model
 from agents.prompts import render
 from agents.strategies import STRATEGIES, CommitRule, Step, find_strategy
 from geo.errors import UserError
@@ -14,7 +14,7 @@ from geo.errors import UserError
 
 def test_an_unknown_model_lists_the_valid_ones() -> None:
     with pytest.raises(UserError, match=r"unknown model 'gpt-9'.*offline"):
-        load_model("gpt-9")
+        find_model("gpt-9")
 
 
 def test_an_unknown_strategy_lists_the_valid_ones() -> None:
@@ -23,7 +23,7 @@ def test_an_unknown_strategy_lists_the_valid_ones() -> None:
 
 
 def test_registered_models_are_chat_models() -> None:
-    assert all(isinstance(load_model(name), BaseChatModel) for name in MODELS)
+    assert all(isinstance(find_model(name).load(), BaseChatModel) for name in MODELS)
 
 
 def test_prices_come_from_reported_tokens() -> None:

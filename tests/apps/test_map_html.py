@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from apps.located import Located
-from apps.map_html import map_page, save_html
+from apps.map_html import map_page
 from tests.apps.made_answers import HOSTILE, abstained, answered, at, hostile, located
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -59,7 +59,7 @@ def visit(browser: Any) -> Iterator[Visit]:
 
 def saved(tmp_path: Path, *items: Located) -> Path:
     file = tmp_path / "map.html"
-    save_html(items, file)
+    file.write_text(map_page(items), encoding="utf-8")
     return file
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from graphs.settings import DEFAULT_ATLAS, make_settings
 from graphs.units import Units
 from retrieval.atlas_manifest import AtlasError, read_manifest, write_manifest
 from retrieval.photo import Photo, PhotoMetadata
+from tests.tools.calling import Answering, Reply, Server
 
 ATLAS_SIZE = 400
 
@@ -167,11 +169,32 @@ def test_a_run_goes_on_from_its_checkpoint(home: Path, tmp_path: Path) -> None:
         ({"encoder": "giant"}, "no encoder 'giant'"),
         ({"atlases": ("nowhere",)}, "no atlas at"),
         ({"satellite_source": "Spy.Satellite"}, "unknown tile source"),
+        ({"geocoder": "file:///etc/passwd"}, "The geocoder .* cannot be used"),
     ],
 )
 def test_what_cannot_be_opened_is_a_user_error(home: Path, chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         GeoSleuth.open(make_settings(home=home, **chosen))
+
+
+def test_places_come_from_the_nominatim_service_that_the_user_names(
+    home: Path, serve: Callable[[Answering], Server]
+) -> None:
+    def answer(path: str) -> Reply:
+        asked = parse_qs(urlsplit(path).query)
+        address = {"city": "Atlantis", "country": "Portugal", "country_code": "pt"}
+        place = {"lat": asked["lat"][0], "lon": asked["lon"][0], "address": address}
+        return Reply(200, {"Content-Type": "application/json"}, json.dumps(place).encode())
+
+    server = serve(answer)
+    settings = make_settings(home=home, geocoder=f"http://{server.host}", min_confidence=0.0)
+    with GeoSleuth.open(settings) as opened:
+        evidence = opened.locate(photo(4)).evidence
+        assert _audit(opened)[-1]["left_the_machine"] == [
+            f"positions of hypotheses and names read on signs, to http://{server.host}"
+        ]
+    assert server.asked[0].startswith("/reverse?")
+    assert any("Atlantis" in item.claim for item in evidence)
 
 
 def test_a_failed_opening_lets_go_of_what_it_had_opened(home: Path) -> None:
