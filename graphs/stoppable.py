@@ -12,14 +12,23 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
+from langgraph.errors import GraphBubbleUp
+
+from graphs.tool_calls import TOOL_CALL_TASK
 
 Part = TypeVar("Part")
 
 
-class Stopped(Exception):
-    """The run was told to stop: nobody's error."""
+class Stopped(GraphBubbleUp):
+    """The run was told to stop: nobody's error.
+
+    Of a task that ends in any other exception LangGraph keeps what it had written so far, and takes the task for
+    done when the thread goes on: a step stopped between its update and its router would lose the way
+    (https://github.com/langchain-ai/langgraph/issues/8834). Of one that ends in this it keeps nothing.
+    """
 
 
 def _not_a_stop(record: logging.LogRecord) -> bool:
@@ -34,6 +43,7 @@ class Stopper(BaseCallbackHandler):
 
     def __init__(self) -> None:
         self._wanted = threading.Event()
+        self._tool_calls: set[UUID] = set()
         # LangChain warns about every callback that raises; this one is meant to.
         logging.getLogger("langchain_core.callbacks.manager").addFilter(_not_a_stop)
 
@@ -41,15 +51,29 @@ class Stopper(BaseCallbackHandler):
         """Stop the run at its next callback."""
         self._wanted.set()
 
-    def _check(self, *_: Any, **__: Any) -> None:
+    def check(self, *_: Any, **__: Any) -> None:
+        """Stop here if that is wanted.
+
+        Raises:
+            Stopped: it is.
+        """
         if self._wanted.is_set():
             raise Stopped
 
-    on_chain_start = _check
-    on_chain_end = _check
-    on_tool_start = _check
-    on_chat_model_start = _check
-    on_llm_new_token = _check
+    on_tool_start = check
+    on_chat_model_start = check
+    on_llm_new_token = check
+
+    def on_chain_start(self, *_: Any, run_id: UUID, name: str | None = None, **__: Any) -> None:
+        """A graph, a step, a route or a tool call begins."""
+        self.check()
+        if name == TOOL_CALL_TASK:
+            self._tool_calls.add(run_id)
+
+    def on_chain_end(self, *_: Any, run_id: UUID, **__: Any) -> None:
+        """One of them ends; a tool call's outcome is kept, or the call would be made again."""
+        if run_id not in self._tool_calls:
+            self.check()
 
 
 class Stoppable(Generic[Part]):

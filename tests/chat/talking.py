@@ -7,15 +7,17 @@ import hashlib
 import io
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from PIL import Image
 
+from agents.messages import read_data
 from agents.schemas import Answer
 from graphs.chat import ChatParts, build_chat
 from graphs.checkpoints import state_serializer
@@ -24,9 +26,30 @@ from graphs.geolocate import build_geolocate
 from graphs.kept_photos import KeptPhotos, ShelfOnly
 from graphs.workbench import Workbench
 from retrieval.photo import Photo
-from tests.graphs.machine_fakes import bench, photo
+from tests.graphs.machine_fakes import ScriptedModel, bench, photo
 
 ROOT = Path(__file__).parents[2]
+
+
+Calls = list[tuple[str, dict[str, Any]]]
+Reaction = Callable[[dict[str, Any], set[str]], tuple[str, Calls]]
+MADRID = {"name": "Madrid, Spain", "lat": 40.42, "lon": -3.7, "radius_km": 20.0}
+
+
+def answering(react: Reaction, kind: type[ScriptedModel] = ScriptedModel) -> ScriptedModel:
+    """A model that locates plainly and meets follow-ups by a function of their data."""
+
+    def policy(messages: Sequence[BaseMessage], offered: set[str]) -> tuple[str, Calls]:
+        data = {
+            key: value for message in messages if message.type == "human" for key, value in read_data(message).items()
+        }
+        if "person_asks" in data:
+            return react(data, offered)
+        if "ProposeHypotheses" in offered:
+            return "", [("ProposeHypotheses", {"hypotheses": [MADRID]})]
+        return "", [("ReviseHypotheses", {"settled": True})] if "ReviseHypotheses" in offered else []
+
+    return kind(policy=policy)
 
 
 def talk(

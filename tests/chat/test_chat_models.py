@@ -1,46 +1,21 @@
-"""Follow-ups with a model in the seat: its tools, its tokens, its refusals, its attacks, and what a stop leaves."""
+"""Follow-ups with a model in the seat: its tools, its tokens, its refusals, its attacks."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from threading import Event
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import ToolCallChunk
 from langchain_core.outputs import ChatGenerationChunk
-from langchain_core.tools import StructuredTool
 
-from agents.messages import read_data
 from agents.schemas import EvidenceKind
 from graphs.budgets import Budgets
 from graphs.conversation import Token
-from graphs.events import StepDone
-from tests.chat.talking import ended, shot, talk
+from tests.chat.talking import Calls, answering, ended, shot, talk
 from tests.graphs.machine_fakes import ScriptedModel, bench
-
-Calls = list[tuple[str, dict[str, Any]]]
-Reaction = Callable[[dict[str, Any], set[str]], tuple[str, Calls]]
-MADRID = {"name": "Madrid, Spain", "lat": 40.42, "lon": -3.7, "radius_km": 20.0}
-
-
-def answering(react: Reaction, kind: type[ScriptedModel] = ScriptedModel) -> ScriptedModel:
-    """A model that locates plainly and meets follow-ups by a function of their data."""
-
-    def policy(messages: Sequence[BaseMessage], offered: set[str]) -> tuple[str, Calls]:
-        data = {
-            key: value for message in messages if message.type == "human" for key, value in read_data(message).items()
-        }
-        if "person_asks" in data:
-            return react(data, offered)
-        if "ProposeHypotheses" in offered:
-            return "", [("ProposeHypotheses", {"hypotheses": [MADRID]})]
-        return "", [("ReviseHypotheses", {"settled": True})] if "ReviseHypotheses" in offered else []
-
-    return kind(policy=policy)
 
 
 def test_the_model_answers_in_its_own_words_from_the_ledger() -> None:
@@ -145,58 +120,3 @@ def test_tokens_come_as_they_are_written_and_the_reply_knows() -> None:
     assert {token.step for token in tokens} == {"discuss"}
     reply = ended(events)
     assert (reply.text, reply.streamed) == ("It is the tower.", True)
-
-
-def test_a_stopped_step_is_not_waited_for_and_can_be_taken_back(caplog: pytest.LogCaptureFixture) -> None:
-    release = Event()
-    hung: list[str] = []
-
-    def find_place(name: str) -> str:
-        """Hang once."""
-        if not hung:
-            hung.append(name)
-            release.wait(60)
-        raise AssertionError("nothing comes of a call that was given up")
-
-    work = bench(model=answering(lambda *_: ("", [("find_place", {"name": "Osaka"})])))
-    hanging = StructuredTool.from_function(find_place)
-    chat = talk(bench(model=work.model.chat, tools={**work.tools, "find_place": hanging}))
-    ended(chat.show(shot()))
-    began = time.monotonic()
-    for event in chat.ask("compare with Osaka"):
-        if isinstance(event, StepDone) and event.step == "discuss":
-            break  # as Ctrl-C does
-    assert time.monotonic() - began < 30  # not the tool's 60 seconds
-    assert chat.is_unfinished
-    assert chat.undo() == "compare with Osaka"
-    assert not chat.is_unfinished
-    release.set()
-    assert chat.finish(60)
-    assert not caplog.records  # being stopped is nobody's error
-    assert not chat.is_unfinished  # and what came of the call in the end has changed nothing
-    assert not any(record.tool == "find_place" for record in chat.cases[chat.photo_id or ""]["records"])
-
-
-def test_a_stopped_location_goes_on_without_calling_a_tool_twice() -> None:
-    work = bench(("Lisbon",))
-    searches: list[Any] = []
-    search = work.tools["search_photos"]
-    original = search.func  # type: ignore[attr-defined]  # a StructuredTool
-
-    def counted(**given: Any) -> Any:
-        searches.append(given)
-        return original(**given)
-
-    search.func = counted
-    chat = talk(work)
-    for event in chat.show(shot()):
-        if isinstance(event, StepDone) and event.step == "recall":
-            break
-    assert chat.finish(60)
-    assert chat.is_unfinished
-    answer = ended(chat.go_on()).answer
-    whole = ended(talk().show(shot())).answer
-    assert answer is not None
-    assert whole is not None
-    assert answer.point == whole.point
-    assert len(searches) == 1
