@@ -32,14 +32,12 @@ from geo.sphere import distance_km
 from graphs.assembly import GeoSleuth
 from graphs.settings import DEFAULT_ATLAS, make_settings
 from graphs.sight import ANY_MODEL, RINGS_KM
+from graphs.sight_fit import as_rings, fitted_share, ring_of
 from retrieval.photo import Photo, load_photo
 
 Floats = NDArray[np.float64]
 
 FILES = {"gpt-4-turbo": "gpt-4-turbo.jsonl", "o4-mini": "o4-mini.jsonl", "idefics": "idefics-80b-instruct.jsonl"}
-SMOOTHING = 4.0
-"""Photos' worth of "as usual" mixed into each model's record: a few dozen answers leave some rings empty."""
-
 MIN_ANSWERS = 20
 """Positions that a model must have given for a record of its own."""
 
@@ -86,17 +84,11 @@ def opened(home: Path, strategy: str, model: LoadedModel | None = None) -> GeoSl
 # --- fit
 
 
-def rings(away_km: Floats, weights: Floats) -> Floats:
-    """Share (5,) of the weight in each ring."""
-    index = np.searchsorted(np.array(RINGS_KM[:-1]), away_km)
-    return np.asarray(np.bincount(index, weights=weights, minlength=len(RINGS_KM)) / weights.sum())
-
-
 def usual_rings(said_deg: Floats, true_deg: Floats, authors: Sequence[str]) -> Floats:
     """How often the truth of another photographer's photo lies in each ring around a model's position."""
     away_km = distance_km(said_deg[:, None], true_deg[None, :])
     other = np.array([[a != b for b in authors] for a in authors])
-    return rings(away_km[other], np.ones(int(other.sum())))
+    return np.asarray(np.bincount(ring_of(away_km[other]), minlength=len(RINGS_KM)) / other.sum())
 
 
 def fit(data: Path, home: Path) -> dict[str, object]:
@@ -120,23 +112,17 @@ def fit(data: Path, home: Path) -> dict[str, object]:
         weights = np.array([counts[author] ** -0.5 for author in authors])
         true = answered.photos.lat_lon_deg[rows]
         usual.append(usual_rings(said, true, authors))
-        found = rings(distance_km(said, true), weights)
-        shares[name] = (len(rows) * found + SMOOTHING * usual[-1]) / (len(rows) + SMOOTHING)
+        shares[name] = fitted_share(distance_km(said, true)[:, None], np.ones((len(rows), 1)), usual[-1], weights)
     return _parameters(shares, told, np.mean(usual, axis=0))
 
 
 def _parameters(shares: dict[str, Floats], told: dict[str, str], usual: Floats) -> dict[str, object]:
     """An unknown model is trusted half as far as the least accurate of the known."""
     weakest = min(shares, key=lambda name: float(shares[name][:2].sum()))
-    records = {name: {"fitted_on": told[name], "share": _rounded(share)} for name, share in shares.items()}
+    records = {name: {"fitted_on": told[name], "share": as_rings(share)} for name, share in shares.items()}
     doubted = 0.5 * shares[weakest] + 0.5 * usual
-    records[ANY_MODEL] = {"fitted_on": f"half {weakest}'s record, half as usual", "share": _rounded(doubted)}
-    return {"usual_share": _rounded(usual), "models": records}
-
-
-def _rounded(share: Floats) -> list[float]:
-    rounded = [round(float(value), 5) for value in share]
-    return [*rounded[:-1], round(1.0 - sum(rounded[:-1]), 5)]
+    records[ANY_MODEL] = {"fitted_on": f"half {weakest}'s record, half as usual", "share": as_rings(doubted)}
+    return {"usual_share": as_rings(usual), "models": records}
 
 
 # --- measure

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from agents.models import Capabilities, LoadedModel, ModelOptions, load_model
 from agents.schemas import Answer
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
-from benchmarks.scripted_lmm.mind import ScriptedMind
+from benchmarks.scripted_lmm.mind import LOOKS, ScriptedMind, look_name
 from benchmarks.scripted_lmm.retrieval import KnownRetrieval, together_share
 from benchmarks.scripted_lmm.server import serve
 from benchmarks.scripted_lmm.skill import RIGHT_WITHIN_KM, Rates, Skill
@@ -36,7 +36,8 @@ from graphs.assembly import GeoSleuth
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
 from graphs.settings import DEFAULT_ATLAS, Settings
-from graphs.sight import ANY_MODEL, RINGS_KM, SightParameters, SightRecord, default_sight
+from graphs.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
+from graphs.sight_fit import as_rings, fitted_share
 from retrieval.candidate import AtlasKind
 from retrieval.photo import Photo, load_photo
 from tools.search_photos import search_photos_tool
@@ -119,10 +120,21 @@ def _locator(trial: Trial, case: Case, model: LoadedModel, known_retrieval: floa
 
 def measured_sight(skill: Skill) -> SightParameters:
     """The model's record, as it would be measured for a real one: on photos that are not asked about afterwards."""
-    away = [point_distance_km(skill.guesses(photo)[0].point, truth) for photo, truth in skill.truth.items()]
-    counts = np.histogram(away, bins=[0.0, *RINGS_KM])[0] + 1.0
-    share = tuple(float(part) for part in counts / counts.sum())
-    record = SightRecord.model_validate({"fitted_on": f"{len(away)} photos, a simulation", "share": share})
+    guesses = {photo: skill.guesses(photo) for photo in skill.truth}
+    away = [[point_distance_km(g.point, skill.truth[photo]) for g in guesses[photo]] for photo in guesses]
+    said = np.tile(said_weights([None] * skill.rates.guesses), (len(away), 1))
+    usual = np.array(default_sight().usual_share)
+    readings = [
+        skill.fits(photo, guess.point, look_name(*look)) == guess.right
+        for photo, given in guesses.items()
+        for guess in given
+        for look in LOOKS
+    ]
+    record = SightRecord(
+        fitted_on=f"{len(away)} photos, a simulation",
+        share=as_rings(fitted_share(np.array(away), said, usual)),
+        judgements_right=float(np.mean(readings)),
+    )
     return SightParameters(usual_share=default_sight().usual_share, models={ANY_MODEL: record})
 
 

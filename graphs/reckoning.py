@@ -40,7 +40,7 @@ def open_scene(bench: Workbench, state: GeolocateState, hypotheses: Sequence[Hyp
     """The open hypotheses among the candidates."""
     still_open = [h for h in hypotheses if h.status is HypothesisStatus.OPEN]
     countries = bench.countries([h.point for h in still_open])
-    return scene(
+    at = scene(
         still_open,
         countries,
         state["candidates"],
@@ -49,6 +49,7 @@ def open_scene(bench: Workbench, state: GeolocateState, hypotheses: Sequence[Hyp
         first_reading(bench, state),
         state["positions"],
     )
+    return at._replace(judgement_nats=bench.parameters.sight.of(bench.model.name).judgement_nats)
 
 
 def first_reading(bench: Workbench, state: GeolocateState) -> SightReading | None:

@@ -10,6 +10,7 @@ holds, and how much likelier than usual it makes a position.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
@@ -41,16 +42,28 @@ Rings = tuple[float, float, float, float, float]
 
 
 class SightRecord(Frozen):
-    """How far a model's positions lie from the truth."""
+    """How far a model's positions lie from the truth, and how well it reads what tools show it."""
 
     fitted_on: str
     share: Rings = Field(description="of photos whose truth lies in each ring around the model's position; sums to 1")
+    judgements_right: float | None = Field(
+        None,
+        gt=0.0,
+        lt=1.0,
+        description="how often it rightly said that a tool's result fits a place or does not; None: not measured",
+    )
 
     @model_validator(mode="after")
     def _is_distribution(self) -> Self:
         if min(self.share) <= 0.0 or abs(sum(self.share) - 1.0) > 1e-6:
             raise ValueError("shares must be above 0 and sum to 1")
         return self
+
+    @property
+    def judgement_nats(self) -> float:
+        """The most that one of its judgements may weigh: what being right so often is worth, nothing below half."""
+        right = self.judgements_right
+        return math.inf if right is None else max(0.0, math.log(right / (1.0 - right)))
 
 
 class SightParameters(Frozen):
@@ -123,14 +136,19 @@ class SightReading(NamedTuple):
         return float(np.exp(np.interp(share, np.concatenate([[0.0], np.cumsum(self.share)]), edges)))
 
 
+def said_weights(confidences: Sequence[float | None]) -> Floats:
+    """Weights (n,) of the places of a reading, summing to 1: the model's confidences, or 1, 1/2, 1/3, ... without."""
+    said = [1.0 / (rank + 1) if own is None else max(own, 1e-3) for rank, own in enumerate(confidences)]
+    return np.array(said) / sum(said)
+
+
 def sight_reading(positions: Sequence[Position], model: str, parameters: SightParameters) -> SightReading | None:
     """The reading that a model's first positions make; None where it gave none.
 
-    Several positions share the weight by the model's own confidences, or by 1, 1/2, 1/3, ... where it gave none.
+    Several positions share the weight as `said_weights` has it.
     """
     if not positions:
         return None
-    said = [1.0 / (rank + 1) if p.confidence is None else max(p.confidence, 1e-3) for rank, p in enumerate(positions)]
-    weight = np.array(said) / sum(said)
+    weight = said_weights([position.confidence for position in positions])
     record = parameters.of(model)
     return SightReading(lat_lon_array(p.point for p in positions), weight, record.share, parameters.usual_share)

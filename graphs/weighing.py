@@ -45,12 +45,13 @@ from graphs.sight import MIN_LEFT, SightReading
 from graphs.state import Opinion, Position, ToolRecord
 from retrieval.candidate import Candidate
 from tools.results import FoundPlaces, PlaceAt, Sign, SignsRead, SunChecked
+from tools.reverse_geocode import MAX_DISTANCE_KM
 
 SEA_NATS = -6.0
 """Photos are taken on land; a boat or a pier is the exception."""
 
-SEA_MAX_RADIUS_KM = 100.0
-"""A wider hypothesis reaches land even if its centre lies at sea."""
+WIDE_KM = 100.0
+"""A hypothesis wider than this is not contradicted by where the places of a name lie."""
 
 DENSITY_NATS_MAX = 2.5
 """How far retrieval around a place that no candidate lies in may raise it."""
@@ -67,6 +68,7 @@ class Scene(NamedTuple):
     parameters: PosteriorParameters
     reading: SightReading | None = None
     positions: Sequence[Position] = ()
+    judgement_nats: float = math.inf
 
 
 def scene(
@@ -113,7 +115,7 @@ def weigh(at: Scene, records: Sequence[ToolRecord], opinions: Sequence[Opinion])
     found: list[Evidence] = list(_from_sight(at))
     for record in _telling(records):
         found.extend(_WEIGH[record.tool](at, record))
-    found.extend(_judged(opinions, records, {h.id for h in at.hypotheses}))
+    found.extend(_judged(at, opinions, records))
     return [item.model_copy(update={"id": f"E{number}"}) for number, item in enumerate(found, start=1)]
 
 
@@ -250,7 +252,7 @@ def _from_place_name(at: Scene, record: ToolRecord) -> Iterator[Evidence]:
     for said, index in zip(said_of, owner, strict=True):
         if index != ELSEWHERE:
             hypothesis = at.hypotheses[int(index)]
-            if hypothesis.radius_km > SEA_MAX_RADIUS_KM:
+            if hypothesis.radius_km > WIDE_KM:
                 said = max(0.0, said)
             nats[hypothesis.id] = max(said, nats.get(hypothesis.id, -math.inf))
     if nats:
@@ -260,13 +262,18 @@ def _from_place_name(at: Scene, record: ToolRecord) -> Iterator[Evidence]:
 
 def _from_geocode(at: Scene, record: ToolRecord) -> Iterator[Evidence]:
     found = PlaceAt.model_validate(record.result)
-    meant = [
-        h for h in at.hypotheses if point_distance_km(h.point, found.point) <= 1.0 and h.radius_km <= SEA_MAX_RADIUS_KM
-    ]
-    if found.surface == "sea":
-        yield _evidence(EvidenceKind.GEOCODE, f"{found.point} lies at sea", record, {h.id: SEA_NATS for h in meant})
-    else:
+    if found.surface == "land":
         yield _evidence(EvidenceKind.GEOCODE, f"{found.point} lies on land{_near(found.place)}", record, {})
+        return
+    ashore_km = _distance_ashore_km(found)
+    meant = [h for h in at.hypotheses if point_distance_km(h.point, found.point) <= 1.0]
+    nats = {h.id: SEA_NATS for h in meant if h.radius_km < ashore_km}
+    yield _evidence(EvidenceKind.GEOCODE, f"{found.point} lies at sea{_near(found.place)}", record, nats)
+
+
+def _distance_ashore_km(found: PlaceAt) -> float:
+    """How far the nearest known place is: a hypothesis that reaches it has land within, wherever its centre lies."""
+    return MAX_DISTANCE_KM if found.place is None else found.place.distance_km or 0.0
 
 
 def _near(place: Place | None) -> str:
@@ -282,13 +289,16 @@ def _from_sun(at: Scene, record: ToolRecord) -> Iterator[Evidence]:
         yield _evidence(EvidenceKind.SUN, f"the sun: {check.observation.summary}", record, weighed)
 
 
-def _judged(opinions: Sequence[Opinion], records: Sequence[ToolRecord], known: set[str]) -> Iterator[Evidence]:
+def _judged(at: Scene, opinions: Sequence[Opinion], records: Sequence[ToolRecord]) -> Iterator[Evidence]:
     by_call = {record.call_id: record for record in records if record.result is not None}
+    known = {h.id for h in at.hypotheses}
     for opinion in opinions:
         if opinion.hypothesis_id in known:
             record = by_call.get(opinion.tool_call_id or "")
             kind = EvidenceKind.JUDGEMENT if record else EvidenceKind.OPINION
-            item = _evidence(kind, opinion.claim, record, {opinion.hypothesis_id: opinion.strength_nats})
+            most = math.inf if opinion.of_a_person else at.judgement_nats
+            nats = max(-most, min(most, opinion.strength_nats))
+            item = _evidence(kind, opinion.claim, record, {opinion.hypothesis_id: nats})
             yield _of_a_person(item) if opinion.of_a_person else item
 
 

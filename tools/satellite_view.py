@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from langchain_core.tools import StructuredTool
-from pydantic import Field
+from pydantic import Field, create_model
 
 from geo.point import Point
 from tools.building import PositionArguments, result_tool
@@ -17,10 +17,12 @@ from tools.results import SatelliteView, ToolError
 SIZE_PX = 512
 
 
-class SatelliteArguments(PositionArguments):
-    """A position and how close to look."""
-
-    zoom: int = Field(ge=0, le=22, description="Web Mercator zoom level: 2 a hemisphere, 5 a country, 15 a village")
+def satellite_arguments(zooms: range) -> type[PositionArguments]:
+    """A position and how close to look: the model is told which zoom levels there are before it asks for another."""
+    told = f"Web Mercator zoom level, {zooms[0]} to {zooms[-1]} here: 2 a hemisphere, 5 a country, 15 a village"
+    return create_model(
+        "SatelliteArguments", __base__=PositionArguments, zoom=(int, Field(ge=0, le=22, description=told))
+    )
 
 
 def satellite_view_tool(source: GroundSource, size_px: int = SIZE_PX) -> StructuredTool:
@@ -47,7 +49,7 @@ def satellite_view_tool(source: GroundSource, size_px: int = SIZE_PX) -> Structu
             png_base64=base64.b64encode(marked_png(view.rgb)).decode("ascii"),
         )
 
-    return result_tool(satellite_view, SatelliteArguments, render_view)
+    return result_tool(satellite_view, satellite_arguments(source.zooms), render_view)
 
 
 def render_view(result: SatelliteView) -> list[str | dict[str, Any]]:

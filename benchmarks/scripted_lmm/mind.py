@@ -19,8 +19,8 @@ READING_STRENGTH = 1.5
 
 LOOKS_A_ROUND = 3
 LOOK_RADIUS_KM = 100.0
-LOOKS = (("satellite_view", 8), ("search_photos", 0), ("satellite_view", 10), ("reverse_geocode", 0))
-"""One kind of look a round, so that each round sees something new; the number is a zoom level."""
+LOOKS = (("satellite_view", 5), ("search_photos", 0), ("satellite_view", 7), ("reverse_geocode", 0))
+"""One kind of look a round, so that each round sees something new; the number is a zoom that the bundled map has."""
 
 HYPOTHESIS_RADIUS_KM = 100.0
 
@@ -140,19 +140,24 @@ def _arguments(tool: str, zoom: int, point: Point, photo_id: str) -> Json:
 
 
 def _looks(messages: Sequence[BaseMessage], *, last_round: bool) -> list[Look]:
-    """Looks whose tool answered, in order."""
-    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage) and m.status != "error"}
+    """Looks whose tool answered, in order; one that failed shows nothing, and over the wire only its text says so."""
+    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage) and not m.text.startswith("Error:")}
     rounds = [calls for m in messages if isinstance(m, AIMessage) and (calls := _place_calls(m))]
     wanted = rounds[-1:] if last_round else rounds
     return [look for calls in wanted for look in calls if look.call_id in answered]
 
 
 def _place_calls(message: AIMessage) -> list[Look]:
-    return [Look(call["id"] or "", _way(call), where) for call in message.tool_calls if (where := _where(call))]
+    return [
+        Look(call["id"] or "", look_name(call["name"], call["args"].get("zoom", 0)), where)
+        for call in message.tool_calls
+        if (where := _where(call))
+    ]
 
 
-def _way(call: ToolCall) -> str:
-    return f"{call['name']} {call['args'].get('zoom', '')}".strip()
+def look_name(tool: str, zoom: int) -> str:
+    """What a kind of look is called."""
+    return f"{tool} {zoom}" if zoom else tool
 
 
 def _where(call: ToolCall) -> Point | None:

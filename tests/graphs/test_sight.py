@@ -54,6 +54,14 @@ def test_the_packaged_records_trust_no_unknown_model_as_far_as_a_known_one() -> 
     assert packaged == default_parameters().sight
 
 
+@pytest.mark.parametrize(
+    ("right", "nats"), [(None, math.inf), (0.5, 0.0), (0.3, 0.0), (0.8, math.log(4.0)), (0.999, math.log(999.0))]
+)
+def test_a_judgement_is_worth_how_often_the_model_judged_rightly(right: float | None, nats: float) -> None:
+    record = SightRecord(fitted_on="made up", share=USUAL, judgements_right=right)
+    assert record.judgement_nats == pytest.approx(nats)
+
+
 def test_a_hypothesis_around_the_position_holds_what_the_record_says() -> None:
     reading = sight_reading([position()], "good", TRUSTED)
     assert reading is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -206,18 +207,34 @@ def test_a_name_weighs_once_and_only_where_it_was_read() -> None:
     assert only(read, EvidenceKind.PLACE_NAME).log_likelihood_ratio["Lisbon"] > 1.0
 
 
-@pytest.mark.parametrize(("surface", "expected"), [("sea", {"Madrid": SEA_NATS}), ("land", {})])
-def test_land_or_sea(surface: Any, expected: dict[str, float]) -> None:
-    at = PlaceAt(point=Point(lat=40.42, lon=-3.70), place=None, surface=surface)
-    item = only(weigh(here(), [record("reverse_geocode", at)], []), EvidenceKind.GEOCODE)
+SHORE = Place(country="Spain", country_code="ES", city="Cadiz", point=Point(lat=36.53, lon=-6.29), distance_km=40.0)
+
+
+@pytest.mark.parametrize(
+    ("surface", "nearest", "radius_km", "expected"),
+    [
+        ("land", None, 25.0, {}),
+        ("sea", None, 25.0, {"Madrid": SEA_NATS}),
+        ("sea", SHORE, 25.0, {"Madrid": SEA_NATS}),
+        ("sea", SHORE, 40.0, {}),
+        ("sea", None, 500.0, {}),
+    ],
+)
+def test_only_a_hypothesis_without_land_is_contradicted_by_the_sea(
+    surface: Any, nearest: Place | None, radius_km: float, expected: dict[str, float]
+) -> None:
+    at = PlaceAt(point=Point(lat=40.42, lon=-3.70), place=nearest, surface=surface)
+    item = only(weigh(here(radius_km), [record("reverse_geocode", at)], []), EvidenceKind.GEOCODE)
     assert item.log_likelihood_ratio == expected
 
 
-def test_a_wide_hypothesis_may_have_its_centre_at_sea() -> None:
-    at = PlaceAt(point=Point(lat=40.42, lon=-3.70), place=None, surface="sea")
-    assert (
-        only(weigh(here(500.0), [record("reverse_geocode", at)], []), EvidenceKind.GEOCODE).log_likelihood_ratio == {}
-    )
+@pytest.mark.parametrize(("most", "weighs"), [(math.inf, 2.0), (1.4, 1.4), (0.0, 0.0)])
+def test_a_judgement_weighs_no_more_than_the_models_record_of_judging(most: float, weighs: float) -> None:
+    geocoded = record("reverse_geocode", PlaceAt(point=Point(lat=0.0, lon=0.0), place=None, surface="land"))
+    for sign in (1.0, -1.0):
+        said = Opinion(hypothesis_id="Madrid", claim="dry", strength_nats=2.0 * sign, tool_call_id=geocoded.call_id)
+        judged = only(weigh(here()._replace(judgement_nats=most), [geocoded], [said]), EvidenceKind.JUDGEMENT)
+        assert judged.log_likelihood_ratio == {"Madrid": weighs * sign}
 
 
 def test_a_judgement_needs_a_tool_call_that_was_made_or_it_is_opinion() -> None:

@@ -1,0 +1,50 @@
+"""Fit a model's record (`graphs/sight.py`) from photos whose places are known."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from graphs.sight import RINGS_KM, Rings
+
+Floats = NDArray[np.float64]
+
+SMOOTHING_PHOTOS = 4.0
+"""Photos' worth of "as usual" mixed into a record: a few dozen answers leave some rings empty."""
+
+_ITERATIONS = 100
+
+
+def ring_of(away_km: ArrayLike) -> NDArray[np.intp]:
+    """Index of the ring that each distance lies in, shaped like the distances."""
+    return np.searchsorted(np.array(RINGS_KM[:-1]), np.asarray(away_km))
+
+
+def fitted_share(away_km: Floats, said: Floats, usual: Floats, weights: Floats | None = None) -> Floats:
+    """Share (5,) of the probability in each ring around the places that a model gives for a photo, smoothed.
+
+    The model's reading is a mixture: one of its k places is meant, and the truth lies around that one. Which, nobody
+    says, so the shares are those of maximum likelihood, found by expectation and maximisation; with one place a photo
+    they are the histogram of its distances.
+
+    Args:
+        away_km: (n, k) from each photo's truth to each place given; infinite where fewer were given.
+        said: (n, k) weight of each place by `graphs.sight.said_weights`; 0 where fewer were given.
+        usual: (5,) how often the truth of any other photo lies in each ring around a place given; all above 0.
+        weights: (n,) of the photos; equal if left out.
+    """
+    ring = ring_of(away_km)
+    counted = np.ones(len(ring)) if weights is None else weights
+    share = np.asarray(usual, dtype=np.float64)
+    for _ in range(_ITERATIONS):
+        chance = said * (share / usual)[ring]
+        meant = counted[:, None] * chance / chance.sum(axis=1, keepdims=True)
+        share = np.bincount(ring.ravel(), weights=meant.ravel(), minlength=len(RINGS_KM)) / counted.sum()
+        share = np.maximum(share, 1e-9)
+    return np.asarray((len(ring) * share + SMOOTHING_PHOTOS * usual) / (len(ring) + SMOOTHING_PHOTOS))
+
+
+def as_rings(share: Floats) -> Rings:
+    """Shares (5,) rounded to five decimals, still summing to 1."""
+    first = [round(float(value), 5) for value in share[:-1]]
+    return (first[0], first[1], first[2], first[3], round(1.0 - sum(first), 5))
