@@ -28,7 +28,7 @@ from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.scripted_lmm.mind import LOOKS, ScriptedMind, look_name
 from benchmarks.scripted_lmm.retrieval import KnownRetrieval, together_share
 from benchmarks.scripted_lmm.server import serve
-from benchmarks.scripted_lmm.skill import RIGHT_WITHIN_KM, Rates, Skill
+from benchmarks.scripted_lmm.skill import Rates, Skill
 from evals import metrics
 from geo.point import Point
 from geo.sphere import point_distance_km
@@ -37,7 +37,7 @@ from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
 from graphs.settings import DEFAULT_ATLAS, Settings
 from graphs.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
-from graphs.sight_fit import as_rings, fitted_share
+from graphs.sight_fit import RIGHT_WITHIN_KM, as_rings, fitted_share, judged_rightly
 from retrieval.candidate import AtlasKind
 from retrieval.photo import Photo, load_photo
 from tools.search_photos import search_photos_tool
@@ -124,8 +124,8 @@ def measured_sight(skill: Skill) -> SightParameters:
     away = [[point_distance_km(g.point, skill.truth[photo]) for g in guesses[photo]] for photo in guesses]
     said = np.tile(said_weights([None] * skill.rates.guesses), (len(away), 1))
     usual = np.array(default_sight().usual_share)
-    readings = [
-        skill.fits(photo, guess.point, look_name(*look)) == guess.right
+    judged = [
+        (skill.fits(photo, guess.point, look_name(*look)), guess.right)
         for photo, given in guesses.items()
         for guess in given
         for look in LOOKS
@@ -133,7 +133,7 @@ def measured_sight(skill: Skill) -> SightParameters:
     record = SightRecord(
         fitted_on=f"{len(away)} photos, a simulation",
         share=as_rings(fitted_share(np.array(away), said, usual)),
-        judgements_right=float(np.mean(readings)),
+        judgements_right=judged_rightly(*zip(*judged, strict=True)),
     )
     return SightParameters(usual_share=default_sight().usual_share, models={ANY_MODEL: record})
 

@@ -84,4 +84,5 @@ def _chosen(strategy: str | None, info: RunInfo) -> str:
 
 def _subject(info: RunInfo, strategy: str, records: Sequence[Record]) -> Subject:
     versions = Versions(geosleuth="", encoder=info.encoder, atlases=info.atlases, model=info.model, strategy=strategy)
-    return subject_of(versions, {c.kind for r in records for c in r.candidates}, default_parameters())
+    subject = subject_of(versions, {c.kind for r in records for c in r.candidates}, default_parameters())
+    return subject.model_copy(update={"posterior": info.posterior}) if info.posterior else subject

@@ -15,6 +15,7 @@ from evals.records import Protocol, Record
 from evals.reply_cache import one_answer
 from evals.spending import Spending
 from graphs.assembly import GeoSleuth
+from graphs.posterior import PosteriorParameters
 from graphs.settings import Settings
 from retrieval.photo import Photo, load_photo
 
@@ -42,6 +43,11 @@ class Lab:
     def strategies(self) -> list[Strategy]:
         """The run's strategies, as data."""
         return [sleuth.bench.strategy for sleuth in self.sleuths.values()]
+
+    @property
+    def parameters(self) -> PosteriorParameters:
+        """The posterior's, which all strategies share."""
+        return next(iter(self.sleuths.values())).bench.parameters
 
     def locate(self, query: Query) -> Record:
         """Locate a photo by one strategy. Safe between threads.

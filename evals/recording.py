@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from agents.schemas import Answer, Cost, Evidence
+from agents.schemas import Answer, Cost, Evidence, EvidenceKind
 from evals.benchmarks.loading import Item
 from evals.records import (
     CANDIDATES_OF_EACH_ATLAS,
@@ -13,11 +13,13 @@ from evals.records import (
     EvidenceNote,
     Flag,
     HypothesisNote,
+    JudgementNote,
     LatLon,
     Outcome,
     PlaceNames,
     Protocol,
     Record,
+    SaidNote,
 )
 from geo.point import Point
 from geo.sphere import point_distance_km
@@ -74,6 +76,8 @@ def answered(bench: Bench, query: Query, answer: Answer, excluded: int, replies:
             for h in answer.hypotheses
         ),
         evidence=tuple(_evidence(one, answer) for one in answer.evidence),
+        first_reading=_first_reading(answer),
+        judgements=_judgements(answer),
         candidates=_candidates(answer.candidates),
         reasoning=answer.reasoning,
         raw_replies=replies,
@@ -132,6 +136,23 @@ def _evidence(one: Evidence, answer: Answer) -> EvidenceNote:
         claim=one.claim,
         tool=one.source.tool if one.source else None,
         nats=one.log_likelihood_ratio.get(committed, 0.0),
+    )
+
+
+def _first_reading(answer: Answer) -> tuple[SaidNote, ...]:
+    said = next((one.source for one in answer.evidence if one.kind is EvidenceKind.SIGHT), None)
+    places = said.arguments["places"] if said else ()
+    return tuple(SaidNote(point=(row["lat"], row["lon"]), confidence=row["confidence"]) for row in places)
+
+
+def _judgements(answer: Answer) -> tuple[JudgementNote, ...]:
+    points = {h.id: _lat_lon(h.point) for h in answer.hypotheses}
+    return tuple(
+        JudgementNote(point=points[key], tool=one.source.tool, fits=nats > 0.0)
+        for one in answer.evidence
+        if one.kind is EvidenceKind.JUDGEMENT and one.source
+        for key, nats in one.log_likelihood_ratio.items()
+        if key in points and nats
     )
 
 

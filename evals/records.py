@@ -101,6 +101,21 @@ class CandidateNote(Frozen):
     item_id: str
 
 
+class SaidNote(Frozen):
+    """A place that the model's first reading named."""
+
+    point: LatLon
+    confidence: float | None = Field(description="the model's own; None if it gave none")
+
+
+class JudgementNote(Frozen):
+    """What the model made of a tool's result for one hypothesis."""
+
+    point: LatLon = Field(description="the hypothesis' point")
+    tool: str
+    fits: bool = Field(description="whether it took the result to speak for the hypothesis")
+
+
 class Scored(BaseModel):
     """The part of a record that scoring needs; reading it skips the rest of the line, 8 times as fast.
 
@@ -147,6 +162,8 @@ class Record(Scored):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     evidence: tuple[EvidenceNote, ...]
+    first_reading: tuple[SaidNote, ...] = Field((), description="what the model said before it was told anything")
+    judgements: tuple[JudgementNote, ...] = Field((), description="of results of tools, by the model")
     candidates: tuple[CandidateNote, ...] = Field(description="the 20 best of each atlas, most similar first")
     reasoning: str
     raw_replies: tuple[str, ...] = Field(description="what the model wrote, one a call, tool calls as JSON")
@@ -193,6 +210,7 @@ class RunInfo(BaseModel):
     seed: int
     arguments: dict[str, str | int | float | bool | None] = Field(description="as given on the command line")
     settings_sha256: str = Field(description="of all settings that can change an answer")
+    posterior: str = Field("", description="digest of the posterior's parameters; empty: the packaged ones")
     commit: str | None = Field(description="of the checkout, '+' added where files differ from it; None: no checkout")
     versions: dict[str, str] = Field(description="of Python, GeoSleuth and the libraries that matter")
     citation: str

@@ -37,6 +37,7 @@ from evals.tables import accuracy_table, markdown
 from geo.errors import UserError
 from geo.gazetteer import Gazetteer
 from geo.sphere import lat_lon_array
+from graphs.calibration import parameters_digest
 from graphs.settings import Settings
 from retrieval.atlas import open_atlas
 from retrieval.candidate import AtlasKind
@@ -228,6 +229,7 @@ def _info(ready: Ready) -> RunInfo:
         settings_sha256=plan.settings_sha256(
             settings, {"temperature": chosen.temperature, "max_output_tokens": chosen.max_output_tokens}
         ),
+        posterior=parameters_digest(lab.parameters, lab.bench.model),
         commit=plan.commit(),
         versions=plan.versions(),
         citation=benchmark.citation,

@@ -30,9 +30,9 @@ from graphs.opening import (
     namer,
     on_land,
     open_atlases,
+    open_parameters,
     place_source,
 )
-from graphs.posterior import default_parameters
 from graphs.precision import coarsen
 from graphs.seating import seated, tempered
 from graphs.settings import Settings
@@ -236,7 +236,7 @@ def _bench(
     encoder = load_encoder(settings.encoder, settings.threads)
     gazetteer, shelf = Gazetteer(), PhotoShelf()
     atlases = open_atlases(settings, encoder, gazetteer, opened, progress)
-    parameters = default_parameters()
+    parameters = open_parameters(settings)
     cluster = clusterer(parameters)
     search = PhotoSearch(atlases, encoder, shelf, hiding)
     clients = Clients(

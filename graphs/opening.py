@@ -16,8 +16,9 @@ from geo.place import Place
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from geo.surface import is_land
-from graphs.posterior import PosteriorParameters, candidate_weights, positions
+from graphs.posterior import PosteriorParameters, candidate_weights, default_parameters, positions
 from graphs.settings import DEFAULT_ATLAS, Settings
+from graphs.sight import load_sight
 from graphs.workbench import Clusterer, Places
 from retrieval.atlas import Atlas, open_atlas
 from retrieval.atlas_build import build_gps_atlas
@@ -63,6 +64,18 @@ def clusterer(parameters: PosteriorParameters) -> Clusterer:
         return rank_regions(positions(candidates), candidate_weights(candidates, parameters))
 
     return cluster
+
+
+def open_parameters(settings: Settings) -> PosteriorParameters:
+    """The posterior's parameters, with the user's own records of models if there are any.
+
+    Raises:
+        UserError: the records cannot be read.
+    """
+    packaged = default_parameters()
+    if settings.model_records is None:
+        return packaged
+    return packaged.model_copy(update={"sight": load_sight(settings.model_records)})
 
 
 def on_land(point: Point) -> bool:

@@ -15,13 +15,15 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from agents.schemas import Frozen, Hypothesis
+from geo.errors import UserError
 from geo.sphere import HALF_CIRCUMFERENCE_KM, distance_km, lat_lon_array
 from graphs.state import Position
 
@@ -72,6 +74,14 @@ class SightParameters(Frozen):
     usual_share: Rings = Field(description="of photos from anywhere in each ring around a model's position; sums to 1")
     models: dict[str, SightRecord]
 
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if min(self.usual_share) <= 0.0 or abs(sum(self.usual_share) - 1.0) > 1e-6:
+            raise ValueError("usual shares must be above 0 and sum to 1")
+        if ANY_MODEL not in self.models:
+            raise ValueError(f"a record for models without one of their own is missing: {ANY_MODEL!r}")
+        return self
+
     def of(self, model: str) -> SightRecord:
         """The record of the model whose name holds the longest known part, or any model's."""
         known = sorted((part for part in self.models if part in model), key=len)
@@ -83,6 +93,23 @@ def default_sight() -> SightParameters:
     """The parameters that come with the package."""
     text = resources.files("graphs").joinpath("sight.json").read_text(encoding="utf-8")
     return SightParameters.model_validate(json.loads(text))
+
+
+def load_sight(path: Path) -> SightParameters:
+    """Records from a file, such as `python -m evals.model_record` writes.
+
+    Raises:
+        UserError: no such file, or not records.
+    """
+    try:
+        return SightParameters.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read the model records {path} ({error.strerror}): check the path") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        again = "make it with `python -m evals.model_record`"
+        raise UserError(f"{path} holds no model records ({where}: {first['msg']}): {again}") from error
 
 
 class SightReading(NamedTuple):

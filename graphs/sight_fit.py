@@ -12,6 +12,9 @@ Floats = NDArray[np.float64]
 SMOOTHING_PHOTOS = 4.0
 """Photos' worth of "as usual" mixed into a record: a few dozen answers leave some rings empty."""
 
+RIGHT_WITHIN_KM = 200.0
+"""A hypothesis this near to the truth is the right one: its surroundings look like the photo's."""
+
 _ITERATIONS = 100
 
 
@@ -42,6 +45,21 @@ def fitted_share(away_km: Floats, said: Floats, usual: Floats, weights: Floats |
         share = np.bincount(ring.ravel(), weights=meant.ravel(), minlength=len(RINGS_KM)) / counted.sum()
         share = np.maximum(share, 1e-9)
     return np.asarray((len(ring) * share + SMOOTHING_PHOTOS * usual) / (len(ring) + SMOOTHING_PHOTOS))
+
+
+def judged_rightly(fits: ArrayLike, right: ArrayLike) -> float:
+    """How often judgements are right, as likely for places that are right as for wrong ones.
+
+    Most places that are looked at are wrong, so whoever always says "does not fit" is right most of the time and
+    tells nothing: 0.5 here. One of either kind is added to each side.
+
+    Args:
+        fits: (n,) whether the model said that a result fits a place.
+        right: (n,) whether the place was the right one.
+    """
+    said, true = np.asarray(fits, dtype=np.bool_), np.asarray(right, dtype=np.bool_)
+    sides = [(said[true].sum() + 1) / (true.sum() + 2), ((~said[~true]).sum() + 1) / ((~true).sum() + 2)]
+    return float(np.mean(sides))
 
 
 def as_rings(share: Floats) -> Rings:

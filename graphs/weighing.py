@@ -158,7 +158,10 @@ def _from_sight(at: Scene) -> Iterator[Evidence]:
     first = at.positions[0]
     others = f" and {len(at.positions) - 1} other place(s)" if len(at.positions) > 1 else ""
     because = f": {first.why}" if first.why else ""
-    source = Source(tool="model", arguments={"asked": "first reading"}, result_sha256=first.reply_sha256)
+    said = [{"lat": p.point.lat, "lon": p.point.lon, "confidence": p.confidence} for p in at.positions]
+    source = Source(
+        tool="model", arguments={"asked": "first reading", "places": said}, result_sha256=first.reply_sha256
+    )
     item = _evidence(EvidenceKind.SIGHT, f"at first sight the model says {first.name}{others}{because}", None, nats)
     yield item.model_copy(update={"source": source})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -95,12 +96,19 @@ class _Rows:
     """A band of rows of a raster, columns wrapping."""
 
     def __init__(self, raster: WorldRaster, first: int, end: int) -> None:
-        with Image.open(raster.path) as image:
-            self._band = np.asarray(image.crop((0, first, raster.width, end)).convert("RGB"))
+        self._band = np.asarray(_decoded(raster).crop((0, first, raster.width, end)))
         self._first, self._width = first, raster.width
 
     def at(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
         return self._band[row - self._first, column % self._width].astype(np.float64)
+
+
+@lru_cache(maxsize=2)
+def _decoded(raster: WorldRaster) -> Image.Image:
+    """The whole picture, up to 233 MB, kept: decoding it takes most of a view's time."""
+    image = Image.open(raster.path)
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def marked_png(rgb: Rgb) -> bytes:

@@ -18,9 +18,7 @@ import numpy as np
 from geo.gazetteer import Gazetteer, PlaceCoordinates
 from geo.point import Point
 from geo.sphere import destination, distance_km, point_distance_km
-
-RIGHT_WITHIN_KM = 200.0
-"""A hypothesis this near to the truth is the right one: its surroundings look like the photo's."""
+from graphs.sight_fit import RIGHT_WITHIN_KM
 
 DECOYS = 2_000
 """Wrong places are drawn from the most populous of the world, where LMMs guess, too."""

@@ -14,9 +14,10 @@ from agents.messages import request
 from benchmarks.scripted_lmm.mind import LOOKS, ScriptedMind, look_name
 from benchmarks.scripted_lmm.retrieval import KnownRetrieval
 from benchmarks.scripted_lmm.server import serve
-from benchmarks.scripted_lmm.skill import RIGHT_WITHIN_KM, Rates, Skill
+from benchmarks.scripted_lmm.skill import Rates, Skill
 from geo.point import Point
 from geo.sphere import point_distance_km
+from graphs.sight_fit import RIGHT_WITHIN_KM
 from tools.ground_views import WorldPictures
 from tools.results import Circle
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from graphs.sight import RINGS_KM, SightRecord, said_weights
-from graphs.sight_fit import SMOOTHING_PHOTOS, as_rings, fitted_share, ring_of
+from graphs.sight_fit import SMOOTHING_PHOTOS, as_rings, fitted_share, judged_rightly, ring_of
 
 USUAL = np.array([0.01, 0.01, 0.03, 0.15, 0.8])
 
@@ -44,3 +44,11 @@ def test_places_that_were_not_given_weigh_nothing() -> None:
 def test_rounded_shares_make_a_record() -> None:
     share = fitted_share(np.array([[5.0], [100.0], [9000.0]]), np.ones((3, 1)), USUAL)
     assert SightRecord(fitted_on="made up", share=as_rings(share)).share == pytest.approx(share, abs=1e-4)
+
+
+def test_judging_rightly_counts_right_and_wrong_places_alike() -> None:
+    right = [True] * 8 + [False] * 98
+    assert judged_rightly([True] * 8 + [False] * 98, right) == pytest.approx((9 / 10 + 99 / 100) / 2)
+    assert judged_rightly([False] * 106, right) == pytest.approx((1 / 10 + 99 / 100) / 2)
+    assert judged_rightly([True, False, True, False], [True, True, False, False]) == 0.5
+    assert judged_rightly([], []) == 0.5
