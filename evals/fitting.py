@@ -40,6 +40,25 @@ def gather(runs: Sequence[Path], strategy: str | None, parts: Sequence[str]) -> 
     Raises:
         UserError: no such strategy, runs of different systems, photos twice, or too few photographers.
     """
+    records, subject = of_one_system(runs, strategy, parts)
+    answered = [(r, part) for r, part in records if r.status is Outcome.ANSWERED and r.point and r.radius_90_km]
+    if any(r.calibrated for r, _ in answered):
+        raise UserError("these answers are calibrated already: run with GEOSLEUTH_CALIBRATED=false to fit on raw ones")
+    photographers = len({r.author for r, _ in answered})
+    if photographers < LEAST_PHOTOGRAPHERS:
+        raise UserError(f"answers by {photographers} photographers are too few to fit anything: give more photos")
+    told = f"{len(answered)} answered of {len(records)} photos by {photographers} photographers"
+    return Material([r for r, _ in answered], [part for _, part in answered], subject, told)
+
+
+def of_one_system(
+    runs: Sequence[Path], strategy: str | None, parts: Sequence[str]
+) -> tuple[list[tuple[Record, str]], Subject]:
+    """The records of one strategy with their parts, in the order of their photos, and the system that made them.
+
+    Raises:
+        UserError: no such strategy, runs of different systems, or photos twice.
+    """
     found = [_of_run(run, strategy, parts) for run in runs]
     records = sorted((pair for kept, _ in found for pair in kept), key=lambda pair: pair[0].photo)
     if len({record.photo for record, _ in records}) != len(records):
@@ -48,14 +67,7 @@ def gather(runs: Sequence[Path], strategy: str | None, parts: Sequence[str]) -> 
         difference = told_difference(subject, found[0][1])
         if difference:
             raise UserError(f"the runs are of different systems ({difference}): give runs of one")
-    answered = [(r, part) for r, part in records if r.status is Outcome.ANSWERED and r.point and r.radius_90_km]
-    if any(r.calibrated for r, _ in answered):
-        raise UserError("these answers are calibrated already: run with GEOSLEUTH_CALIBRATED=false to fit on raw ones")
-    photographers = len({r.author for r, _ in answered})
-    if photographers < LEAST_PHOTOGRAPHERS:
-        raise UserError(f"answers by {photographers} photographers are too few to fit anything: give more photos")
-    told = f"{len(answered)} answered of {len(records)} photos by {photographers} photographers"
-    return Material([r for r, _ in answered], [part for _, part in answered], found[0][1], told)
+    return records, found[0][1]
 
 
 def _of_run(run: Path, strategy: str | None, parts: Sequence[str]) -> tuple[list[tuple[Record, str]], Subject]:

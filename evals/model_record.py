@@ -1,0 +1,115 @@
+"""Measure how far a model's words can be trusted, on photos whose place is known.
+
+    python -m evals.model_record RUN … --part calibration --out records.json
+    GEOSLEUTH_MODEL_RECORDS=records.json geosleuth locate photo.jpg --model …
+
+From runs of a strategy with a first reading (`refine`): how far the places that the model names at first sight lie from
+the truth, and how often it rightly says that what a tool shows fits a place. The file holds the packaged records
+(`graphs/sight.json`, or those of `--records`) and this one. Do not evaluate on the photos that it is measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from evals.fitting import add_run_arguments, of_one_system
+from evals.records import JudgementNote, Record
+from geo.errors import UserError
+from geo.sphere import Floats, distance_km
+from graphs.sight import RINGS_KM, SightParameters, SightRecord, default_sight, load_sight, said_weights
+from graphs.sight_fit import RIGHT_WITHIN_KM, as_rings, fitted_share, judged_rightly
+
+LEAST = 20
+"""Photos with a first reading for a record; judgements for a rate."""
+
+
+def measure(records: Sequence[Record], usual: Sequence[float]) -> SightRecord:
+    """A model's record from the records of a run.
+
+    Args:
+        records: of one strategy and model; photos without a first reading are counted, and say nothing.
+        usual: share of photos from anywhere in each ring.
+
+    Raises:
+        UserError: too few photos with a first reading.
+    """
+    read = [record for record in records if record.first_reading]
+    if len(read) < LEAST:
+        raise UserError(
+            f"{len(read)} of {len(records)} photos have a first reading by the model, {LEAST} are needed: run more"
+            " photos with `--strategy refine` and a model that is shown pictures"
+        )
+    counts = Counter(author_of(record) for record in read)
+    weights = np.array([counts[author_of(record)] ** -0.5 for record in read])
+    away_km, said = distances_and_weights(read)
+    judged = [(note.fits, is_right(note, record)) for record in records for note in record.judgements]
+    fits, right = [pair[0] for pair in judged], [pair[1] for pair in judged]
+    told = f"{len(read)} first readings and {len(judged)} judgements on {len(records)} photos"
+    return SightRecord(
+        fitted_on=f"{told} by {len({author_of(record) for record in records})} photographers",
+        share=as_rings(fitted_share(away_km, said, np.array(usual), weights)),
+        judgements_right=round(judged_rightly(fits, right), 4) if len(judged) >= LEAST else None,
+    )
+
+
+def author_of(record: Record) -> str:
+    """Whose photo it is; one that nobody is named for stands for itself."""
+    return record.author or record.photo
+
+
+def distances_and_weights(records: Sequence[Record]) -> tuple[Floats, Floats]:
+    """From each truth to each place of the first reading in km, (n, k), and the places' weights, (n, k)."""
+    most = max(len(record.first_reading) for record in records)
+    away_km, said = np.full((len(records), most), np.inf), np.zeros((len(records), most))
+    for row, record in enumerate(records):
+        places = record.first_reading
+        away_km[row, : len(places)] = distance_km(record.truth, np.array([place.point for place in places]))
+        said[row, : len(places)] = said_weights([place.confidence for place in places])
+    return away_km, said
+
+
+def is_right(note: JudgementNote, record: Record) -> bool:
+    """Whether the hypothesis that was judged is the right one."""
+    return float(distance_km(record.truth, note.point)) <= RIGHT_WITHIN_KM
+
+
+def table(name: str, record: SightRecord, known: SightParameters) -> str:
+    """The record beside what is usual, as Markdown."""
+    heads = ["record", "measured on", *(f"≤ {km:,.0f} km" for km in RINGS_KM[:-1]), "beyond", "judges rightly"]
+    judges = "not measured" if record.judgements_right is None else f"{100 * record.judgements_right:.0f} %"
+    rows = [
+        [name, record.fitted_on, *(f"{100 * share:.1f} %" for share in record.share), judges],
+        ["usual", "other people's photos", *(f"{100 * share:.1f} %" for share in known.usual_share), "50 %"],
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *rows])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_run_arguments(parser)
+    parser.add_argument("--name", help="a part of the model's name that the record is found by; default: all of it")
+    parser.add_argument("--records", type=Path, help="records to add to; default: the packaged ones")
+    chosen = parser.parse_args(arguments)
+    try:
+        known = load_sight(chosen.records) if chosen.records else default_sight()
+        pairs, subject = of_one_system(chosen.runs, chosen.strategy, chosen.part)
+        name = chosen.name or subject.model
+        record = measure([record for record, _ in pairs], known.usual_share)
+        written = known.model_copy(update={"models": {**known.models, name: record}})
+        chosen.out.write_text(written.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.write(f"{table(name, record, known)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
