@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage, convert_to_messages
 
+from agents.capabilities import Ready
 from agents.messages import read_data
 from agents.proposals import GivePosition, NamePlace, ProposeHypotheses, ReviseHypotheses
 from benchmarks.scripted_lmm.server import Json, Reply
@@ -44,6 +45,8 @@ class ScriptedMind:
         messages = convert_to_messages(body["messages"])
         offered = {tool["function"]["name"] for tool in body.get("tools", [])}
         data = _merged(messages)
+        if Ready.__name__ in offered:
+            return _said(Ready, {"ready": True})
         if ProposeHypotheses.__name__ in offered:
             return _said(ProposeHypotheses, {"hypotheses": [_place(g) for g in self._guesses(data)]})
         if ReviseHypotheses.__name__ in offered:
