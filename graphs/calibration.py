@@ -25,11 +25,12 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from agents.schemas import EvidenceKind, Frozen, Versions
 from geo.errors import UserError
 from geo.sphere import EARTH_RADIUS_KM, HALF_CIRCUMFERENCE_KM, Floats
+from graphs.fitted_files import read_fitted
 from graphs.posterior import PosteriorParameters
 from retrieval.candidate import AtlasKind
 
@@ -179,15 +180,7 @@ def load_calibration(path: Path) -> Calibration:
     Raises:
         UserError: no such file, or not a calibration.
     """
-    try:
-        return Calibration.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read the calibration {path} ({error.strerror}): check the path") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        again = "make it with `python -m evals.calibrate`"
-        raise UserError(f"{path} is not a calibration ({where}: {first['msg']}): {again}") from error
+    return read_fitted(path, Calibration, "calibration", "evals.calibrate")
 
 
 @cache

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from agents.schemas import Frozen
 from geo.errors import UserError
 from geo.sphere import Floats, distance_km
 from graphs.calibration import Subject, told_difference
+from graphs.fitted_files import read_fitted
 from graphs.posterior import PosteriorParameters, density
 from retrieval.candidate import AtlasKind
 from retrieval.regions import vote_weights
@@ -151,15 +152,7 @@ def load_chooser(path: Path, subject: Subject) -> Chooser:
     Raises:
         UserError: no such file, not a chooser, or fitted for another system.
     """
-    try:
-        chooser = Chooser.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read the chooser {path} ({error.strerror}): check the path") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "file"
-        again = "make it with `python -m evals.chooser_fit`"
-        raise UserError(f"{path} is not a chooser ({where}: {first['msg']}): {again}") from error
+    chooser = read_fitted(path, Chooser, "chooser", "evals.chooser_fit")
     difference = told_difference(chooser.subject, subject)
     if difference:
         raise UserError(f"the chooser {path} was fitted for {difference}: fit one for this system, or leave it out")

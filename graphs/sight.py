@@ -20,11 +20,11 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from agents.schemas import Frozen, Hypothesis
-from geo.errors import UserError
 from geo.sphere import HALF_CIRCUMFERENCE_KM, distance_km, lat_lon_array
+from graphs.fitted_files import read_fitted
 from graphs.state import Position
 
 Floats = NDArray[np.float64]
@@ -101,15 +101,7 @@ def load_sight(path: Path) -> SightParameters:
     Raises:
         UserError: no such file, or not records.
     """
-    try:
-        return SightParameters.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read the model records {path} ({error.strerror}): check the path") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        again = "make it with `python -m evals.model_record`"
-        raise UserError(f"{path} holds no model records ({where}: {first['msg']}): {again}") from error
+    return read_fitted(path, SightParameters, "file of model records", "evals.model_record")
 
 
 class SightReading(NamedTuple):

@@ -91,8 +91,8 @@ def test_from_runs_to_a_system_that_uses_it(tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "cannot read the model records"),
-        (b"{}", "holds no model records (usual_share: Field required)"),
+        (None, "cannot read the file of model records"),
+        (b"{}", "is not a file of model records (usual_share: Field required)"),
         (b'{"usual_share": [0.2, 0.2, 0.2, 0.2, 0.2], "models": {}}', "a record for models without one"),
         (b'{"usual_share": [0.0, 0.25, 0.25, 0.25, 0.25], "models": {}}', "usual shares must be above 0"),
     ],
