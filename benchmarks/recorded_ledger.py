@@ -32,7 +32,7 @@ from geo.sphere import distance_km
 from graphs.assembly import GeoSleuth
 from graphs.settings import DEFAULT_ATLAS, make_settings
 from graphs.sight import ANY_MODEL, RINGS_KM
-from graphs.sight_fit import as_rings, fitted_share, ring_of
+from graphs.sight_fit import as_rings, fitted_share, photographer_weights, ring_of
 from retrieval.photo import Photo, load_photo
 
 Floats = NDArray[np.float64]
@@ -85,7 +85,7 @@ def opened(home: Path, strategy: str, model: LoadedModel | None = None) -> GeoSl
 
 
 def usual_rings(said_deg: Floats, true_deg: Floats, authors: Sequence[str]) -> Floats:
-    """How often the truth of another photographer's photo lies in each ring around a model's position."""
+    """How often (5,) another photographer's truth lies in each ring around a position said; both (n, 2), degrees."""
     away_km = distance_km(said_deg[:, None], true_deg[None, :])
     other = np.array([[a != b for b in authors] for a in authors])
     return np.asarray(np.bincount(ring_of(away_km[other]), minlength=len(RINGS_KM)) / other.sum())
@@ -108,8 +108,7 @@ def fit(data: Path, home: Path) -> dict[str, object]:
         if len(rows) < MIN_ANSWERS:
             continue
         authors = [answered.photos.authors[i] for i in rows]
-        counts = Counter(authors)
-        weights = np.array([counts[author] ** -0.5 for author in authors])
+        weights = photographer_weights(authors)
         true = answered.photos.lat_lon_deg[rows]
         usual.append(usual_rings(said, true, authors))
         shares[name] = fitted_share(distance_km(said, true)[:, None], np.ones((len(rows), 1)), usual[-1], weights)

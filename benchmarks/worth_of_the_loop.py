@@ -37,13 +37,14 @@ from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
 from graphs.settings import DEFAULT_ATLAS, Settings
 from graphs.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
-from graphs.sight_fit import RIGHT_WITHIN_KM, as_rings, fitted_share, judged_rightly
+from graphs.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
 from retrieval.candidate import AtlasKind
 from retrieval.photo import Photo, load_photo
 from tools.search_photos import search_photos_tool
 
 PHOTO_ATLAS = "train-photos"
 PHOTOS = 200
+PARTS = ("validation", "calibration")
 ROUNDS = (0, 1, 2, 3, 4)
 READINGS = (0.6, 0.8, 0.95)
 KNOWN_RATES = ((0.2, 0.6), (0.4, 0.4), (0.6, 0.2), (0.6, 0.6))
@@ -133,7 +134,7 @@ def measured_sight(skill: Skill) -> SightParameters:
     record = SightRecord(
         fitted_on=f"{len(away)} photos, a simulation",
         share=as_rings(fitted_share(np.array(away), said, usual)),
-        judgements_right=judged_rightly(*zip(*judged, strict=True)),
+        judgement_accuracy=balanced_accuracy(*zip(*judged, strict=True)),
     )
     return SightParameters(usual_share=default_sight().usual_share, models={ANY_MODEL: record})
 
@@ -212,11 +213,12 @@ def _table(outcomes: Sequence[Outcome], trial: Trial) -> Iterator[str]:
 TABLES = {"strategies": strategies_at_equal_skill, "rounds": rounds, "known_rates": known_rates}
 
 
-def open_trial(data: Path, home: Path, photos: int) -> Trial:
-    """The first validation photos; the model's record comes from photos by other people."""
-    chosen = load_dev_photos(data).part("validation")
+def open_trial(data: Path, home: Path, photos: int, part: str) -> Trial:
+    """The first photos of a part; the model's record comes from the other part, photos by other people."""
+    every = load_dev_photos(data)
+    chosen = every.part(part)
     shown = [load_photo(path).without_metadata() for path in chosen.paths[:photos]]
-    others = load_dev_photos(data).part("calibration")
+    others = every.part(next(other for other in PARTS if other != part))
     atlases = (DEFAULT_ATLAS, PHOTO_ATLAS)
     settings = Settings(home=home, atlases=atlases, read_signs=False, min_confidence=0.0, threads=1)
     return Trial(
@@ -238,9 +240,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--home", type=Path, default=Path("runs/offline_machine/home"), help="holds the atlases")
     parser.add_argument("--photos", type=int, default=PHOTOS)
+    parser.add_argument("--part", choices=PARTS, default=PARTS[0], help="changes are tried on calibration")
     parser.add_argument("--table", choices=sorted(TABLES), action="append", help="only this; may be repeated")
     chosen = parser.parse_args()
-    trial = open_trial(chosen.data, chosen.home, chosen.photos)
+    trial = open_trial(chosen.data, chosen.home, chosen.photos, chosen.part)
     try:
         for name in chosen.table or TABLES:
             print(f"\n## {name}\n")

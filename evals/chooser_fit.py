@@ -68,7 +68,7 @@ def choices_of(records: Sequence[Record]) -> Choices:
     return Choices(
         features=[features(each, parameters) for each in found],
         away_km=[distance_km(r.truth, each.options_deg) for r, each in zip(records, found, strict=True)],
-        author=np.array([r.author or r.photo for r in records], dtype=np.str_),
+        author=np.array([r.photographer for r in records], dtype=np.str_),
         found=found,
     )
 

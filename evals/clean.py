@@ -122,7 +122,7 @@ def flags(queries: Sequence[Item], seen: Sequence[Likeness | None]) -> list[tupl
     """What is odd about each photo of a benchmark."""
     usable = [(query, look) for query, look in zip(queries, seen, strict=True) if look is not None]
     hashes = np.stack([look.hash for _, look in usable]) if usable else np.zeros((0, 32), np.uint8)
-    authors = [query.author or query.photo for query, _ in usable]
+    authors = [query.photographer for query, _ in usable]
     found: dict[str, tuple[Flag, ...]] = {}
     for query, look in usable:
         like = np.flatnonzero(bits_apart(hashes, look.hash) <= TWIN_BITS)

@@ -124,7 +124,7 @@ def columns_of(records: Sequence[Scored]) -> Columns:
     claim_right, area = _claims(rows, truth, away_km)
     return Columns(
         photo=np.array([r.photo for r in rows], dtype=np.str_),
-        author=np.array([r.author or r.photo for r in rows], dtype=np.str_),
+        author=np.array([r.photographer for r in rows], dtype=np.str_),
         outcome=outcome,
         truth=truth,
         point=point,

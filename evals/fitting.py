@@ -83,7 +83,7 @@ def _parts(records: Sequence[Record], info: RunInfo) -> list[str]:
     only = info.arguments.get("only")
     if isinstance(only, str) and only in SHARES:
         return [only] * len(records)
-    return split_by_author([r.author or r.photo for r in records])
+    return split_by_author([r.photographer for r in records])
 
 
 def _chosen(strategy: str | None, info: RunInfo) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from evals.records import JudgementNote, Record
 from geo.errors import UserError
 from geo.sphere import Floats, distance_km
 from graphs.sight import RINGS_KM, SightParameters, SightRecord, default_sight, load_sight, said_weights
-from graphs.sight_fit import RIGHT_WITHIN_KM, as_rings, fitted_share, judged_rightly
+from graphs.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share, photographer_weights
 
 LEAST = 20
 """Photos with a first reading for a record; judgements for a rate."""
@@ -45,22 +44,16 @@ def measure(records: Sequence[Record], usual: Sequence[float]) -> SightRecord:
             f"{len(read)} of {len(records)} photos have a first reading by the model, {LEAST} are needed: run more"
             " photos with `--strategy refine` and a model that is shown pictures"
         )
-    counts = Counter(author_of(record) for record in read)
-    weights = np.array([counts[author_of(record)] ** -0.5 for record in read])
+    weights = photographer_weights([record.photographer for record in read])
     away_km, said = distances_and_weights(read)
     judged = [(note.fits, is_right(note, record)) for record in records for note in record.judgements]
     fits, right = [pair[0] for pair in judged], [pair[1] for pair in judged]
     told = f"{len(read)} first readings and {len(judged)} judgements on {len(records)} photos"
     return SightRecord(
-        fitted_on=f"{told} by {len({author_of(record) for record in records})} photographers",
+        fitted_on=f"{told} by {len({record.photographer for record in records})} photographers",
         share=as_rings(fitted_share(away_km, said, np.array(usual), weights)),
-        judgements_right=round(judged_rightly(fits, right), 4) if len(judged) >= LEAST else None,
+        judgement_accuracy=round(balanced_accuracy(fits, right), 4) if len(judged) >= LEAST else None,
     )
-
-
-def author_of(record: Record) -> str:
-    """Whose photo it is; one that nobody is named for stands for itself."""
-    return record.author or record.photo
 
 
 def distances_and_weights(records: Sequence[Record]) -> tuple[Floats, Floats]:
@@ -82,7 +75,7 @@ def is_right(note: JudgementNote, record: Record) -> bool:
 def table(name: str, record: SightRecord, known: SightParameters) -> str:
     """The record beside what is usual, as Markdown."""
     heads = ["record", "measured on", *(f"≤ {km:,.0f} km" for km in RINGS_KM[:-1]), "beyond", "judges rightly"]
-    judges = "not measured" if record.judgements_right is None else f"{100 * record.judgements_right:.0f} %"
+    judges = "not measured" if record.judgement_accuracy is None else f"{100 * record.judgement_accuracy:.0f} %"
     rows = [
         [name, record.fitted_on, *(f"{100 * share:.1f} %" for share in record.share), judges],
         ["usual", "other people's photos", *(f"{100 * share:.1f} %" for share in known.usual_share), "50 %"],

@@ -77,8 +77,7 @@ def choose_items(
 def _part(items: Sequence[Item], part: str) -> list[Item]:
     if part not in SHARES:
         raise UserError(f"no part {part!r}: choose one of {', '.join(SHARES)}")
-    # A photo of an unknown photographer stands for itself.
-    parts = split_by_author([item.author or item.photo for item in items])
+    parts = split_by_author([item.photographer for item in items])
     return [item for item, of in zip(items, parts, strict=True) if of == part]
 
 

@@ -151,6 +151,11 @@ class Scored(BaseModel):
     cost: Cost = Field(description="of the answer, whether or not replies came from the cache")
 
     @property
+    def photographer(self) -> str:
+        """Whose photo it is; one that nobody is named for stands for itself."""
+        return self.author or self.photo
+
+    @property
     def key(self) -> tuple[str, str]:
         """Photo and strategy: unique in a run."""
         return self.photo, self.strategy

@@ -48,11 +48,11 @@ class SightRecord(Frozen):
 
     fitted_on: str
     share: Rings = Field(description="of photos whose truth lies in each ring around the model's position; sums to 1")
-    judgements_right: float | None = Field(
+    judgement_accuracy: float | None = Field(
         None,
         gt=0.0,
         lt=1.0,
-        description="how often it rightly said that a tool's result fits a place or does not; None: not measured",
+        description="balanced accuracy of saying that a tool's result fits a place; None: not measured",
     )
 
     @model_validator(mode="after")
@@ -63,8 +63,8 @@ class SightRecord(Frozen):
 
     @property
     def judgement_nats(self) -> float:
-        """The most that one of its judgements may weigh: what being right so often is worth, nothing below half."""
-        right = self.judgements_right
+        """The most that one of its judgements may weigh in nats: the log-odds of its accuracy, nothing below half."""
+        right = self.judgement_accuracy
         return math.inf if right is None else max(0.0, math.log(right / (1.0 - right)))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -19,7 +22,7 @@ _ITERATIONS = 100
 
 
 def ring_of(away_km: ArrayLike) -> NDArray[np.intp]:
-    """Index of the ring that each distance lies in, shaped like the distances."""
+    """Index of the ring (`graphs.sight.RINGS_KM`) that each distance in km lies in, shaped like the distances."""
     return np.searchsorted(np.array(RINGS_KM[:-1]), np.asarray(away_km))
 
 
@@ -27,11 +30,11 @@ def fitted_share(away_km: Floats, said: Floats, usual: Floats, weights: Floats |
     """Share (5,) of the probability in each ring around the places that a model gives for a photo, smoothed.
 
     The model's reading is a mixture: one of its k places is meant, and the truth lies around that one. Which, nobody
-    says, so the shares are those of maximum likelihood, found by expectation and maximisation; with one place a photo
-    they are the histogram of its distances.
+    says, so the shares are those of maximum likelihood, found by expectation-maximisation (Dempster, Laird and Rubin
+    1977); with one place a photo they are the histogram of its distances.
 
     Args:
-        away_km: (n, k) from each photo's truth to each place given; infinite where fewer were given.
+        away_km: (n, k), n at least 1, from each photo's truth to each place given; infinite where fewer were given.
         said: (n, k) weight of each place by `graphs.sight.said_weights`; 0 where fewer were given.
         usual: (5,) how often the truth of any other photo lies in each ring around a place given; all above 0.
         weights: (n,) of the photos; equal if left out.
@@ -47,19 +50,27 @@ def fitted_share(away_km: Floats, said: Floats, usual: Floats, weights: Floats |
     return np.asarray((len(ring) * share + SMOOTHING_PHOTOS * usual) / (len(ring) + SMOOTHING_PHOTOS))
 
 
-def judged_rightly(fits: ArrayLike, right: ArrayLike) -> float:
-    """How often judgements are right, as likely for places that are right as for wrong ones.
+def photographer_weights(photographers: Sequence[str]) -> Floats:
+    """Weights (n,) of photos: m^-1/2 for each of a photographer's m, so that no album decides alone."""
+    photos_by = Counter(photographers)
+    return np.array([photos_by[photographer] ** -0.5 for photographer in photographers])
 
-    Most places that are looked at are wrong, so whoever always says "does not fit" is right most of the time and
-    tells nothing: 0.5 here. One of either kind is added to each side.
+
+def balanced_accuracy(fits: ArrayLike, right: ArrayLike) -> float:
+    """Mean of sensitivity and specificity (Brodersen et al. 2010) of judgements, smoothed; 0.5 tells nothing.
+
+    Most places that are looked at are wrong, so whoever always says "does not fit" is right most of the time. One hit
+    and one miss are added to either kind of place (Laplace), so that the result is never 0 or 1; scikit-learn's
+    `balanced_accuracy_score` does not smooth, and is not among what the machine installs.
 
     Args:
         fits: (n,) whether the model said that a result fits a place.
         right: (n,) whether the place was the right one.
     """
     said, true = np.asarray(fits, dtype=np.bool_), np.asarray(right, dtype=np.bool_)
-    sides = [(said[true].sum() + 1) / (true.sum() + 2), ((~said[~true]).sum() + 1) / ((~true).sum() + 2)]
-    return float(np.mean(sides))
+    sensitivity = (said[true].sum() + 1) / (true.sum() + 2)
+    specificity = ((~said[~true]).sum() + 1) / ((~true).sum() + 2)
+    return float(sensitivity + specificity) / 2.0
 
 
 def as_rings(share: Floats) -> Rings:

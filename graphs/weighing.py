@@ -18,7 +18,7 @@ import numpy as np
 
 from agents.gazetteer_cues import CountryCue, country_cues
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, Source
-from geo.names import name_key
+from geo.names import holds_name, name_key
 from geo.place import Place
 from geo.sphere import lat_lon_array, point_distance_km
 from geo.sun import sun_nats
@@ -124,16 +124,16 @@ def _telling(records: Sequence[ToolRecord]) -> Iterator[ToolRecord]:
 
     A name that somebody said is no evidence: looking it up weighs only if it was read in the photo, and once.
     """
-    lines = [name_key(sign.text) for sign in signs_of(records)]
+    lines = [sign.text for sign in signs_of(records)]
     looked_up: set[str] = set()
     for record in records:
         if record.result is None or record.tool not in _WEIGH:
             continue
         if record.tool == "find_place":
-            name = name_key(str(record.arguments.get("name", "")))
-            if name in looked_up or not any(name in line for line in lines):
+            name = str(record.arguments.get("name", ""))
+            if name_key(name) in looked_up or not any(holds_name(line, name) for line in lines):
                 continue
-            looked_up.add(name)
+            looked_up.add(name_key(name))
         yield record
 
 
@@ -275,8 +275,10 @@ def _from_geocode(at: Scene, record: ToolRecord) -> Iterator[Evidence]:
 
 
 def _distance_ashore_km(found: PlaceAt) -> float:
-    """How far the nearest known place is: a hypothesis that reaches it has land within, wherever its centre lies."""
-    return MAX_DISTANCE_KM if found.place is None else found.place.distance_km or 0.0
+    """How far the nearest town is: a hypothesis that reaches it has land within, wherever its centre lies."""
+    nearest = found.place
+    # A territory without a town is told with a distance of 0: it says whose waters these are, not that land is near.
+    return MAX_DISTANCE_KM if nearest is None or nearest.city is None else nearest.distance_km or 0.0
 
 
 def _near(place: Place | None) -> str:

@@ -41,6 +41,11 @@ class Item:
     author: str | None
     strata: Mapping[str, str | float] = field(default_factory=dict)
 
+    @property
+    def photographer(self) -> str:
+        """Whose photo it is; one that nobody is named for stands for itself."""
+        return self.author or self.photo
+
 
 @dataclass(frozen=True)
 class Holding:

@@ -52,7 +52,7 @@ def _seen(i: int, rng: np.random.Generator, first_right: float, reads_right: flo
 def test_the_rates_of_a_model_are_found() -> None:
     record = model_record.measure(seen_records(400, 0.5, 0.8), default_sight().usual_share)
     assert record.share[0] == pytest.approx(0.5, abs=0.06)
-    assert record.judgements_right == pytest.approx(0.8, abs=0.04)
+    assert record.judgement_accuracy == pytest.approx(0.8, abs=0.04)
     assert record.fitted_on == "400 first readings and 800 judgements on 400 photos by 100 photographers"
 
 
@@ -60,7 +60,7 @@ def test_a_refusal_is_counted_and_a_rate_of_few_judgements_is_not_given() -> Non
     silent = [made_record(f"s{i}.jpg", status="refused") for i in range(5)]
     read = [r.model_copy(update={"judgements": r.judgements[:1] if i < 9 else ()}) for i, r in enumerate(SEEN)]
     record = model_record.measure([*read, *silent], default_sight().usual_share)
-    assert record.judgements_right is None
+    assert record.judgement_accuracy is None
     assert record.fitted_on.startswith("40 first readings and 9 judgements on 45 photos")
 
 
@@ -120,6 +120,6 @@ def test_a_run_keeps_what_the_model_said_at_first_and_of_tools() -> None:
     record = answered(
         Bench(benchmark="folder", protocol=Protocol.PUBLISHED, model="m", encoder="e"), query, answer, 0, ()
     )
-    assert [place.confidence for place in record.first_reading]
+    assert [place.point for place in record.first_reading] == [(40.42, -3.7), (50.09, 14.42)]
     assert [(note.tool, note.fits) for note in record.judgements] == [("reverse_geocode", False)]
     assert Record.model_validate_json(record.line()) == record

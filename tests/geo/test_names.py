@@ -1,7 +1,7 @@
 import pytest
 
 from geo.countries import code_of, codes_by_key
-from geo.names import name_key
+from geo.names import holds_name, name_key
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,22 @@ def test_a_catalogues_slip_is_outvoted():
 def test_codes_are_capitals():
     assert (code_of("NZ"), code_of("JPN"), code_of("UK")) == ("NZ", "JP", "GB")
     assert (code_of("in"), code_of("QQ"), code_of("FRANCE")) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "held"),
+    [
+        ("Rua de Lisboa25", "Lisboa", True),
+        ("ST. ETIENNE", "St-Étienne", True),
+        ("New York City", "new york", True),
+        ("Bucuresti - Romania", "Roma", False),
+        ("Barclays Bank", "Bar", False),
+        ("東京都庁前", "東京", True),
+        ("서울에서", "서울", True),
+        ("Praha 7", "Praha 7", True),
+        ("Praha", "!?", False),
+        ("", "Praha", False),
+    ],
+)
+def test_a_name_is_held_as_whole_words_or_anywhere_without_them(text: str, name: str, held: bool) -> None:
+    assert holds_name(text, name) is held

@@ -57,8 +57,8 @@ def test_the_packaged_records_trust_no_unknown_model_as_far_as_a_known_one() -> 
 @pytest.mark.parametrize(
     ("right", "nats"), [(None, math.inf), (0.5, 0.0), (0.3, 0.0), (0.8, math.log(4.0)), (0.999, math.log(999.0))]
 )
-def test_a_judgement_is_worth_how_often_the_model_judged_rightly(right: float | None, nats: float) -> None:
-    record = SightRecord(fitted_on="made up", share=USUAL, judgements_right=right)
+def test_a_judgement_is_worth_how_often_the_model_balanced_accuracy(right: float | None, nats: float) -> None:
+    record = SightRecord(fitted_on="made up", share=USUAL, judgement_accuracy=right)
     assert record.judgement_nats == pytest.approx(nats)
 
 

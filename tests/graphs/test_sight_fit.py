@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from graphs.sight import RINGS_KM, SightRecord, said_weights
-from graphs.sight_fit import SMOOTHING_PHOTOS, as_rings, fitted_share, judged_rightly, ring_of
+from graphs.sight_fit import SMOOTHING_PHOTOS, as_rings, balanced_accuracy, fitted_share, photographer_weights, ring_of
 
 USUAL = np.array([0.01, 0.01, 0.03, 0.15, 0.8])
 
@@ -46,9 +46,22 @@ def test_rounded_shares_make_a_record() -> None:
     assert SightRecord(fitted_on="made up", share=as_rings(share)).share == pytest.approx(share, abs=1e-4)
 
 
-def test_judging_rightly_counts_right_and_wrong_places_alike() -> None:
+def test_balanced_accuracy_counts_right_and_wrong_places_alike() -> None:
     right = [True] * 8 + [False] * 98
-    assert judged_rightly([True] * 8 + [False] * 98, right) == pytest.approx((9 / 10 + 99 / 100) / 2)
-    assert judged_rightly([False] * 106, right) == pytest.approx((1 / 10 + 99 / 100) / 2)
-    assert judged_rightly([True, False, True, False], [True, True, False, False]) == 0.5
-    assert judged_rightly([], []) == 0.5
+    assert balanced_accuracy([True] * 8 + [False] * 98, right) == pytest.approx((9 / 10 + 99 / 100) / 2)
+    assert balanced_accuracy([False] * 106, right) == pytest.approx((1 / 10 + 99 / 100) / 2)
+    assert balanced_accuracy([True, False, True, False], [True, True, False, False]) == 0.5
+    assert balanced_accuracy([], []) == 0.5
+
+
+def test_balanced_accuracy_is_scikit_learns_but_for_the_smoothing() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    right = rng.random(20_000) < 0.1
+    fits = np.where(rng.random(20_000) < 0.8, right, ~right)
+    assert balanced_accuracy(fits, right) == pytest.approx(metrics.balanced_accuracy_score(right, fits), abs=1e-3)
+
+
+def test_an_album_weighs_as_the_root_of_its_photos() -> None:
+    weights = photographer_weights(["ann", "bob", "ann", "ann", "ann"])
+    assert weights == pytest.approx([0.5, 1.0, 0.5, 0.5, 0.5])

@@ -202,12 +202,14 @@ def test_a_name_weighs_once_and_only_where_it_was_read() -> None:
     said = named("Lisbon", PLACES[2])
     again = said.model_copy(update={"call_id": "again"})
     assert weigh(here(), [said], []) == []
-    assert weigh(here(), [signs("Praha"), said], []) == weigh(here(), [signs("Praha")], [])
+    for other in ("Praha", "Lisbonaise"):
+        assert weigh(here(), [signs(other), said], []) == weigh(here(), [signs(other)], [])
     read = weigh(here(), [said, signs("Rua de Lisbon 7"), again], [])
     assert only(read, EvidenceKind.PLACE_NAME).log_likelihood_ratio["Lisbon"] > 1.0
 
 
 SHORE = Place(country="Spain", country_code="ES", city="Cadiz", point=Point(lat=36.53, lon=-6.29), distance_km=40.0)
+WATERS = Place(country="Heard Island", country_code="HM", point=Point(lat=40.42, lon=-3.70), distance_km=0.0)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +220,7 @@ SHORE = Place(country="Spain", country_code="ES", city="Cadiz", point=Point(lat=
         ("sea", SHORE, 25.0, {"Madrid": SEA_NATS}),
         ("sea", SHORE, 40.0, {}),
         ("sea", None, 500.0, {}),
+        ("sea", WATERS, 25.0, {"Madrid": SEA_NATS}),
     ],
 )
 def test_only_a_hypothesis_without_land_is_contradicted_by_the_sea(
