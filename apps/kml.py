@@ -13,7 +13,7 @@ from html import escape
 from agents.schemas import Answer, Hypothesis
 from apps.areas import disc, exteriors
 from apps.located import Located
-from apps.wording import heading, km, percent, printable, radius_note, source_text
+from apps.wording import confidence_text, heading, km, percent, printable, radius_note, source_text
 from geo.point import Point
 
 _NAMESPACE = "http://www.opengis.net/kml/2.2"
@@ -95,7 +95,7 @@ def _named(parent: ET.Element, name: str, style: str, description: str = "") -> 
 
 def _description(answer: Answer) -> str:
     # A description is shown as HTML, so text is escaped for that before the XML writer escapes it again.
-    lines = [f"Confidence {percent(answer.confidence)}", answer.reasoning]
+    lines = [f"Confidence {confidence_text(answer)}", answer.reasoning]
     lines += [f"{evidence.claim} [{source_text(evidence.source)}]" for evidence in answer.evidence]
     return "<br/>".join(escape(printable(line)) for line in lines)
 

@@ -12,6 +12,8 @@ from agents.schemas import Answer, Evidence, Hypothesis, HypothesisStatus
 from apps.areas import around, disc, exteriors, near_longitude_deg
 from apps.located import Located
 from apps.wording import (
+    certainty_note,
+    confidence_text,
     cost_text,
     evidence_label,
     heading,
@@ -65,13 +67,12 @@ def _brief(answer: Answer) -> Answer:
 
 
 def _texts(answer: Answer) -> Data:
-    level = answer.level.value if answer.level else "unknown"
     return {
         "coordinates": str(answer.point) if answer.point else "",
         "confidence": percent(answer.confidence),
         "confidenceLabel": "confidence" if answer.point else "confidence of the best guess",
         "share": answer.confidence,
-        "note": f"radius {radius_note(answer)} · level: {level}",
+        "note": certainty_note(answer),
         "summary": _summary(answer),
         "reasoning": printable(answer.reasoning, 4 * _TEXT_LIMIT),
         "cost": cost_text(answer),
@@ -81,7 +82,7 @@ def _texts(answer: Answer) -> Data:
 
 
 def _summary(answer: Answer) -> list[str]:
-    lines = [f"confidence {percent(answer.confidence)}"]
+    lines = [f"confidence {confidence_text(answer)}"]
     if answer.radius_50_km is not None and answer.radius_90_km is not None:
         lines.append(f"50 % within {km(answer.radius_50_km)}, 90 % within {km(answer.radius_90_km)}")
     return lines

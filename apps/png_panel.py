@@ -20,7 +20,7 @@ from apps.png_tools import (
     shortened,
     wrapped,
 )
-from apps.wording import alternatives, evidence_label, heading, km, percent, printable, radius_note, source_text
+from apps.wording import alternatives, certainty_note, evidence_label, heading, km, percent, printable, source_text
 
 _MARGIN = 24.0
 _PHOTO_HEIGHT = 243.0
@@ -69,12 +69,7 @@ class _Column:
         self.bar("confidence", percent(answer.confidence), answer.confidence)
         if answer.radius_50_km is not None and answer.radius_90_km is not None:
             self.pair("50 % within", km(answer.radius_50_km), "90 % within", km(answer.radius_90_km))
-            self.line(
-                f"radius {radius_note(answer)} · level: {answer.level.value if answer.level else 'unknown'}",
-                11.5,
-                MUTED,
-                22,
-            )
+            self.line(certainty_note(answer), 11.5, MUTED, 22)
 
     def line(self, text: str, size: float, colour: tuple[int, ...], step: float) -> None:
         self.sheet.text((self.left, self.y), shortened(text, size, self.width), size, colour)

@@ -100,9 +100,20 @@ def radius_note(answer: Answer) -> str:
 def confidence_text(answer: Answer) -> str:
     """How often answers like this one are right; where that is calibrated, also what the ledger says by itself."""
     told = percent(answer.confidence)
-    if not answer.radius_is_calibrated or not answer.hypotheses:
-        return told
-    return f"{told} (calibrated; the ledger says {percent(answer.hypotheses[0].probability)})"
+    return f"{told} ({_beside_the_ledger(answer)})" if answer.radius_is_calibrated else told
+
+
+def certainty_note(answer: Answer) -> str:
+    """The small print below confidence and radii: whether they are calibrated, and how fine the answer is."""
+    level = answer.level.value if answer.level else "unknown"
+    calibrated = _beside_the_ledger(answer) if answer.radius_is_calibrated else f"radius {radius_note(answer)}"
+    return f"{calibrated} · level: {level}"
+
+
+def _beside_the_ledger(answer: Answer) -> str:
+    """Hypotheses are shown with the ledger's probabilities: where the confidence is another number, both are said."""
+    ledger = f"; the ledger says {percent(answer.hypotheses[0].probability)}" if answer.hypotheses else ""
+    return f"{radius_note(answer)}{ledger}"
 
 
 def cost_text(answer: Answer) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from agents.schemas import Answer, Level
 from apps.located import Located
 from apps.render_terminal import print_answer, summary_line
-from apps.wording import confidence_text, heading, km, percent, printable
+from apps.wording import certainty_note, confidence_text, heading, km, percent, printable
 from tests.apps.made_answers import HOSTILE, abstained, answered, at, hostile, located
 
 
@@ -112,3 +112,5 @@ def test_a_calibrated_confidence_stands_beside_the_ledgers() -> None:
     said = percent(raw.hypotheses[0].probability)
     assert confidence_text(raw) == percent(raw.confidence)
     assert confidence_text(calibrated) == f"< 1 % (calibrated; the ledger says {said})"
+    assert certainty_note(raw).startswith("radius not calibrated · level: ")
+    assert certainty_note(calibrated).startswith(f"calibrated; the ledger says {said} · level: ")
