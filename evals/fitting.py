@@ -1,4 +1,4 @@
-"""What calibrations and choosers are fitted on: answered records of runs by one and the same system."""
+"""What calibrations are fitted on: answered records of runs by one and the same system."""
 
 from __future__ import annotations
 

@@ -42,7 +42,6 @@ def _what(made: argparse.ArgumentParser) -> None:
     group.add_argument("--temperature", type=float, help="of the model (default: the provider's)")
     group.add_argument("--max-output-tokens", type=int, help="of one reply (default: the provider's)")
     group.add_argument("--calibration", type=Path, help="fitted by python -m evals.calibrate (default: none)")
-    group.add_argument("--chooser", type=Path, help="fitted by python -m evals.chooser_fit (default: none)")
     group.add_argument("--protocol", default="published", choices=[p.value for p in Protocol])
     group.add_argument("--reference-table", type=Path, help="clean: CSV of reference items (python -m evals.clean)")
     group.add_argument("--twin-similarity", type=float, default=TWIN_SIMILARITY, help="clean: of the encoder's vectors")
@@ -95,7 +94,6 @@ def settings_of(chosen: argparse.Namespace, strategies: Sequence[str]) -> Settin
         "threads": chosen.threads,
         "min_confidence": chosen.min_confidence,
         "calibration": chosen.calibration,
-        "chooser": chosen.chooser,
         "allow_metadata": False,
     }
     settings = make_settings(**made)

@@ -99,7 +99,7 @@ def ids_sha256(items: Sequence[Item]) -> str:
 
 def settings_sha256(settings: Settings, more: Mapping[str, object]) -> str:
     """Of all that can change an answer, beside what `run.json` names by itself."""
-    files = (settings.calibration, settings.chooser, settings.model_records)
+    files = (settings.calibration, settings.model_records)
     fitted = {str(path): file_sha256(path) for path in files if path}
     chosen = settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER) | dict(more) | fitted
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()

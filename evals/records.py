@@ -162,7 +162,7 @@ class Scored(BaseModel):
 
 
 class Record(Scored):
-    """What one strategy made of one photo: the scored part, then what people and the chooser want to see."""
+    """What one strategy made of one photo: the scored part, then what people want to see."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

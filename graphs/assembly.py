@@ -147,7 +147,7 @@ class GeoSleuth:
         strategy = self.settings.find_strategy(name)
         settings = self.settings.model_copy(update={"strategy": name})
         # Files were fitted for the strategy the settings name: another one has at most a packaged calibration.
-        own = settings.model_copy(update={"calibration": None, "chooser": None})
+        own = settings.model_copy(update={"calibration": None})
         bench = replace(
             self.bench,
             strategy=strategy,

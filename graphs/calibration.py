@@ -21,7 +21,7 @@ from enum import StrEnum
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -138,7 +138,14 @@ class Subject(Frozen):
     model: str
     atlas_kinds: tuple[AtlasKind, ...] = Field(description="of the atlases that were searched, sorted")
     posterior: str = Field(description="digest of the posterior's parameters")
-    chooser: str = Field("", description="digest of the chooser; empty: none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_chooser(cls, read: Any) -> Any:
+        """Files of earlier versions name a chooser; where it is empty they still say the same."""
+        if isinstance(read, dict) and read.get("chooser") == "":
+            return {key: value for key, value in read.items() if key != "chooser"}
+        return read
 
 
 class Calibration(Frozen):
@@ -160,9 +167,7 @@ def parameters_digest(parameters: PosteriorParameters, model: str) -> str:
     return hashlib.sha256(parameters.model_dump_json(exclude=left_out).encode()).hexdigest()[:16]
 
 
-def subject_of(
-    versions: Versions, kinds: Iterable[AtlasKind], parameters: PosteriorParameters, chooser: str = ""
-) -> Subject:
+def subject_of(versions: Versions, kinds: Iterable[AtlasKind], parameters: PosteriorParameters) -> Subject:
     """What answers of this system would be calibrated by."""
     return Subject(
         encoder=versions.encoder,
@@ -170,7 +175,6 @@ def subject_of(
         model=versions.model,
         atlas_kinds=tuple(sorted(set(kinds))),
         posterior=parameters_digest(parameters, versions.model),
-        chooser=chooser,
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading what was fitted and written as JSON: calibrations, choosers, records of models."""
+"""Reading what was fitted and written as JSON: calibrations, records of models."""
 
 from __future__ import annotations
 

@@ -40,7 +40,6 @@ class Settings(BaseSettings):
     model_concurrency: int = Field(8, ge=1, description="requests to the model under way at once")
     calibrated: bool = Field(True, description="correct radius and confidence where a calibration fits this system")
     calibration: Path | None = Field(None, description="a calibration's file; None: the packaged one, if there is one")
-    chooser: Path | None = Field(None, description="a learned choice among candidates; None: by expected utility")
     model_records: Path | None = Field(None, description="how far models' words are trusted; None: packaged records")
     ask: bool = Field(False, description="ask a person when two hypotheses are close")
     allow_metadata: bool = Field(False, description="report the position a file claims, beside the answer")

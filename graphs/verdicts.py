@@ -12,7 +12,6 @@ from agents.strategies import CommitRule
 from geo.point import Point
 from geo.sphere import distance_km, lat_lon_array
 from graphs.choosing import choose, expected_utility, source_of
-from graphs.correcting import rechosen
 from graphs.posterior import Floats, Support
 from graphs.radius import Radius, posterior_radius, reading_radius, weighted_quantile
 from graphs.reckoning import open_scene
@@ -63,8 +62,6 @@ def by_posterior(bench: Workbench, state: GeolocateState) -> Verdict:
     countries = country_weights(state["records"])
     support = posterior_support(at, state["candidate_countries"], state["evidence"], countries)
     choice = choose(support, bench.parameters.utility)
-    if bench.corrections.chooser:
-        choice = rechosen(bench.corrections.chooser, at, choice)
     chosen = Chosen(
         at.hypotheses[choice.owner],
         choice.point,
@@ -201,4 +198,4 @@ RULES: Mapping[CommitRule, Callable[[Workbench, GeolocateState], Verdict]] = {
     CommitRule.TOP_REGION: by_top_region,
     CommitRule.MODEL: by_model,
 }
-"""How each rule comes to its verdict. Calibration and a chooser change the radius and the point behind these."""
+"""How each rule comes to its verdict. Calibration changes the radius behind these."""

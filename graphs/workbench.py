@@ -60,7 +60,7 @@ class Workbench:
         read_signs: whether to read the text in the photo.
         recall_limit: candidates asked of each atlas.
         versions: what an answer says it was made with.
-        corrections: what the system was fitted with: a calibration, a chooser.
+        corrections: what the system was fitted with: a calibration.
     """
 
     model: LoadedModel

@@ -126,6 +126,18 @@ def test_a_calibration_survives_its_file(tmp_path: Path) -> None:
     assert find_calibration(SUBJECT, file) == MADE
 
 
+def test_a_file_that_names_an_empty_chooser_is_still_read_and_one_that_names_some_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "calibration.json"
+    written = MADE.model_dump(mode="json")
+    written["subject"]["chooser"] = ""
+    file.write_text(json.dumps(written), encoding="utf-8")
+    assert load_calibration(file) == MADE
+    written["subject"]["chooser"] = "some"
+    file.write_text(json.dumps(written), encoding="utf-8")
+    with pytest.raises(UserError, match="chooser"):
+        load_calibration(file)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -134,7 +146,6 @@ def test_a_calibration_survives_its_file(tmp_path: Path) -> None:
         {"model": "openai:x"},
         {"atlas_kinds": (AtlasKind.PHOTO,)},
         {"posterior": "other"},
-        {"chooser": "some"},
     ],
 )
 def test_a_calibration_of_another_system_is_refused(tmp_path: Path, changed: dict[str, str]) -> None:

@@ -1,19 +1,15 @@
-"""A run commits through what the system was fitted with: calibrated radii, a learned choice."""
+"""A run commits through what the system was fitted with: calibrated radii."""
 
 from __future__ import annotations
 
 import pytest
 
-from agents.schemas import AnswerStatus
-from geo.sphere import point_distance_km
 from graphs.correcting import Corrections
-from tests.graphs.machine_fakes import bench, candidates
+from tests.graphs.machine_fakes import bench
 from tests.graphs.machine_runs import run
 from tests.graphs.test_calibration import MADE
-from tests.graphs.test_chooser import chooser
 
 RETRIEVAL = next(iter(MADE.levels.values()))
-IS_CHOSEN = "is_the_machine's_choice"
 
 
 def test_radii_and_confidence_are_the_fitted_ones_and_the_point_stays() -> None:
@@ -31,19 +27,3 @@ def test_a_level_that_was_not_fitted_stays_as_it_is() -> None:
     raw, fitted = run(bench(["Lisbon"])), run(bench(["Lisbon"], corrections=Corrections(calibration=MADE)))
     assert not fitted.radius_is_calibrated
     assert (fitted.radius_50_km, fitted.confidence) == (raw.radius_50_km, raw.confidence)
-
-
-def test_a_chooser_that_trusts_the_machine_changes_nothing() -> None:
-    kept = run(bench(corrections=Corrections(chooser=chooser(**{IS_CHOSEN: 1.0}))))
-    assert kept.point == run(bench()).point
-
-
-def test_a_chooser_can_take_another_of_the_places_there_are() -> None:
-    machine = run(bench())
-    other = run(bench(corrections=Corrections(chooser=chooser(**{IS_CHOSEN: -1.0}))))
-    assert other.status is AnswerStatus.ANSWERED
-    assert other.point is not None
-    assert machine.point is not None
-    assert other.point != machine.point
-    known = [*(c.point for c in candidates()), *(h.point for h in other.hypotheses)]
-    assert min(point_distance_km(other.point, point) for point in known) < 0.01
