@@ -1,6 +1,6 @@
 """The quicker benchmarks in turn: `python -m benchmarks`. Each also runs alone and explains itself with --help.
 
-The long ones run by themselves: `fusion_*` (docs/fusion.md), `training_speed`, `encoders_cost`, `recorded_ledger`,
+The long ones run by themselves: `training_speed`, `encoders_cost`, `recorded_ledger`,
 `worth_of_the_loop`, `eval_kills` and `eval_throughput`.
 """
 
@@ -14,7 +14,6 @@ from benchmarks.dev_photos import DEFAULT_DATA
 BENCHMARKS = {
     "atlas_speed": [],
     "locate_speed": [],
-    "spread_recall": [],
     "regions_vs_published": ["--data", str(DEFAULT_DATA), "--encoder", "compact"],
     "offline_machine": ["--data", str(DEFAULT_DATA)],
     "recorded_models": [

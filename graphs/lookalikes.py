@@ -27,7 +27,7 @@ from retrieval.candidate import Candidate
 from tools.results import PhotoMatches
 
 CROP_FACTOR = 0.1
-"""Share of the log change a crop brings that counts; chosen by `python -m benchmarks.crop_weight`."""
+"""Share of the log change a crop brings that counts; chosen on calibration photos by `benchmarks.crop_weight` of the tag `before-rebuild`."""
 
 Nats = dict[str, float]
 
