@@ -18,7 +18,7 @@ from agents.failures import ModelFailure
 from agents.model_options import Capabilities, ModelOptions
 from agents.model_specs import ModelSpec
 from agents.providers import Provided
-from geo.errors import UserError
+from core.errors import UserError
 
 PROBE_TOKENS = 64
 _PROBED = frozenset({"vllm", "openai_compatible"})

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-from agents.countries import countries_of_calling_code, country_facts, country_of_name
+from geo.places.country_facts import countries_of_calling_code, country_facts, country_of_name
 
 MIN_PLACE_LETTERS = 4
 MAX_PLACE_WORDS = 3

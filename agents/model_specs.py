@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from geo.errors import UserError
+from core.errors import UserError
 
 
 class ModelDescription(BaseModel):

@@ -23,7 +23,7 @@ from agents.gazetteer_cues import country_cues, place_strings
 from agents.messages import read_data
 from agents.offline_chat import respond
 from agents.proposals import MAX_PROPOSED, ProposeHypotheses, ReviseHypotheses
-from geo.names import name_key
+from geo.places.names import name_key
 
 GEOCODED_LEADERS = 3
 PLACES_A_NAME = 4

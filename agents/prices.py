@@ -12,7 +12,7 @@ from pathlib import Path
 from langchain_core.messages.ai import UsageMetadata
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from geo.errors import UserError
+from core.errors import UserError
 
 
 class Price(BaseModel):

@@ -13,7 +13,7 @@ from langchain_core.language_models import BaseChatModel
 from agents.limited_http import LimitedClient, limited_hooks
 from agents.model_options import ModelOptions
 from agents.model_specs import ANTHROPIC_URL, GOOGLE_URL, OLLAMA_URL, OPENAI_URL, ModelSpec, remote_host
-from geo.errors import UserError
+from core.errors import UserError
 
 NO_KEY = "none-needed"
 """What servers that need no key are sent for one."""

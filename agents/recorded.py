@@ -21,7 +21,7 @@ from agents.messages import read_data
 from agents.model_specs import ModelSpec
 from agents.reading import ReplyStatus, read_position
 from agents.text_arguments import mend
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo import photo_id_of
 
 

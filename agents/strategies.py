@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agents.prompts import render_text, template_text
-from geo.errors import UserError
+from core.errors import UserError
 
 
 class Step(StrEnum):

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from agents.prompts import placeholders, template_text
 from agents.strategies import Asked, Step, Strategy
-from geo.errors import UserError
+from core.errors import UserError
 
 MAX_FILE_BYTES = 200_000
 

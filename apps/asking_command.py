@@ -15,7 +15,7 @@ from apps.locate_command import Outputs, write_files
 from apps.located import Located, thumbnail_jpeg
 from apps.render_terminal import print_answer
 from apps.wording import printable
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo import Photo, load_photo
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from apps.console import answers, messages, progress_bar
 from apps.wording import printable
-from geo.errors import UserError
+from core.errors import UserError
 
 if TYPE_CHECKING:
     from graphs.settings import Settings
@@ -154,7 +154,7 @@ def _build_from_photos(
 
 
 def _build_from_places(folder: Path, settings: Settings, count: int, store: str | None) -> AtlasManifest:
-    from geo.gazetteer import Gazetteer
+    from geo.places.gazetteer import Gazetteer
     from retrieval.atlas_build import build_gps_atlas
 
     places = Gazetteer().coordinates()

@@ -11,7 +11,7 @@ from apps.chat_view import ChatView, cost_lines, photo_line
 from apps.line_reader import LineReader
 from apps.located import Located, thumbnail_jpeg
 from apps.wording import printable
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo import Photo, load_photo
 
 if TYPE_CHECKING:

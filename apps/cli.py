@@ -21,7 +21,7 @@ from agents.schemas import Level
 from apps import options
 from apps.atlas_commands import atlas_app
 from apps.wording import printable
-from geo.errors import UserError
+from core.errors import UserError
 
 INTERRUPTED = 130
 USER_ERROR = 2

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from apps.doctor_findings import Finding, State, installed
 from apps.doctor_leaving import leaving, models
+from core.errors import UserError
 from geo.basemap import blue_marble
-from geo.errors import UserError
-from geo.gazetteer import Gazetteer
+from geo.places.gazetteer import Gazetteer
 from graphs.settings import DEFAULT_ATLAS, Settings
 from graphs.threads import thread_names
 from retrieval.atlas import atlas_info, list_atlases

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from geo.errors import UserError
+from core.errors import UserError
 
 STANDARD_OUTPUT = "-"
 

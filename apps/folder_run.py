@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agents.schemas import Answer
 from apps.run_file import Record
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo import Photo, PhotoError, load_photo
 
 AHEAD = 8

@@ -18,7 +18,7 @@ from apps.located import Located, thumbnail_jpeg
 from apps.render_terminal import print_answer, summary_line
 from apps.run_file import Record, RunFile, RunStatus
 from apps.wording import printable
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo import Photo, PhotoError, load_photo, photo_paths
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from agents.schemas import Level
-from geo.errors import UserError
+from core.errors import UserError
 
 if TYPE_CHECKING:
     from graphs.settings import Settings

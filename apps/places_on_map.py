@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from apps.map_window import Window
-from geo.place_tables import PlaceTables
+from geo.places.tables import PlaceTables
 
 Box = tuple[float, float, float, float]
 _CONSIDERED = 400

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from agents.schemas import Answer, AnswerStatus, Versions
 from apps.wording import printable
-from geo.errors import UserError
+from core.errors import UserError
 
 SYNC_EVERY_S = 5.0
 _FIELDS = {"photo", "sha256", "status", "error", "answer"}

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.gazetteer import Gazetteer
+from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import distance_km, unit_vectors
 from retrieval.atlas import Atlas, open_atlas

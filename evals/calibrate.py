@@ -16,12 +16,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.errors import UserError
 from evals import metrics, reliability
 from evals.columns import columns_of
 from evals.conformal import Cases, Held, apply_calibration, cross_validated, fit_calibration, photographers_mean
 from evals.fitting import Material, add_run_arguments, gather
 from evals.records import Record
-from geo.errors import UserError
 from geo.sphere import Floats
 from graphs.calibration import Calibration, evidence_level
 from retrieval.splits import SHARES

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.schemas import Level
+from core.errors import UserError
 from evals.records import Outcome, PlaceNames, RecordError, RunInfo, Scored, read_info, read_scores
 from evals.reliability import EARTH_AREA_KM2, cap_area_km2
-from evals.world_regions import continent_of
-from geo.errors import UserError
+from geo.places.continents import continent_of
 from geo.sphere import Floats, distance_km
 
 Bools = NDArray[np.bool_]

@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from core.errors import UserError
 from evals import metrics, statistics
 from evals.columns import System, load_systems
 from evals.comparison import LEVEL, AtThreshold, Comparison, Pair, Rank, as_markdown
-from geo.errors import UserError
 from geo.sphere import Floats, distance_km
 
 

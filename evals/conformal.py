@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from core.errors import UserError
 from evals.columns import Bools, Texts
-from geo.errors import UserError
 from geo.sphere import Floats
 from graphs.calibration import Calibration, Correction, EvidenceLevel, LevelFit, Subject, area_log_odds
 

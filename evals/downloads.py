@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 
 import httpx
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo_files import PHOTO_SUFFIXES
 
 COPIED_BYTES = 1 << 20

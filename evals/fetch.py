@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
 
+from core.errors import UserError
 from evals.benchmarks.description import Benchmark, SourceFile
 from evals.benchmarks.loading import load_benchmark
 from evals.benchmarks.registry import BENCHMARKS, find_benchmark
 from evals.downloads import DownloadError, Progress, download, unpack
-from geo.errors import UserError
 from graphs.settings import make_settings
 
 TIMEOUT_S = 60.0

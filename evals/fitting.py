@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents.schemas import Versions
+from core.errors import UserError
 from evals.records import Outcome, Record, RunInfo, read_info, read_records
-from geo.errors import UserError
 from graphs.calibration import Subject, subject_of, told_difference
 from graphs.posterior import default_parameters
 from retrieval.splits import SHARES, split_by_author

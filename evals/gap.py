@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import UserError
 from evals import metrics
 from evals.columns import System, load_systems
 from evals.metrics import THRESHOLDS_KM, Interval
 from evals.records import INFO_FILE, Protocol, RecordError, RunInfo, read_info
 from evals.tables import Table, km_label, markdown
-from geo.errors import UserError
 
 
 def gap_table(published: Path, clean: Path) -> Table:

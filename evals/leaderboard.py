@@ -19,12 +19,12 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+from core.errors import UserError
 from evals.benchmarks.registry import BENCHMARKS
 from evals.columns import load_systems
 from evals.metrics import THRESHOLDS_KM
 from evals.scoring import Score, score
 from evals.tables import DASH, Table, km_label, markdown, percent
-from geo.errors import UserError
 
 
 class Published(NamedTuple):

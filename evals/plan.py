@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from core.errors import UserError
 from evals.benchmarks.loading import Holding, Item
 from evals.likeness import file_sha256
 from evals.records import Partial, Protocol
-from geo.errors import UserError
 from graphs.settings import Settings
 from retrieval.splits import SHARES, split_by_author
 

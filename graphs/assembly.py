@@ -15,7 +15,7 @@ from langsmith.utils import tracing_is_enabled
 
 from agents.models import LoadedModel, ModelDescription, find_model
 from agents.schemas import Answer, Versions
-from geo.gazetteer import Gazetteer
+from geo.places.gazetteer import Gazetteer
 from graphs.audit import append_line, audit_line
 from graphs.checkpoints import open_checkpoints
 from graphs.correcting import open_corrections

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.schemas import Answer
-from geo.errors import UserError
+from core.errors import UserError
 
 
 def audit_line(answer: Answer | None, question: str, left_the_machine: Sequence[str]) -> str:

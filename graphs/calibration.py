@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field, TypeAdapter, model_validator
 
 from agents.schemas import EvidenceKind, Frozen, Versions
-from geo.errors import UserError
+from core.errors import UserError
 from geo.sphere import EARTH_RADIUS_KM, HALF_CIRCUMFERENCE_KM, Floats
 from graphs.fitted_files import read_fitted
 from graphs.posterior import PosteriorParameters

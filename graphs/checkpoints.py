@@ -20,7 +20,7 @@ from agents.schemas import (
     Origin,
     PointSource,
 )
-from geo.errors import UserError
+from core.errors import UserError
 from geo.point import Point
 from graphs.chat_state import ShownPhoto
 from graphs.question import PersonQuestion

@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from agents.countries import countries_of_language
 from agents.gazetteer_cues import CountryCue, CountryCueKind
+from geo.places.country_facts import countries_of_language
 from tools.results import Sign
 
 CUE_NATS: Mapping[CountryCueKind, float] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from geo.errors import UserError
+from core.errors import UserError
 from graphs.trace import TraceEvent
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from geo.errors import UserError
+from core.errors import UserError
 
 Fitted = TypeVar("Fitted", bound=BaseModel)
 

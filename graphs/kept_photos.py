@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from geo.errors import UserError
+from core.errors import UserError
 from graphs.chat_state import ShownPhoto
 from retrieval.photo import Photo, PhotoError, PhotoShelf, decode_photo
 

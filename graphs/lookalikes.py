@@ -27,7 +27,7 @@ from retrieval.candidate import Candidate
 from tools.results import PhotoMatches
 
 CROP_FACTOR = 0.1
-"""Share of the log change a crop brings that counts; chosen on calibration photos by `benchmarks.crop_weight` of the tag `before-rebuild`."""
+"""Share of the log change a crop brings that counts; chosen on calibration photos (docs/results.md)."""
 
 Nats = dict[str, float]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from agents.countries import country_of_name
 from agents.proposals import SaidPlace
 from agents.schemas import Cost, Origin
-from geo.names import name_key
 from geo.place import Place
+from geo.places.country_facts import country_of_name
+from geo.places.names import name_key
 from geo.point import Point
 from graphs.nodes.own_calls import call_tool
 from graphs.state import GeolocateState, Position, ToolRecord, add_cost

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 
-from geo.gazetteer import Gazetteer
+from geo.land_mask import is_land
 from geo.place import Place
+from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import lat_lon_array
-from geo.surface import is_land
 from graphs.posterior import PosteriorParameters, candidate_weights, default_parameters, positions
 from graphs.settings import DEFAULT_ATLAS, Settings
 from graphs.sight import load_sight

@@ -14,9 +14,9 @@ from importlib import resources
 import pycountry
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.countries import country_facts
 from agents.schemas import Hypothesis
-from geo.names import name_key
+from geo.places.country_facts import country_facts
+from geo.places.names import name_key
 from geo.sphere import point_distance_km
 from graphs.ledger import open_hypotheses
 from graphs.question import PersonQuestion

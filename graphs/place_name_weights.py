@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from geo.names import name_key
 from geo.place import Place
+from geo.places.names import name_key
 
 NAME_NATS = 3.0
 NAME_NATS_PER_LETTER = 0.45

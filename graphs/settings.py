@@ -13,7 +13,7 @@ from agents.models import find_model
 from agents.schemas import Level
 from agents.strategies import Strategy, find_strategy
 from agents.strategy_files import load_strategies
-from geo.errors import UserError
+from core.errors import UserError
 from graphs.budgets import Budgets
 
 DEFAULT_ATLAS = "world"

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from geo.errors import UserError
+from core.errors import UserError
 from graphs.checkpoints import open_checkpoints
 
 _NAME = re.compile(r"[\w][\w .-]{0,79}")

@@ -18,8 +18,8 @@ import numpy as np
 
 from agents.gazetteer_cues import CountryCue, country_cues
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, Source
-from geo.names import holds_name, name_key
 from geo.place import Place
+from geo.places.names import holds_name, name_key
 from geo.sphere import lat_lon_array, point_distance_km
 from geo.sun import sun_nats
 from graphs.country_weights import (

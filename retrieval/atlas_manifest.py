@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.candidate import AtlasKind
 from retrieval.encoder import EncoderIdentity
 from retrieval.stores.settings import StoreSettings

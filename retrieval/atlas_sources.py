@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from geo.errors import UserError
+from core.errors import UserError
 from geo.point import Point
 from retrieval.photo_files import photo_paths
 

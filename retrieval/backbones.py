@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.backbones_base import (
     IMAGENET_MEAN,
     IMAGENET_STD,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.backbones_base import BackboneDescription, ImageBackbone, Segmenter, Weights
 from retrieval.backbones_loading import resized, weights_identity
 

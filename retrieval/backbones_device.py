@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from geo.errors import UserError
+from core.errors import UserError
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.backbones_base import BackboneDescription, Weights
 from retrieval.weights import sha256_of
 

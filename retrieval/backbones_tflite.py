@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.backbones_base import BackboneDescription, ImageBackbone, Pixels, Segmenter, Weights
 from retrieval.backbones_loading import resized, weights_identity
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.encoder import EncoderIdentity, PhotoVectors, Vectors, checked_positions
 from retrieval.photo import Photo
 

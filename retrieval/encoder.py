@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo import Photo
 
 Vectors = NDArray[np.float32]

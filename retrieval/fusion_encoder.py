@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.backbones import ImageBackbone, Segmenter, Weights, load_image_backbone, load_segmenter
 from retrieval.backbones_base import Backbone
 from retrieval.backbones_device import compute_on

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.backbones import BACKBONES
 from retrieval.backbones_device import Compute, compute_on
 from retrieval.backbones_vision import CLIP_PROJECTION_DIM, ClipBackbone

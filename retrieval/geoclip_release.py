@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.errors import UserError
+from core.errors import UserError
 
 HOW_TO_GET = "pip install --no-deps geoclip"
 

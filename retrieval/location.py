@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.location_attention import LocationAttention
 from retrieval.location_fourier import FourierCapsules, FourierFeatures, unit_vectors
 from retrieval.location_geoclip import GeoClipLocations

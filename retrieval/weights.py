@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from geo.errors import UserError
+from core.errors import UserError
 
 HUB_URL = "https://huggingface.co"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.weights import SHA256_PATTERN, WeightFile, cached_path, find_weights, sha256_of
 
 Progress = Callable[[int, int], None]

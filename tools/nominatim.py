@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from geo.errors import UserError
+from core.errors import UserError
 from geo.place import Place
 from geo.point import Point
 from geo.sphere import point_distance_km

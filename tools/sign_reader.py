@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geo.errors import UserError
+from core.errors import UserError
 from tools.results import Box, Sign
 from tools.scripts import dominant_script, likely_languages
 

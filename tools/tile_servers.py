@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from string import Formatter
 from urllib.parse import urlsplit
 
-from geo.errors import UserError
+from core.errors import UserError
 from geo.tiles import Tile
 
 KNOWN_SERVERS = ("Esri.WorldImagery", "NASAGIBS.BlueMarble", "USGS.USImagery")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geo.gazetteer import Gazetteer, PlaceCoordinates
+from geo.places.gazetteer import Gazetteer, PlaceCoordinates
 from geo.point import Point
 from geo.sphere import destination, distance_km, point_distance_km
 from graphs.sight_fit import RIGHT_WITHIN_KM

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from core.errors import UserError
 from evals.benchmarks.description import Benchmark, Layout
-from geo.errors import UserError
 from geo.point import Point
 from retrieval.photo_files import PHOTO_SUFFIXES
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from core.errors import UserError
 from evals.benchmarks.description import Benchmark, Layout, SourceFile
-from geo.errors import UserError
 
 _FLICKR = "the photographers' own, various; shown on Flickr: for research and measurement only, do not redistribute"
 _GONE = "TIBHannover/GeoEstimation, which published this table, took it down in 2026; this is somebody's copy"

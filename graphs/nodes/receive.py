@@ -11,7 +11,7 @@ from typing import Any
 from langchain_core.messages import AnyMessage, HumanMessage
 
 from agents.schemas import Cost
-from geo.errors import UserError
+from core.errors import UserError
 from graphs.chat_state import ChatState, ShownPhoto
 from graphs.kept_photos import KeptPhotos
 from retrieval.photo import Photo, PhotoLimits, decode_photo

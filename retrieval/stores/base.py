@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.errors import UserError
+from core.errors import UserError
 from geo.point import Point
 from retrieval.stores.filters import Exclude, LatLonBox, Near, bounding_box, is_left_out
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.stores.base import (
     Hit,
     Page,

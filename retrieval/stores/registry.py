@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.stores.base import VectorStore
 from retrieval.stores.edge import EdgeStore
 from retrieval.stores.faiss_store import FaissStore

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from geo.gazetteer import Gazetteer
+from geo.places.gazetteer import Gazetteer
 from retrieval.backbones import CLASSES as CITYSCAPES
 from retrieval.backbones import CompactBackbone, class_distributions
 from retrieval.training.cache import CropCache

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from geo.errors import UserError
+from core.errors import UserError
 
 
 class BadSample(NamedTuple):

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.training.config import TrainingConfig
 from retrieval.training.photos import CompactPhoto, inner_mask, training_rows
 

@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geo.gazetteer import Gazetteer
+from geo.places.gazetteer import Gazetteer
 from retrieval.backbones import CompactBackbone
 from retrieval.fusion import Views
 from retrieval.training import measure

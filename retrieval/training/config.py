@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.training.negatives import NegativesConfig
 from retrieval.training.objectives import ObjectiveConfig
 from retrieval.training.table import Columns

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo import decode_photo
 from retrieval.photo_files import PhotoError
 from retrieval.splits import split_by_author

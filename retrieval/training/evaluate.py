@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from geo.errors import UserError
-from geo.gazetteer import Gazetteer
+from core.errors import UserError
+from geo.places.gazetteer import Gazetteer
 from geo.sphere import distance_km
 from retrieval.encoder import ENCODERS, PhotoEncoder, load_encoder
 from retrieval.photo import Photo

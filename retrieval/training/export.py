@@ -25,7 +25,7 @@ from onnx import TensorProto, external_data_helper, helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.backbones import fold_norms
 from retrieval.training.config import TrainingConfig, load_config
 from retrieval.training.model import CompactModel, load

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.backbones import ImageBackbone, Preprocessing, Segmenter, load_image_backbone, load_segmenter
 from retrieval.training.boxes import WHOLE, Box, crop, cut
 from retrieval.training.config import ImageConfig, SemanticsConfig, TowersConfig

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo import PhotoLimits, decode_photo
 from retrieval.photo_files import PhotoError
 from retrieval.training.bad_samples import BadSample, BadSamples

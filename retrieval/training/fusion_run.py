@@ -13,8 +13,8 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from geo.errors import UserError
-from geo.gazetteer import Gazetteer
+from core.errors import UserError
+from geo.places.gazetteer import Gazetteer
 from retrieval.photo_files import PhotoError
 from retrieval.splits import inner_split, part_indices
 from retrieval.training.bad_samples import BadSamples, read_bad_samples

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.backbones import BACKBONE_STRIDE, CLASSES, CompactBackbone
 from retrieval.fusion import DualViewEncoder, FusionEncoder
 from retrieval.location import FourierCapsules

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from geo.errors import UserError
+from core.errors import UserError
 
 
 @dataclass(frozen=True)

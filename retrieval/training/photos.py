@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.splits import inner_split, part_indices
 from retrieval.training.config import DataConfig
 from retrieval.training.table import read_photo_table

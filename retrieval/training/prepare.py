@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.backbones import Preprocessing
 from retrieval.photo import decode_photo
 from retrieval.photo_files import PhotoError

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.compact_encoder import Pixels, preprocess
 from retrieval.training.boxes import WHOLE, Box, crop, cut, random_box
 from retrieval.training.config import TrainingConfig

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo_files import PhotoError
 
 KEPT = 3

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.training.average import trained_tensors
 
 PACKAGES = ("geosleuth", "numpy", "safetensors", "torch", "transformers")

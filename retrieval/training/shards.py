@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo_files import PHOTO_SUFFIXES
 
 END_BYTES = 512

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo_files import PHOTO_SUFFIXES, read_file
 from retrieval.training.bad_samples import BadSample
 from retrieval.training.shards import TarIndex, TarReader, find_tars, index_tars

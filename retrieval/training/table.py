@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.training.bad_samples import BadSample
 
 SWAPPED_SHARE = 0.05

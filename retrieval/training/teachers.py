@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.backbones_tflite import SEGMENT_SHAPE, TOKEN_SHAPE, TfLiteNet
 from retrieval.compact_encoder import Pixels, preprocess
 from retrieval.training.config import DataConfig

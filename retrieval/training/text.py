@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.fusion import Head
 
 BUCKETS, LONGEST = 16384, 96

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.training import measure
 from retrieval.training.compact_run import train_compact
 from retrieval.training.config import FusionConfig, TrainingConfig, load_any_config

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.training.average import WeightAverage, rate, trained_tensors
 from retrieval.training.parallel import World
 from retrieval.training.run_folder import RunFolder

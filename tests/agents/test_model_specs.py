@@ -10,7 +10,7 @@ import pytest
 from agents.model_specs import MODELS, find_model, parse_spec
 from agents.models import ModelOptions, load_model
 from agents.prices import Price, find_price, shipped_prices
-from geo.errors import UserError
+from core.errors import UserError
 
 LOCAL = "http://127.0.0.1:8000/v1"
 

@@ -13,7 +13,7 @@ from agents.models import LoadedModel, find_model, load_model
 from agents.prices import Price
 from agents.prompts import placeholders, render, render_text, template_text
 from agents.strategies import STRATEGIES, CommitRule, Step, find_strategy
-from geo.errors import UserError
+from core.errors import UserError
 
 
 def test_an_unknown_model_lists_the_valid_ones() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from agents.strategies import CommitRule, Shown, find_strategy
 from agents.strategy_files import load_strategies
-from geo.errors import UserError
+from core.errors import UserError
 
 HAIKU: dict[str, Any] = {
     "name": "haiku",

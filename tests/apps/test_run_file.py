@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apps.run_file import Record, RunFile, RunStatus
-from geo.errors import UserError
+from core.errors import UserError
 from tests.apps.made_answers import HOSTILE, abstained, answered, hostile
 
 ANSWERED = Record.of_answer("a.jpg", answered())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agents.schemas import Answer, EvidenceKind, Level
-from geo.gazetteer import Gazetteer
+from geo.places.gazetteer import Gazetteer
 from graphs.chat_briefing import follow_up_data
 from graphs.checkpoints import open_checkpoints
 from graphs.conversation import Replied, ToolCalled

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from geo.errors import UserError
+from core.errors import UserError
 from graphs.geolocate import build_geolocate
 from graphs.telemetry import Spans, spans_go_to, spans_wanted, telling_spans
 from graphs.trace import recording

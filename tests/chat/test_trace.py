@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from geo.errors import UserError
+from core.errors import UserError
 from graphs.checkpoints import open_checkpoints, state_serializer
 from graphs.event_log import EventLog
 from graphs.geolocate import build_geolocate

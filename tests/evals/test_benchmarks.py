@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UserError
 from evals import plan
 from evals.benchmarks.loading import Holding, load_benchmark
 from evals.benchmarks.registry import BENCHMARKS, find_benchmark
-from geo.errors import UserError
 from retrieval.splits import split_by_author
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from evals import calibrate
 from evals.conformal import Cases, conformal_quantile, cross_validated, fit_calibration, fit_levels, photographers_mean
 from evals.fitting import gather
 from evals.reliability import expected_calibration_error
-from geo.errors import UserError
 from graphs.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
 from tests.evals.made_records import made_record, random_records, write_run
 from tests.graphs.test_calibration import SUBJECT

@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from core.errors import UserError
 from evals import clean
 from evals.benchmarks.loading import Item
 from evals.clean import Reference, check_known, describe, flags, hide_references, read_reference_table, references
 from evals.likeness import PLAIN_SHARE, TWIN_BITS, Likeness, bits_apart, difference_hash, glance, likeness, plain_share
 from evals.records import Flag
-from geo.errors import UserError
 from geo.point import Point
 from retrieval.photo import decode_photo
 from retrieval.stores.base import StoredItem

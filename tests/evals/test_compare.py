@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from evals import metrics
 from evals.columns import load_systems
 from evals.compare import compare, main
 from evals.comparison import Comparison, as_markdown
-from geo.errors import UserError
 from geo.point import Point
 from geo.sphere import destination
 from tests.evals.made_records import made_record, random_records, write_run

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from evals import model_record
 from evals.benchmarks.loading import Item
 from evals.recording import Bench, Query, answered
 from evals.records import Protocol, Record
-from geo.errors import UserError
 from geo.point import Point
 from geo.sphere import destination
 from graphs.opening import open_parameters

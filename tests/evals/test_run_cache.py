@@ -18,12 +18,12 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from agents.prices import Price
 from agents.strategies import find_strategy
+from core.errors import UserError
 from evals.cost_estimate import assumed_calls, estimate, told
 from evals.listening import listening
 from evals.records import RECORDS_FILE, write_info, write_records
 from evals.reply_cache import ReplyCache, one_answer
 from evals.spending import MoneySpentError, Spending
-from geo.errors import UserError
 from tests.evals.made_runs import made_record, queries, run_info
 
 PRICE = Price(input=1_000_000.0, output=0.0)  # a dollar a token

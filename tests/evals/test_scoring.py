@@ -13,8 +13,8 @@ from evals.metrics import THRESHOLDS_KM
 from evals.records import Outcome, Record, RecordError, write_records
 from evals.reliability import EARTH_AREA_KM2, cap_area_km2
 from evals.scoring import Score, score
-from evals.world_regions import CONTINENTS, continent_of
-from geo.gazetteer import Gazetteer
+from geo.places.continents import CONTINENTS, continent_of
+from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import destination
 from tests.evals.made_records import PARIS, made_record, random_records, write_run

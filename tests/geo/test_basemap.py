@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from core.errors import UserError
 from geo.basemap import basemap_file, blue_marble, shaded_relief
-from geo.errors import UserError
 
 
 @pytest.mark.parametrize("raster", [blue_marble(), shaded_relief()], ids=lambda raster: raster.name)

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from geo.gazetteer import Gazetteer
+from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import distance_km, point_distance_km
 

@@ -1,7 +1,7 @@
 import pytest
 
-from geo.countries import code_of, codes_by_key
-from geo.names import holds_name, name_key
+from geo.places.country_names import code_of, codes_by_key
+from geo.places.names import holds_name, name_key
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from geo.surface import is_land
+from geo.land_mask import is_land
 
 LAND = {
     "Paris": (48.85, 2.35),

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from agents.schemas import AnswerStatus, EvidenceKind, Level
-from geo.errors import UserError
-from geo.gazetteer import Gazetteer
+from core.errors import UserError
+from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from graphs import assembly, opening
 from graphs.assembly import GeoSleuth

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from geo.errors import UserError
+from core.errors import UserError
 from graphs.audit import append_line
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, Versions
-from geo.errors import UserError
+from core.errors import UserError
 from geo.point import Point
 from geo.sphere import HALF_CIRCUMFERENCE_KM
 from graphs.calibration import (

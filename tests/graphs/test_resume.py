@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agents.schemas import Answer
-from geo.errors import UserError
+from core.errors import UserError
 from graphs.checkpoints import STATE_TYPES, open_checkpoints, state_serializer
 from graphs.geolocate import build_geolocate
 from tests.graphs.machine_fakes import bench, given

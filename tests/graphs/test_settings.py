@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.schemas import Level
-from geo.errors import UserError
+from core.errors import UserError
 from graphs.settings import make_settings
 
 

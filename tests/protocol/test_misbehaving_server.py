@@ -17,7 +17,7 @@ from agents.asking import Reply, ReplyStatus, ask, ask_for
 from agents.model_options import Capabilities
 from agents.models import LoadedModel, ModelOptions, load_model
 from agents.proposals import GivePosition
-from geo.errors import UserError
+from core.errors import UserError
 from tests.protocol import serving
 from tests.protocol.proxy import TEN_MB, misbehaving
 from tests.protocol.serving import RealServer

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geo.errors import UserError
+from core.errors import UserError
 from geo.point import Point
 from retrieval.atlas import atlas_info, list_atlases, open_atlas
 from retrieval.atlas_build import build_gps_atlas

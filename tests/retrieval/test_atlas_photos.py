@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geo.errors import UserError
+from core.errors import UserError
 from geo.point import Point
 from retrieval.atlas import open_atlas
 from retrieval.atlas_build import build_photo_atlas

@@ -15,7 +15,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
 
-from geo.errors import UserError  # noqa: E402
+from core.errors import UserError  # noqa: E402
 from retrieval import backbones_vision  # noqa: E402
 from retrieval.backbones import (  # noqa: E402
     BACKBONES,

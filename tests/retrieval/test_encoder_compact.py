@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 import retrieval
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.compact_encoder import OnnxPhotoEncoder, preprocess
 from retrieval.encoder import ENCODERS, load_encoder
 from retrieval.photo import Photo

@@ -15,7 +15,7 @@ if importlib.util.find_spec("geoclip") is None:
 
 import numpy as np  # noqa: E402
 
-from geo.errors import UserError  # noqa: E402
+from core.errors import UserError  # noqa: E402
 from retrieval.atlas import open_atlas  # noqa: E402
 from retrieval.atlas_build import build_gps_atlas  # noqa: E402
 from retrieval.backbones import BACKBONES  # noqa: E402

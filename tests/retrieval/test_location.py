@@ -9,8 +9,8 @@ import numpy as np  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from core.errors import UserError  # noqa: E402
 from geo import sphere  # noqa: E402
-from geo.errors import UserError  # noqa: E402
 from retrieval.location import (  # noqa: E402
     LOCATION_ENCODERS,
     FourierCapsules,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval.photo import PhotoError, PhotoLimits, decode_photo, load_photo, photo_paths
 
 

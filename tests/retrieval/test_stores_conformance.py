@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from geo.errors import UserError
+from core.errors import UserError
 from geo.point import Point
 from geo.sphere import distance_km
 from retrieval.stores.base import StoredItem, StoreLockedError, StoreMissingError, VectorStore

@@ -11,7 +11,7 @@ pytest.importorskip("yaml", reason="training needs the train extra")
 
 import numpy as np  # noqa: E402
 
-from geo.errors import UserError  # noqa: E402
+from core.errors import UserError  # noqa: E402
 from retrieval.training.align import fill_bank  # noqa: E402
 from retrieval.training.cache import CropCache  # noqa: E402
 from retrieval.training.compact_run import align, distil, train_compact, whole_views  # noqa: E402

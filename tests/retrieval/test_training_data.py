@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 
 import numpy as np  # noqa: E402
 
-from geo.errors import UserError  # noqa: E402
+from core.errors import UserError  # noqa: E402
 from retrieval.training.bad_samples import BadSample, BadSamples, read_bad_samples  # noqa: E402
 from retrieval.training.shards import index_tars  # noqa: E402
 from retrieval.training.sources import PhotoSource, open_source  # noqa: E402

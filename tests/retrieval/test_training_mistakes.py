@@ -11,7 +11,7 @@ pytest.importorskip("yaml", reason="training needs the train extra")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from geo.errors import UserError  # noqa: E402
+from core.errors import UserError  # noqa: E402
 from retrieval.training.bad_samples import BadSample, read_bad_samples  # noqa: E402
 from retrieval.training.config import FusionConfig, load_any_config  # noqa: E402
 from retrieval.training.eyes import Eyes  # noqa: E402

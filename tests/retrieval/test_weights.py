@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from geo.errors import UserError
+from core.errors import UserError
 from retrieval import weights_fetch
 from retrieval.weight_files import WEIGHT_FILES
 from retrieval.weights import WeightFile, cached_path, find_weights, hub_file, missing_message, sha256_of

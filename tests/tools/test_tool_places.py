@@ -11,11 +11,11 @@ import pytest
 from langchain_core.tools import BaseTool
 from pydantic import ValidationError
 
-from geo.errors import UserError
-from geo.gazetteer import Gazetteer
+from core.errors import UserError
+from geo.land_mask import is_land
 from geo.place import Place
+from geo.places.gazetteer import Gazetteer
 from geo.point import Point
-from geo.surface import is_land
 from tests.tools.calling import Answering, Reply, Server, call, shown_to_model
 from tools.find_place import find_place_tool
 from tools.nominatim import Nominatim

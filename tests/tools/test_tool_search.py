@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from geo.gazetteer import Gazetteer
+from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from retrieval.candidate import AtlasKind, Candidate, Region

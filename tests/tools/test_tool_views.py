@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from geo.errors import UserError
+from core.errors import UserError
 from geo.point import Point
 from geo.tiles import Tile
 from retrieval.photo import decode_photo

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from timezonefinder import TimezoneFinder
 
-from geo.countries import code_of, codes_by_key
-from geo.names import name_key
 from geo.nearest import NearestIndex
 from geo.place import Place
-from geo.place_tables import PlaceTables
+from geo.places.country_names import code_of, codes_by_key
+from geo.places.names import name_key
+from geo.places.tables import PlaceTables
 from geo.point import Point
 from geo.sphere import Floats, distance_km, to_lat_lon_deg, unit_vectors, wrap_longitudes_deg
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pycountry
 
-from geo.names import name_key
+from geo.places.names import name_key
 
 _CATALOGUE = "LC_MESSAGES/iso3166-1.mo"
 
@@ -58,7 +58,7 @@ def _translations() -> dict[str, Counter[str]]:
 
 @cache
 def codes_by_key() -> dict[str, frozenset[str]]:
-    """The key (see `geo.names.name_key`) of every known country name -> the codes of the countries it means.
+    """The key (see `geo.places.names.name_key`) of every known country name -> the codes of the countries it means.
 
     The catalogues contradict each other here and there (one has "Mexico" for Malaysia): a country that has less
     than half as many votes for a name as another one is left out.

@@ -1,4 +1,4 @@
-"""The gazetteer's tables: GeoNames places as columns, made by `geo.gazetteer_build`."""
+"""The gazetteer's tables: GeoNames places as columns, made by `geo.places.build`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.names import name_key
+from geo.places.names import name_key
 from geo.sphere import Floats
 
-TABLES = Path(__file__).parent / "data" / "places.npz"
+TABLES = Path(__file__).parents[1] / "data" / "places.npz"
 
 
 class PlaceTables:
@@ -78,7 +78,7 @@ class PlaceTables:
         return bytes(self._archive[name]).decode().split("\n")
 
     def named(self, key: str) -> NDArray[np.int64]:
-        """Places (k,) with a spelling of this key (see `geo.names.name_key`), ascending."""
+        """Places (k,) with a spelling of this key (see `geo.places.names.name_key`), ascending."""
         blob, starts = self._spellings
         wanted = key.encode()
         low, high = self._first_not_below(wanted), self._first_not_below(wanted + b"\n")

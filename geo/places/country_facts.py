@@ -33,7 +33,7 @@ class CountryFacts:
 @cache
 def country_facts() -> dict[str, CountryFacts]:
     """Every country of the table, by code (agents/data/countries.csv)."""
-    table = resources.files("agents").joinpath("data/countries.csv").read_text(encoding="utf-8")
+    table = resources.files("geo").joinpath("data/countries.csv").read_text(encoding="utf-8")
     return {row["country_code"]: _facts(row) for row in csv.DictReader(table.splitlines())}
 
 

