@@ -22,7 +22,7 @@ from agents.model_specs import ModelSpec
 from agents.reading import ReplyStatus, read_position
 from agents.text_arguments import mend
 from core.errors import UserError
-from retrieval.photo import photo_id_of
+from retrieval.photos.photo import photo_id_of
 
 
 class RecordedRow(BaseModel):

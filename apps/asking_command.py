@@ -16,7 +16,7 @@ from apps.located import Located, thumbnail_jpeg
 from apps.render_terminal import print_answer
 from apps.wording import printable
 from core.errors import UserError
-from retrieval.photo import Photo, load_photo
+from retrieval.photos.photo import Photo, load_photo
 
 if TYPE_CHECKING:
     from agents.schemas import Answer

@@ -17,10 +17,10 @@ from core.errors import UserError
 
 if TYPE_CHECKING:
     from graphs.settings import Settings
-    from retrieval.atlas import AtlasInfo
-    from retrieval.atlas_manifest import AtlasManifest
+    from retrieval.atlas.atlas import AtlasInfo
+    from retrieval.atlas.manifest import AtlasManifest
     from retrieval.candidate import Candidate
-    from retrieval.encoder import PhotoEncoder
+    from retrieval.encoders.registry import PhotoEncoder
     from retrieval.stores.filters import Near
     from retrieval.stores.settings import StoreSettings
 
@@ -52,7 +52,7 @@ def build(
     home: Home = None,
 ) -> int:
     """Build an atlas of photos, or (--gps N) of places. The same command goes on with a build that was cut off."""
-    from retrieval.atlas_sources import PhotoColumns
+    from retrieval.atlas.sources import PhotoColumns
 
     if (photos is None) == (gps is None):
         raise UserError("give either --photos FOLDER (an atlas of photos) or --gps N (an atlas of N places)")
@@ -75,7 +75,7 @@ def info(
     home: Home = None,
 ) -> int:
     """Say what atlases are there and what they hold."""
-    from retrieval.atlas import atlas_info, list_atlases
+    from retrieval.atlas.atlas import atlas_info, list_atlases
 
     settings = _settings(home)
     folders = [_folder(settings, name)] if name else list_atlases(settings.home)
@@ -98,7 +98,7 @@ def verify(
     home: Home = None,
 ) -> int:
     """Check every vector of an atlas against its manifest; exit status 1 if something is wrong."""
-    from retrieval.atlas import open_atlas
+    from retrieval.atlas.atlas import open_atlas
 
     settings = _settings(home, encoder)
     with open_atlas(_folder(settings, name), _encoder(settings)) as atlas:
@@ -123,8 +123,8 @@ def search(
     home: Home = None,
 ) -> int:
     """List the items of an atlas that look most like a photo."""
-    from retrieval.atlas import open_atlas
-    from retrieval.photo import load_photo
+    from retrieval.atlas.atlas import open_atlas
+    from retrieval.photos.photo import load_photo
 
     circle = _circle(near) if near else None
     looked_for = load_photo(photo)
@@ -143,8 +143,8 @@ def search(
 def _build_from_photos(
     folder: Path, settings: Settings, photos: Path, table: Path | None, columns: Any, store: str | None
 ) -> AtlasManifest:
-    from retrieval.atlas_build import build_photo_atlas
-    from retrieval.atlas_sources import photos_from_folder, photos_from_table
+    from retrieval.atlas.build import build_photo_atlas
+    from retrieval.atlas.sources import photos_from_folder, photos_from_table
 
     items = photos_from_table(table, photos, columns) if table else photos_from_folder(photos)
     with progress_bar("Encoding", "photos") as report:
@@ -155,7 +155,7 @@ def _build_from_photos(
 
 def _build_from_places(folder: Path, settings: Settings, count: int, store: str | None) -> AtlasManifest:
     from geo.places.gazetteer import Gazetteer
-    from retrieval.atlas_build import build_gps_atlas
+    from retrieval.atlas.build import build_gps_atlas
 
     places = Gazetteer().coordinates()
     with progress_bar("Encoding", "places") as report:
@@ -183,7 +183,7 @@ def _folder(settings: Settings, name: str) -> Path:
 
 
 def _encoder(settings: Settings) -> PhotoEncoder:
-    from retrieval.encoder import load_encoder
+    from retrieval.encoders.registry import load_encoder
 
     return load_encoder(settings.encoder, settings.threads)
 

@@ -16,7 +16,7 @@ from apps.console import answers, messages
 from apps.event_output import events_told
 from apps.line_reader import LineReader
 from apps.locate_command import opened
-from retrieval.photo import load_photo
+from retrieval.photos.photo import load_photo
 
 if TYPE_CHECKING:
     from graphs.assembly import GeoSleuth

@@ -12,7 +12,7 @@ from apps.line_reader import LineReader
 from apps.located import Located, thumbnail_jpeg
 from apps.wording import printable
 from core.errors import UserError
-from retrieval.photo import Photo, load_photo
+from retrieval.photos.photo import Photo, load_photo
 
 if TYPE_CHECKING:
     from graphs.assembly import GeoSleuth

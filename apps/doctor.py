@@ -17,8 +17,8 @@ from geo.basemap import blue_marble
 from geo.places.gazetteer import Gazetteer
 from graphs.settings import DEFAULT_ATLAS, Settings
 from graphs.threads import thread_names
-from retrieval.atlas import atlas_info, list_atlases
-from retrieval.encoder import ENCODERS, load_encoder
+from retrieval.atlas.atlas import atlas_info, list_atlases
+from retrieval.encoders.registry import ENCODERS, load_encoder
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from agents.schemas import Answer
 from apps.run_file import Record
 from core.errors import UserError
-from retrieval.photo import Photo, PhotoError, load_photo
+from retrieval.photos.photo import Photo, PhotoError, load_photo
 
 AHEAD = 8
 """Photos decoded and not yet looked at: a photo is at most 8 MB of pixels."""

@@ -19,7 +19,7 @@ from apps.render_terminal import print_answer, summary_line
 from apps.run_file import Record, RunFile, RunStatus
 from apps.wording import printable
 from core.errors import UserError
-from retrieval.photo import Photo, PhotoError, load_photo, photo_paths
+from retrieval.photos.photo import Photo, PhotoError, load_photo, photo_paths
 
 if TYPE_CHECKING:
     from graphs.assembly import GeoSleuth

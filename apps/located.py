@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from agents.schemas import Answer
-from retrieval.photo import Photo
+from retrieval.photos.photo import Photo
 
 THUMBNAIL_SIDE_PX = 480
 

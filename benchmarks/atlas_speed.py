@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import distance_km, unit_vectors
-from retrieval.atlas import Atlas, open_atlas
-from retrieval.atlas_build import build_gps_atlas
-from retrieval.encoder import EncoderIdentity, PhotoVectors, Vectors
+from retrieval.atlas.atlas import Atlas, open_atlas
+from retrieval.atlas.build import build_gps_atlas
+from retrieval.encoders.registry import EncoderIdentity, PhotoVectors, Vectors
 from retrieval.stores.filters import Near
 from retrieval.stores.registry import STORES, default_store_settings
 from retrieval.stores.settings import StoreSettings

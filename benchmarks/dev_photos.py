@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.sphere import lat_lon_array
-from retrieval.atlas_sources import PhotoItem, photos_from_table
+from retrieval.atlas.sources import PhotoItem, photos_from_table
 from retrieval.splits import part_indices
 
 DEFAULT_DATA = Path("../shared/data")

@@ -15,10 +15,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from retrieval.backbones import load_image_backbone, load_segmenter
-from retrieval.fusion import FusionEncoder
-from retrieval.geoclip import load_locations
-from retrieval.geoclip_release import find_release
+from retrieval.backbones.registry import load_image_backbone, load_segmenter
+from retrieval.encoders.fusion import FusionEncoder
+from retrieval.encoders.geoclip import load_locations
+from retrieval.encoders.geoclip_release import find_release
 
 IMAGE_BACKBONES = ("compact", "dinov3", "siglip2", "clip-vit-l14")
 SEGMENTERS = ("compact-segments", "segformer-b5-ade", "mask2former")

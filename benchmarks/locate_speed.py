@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.dev_photos import DEFAULT_DATA
 from graphs.assembly import GeoSleuth
 from graphs.settings import make_settings
-from retrieval.photo import load_photo, photo_paths
+from retrieval.photos.photo import load_photo, photo_paths
 
 
 def build_seconds(home: Path) -> float:

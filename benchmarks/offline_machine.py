@@ -25,9 +25,9 @@ from evals import metrics
 from geo.sphere import distance_km
 from graphs.assembly import GeoSleuth
 from graphs.settings import DEFAULT_ATLAS, Settings
-from retrieval.atlas_build import build_photo_atlas
-from retrieval.encoder import PhotoVectors, load_encoder
-from retrieval.photo import Photo, load_photo
+from retrieval.atlas.build import build_photo_atlas
+from retrieval.encoders.registry import PhotoVectors, load_encoder
+from retrieval.photos.photo import Photo, load_photo
 
 Floats = NDArray[np.float64]
 

@@ -33,7 +33,7 @@ from graphs.assembly import GeoSleuth
 from graphs.settings import DEFAULT_ATLAS, make_settings
 from graphs.sight import ANY_MODEL, RINGS_KM
 from graphs.sight_fit import as_rings, fitted_share, photographer_weights, ring_of
-from retrieval.photo import Photo, load_photo
+from retrieval.photos.photo import Photo, load_photo
 
 Floats = NDArray[np.float64]
 

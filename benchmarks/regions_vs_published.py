@@ -61,8 +61,8 @@ def mobilenet_vectors(data: Path, photos: Photos) -> NDArray[np.float32]:
 
 
 def encoder_vectors(data: Path, photos: Photos, name: str) -> NDArray[np.float32]:
-    from retrieval.encoder import load_encoder
-    from retrieval.photo import load_photo
+    from retrieval.encoders.registry import load_encoder
+    from retrieval.photos.photo import load_photo
 
     encoder = load_encoder(name)
     paths = [data / "im2gps3k_dev" / "images" / photo for photo in photos.names]

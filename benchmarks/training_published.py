@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel
 
-from retrieval.backbones_vision import ClipBackbone
-from retrieval.fusion import Views
+from retrieval.backbones.hugging_face import ClipBackbone
+from retrieval.encoders.fusion import Views
 from retrieval.training.config import ImageConfig
 from retrieval.training.eyes import load_image
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training_published import PublishedLoop
-from retrieval.backbones import load_image_backbone, load_segmenter
-from retrieval.photo import decode_photo
+from retrieval.backbones.registry import load_image_backbone, load_segmenter
+from retrieval.photos.photo import decode_photo
 from retrieval.training.config import FusionConfig, load_any_config
 from retrieval.training.contrast import CLASSES, POSITIONS, TOKENS, Contrast
 from retrieval.training.eyes import PIXELS, SEGMENT_PIXELS, Eyes

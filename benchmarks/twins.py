@@ -19,8 +19,8 @@ from PIL import Image, ImageEnhance
 from benchmarks.dev_photos import DEFAULT_DATA, load_dev_photos
 from evals.clean import TWIN_SIMILARITY
 from evals.likeness import TWIN_BITS, bits_apart, difference_hash, plain_share
-from retrieval.encoder import load_encoder
-from retrieval.photo import Photo, load_photo
+from retrieval.encoders.registry import load_encoder
+from retrieval.photos.photo import Photo, load_photo
 
 COPIED = 200
 

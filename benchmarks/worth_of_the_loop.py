@@ -39,7 +39,7 @@ from graphs.settings import DEFAULT_ATLAS, Settings
 from graphs.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
 from graphs.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
 from retrieval.candidate import AtlasKind
-from retrieval.photo import Photo, load_photo
+from retrieval.photos.photo import Photo, load_photo
 from tools.search_photos import search_photos_tool
 
 PHOTO_ATLAS = "train-photos"

@@ -23,7 +23,7 @@ from core.errors import UserError
 from evals.benchmarks.loading import Item
 from evals.likeness import COPIES, PLAIN_SHARE, TWIN_BITS, Bits, Likeness, bits_apart, glances
 from evals.records import Flag
-from retrieval.atlas_sources import photos_from_table
+from retrieval.atlas.sources import photos_from_table
 from retrieval.stores.base import StoredItem
 from retrieval.stores.filters import Exclude
 

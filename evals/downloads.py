@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 import httpx
 
 from core.errors import UserError
-from retrieval.photo_files import PHOTO_SUFFIXES
+from retrieval.photos.decoding import PHOTO_SUFFIXES
 
 COPIED_BYTES = 1 << 20
 ATTEMPTS = 5

@@ -17,7 +17,7 @@ from evals.spending import Spending
 from graphs.assembly import GeoSleuth
 from graphs.posterior import PosteriorParameters
 from graphs.settings import Settings
-from retrieval.photo import Photo, load_photo
+from retrieval.photos.photo import Photo, load_photo
 
 NAMELESS = "photo"
 """The name of every photo of an evaluation: a file's own may say where it was taken."""

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from retrieval.photo import Photo, PhotoError, PhotoLimits, decode_photo
-from retrieval.photo_files import read_file
+from retrieval.photos.decoding import read_file
+from retrieval.photos.photo import Photo, PhotoError, PhotoLimits, decode_photo
 
 HASH_BITS = 256
 TWIN_BITS = 36

@@ -14,7 +14,7 @@ from evals.columns import LEVEL_KM, System
 from evals.records import LatLon, Outcome, PlaceNames, Record, read_records
 from geo.places.continents import continent_of
 from geo.sphere import distance_km
-from retrieval.photo import PhotoError, load_photo
+from retrieval.photos.photo import PhotoError, load_photo
 
 THUMBNAIL_PX = 168
 CLAIMS, HYPOTHESES, CANDIDATES, REPLIES = 12, 6, 6, 4

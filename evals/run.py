@@ -39,9 +39,9 @@ from geo.places.gazetteer import Gazetteer
 from geo.sphere import lat_lon_array
 from graphs.calibration import parameters_digest
 from graphs.settings import Settings
-from retrieval.atlas import open_atlas
+from retrieval.atlas.atlas import open_atlas
 from retrieval.candidate import AtlasKind
-from retrieval.encoder import load_encoder
+from retrieval.encoders.registry import load_encoder
 from retrieval.stores.base import StoredItem
 
 FREE_KINDS = {"offline", "recorded"}

@@ -8,7 +8,7 @@ from apps.wording import heading, km
 from graphs.assembly import GeoSleuth
 from graphs.events import Answered
 from graphs.settings import make_settings
-from retrieval.photo import load_photo
+from retrieval.photos.photo import load_photo
 
 
 def main() -> None:

@@ -40,8 +40,8 @@ from graphs.state import AnswerOutput, CaptureClues, PhotoInput
 from graphs.tool_calls import TOOL_CALL_TASK
 from graphs.units import Units
 from graphs.workbench import Workbench
-from retrieval.encoder import load_encoder
-from retrieval.photo import Photo, PhotoShelf
+from retrieval.encoders.registry import load_encoder
+from retrieval.photos.photo import Photo, PhotoShelf
 from tools.photo_search import Hiding, PhotoSearch
 from tools.sign_reader import SignReader, SignReading
 from tools.toolbox import Clients, build_tools

@@ -19,7 +19,7 @@ from graphs.kept_photos import KeptPhotos
 from graphs.stoppable import Stoppable, Stopper
 from graphs.tool_calls import TOOL_CALL_TASK
 from graphs.trace import Phase, TraceEvent, What
-from retrieval.photo import Photo
+from retrieval.photos.photo import Photo
 
 _QUIET = frozenset({"begin", "receive", "locate", "tell", "commit", TOOL_CALL_TASK})
 """Steps that say nothing by themselves: the reply that follows does."""

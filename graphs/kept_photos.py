@@ -16,7 +16,7 @@ from PIL import Image
 
 from core.errors import UserError
 from graphs.chat_state import ShownPhoto
-from retrieval.photo import Photo, PhotoError, PhotoShelf, decode_photo
+from retrieval.photos.photo import Photo, PhotoError, PhotoShelf, decode_photo
 
 _OWNER_ONLY_FOLDER = 0o700
 _OWNER_ONLY_FILE = 0o600

@@ -20,11 +20,11 @@ from graphs.posterior import PosteriorParameters, candidate_weights, default_par
 from graphs.settings import DEFAULT_ATLAS, Settings
 from graphs.sight import load_sight
 from graphs.workbench import Clusterer, Places
-from retrieval.atlas import Atlas, open_atlas
-from retrieval.atlas_build import build_gps_atlas
-from retrieval.atlas_manifest import MANIFEST_FILE, read_manifest
+from retrieval.atlas.atlas import Atlas, open_atlas
+from retrieval.atlas.build import build_gps_atlas
+from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest
 from retrieval.candidate import Candidate, Region
-from retrieval.encoder import GALLERY_SOURCE, Gallery, PhotoEncoder, own_gallery
+from retrieval.encoders.registry import GALLERY_SOURCE, Gallery, PhotoEncoder, own_gallery
 from retrieval.regions import rank_regions
 from tools.ground_views import GroundSource, WorldPictures
 from tools.nominatim import Nominatim

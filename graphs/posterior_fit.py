@@ -25,9 +25,9 @@ from geo.sphere import distance_km
 from graphs.assembly import GeoSleuth
 from graphs.posterior import Floats, PosteriorParameters, candidate_weights, default_parameters, positions
 from graphs.settings import make_settings
-from retrieval.atlas_sources import PhotoItem, photos_from_table
+from retrieval.atlas.sources import PhotoItem, photos_from_table
 from retrieval.candidate import AtlasKind, Candidate
-from retrieval.photo import load_photo
+from retrieval.photos.photo import load_photo
 from retrieval.splits import part_indices
 from tools.results import PhotoMatches
 

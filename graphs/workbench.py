@@ -19,7 +19,7 @@ from graphs.budgets import Budgets
 from graphs.correcting import Corrections
 from graphs.posterior import PosteriorParameters
 from retrieval.candidate import Candidate, Region
-from retrieval.photo import Photo
+from retrieval.photos.photo import Photo
 
 
 class Shelf(Protocol):

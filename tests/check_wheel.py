@@ -37,7 +37,7 @@ def check_contents(wheel: Path) -> None:
     """The weights are in and small; tests, benchmarks and data are not."""
     with zipfile.ZipFile(wheel) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
-    weights = sum(size for name, size in sizes.items() if name.startswith("retrieval/compact/"))
+    weights = sum(size for name, size in sizes.items() if name.startswith("retrieval/data/compact/"))
     assert 0 < weights < MAX_WEIGHTS_BYTES, f"compact weights take {weights} bytes"
     assert not [name for name in sizes if name.startswith(("tests/", "benchmarks/", "runs/"))]
     assert any(name.endswith("licenses/LICENSE") for name in sizes)

@@ -13,10 +13,11 @@ FLOORS = ("core", "geo", "retrieval", "tools", "agents", "graphs", "evals", "app
 # torch is an extra: only the trainer and the modules it trains may need it.
 TORCH_ROOMS = (
     "retrieval/training/",
-    "retrieval/fusion",
-    "retrieval/location",
-    "retrieval/backbones",
-    "retrieval/geoclip",
+    "retrieval/encoders/fused",
+    "retrieval/encoders/fusion",
+    "retrieval/encoders/geoclip",
+    "retrieval/location/",
+    "retrieval/backbones/",
 )
 
 

@@ -10,9 +10,9 @@ from typing import Protocol
 from pydantic import Field
 
 from retrieval.candidate import AtlasKind, Candidate
-from retrieval.encoder import PhotoEncoder, Vectors
-from retrieval.photo import Photo, PhotoShelf
-from retrieval.spread import spread_out
+from retrieval.diversify import spread_out
+from retrieval.encoders.registry import PhotoEncoder, Vectors
+from retrieval.photos.photo import Photo, PhotoShelf
 from retrieval.stores.filters import Exclude, Near
 from tools.building import PhotoArguments, photo_part
 from tools.results import Box, Circle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.tools import StructuredTool
 
-from retrieval.photo import PhotoShelf
+from retrieval.photos.photo import PhotoShelf
 from tools.building import PhotoArguments, photo_part, result_tool
 from tools.quoting import quoted, untrusted
 from tools.results import Box, Sign, SignsRead

@@ -18,7 +18,7 @@ from PIL import Image
 
 from geo.point import Point
 from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, Tile, covering_tiles, km_per_pixel
-from retrieval.photo import PhotoError, PhotoLimits, decode_photo
+from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo
 from tools.ground_views import GroundView
 from tools.polite_http import PoliteFetcher
 from tools.results import ToolError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from langchain_core.tools import BaseTool
 
 from geo.point import Point
-from retrieval.photo import PhotoShelf
+from retrieval.photos.photo import PhotoShelf
 from tools.find_place import find_place_tool
 from tools.ground_views import GroundSource
 from tools.photo_search import PhotoSearch

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from core.errors import UserError
 from evals.benchmarks.description import Benchmark, Layout
 from geo.point import Point
-from retrieval.photo_files import PHOTO_SUFFIXES
+from retrieval.photos.decoding import PHOTO_SUFFIXES
 
 SCENES = {"0": "indoor", "1": "natural", "2": "urban"}
 """The three scene groups of the Places365 labels that the usual tables carry in `S3_Label`."""

@@ -14,7 +14,7 @@ from agents.schemas import Cost
 from core.errors import UserError
 from graphs.chat_state import ChatState, ShownPhoto
 from graphs.kept_photos import KeptPhotos
-from retrieval.photo import Photo, PhotoLimits, decode_photo
+from retrieval.photos.photo import Photo, PhotoLimits, decode_photo
 from tools.quoting import OPENING, untrusted
 
 MAX_PHOTO_BYTES = 20_000_000

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from core.errors import UserError
 from retrieval.stores.base import VectorStore
-from retrieval.stores.edge import EdgeStore
-from retrieval.stores.faiss_store import FaissStore
+from retrieval.stores.faiss import FaissStore
+from retrieval.stores.qdrant_edge import EdgeStore
 from retrieval.stores.settings import EdgeSettings, FaissSettings, ServerSettings, StoreSettings
 
 
@@ -62,7 +62,7 @@ def open_store(settings: StoreSettings, place: StorePlace, create: bool = False)
 def _server_store(settings: ServerSettings, place: StorePlace, create: bool) -> VectorStore:
     # qdrant-client is an extra, and importing it takes as long as an answer should.
     try:
-        from retrieval.stores.server import ServerStore
+        from retrieval.stores.qdrant_server import ServerStore
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "qdrant_client":
             raise

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from geo.places.gazetteer import Gazetteer
-from retrieval.backbones import CLASSES as CITYSCAPES
-from retrieval.backbones import CompactBackbone, class_distributions
+from retrieval.backbones.registry import CLASSES as CITYSCAPES
+from retrieval.backbones.registry import CompactBackbone, class_distributions
 from retrieval.training.cache import CropCache
 from retrieval.training.config import (
     FusionShape,

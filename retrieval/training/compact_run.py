@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geo.places.gazetteer import Gazetteer
-from retrieval.backbones import CompactBackbone
-from retrieval.fusion import Views
+from retrieval.backbones.registry import CompactBackbone
+from retrieval.encoders.fusion import Views
 from retrieval.training import measure
 from retrieval.training.align import BankFeed, TokenBank, compact_towers, fill_bank, place_texts
 from retrieval.training.cache import CropCache

@@ -55,7 +55,7 @@ class ValidationConfig(_Section):
 
 
 class ImageConfig(_Section):
-    """The frozen image backbone: a name in `retrieval.backbones.BACKBONES`."""
+    """The frozen image backbone: a name in `retrieval.backbones.registry.BACKBONES`."""
 
     backbone: str
     weights: Literal["pretrained", "random", "tiny"] = Field(
@@ -75,7 +75,7 @@ class SemanticsConfig(_Section):
 
 
 class FusionShape(_Section):
-    """The shape of the fusion encoder; see `retrieval.fusion.FusionEncoder`."""
+    """The shape of the fusion encoder; see `retrieval.encoders.fusion.FusionEncoder`."""
 
     heads: int = 8
     layers: int = Field(1, ge=0)
@@ -85,7 +85,7 @@ class FusionShape(_Section):
 
 
 class LocationConfig(_Section):
-    """A name in `retrieval.location.LOCATION_ENCODERS` and its options."""
+    """A name in `retrieval.location.registry.LOCATION_ENCODERS` and its options."""
 
     encoder: str = "geoclip"
     options: dict[str, Any] = {}

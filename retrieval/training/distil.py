@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retrieval.backbones import CompactBackbone
+from retrieval.backbones.registry import CompactBackbone
 from retrieval.training import losses
 from retrieval.training.augment import disturb, flip
 from retrieval.training.cache import Batch as Crops

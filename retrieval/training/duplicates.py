@@ -29,8 +29,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from core.errors import UserError
-from retrieval.photo import decode_photo
-from retrieval.photo_files import PhotoError
+from retrieval.photos.decoding import PhotoError
+from retrieval.photos.photo import decode_photo
 from retrieval.splits import split_by_author
 from retrieval.training.bad_samples import BadSample
 from retrieval.training.config import FusionConfig, load_any_config

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.errors import UserError
-from retrieval.backbones import fold_norms
+from retrieval.backbones.registry import fold_norms
 from retrieval.training.config import TrainingConfig, load_config
 from retrieval.training.model import CompactModel, load
 

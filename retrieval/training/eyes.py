@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import UserError
-from retrieval.backbones import ImageBackbone, Preprocessing, Segmenter, load_image_backbone, load_segmenter
+from retrieval.backbones.registry import ImageBackbone, Preprocessing, Segmenter, load_image_backbone, load_segmenter
 from retrieval.training.boxes import WHOLE, Box, crop, cut
 from retrieval.training.config import ImageConfig, SemanticsConfig, TowersConfig
 from retrieval.training.prepared import FINE_GRID, PreparedStore, unpacked
@@ -141,7 +141,7 @@ def fine_segments(config: SemanticsConfig) -> Segmenter:
 def _pooled_dim(image: ImageBackbone) -> int:
     if not hasattr(image, "embeddings"):
         raise UserError(f"model.image.tokens: {image.description.name} has no pooled embedding: use patches")
-    from retrieval.backbones_vision import CLIP_PROJECTION_DIM
+    from retrieval.backbones.hugging_face import CLIP_PROJECTION_DIM
 
     return CLIP_PROJECTION_DIM
 

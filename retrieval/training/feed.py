@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from core.errors import UserError
-from retrieval.photo import PhotoLimits, decode_photo
-from retrieval.photo_files import PhotoError
+from retrieval.photos.decoding import PhotoError
+from retrieval.photos.photo import PhotoLimits, decode_photo
 from retrieval.training.bad_samples import BadSample, BadSamples
 from retrieval.training.boxes import WHOLE, random_box
 from retrieval.training.contrast import POSITIONS, TEXT_NUMBERS, TEXTS

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
-from retrieval.photo_files import PhotoError
+from retrieval.photos.decoding import PhotoError
 from retrieval.splits import inner_split, part_indices
 from retrieval.training.bad_samples import BadSamples, read_bad_samples
 from retrieval.training.config import FusionConfig
@@ -181,7 +181,7 @@ def _task(config: FusionConfig, collection: Collection, towers: Towers, feed: Ph
 def encoder_card(
     config: FusionConfig, eyes: Eyes, folder: Path, scores: Scores, photos: int, bad: int
 ) -> dict[str, Any]:
-    """What `retrieval.encoder` needs to rebuild the encoder, and what people should know about it."""
+    """What `retrieval.encoders.registry` needs to rebuild the encoder, and what people should know about it."""
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     run_facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     return {

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from geo.sphere import EARTH_RADIUS_KM
-from retrieval.location import unit_vectors
+from retrieval.location.registry import unit_vectors
 
 
 def pairwise_km(a_deg: Tensor, b_deg: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from core.errors import UserError
-from retrieval.backbones import BACKBONE_STRIDE, CLASSES, CompactBackbone
-from retrieval.fusion import DualViewEncoder, FusionEncoder
-from retrieval.location import FourierCapsules
+from retrieval.backbones.registry import BACKBONE_STRIDE, CLASSES, CompactBackbone
+from retrieval.encoders.fusion import DualViewEncoder, FusionEncoder
+from retrieval.location.registry import FourierCapsules
 from retrieval.training.config import ModelConfig
 
 

@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from core.errors import UserError
-from retrieval.backbones import Preprocessing
-from retrieval.photo import decode_photo
-from retrieval.photo_files import PhotoError
+from retrieval.backbones.registry import Preprocessing
+from retrieval.photos.decoding import PhotoError
+from retrieval.photos.photo import decode_photo
 from retrieval.training.bad_samples import BadSample, BadSamples
 from retrieval.training.config import FusionConfig, TrainingConfig, load_any_config
 from retrieval.training.eyes import PIXELS, SEGMENT_PIXELS, Eyes, fine_segments

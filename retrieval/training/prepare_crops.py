@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from core.errors import UserError
-from retrieval.compact_encoder import Pixels, preprocess
+from retrieval.encoders.compact import Pixels, preprocess
 from retrieval.training.boxes import WHOLE, Box, crop, cut, random_box
 from retrieval.training.config import TrainingConfig
 from retrieval.training.photos import CompactPhoto, photo_path, read_rgb, training_rows

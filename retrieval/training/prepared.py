@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core.errors import UserError
-from retrieval.photo_files import PhotoError
+from retrieval.photos.decoding import PhotoError
 
 KEPT = 3
 """Classes kept a cell; with ADE20K's 150 they hold nearly all of the mass of a confident segmenter."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from core.errors import UserError
-from retrieval.photo_files import PHOTO_SUFFIXES
+from retrieval.photos.decoding import PHOTO_SUFFIXES
 
 END_BYTES = 512
 """An archive ends with a block of zeros; one without it was cut off between two members."""

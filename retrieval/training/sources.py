@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
-from retrieval.photo_files import PHOTO_SUFFIXES, read_file
+from retrieval.photos.decoding import PHOTO_SUFFIXES, read_file
 from retrieval.training.bad_samples import BadSample
 from retrieval.training.shards import TarIndex, TarReader, find_tars, index_tars
 from retrieval.training.table import (

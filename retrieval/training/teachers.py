@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
-from retrieval.backbones_tflite import SEGMENT_SHAPE, TOKEN_SHAPE, TfLiteNet
-from retrieval.compact_encoder import Pixels, preprocess
+from retrieval.backbones.tflite import SEGMENT_SHAPE, TOKEN_SHAPE, TfLiteNet
+from retrieval.encoders.compact import Pixels, preprocess
 from retrieval.training.config import DataConfig
 
 __all__ = ["SEGMENT_SHAPE", "TEACHER_PX", "TOKEN_SHAPE", "ImageTeacher", "SegmentTeacher", "teachers_folder"]

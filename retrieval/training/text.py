@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from core.errors import UserError
-from retrieval.fusion import Head
+from retrieval.encoders.fusion import Head
 
 BUCKETS, LONGEST = 16384, 96
 

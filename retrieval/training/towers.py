@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from retrieval.fusion import FusionEncoder, Views
-from retrieval.location import build_location_encoder
+from retrieval.encoders.fusion import FusionEncoder, Views
+from retrieval.location.registry import build_location_encoder
 from retrieval.training.config import TowersConfig
 from retrieval.training.run_folder import load_exactly, read_weights
 from retrieval.training.step import Tensors

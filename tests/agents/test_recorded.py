@@ -19,7 +19,7 @@ from agents.proposals import GivePosition, ProposeHypotheses, ReviseHypotheses
 from agents.recorded import read_rows
 from benchmarks.recorded_models import loose, ours, result
 from core.errors import UserError
-from retrieval.photo import photo_id_of
+from retrieval.photos.photo import photo_id_of
 
 PARIS = json.dumps({"latitude": "48.8584", "longitude": "2.2945", "city": "Paris", "country": "France"})
 NAMED = json.dumps({"city": "Porto", "country": "Portugal"})

@@ -21,7 +21,7 @@ from apps.located import Located, thumbnail_jpeg
 from geo.place import Place
 from geo.point import Point
 from retrieval.candidate import AtlasKind, Candidate
-from retrieval.photo import Photo
+from retrieval.photos.photo import Photo
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">&amp;<b>'\"\u202e\x1b[31m]]>"
 

@@ -139,8 +139,8 @@ def test_a_half_built_atlas_is_a_one_line_error(geosleuth: Run, system: Any, pho
 HOLD = """
 import sys
 from pathlib import Path
-from retrieval.atlas import open_atlas
-from retrieval.encoder import load_encoder
+from retrieval.atlas.atlas import open_atlas
+from retrieval.encoders.registry import load_encoder
 with open_atlas(Path(sys.argv[1]), load_encoder(sys.argv[2])):
     sys.stdout.write("held\\n"); sys.stdout.flush()
     sys.stdin.read()

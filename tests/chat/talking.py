@@ -25,7 +25,7 @@ from graphs.conversation import Asked, ChatEvent, Conversation, Replied
 from graphs.geolocate import build_geolocate
 from graphs.kept_photos import KeptPhotos, ShelfOnly
 from graphs.workbench import Workbench
-from retrieval.photo import Photo
+from retrieval.photos.photo import Photo
 from tests.graphs.machine_fakes import ScriptedModel, bench, photo
 
 ROOT = Path(__file__).parents[2]

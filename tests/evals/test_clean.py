@@ -17,7 +17,7 @@ from evals.clean import Reference, check_known, describe, flags, hide_references
 from evals.likeness import PLAIN_SHARE, TWIN_BITS, Likeness, bits_apart, difference_hash, glance, likeness, plain_share
 from evals.records import Flag
 from geo.point import Point
-from retrieval.photo import decode_photo
+from retrieval.photos.photo import decode_photo
 from retrieval.stores.base import StoredItem
 
 Pixels = NDArray[np.uint8]

@@ -17,7 +17,7 @@ from agents.schemas import Cost
 from evals.columns import load_systems
 from evals.records import Record
 from evals.report import main, report_page
-from retrieval.photo import load_photo
+from retrieval.photos.photo import load_photo
 from tests.evals.made_records import made_record, random_records, write_run
 
 ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script></script>"

@@ -20,9 +20,9 @@ from evals.gap import gap_table
 from evals.records import Outcome, read_info, read_records
 from geo.point import Point
 from geo.sphere import point_distance_km
-from retrieval.atlas_build import build_photo_atlas
-from retrieval.atlas_sources import PhotoItem
-from retrieval.encoder import load_encoder
+from retrieval.atlas.build import build_photo_atlas
+from retrieval.atlas.sources import PhotoItem
+from retrieval.encoders.registry import load_encoder
 from tests.evals.test_clean import copies, jpeg, scene
 
 PLACES = {"lisbon-tower.jpg": (38.6916, -9.2160), "b.jpg": (48.8584, 2.2945), "c.jpg": (35.6595, 139.7005)}

@@ -24,7 +24,7 @@ from graphs.budgets import Budgets
 from graphs.posterior import default_parameters
 from graphs.workbench import Workbench
 from retrieval.candidate import AtlasKind, Candidate, Region
-from retrieval.photo import Photo, PhotoMetadata, PhotoShelf
+from retrieval.photos.photo import Photo, PhotoMetadata, PhotoShelf
 from tools.find_place import find_place_tool
 from tools.read_signs import read_signs_tool
 from tools.results import Box, Sign, ToolError

@@ -22,8 +22,8 @@ from graphs.events import Answered, StepDone
 from graphs.settings import DEFAULT_ATLAS, make_settings
 from graphs.state import CaptureClues
 from graphs.units import Units
-from retrieval.atlas_manifest import AtlasError, read_manifest, write_manifest
-from retrieval.photo import Photo, PhotoMetadata
+from retrieval.atlas.manifest import AtlasError, read_manifest, write_manifest
+from retrieval.photos.photo import Photo, PhotoMetadata
 from tests.tools.calling import Answering, Reply, Server
 
 ATLAS_SIZE = 400

@@ -31,7 +31,7 @@ from graphs.correcting import calibrated
 from graphs.posterior import default_parameters
 from graphs.radius import Radius
 from retrieval.candidate import AtlasKind
-from retrieval.encoder import load_encoder
+from retrieval.encoders.registry import load_encoder
 
 VERSIONS = Versions(geosleuth="0", encoder="compact@1", atlases=("world",), model="offline", strategy="refine")
 SUBJECT = subject_of(VERSIONS, [AtlasKind.GPS], default_parameters())

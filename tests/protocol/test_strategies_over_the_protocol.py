@@ -17,7 +17,7 @@ from agents.schemas import Answer, AnswerStatus
 from agents.strategies import STRATEGIES
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
-from retrieval.photo import PhotoShelf
+from retrieval.photos.photo import PhotoShelf
 from tests.graphs.machine_fakes import bench, given, photo
 from tests.protocol.proxy import misbehaving
 from tests.protocol.serving import RealServer

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from retrieval.encoder import EncoderIdentity, PhotoVectors
-from retrieval.photo import Photo
+from retrieval.encoders.registry import EncoderIdentity, PhotoVectors
+from retrieval.photos.photo import Photo
 
 DIM = 8
 COUNT = 3_000

@@ -14,9 +14,9 @@ import pytest
 
 from core.errors import UserError
 from geo.point import Point
-from retrieval.atlas import atlas_info, list_atlases, open_atlas
-from retrieval.atlas_build import build_gps_atlas
-from retrieval.atlas_manifest import MANIFEST_FILE, AtlasError, read_manifest
+from retrieval.atlas.atlas import atlas_info, list_atlases, open_atlas
+from retrieval.atlas.build import build_gps_atlas
+from retrieval.atlas.manifest import MANIFEST_FILE, AtlasError, read_manifest
 from retrieval.candidate import AtlasKind
 from retrieval.stores.base import StoreDamagedError, StoredItem, StoreLockedError
 from retrieval.stores.filters import Near
@@ -106,7 +106,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.retrieval.atlas_samples import WaveEncoder, gallery
-from retrieval.atlas_build import build_gps_atlas
+from retrieval.atlas.build import build_gps_atlas
 from retrieval.stores.registry import default_store_settings
 def progress(done, total):
     os.kill(os.getpid(), signal.SIGKILL)

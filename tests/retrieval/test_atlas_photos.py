@@ -10,10 +10,10 @@ from PIL import Image
 
 from core.errors import UserError
 from geo.point import Point
-from retrieval.atlas import open_atlas
-from retrieval.atlas_build import build_photo_atlas
-from retrieval.atlas_failures import FailureList, read_failures
-from retrieval.atlas_sources import PhotoColumns, PhotoItem, photos_from_folder, photos_from_table
+from retrieval.atlas.atlas import open_atlas
+from retrieval.atlas.build import build_photo_atlas
+from retrieval.atlas.failures import FailureList, read_failures
+from retrieval.atlas.sources import PhotoColumns, PhotoItem, photos_from_folder, photos_from_table
 from retrieval.candidate import AtlasKind
 from tests.retrieval.atlas_samples import DIM, WaveEncoder
 

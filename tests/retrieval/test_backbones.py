@@ -16,8 +16,8 @@ from hypothesis import strategies as st  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
-from retrieval import backbones_vision  # noqa: E402
-from retrieval.backbones import (  # noqa: E402
+from retrieval.backbones import hugging_face  # noqa: E402
+from retrieval.backbones.registry import (  # noqa: E402
     BACKBONES,
     Kind,
     hard_tokens,
@@ -26,8 +26,8 @@ from retrieval.backbones import (  # noqa: E402
     resized_class_map,
     soft_tokens,
 )
-from retrieval.compact_encoder import preprocess  # noqa: E402
-from retrieval.weight_files import WEIGHT_FILES  # noqa: E402
+from retrieval.backbones.weight_files import WEIGHT_FILES  # noqa: E402
+from retrieval.encoders.compact import preprocess  # noqa: E402
 
 IMAGE = [one.name for one in BACKBONES.values() if one.kind is Kind.IMAGE]
 SEMANTIC = [one.name for one in BACKBONES.values() if one.kind is Kind.SEMANTIC]
@@ -151,8 +151,8 @@ def test_pretrained_weights_come_out_of_a_whole_clip_checkpoint(
     """The file has a text tower beside what is wanted; a tiny one stands for it, in the names CLIP has on the hub."""
     from transformers import CLIPConfig, CLIPModel
 
-    shape = {**backbones_vision._CLIP_L14, **backbones_vision._TINY, "image_size": 224}
-    monkeypatch.setattr(backbones_vision, "_CLIP_L14", shape)
+    shape = {**hugging_face._CLIP_L14, **hugging_face._TINY, "image_size": 224}
+    monkeypatch.setattr(hugging_face, "_CLIP_L14", shape)
     text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     whole = CLIPModel(CLIPConfig(vision_config=shape, text_config=text, projection_dim=768)).eval()
     whole.save_pretrained(tmp_path)
@@ -167,10 +167,10 @@ def test_pretrained_weights_come_out_of_a_whole_clip_checkpoint(
 def test_weights_of_another_shape_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    small = CLIPVisionConfig(**{**backbones_vision._CLIP_L14, **backbones_vision._TINY})
+    small = CLIPVisionConfig(**{**hugging_face._CLIP_L14, **hugging_face._TINY})
     CLIPVisionModelWithProjection(small).save_pretrained(tmp_path)
-    wider = {**backbones_vision._CLIP_L14, **backbones_vision._TINY, "hidden_size": 32}
-    monkeypatch.setattr(backbones_vision, "_CLIP_L14", wider)
+    wider = {**hugging_face._CLIP_L14, **hugging_face._TINY, "hidden_size": 32}
+    monkeypatch.setattr(hugging_face, "_CLIP_L14", wider)
     with pytest.raises(UserError, match="does not fit clip-vit-l14") as caught:
         load_image_backbone("clip-vit-l14", "pretrained", folder=tmp_path)
     assert "\n" not in str(caught.value)

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 import retrieval
 from core.errors import UserError
-from retrieval.compact_encoder import OnnxPhotoEncoder, preprocess
-from retrieval.encoder import ENCODERS, load_encoder
-from retrieval.photo import Photo
+from retrieval.encoders.compact import OnnxPhotoEncoder, preprocess
+from retrieval.encoders.registry import ENCODERS, load_encoder
+from retrieval.photos.photo import Photo
 
-FOLDER = Path(retrieval.__file__).parent / "compact"
+FOLDER = Path(retrieval.__file__).parent / "data" / "compact"
 LIMIT_MB = 15.0
 
 
@@ -137,7 +137,7 @@ def test_what_ships_is_small_complete_and_says_nothing_of_the_machine_it_came_fr
 
 
 def test_importing_the_contract_loads_no_runtime() -> None:
-    code = "import sys, retrieval.encoder; print('onnxruntime' in sys.modules, 'torch' in sys.modules)"
+    code = "import sys, retrieval.encoders.registry; print('onnxruntime' in sys.modules, 'torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False", "False"]
 
@@ -146,7 +146,7 @@ def test_the_shipped_graphs_compute_what_torch_computes(encoder: OnnxPhotoEncode
     torch = pytest.importorskip("torch", reason="training needs the train extra")
     from safetensors.torch import load_file
 
-    from retrieval.backbones import fold_norms
+    from retrieval.backbones.registry import fold_norms
     from retrieval.training.config import ModelConfig
     from retrieval.training.model import CompactModel
 

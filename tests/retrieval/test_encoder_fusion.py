@@ -16,10 +16,10 @@ import numpy as np  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
-from retrieval.backbones_device import compute_on  # noqa: E402
-from retrieval.encoder import PhotoVectors, load_encoder  # noqa: E402
-from retrieval.fusion_encoder import FusionCard, FusionPhotoEncoder, Towers  # noqa: E402
-from retrieval.photo import Photo  # noqa: E402
+from retrieval.backbones.device import compute_on  # noqa: E402
+from retrieval.encoders.fused import FusionCard, FusionPhotoEncoder, Towers  # noqa: E402
+from retrieval.encoders.registry import PhotoVectors, load_encoder  # noqa: E402
+from retrieval.photos.photo import Photo  # noqa: E402
 
 CARD: dict[str, Any] = {
     "name": "dualgeo_small",
@@ -187,7 +187,7 @@ def test_without_torch_one_line_says_what_to_install(folder: Path) -> None:
     code = (
         "import importlib.util as u, sys; real = u.find_spec\n"
         "u.find_spec = lambda name, *rest: None if name == 'torch' else real(name, *rest)\n"
-        "from retrieval.encoder import load_encoder; from core.errors import UserError\n"
+        "from retrieval.encoders.registry import load_encoder; from core.errors import UserError\n"
         "for name in sys.argv[1:]:\n"
         "    try: load_encoder(name)\n"
         "    except UserError as error: print(error)\n"

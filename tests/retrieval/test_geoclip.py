@@ -16,15 +16,15 @@ if importlib.util.find_spec("geoclip") is None:
 import numpy as np  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
-from retrieval.atlas import open_atlas  # noqa: E402
-from retrieval.atlas_build import build_gps_atlas  # noqa: E402
-from retrieval.backbones import BACKBONES  # noqa: E402
-from retrieval.backbones_device import compute_on  # noqa: E402
-from retrieval.backbones_vision import ClipBackbone  # noqa: E402
-from retrieval.encoder import load_encoder, own_gallery  # noqa: E402
-from retrieval.geoclip import GeoClipEncoder, LazyClip, load_locations, load_projection  # noqa: E402
-from retrieval.geoclip_release import find_release, read_gallery  # noqa: E402
-from retrieval.photo import Photo  # noqa: E402
+from retrieval.atlas.atlas import open_atlas  # noqa: E402
+from retrieval.atlas.build import build_gps_atlas  # noqa: E402
+from retrieval.backbones.device import compute_on  # noqa: E402
+from retrieval.backbones.hugging_face import ClipBackbone  # noqa: E402
+from retrieval.backbones.registry import BACKBONES  # noqa: E402
+from retrieval.encoders.geoclip import GeoClipEncoder, LazyClip, load_locations, load_projection  # noqa: E402
+from retrieval.encoders.geoclip_release import find_release, read_gallery  # noqa: E402
+from retrieval.encoders.registry import load_encoder, own_gallery  # noqa: E402
+from retrieval.photos.photo import Photo  # noqa: E402
 
 RELEASE = find_release()
 PLACES = np.random.default_rng(0).uniform((-90.0, -180.0), (90.0, 179.9), (200, 2))
@@ -163,10 +163,10 @@ def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.M
 def test_without_clips_weights_one_line_says_which_how_large_and_where_to_put_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("retrieval.weights.weights_cache", lambda: tmp_path)
-    monkeypatch.setattr("retrieval.weights._in_hub_cache", lambda _file: None)
+    monkeypatch.setattr("retrieval.backbones.weights.weights_cache", lambda: tmp_path)
+    monkeypatch.setattr("retrieval.backbones.weights._in_hub_cache", lambda _file: None)
     with pytest.raises(UserError) as caught:
         load_encoder("geoclip")
-    for part in (r"1.7 GB", "python -m retrieval.weights clip-vit-l14", "model.safetensors", str(tmp_path)):
+    for part in (r"1.7 GB", "python -m retrieval.backbones.weights clip-vit-l14", "model.safetensors", str(tmp_path)):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)

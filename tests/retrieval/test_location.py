@@ -11,7 +11,9 @@ from hypothesis import strategies as st  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
 from geo import sphere  # noqa: E402
-from retrieval.location import (  # noqa: E402
+from retrieval.location.attention import AnchorAttention, fibonacci_sphere  # noqa: E402
+from retrieval.location.geoclip import equal_earth  # noqa: E402
+from retrieval.location.registry import (  # noqa: E402
     LOCATION_ENCODERS,
     FourierCapsules,
     FourierFeatures,
@@ -19,8 +21,6 @@ from retrieval.location import (  # noqa: E402
     build_location_encoder,
     unit_vectors,
 )
-from retrieval.location_attention import AnchorAttention, fibonacci_sphere  # noqa: E402
-from retrieval.location_geoclip import equal_earth  # noqa: E402
 
 PLACES = torch.tensor([[48.86, 2.35], [-33.87, 151.21], [90.0, 0.0], [0.0, 179.999]])
 SMALL: dict[str, dict[str, Any]] = {

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from retrieval.photo import PhotoError, PhotoLimits, decode_photo
+from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo
 
 WIDTH, HEIGHT = 96, 64
 RED, BLUE, WHITE = (200, 30, 30), (30, 30, 200), (255, 255, 255)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from retrieval.photo import PhotoError, PhotoLimits, decode_photo, load_photo, photo_paths
+from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo, load_photo, photo_paths
 
 
 def png(width: int, height: int) -> bytes:

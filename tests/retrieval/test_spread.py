@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from geo.point import Point
 from geo.sphere import lat_lon_array, pairwise_distance_km
 from retrieval.candidate import AtlasKind, Candidate
-from retrieval.spread import spread_out
+from retrieval.diversify import spread_out
 
 
 def candidate(lat: float, lon: float, rank: int = 0) -> Candidate:

@@ -14,11 +14,11 @@ from core.errors import UserError
 from geo.point import Point
 from geo.sphere import distance_km
 from retrieval.stores.base import StoredItem, StoreLockedError, StoreMissingError, VectorStore
-from retrieval.stores.edge import EdgeStore
-from retrieval.stores.faiss_store import FaissStore
+from retrieval.stores.faiss import FaissStore
 from retrieval.stores.filters import Near
+from retrieval.stores.qdrant_edge import EdgeStore
+from retrieval.stores.qdrant_server import ServerStore
 from retrieval.stores.registry import STORES, StorePlace, default_store_settings, open_store
-from retrieval.stores.server import ServerStore
 from retrieval.stores.settings import EdgeSettings, FaissSettings, ServerSettings
 
 DIM = 16

@@ -14,8 +14,8 @@ pytest.importorskip("yaml", reason="training needs the train extra")
 
 import numpy as np  # noqa: E402
 
-from retrieval.encoder import load_encoder  # noqa: E402
-from retrieval.photo import load_photo  # noqa: E402
+from retrieval.encoders.registry import load_encoder  # noqa: E402
+from retrieval.photos.photo import load_photo  # noqa: E402
 from retrieval.training.bad_samples import BadSamples  # noqa: E402
 from retrieval.training.config import FusionConfig, load_any_config  # noqa: E402
 from retrieval.training.eyes import Eyes  # noqa: E402

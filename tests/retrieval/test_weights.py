@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import UserError
-from retrieval import weights_fetch
-from retrieval.weight_files import WEIGHT_FILES
-from retrieval.weights import WeightFile, cached_path, find_weights, hub_file, missing_message, sha256_of
-from retrieval.weights_fetch import fetch
+from retrieval.backbones import weights_fetch
+from retrieval.backbones.weight_files import WEIGHT_FILES
+from retrieval.backbones.weights import WeightFile, cached_path, find_weights, hub_file, missing_message, sha256_of
+from retrieval.backbones.weights_fetch import fetch
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -128,7 +128,7 @@ def test_weights_are_looked_for_in_the_folder_named_and_nowhere_else(tmp_path: P
 
 
 def test_weights_are_found_in_the_cache_and_a_cut_off_file_is_not_taken(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"python -m retrieval\.weights some-net"):
+    with pytest.raises(UserError, match=r"python -m retrieval\.backbones\.weights some-net"):
         find_weights(FILE, "some-net", cache=tmp_path)
     place = cached_path(FILE, tmp_path)
     place.parent.mkdir()
@@ -171,7 +171,7 @@ def test_weights_come_over_https_only() -> None:
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """What the command refuses with."""
-    monkeypatch.setattr(sys, "argv", ["retrieval.weights", *arguments])
+    monkeypatch.setattr(sys, "argv", ["retrieval.backbones.weights", *arguments])
     with pytest.raises(SystemExit) as caught:
         weights_fetch.main()
     return str(caught.value)
@@ -180,7 +180,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
 def test_the_command_lists_everything_and_refuses_the_unknown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["retrieval.weights"])
+    monkeypatch.setattr(sys, "argv", ["retrieval.backbones.weights"])
     weights_fetch.main()
     listed = capsys.readouterr().out
     assert all(name in listed for name in WEIGHT_FILES)
@@ -191,7 +191,7 @@ def test_the_command_lists_everything_and_refuses_the_unknown(
 
 
 def test_the_command_is_run_as_the_messages_say() -> None:
-    command = [sys.executable, "-m", "retrieval.weights", "no-such-net"]
+    command = [sys.executable, "-m", "retrieval.backbones.weights", "no-such-net"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 1
     assert found.stderr.startswith("error: no weights named 'no-such-net'")

@@ -12,7 +12,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
 from PIL import Image
 
-from retrieval.photo import Photo, decode_photo
+from retrieval.photos.photo import Photo, decode_photo
 
 
 class Reply(NamedTuple):

@@ -13,8 +13,8 @@ from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from retrieval.candidate import AtlasKind, Candidate, Region
-from retrieval.encoder import EncoderIdentity, PhotoVectors, Vectors
-from retrieval.photo import Photo, PhotoShelf
+from retrieval.encoders.registry import EncoderIdentity, PhotoVectors, Vectors
+from retrieval.photos.photo import Photo, PhotoShelf
 from retrieval.regions import rank_regions
 from retrieval.stores.filters import Exclude, Near, is_left_out
 from tests.tools.calling import as_photo, call, shown_to_model

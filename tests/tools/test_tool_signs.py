@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
-from retrieval.photo import Photo, PhotoShelf, load_photo
+from retrieval.photos.photo import Photo, PhotoShelf, load_photo
 from tests.tools.calling import as_photo, call
 from tools.quoting import CLOSING, OPENING
 from tools.read_signs import read_signs_tool, render_signs

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from core.errors import UserError
 from geo.point import Point
 from geo.tiles import Tile
-from retrieval.photo import decode_photo
+from retrieval.photos.photo import decode_photo
 from tests.tools.calling import Answering, Reply, Server, call, shown_to_model
 from tools.ground_views import WorldPictures, marked_png
 from tools.results import SatelliteView, ToolError

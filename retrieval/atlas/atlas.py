@@ -1,0 +1,144 @@
+"""An atlas: a named set of geotagged vectors made by one encoder, in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from retrieval.atlas.manifest import (
+    MANIFEST_FILE,
+    STORE_FOLDER,
+    AtlasManifest,
+    check_complete,
+    check_encoder,
+    read_manifest,
+)
+from retrieval.atlas.verify import Verification, verify_store
+from retrieval.candidate import AtlasKind, Candidate
+from retrieval.encoders.registry import EncoderIdentity, PhotoEncoder, Vectors
+from retrieval.stores.base import Hit, StoredItem, VectorStore
+from retrieval.stores.filters import Exclude, Near
+from retrieval.stores.registry import StorePlace, open_store
+from retrieval.stores.settings import StoreSettings
+
+
+class AtlasInfo(NamedTuple):
+    """What an atlas is, and how much room its folder takes."""
+
+    manifest: AtlasManifest
+    folder: Path
+    size_bytes: int
+
+
+class Atlas:
+    """A complete, open atlas. Close it, or use it as a context manager: one process at a time can hold it."""
+
+    def __init__(self, folder: Path, manifest: AtlasManifest, store: VectorStore) -> None:
+        self.folder, self.manifest = folder, manifest
+        self._store = store
+
+    @property
+    def name(self) -> str:
+        """The name its candidates carry."""
+        return self.manifest.name
+
+    @property
+    def kind(self) -> AtlasKind:
+        """What its vectors stand for."""
+        return self.manifest.kind
+
+    @property
+    def encoder(self) -> EncoderIdentity:
+        """The encoder that made its vectors."""
+        return self.manifest.encoder
+
+    def __len__(self) -> int:
+        return self.manifest.count
+
+    def search(
+        self, vector: Vectors, limit: int, near: Near | None = None, exclude: Exclude | None = None
+    ) -> list[Candidate]:
+        """The items most similar to a vector of shape (dim,), most similar first.
+
+        Args:
+            vector: float32, L2-normalised, of this atlas's encoder.
+            limit: how many at most.
+            near: only items in this circle: every match, or `limit` of them.
+            exclude: values to leave out, by field (`item_id`, `author`).
+        """
+        hits = self._store.search(vector, limit, near=near, exclude=exclude)
+        return [self._candidate(hit, rank) for rank, hit in enumerate(hits)]
+
+    def items(self) -> Iterator[StoredItem]:
+        """Every item in it: name, position, and payload such as the author."""
+        for page in self._store.scroll():
+            yield from page.items
+
+    def verify(self) -> Verification:
+        """Check everything stored against the manifest; reads every vector."""
+        return verify_store(self.manifest, self._store)
+
+    def info(self) -> AtlasInfo:
+        """The manifest, and the size of the folder."""
+        return atlas_info(self.folder)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _candidate(self, hit: Hit, rank: int) -> Candidate:
+        return Candidate(
+            point=hit.item.point,
+            similarity=hit.similarity,
+            atlas=self.name,
+            kind=self.kind,
+            item_id=hit.item.item_id,
+            rank=rank,
+        )
+
+
+def open_atlas(folder: Path, encoder: PhotoEncoder, store: StoreSettings | None = None) -> Atlas:
+    """Open a complete atlas made by this encoder.
+
+    `store` replaces the manifest's settings: another URL, an API key, another search effort.
+
+    Raises:
+        AtlasError: no atlas there, a damaged manifest, half-built, or made by another encoder.
+        StoreLockedError, StoreMissingError, StoreDamagedError, StoreUnreachableError: its vectors cannot be had.
+    """
+    manifest = read_manifest(folder)
+    check_complete(manifest)
+    check_encoder(manifest, encoder.identity)
+    place = StorePlace(folder / STORE_FOLDER, manifest.name, manifest.encoder.dim)
+    return Atlas(folder, manifest, open_store(store or manifest.store, place))
+
+
+def atlas_info(folder: Path) -> AtlasInfo:
+    """What an atlas folder says of itself, without opening its store: works on half-built and locked ones.
+
+    Raises:
+        AtlasError: no atlas there, or a damaged manifest.
+    """
+    manifest = read_manifest(folder)
+    return AtlasInfo(manifest, folder, sum(_bytes_on_disk(path) for path in folder.rglob("*") if path.is_file()))
+
+
+def list_atlases(home: Path) -> list[Path]:
+    """The atlas folders below `<home>/atlases`, by name, whatever their state; none if there is no such folder."""
+    return sorted(path.parent for path in (home / "atlases").glob(f"*/{MANIFEST_FILE}"))
+
+
+def _bytes_on_disk(path: Path) -> int:
+    """Room taken: engines reserve files larger than what they have written, where the system can say so."""
+    status = path.stat()
+    return getattr(status, "st_blocks", (status.st_size + 511) // 512) * 512

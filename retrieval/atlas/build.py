@@ -1,0 +1,245 @@
+"""Building atlases: streaming, and resumable after a kill with no item lost or doubled.
+
+An item's id is its place in the source, so writing it twice changes nothing; a build that is run again asks the
+store which ids it has and does the rest. Only the same source, encoder and store may resume.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from geo.point import Point
+from retrieval.atlas.failures import Failure, FailureList
+from retrieval.atlas.manifest import (
+    MANIFEST_FILE,
+    STORE_FOLDER,
+    AtlasError,
+    AtlasManifest,
+    check_encoder,
+    read_manifest,
+    write_manifest,
+)
+from retrieval.atlas.sources import PhotoItem
+from retrieval.atlas.verify import store_checksum
+from retrieval.candidate import AtlasKind
+from retrieval.encoders.registry import PhotoEncoder, Vectors
+from retrieval.photos.photo import Photo, PhotoError, load_photo
+from retrieval.stores.base import Progress, StoredItem, VectorStore
+from retrieval.stores.registry import StorePlace, open_store
+from retrieval.stores.settings import EdgeSettings, StoreSettings
+
+GPS_BATCH = 2048
+# A scan's time grows with the items, a graph's hardly: above this a graph is worth the minutes it takes to build.
+SCAN_UP_TO = 250_000
+PHOTO_BATCH = 16
+
+
+class _Encoded(NamedTuple):
+    """A batch: the items that worked with their vectors, and those that did not."""
+
+    items: list[StoredItem]
+    vectors: Vectors
+    failures: list[Failure]
+
+
+class _Source(NamedTuple):
+    """Items 0 to total-1, encoded on request."""
+
+    kind: AtlasKind
+    description: str
+    sha256: str
+    total: int
+    batch_size: int
+    encode: Callable[[Sequence[int]], _Encoded]
+
+
+def build_gps_atlas(
+    folder: Path,
+    encoder: PhotoEncoder,
+    lat_lon_deg: ArrayLike,
+    item_ids: Sequence[str],
+    *,
+    source: str = "coordinates",
+    store: StoreSettings | None = None,
+    progress: Progress = None,
+) -> AtlasManifest:
+    """Build an atlas of location embeddings, or finish one that was cut off.
+
+    Args:
+        folder: where; its name is the atlas's name.
+        encoder: makes the vectors.
+        lat_lon_deg: positions (n, 2), latitude first; kept to 1e-7 degrees.
+        item_ids: n names, such as those of the places.
+        source: where the positions come from, for people.
+        store: which engine; Qdrant Edge if None.
+        progress: called with (done, n) after each batch.
+
+    Raises:
+        AtlasError: a complete atlas is there already, or the unfinished one is of another build.
+        ValueError: positions and names differ in number.
+    """
+    positions = np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2)
+    if len(positions) != len(item_ids):
+        raise ValueError(f"{len(positions)} positions came with {len(item_ids)} names")
+    digest = hashlib.sha256(positions.tobytes() + json.dumps(list(item_ids)).encode()).hexdigest()
+
+    def encode(ids: Sequence[int]) -> _Encoded:
+        return _encode_positions(encoder, ids, positions[list(ids)], [item_ids[i] for i in ids])
+
+    gps = _Source(AtlasKind.GPS, source, digest, len(positions), GPS_BATCH, encode)
+    return _build(folder, encoder, gps, store or _edge_settings(len(positions)), progress)
+
+
+def build_photo_atlas(
+    folder: Path,
+    encoder: PhotoEncoder,
+    items: Sequence[PhotoItem],
+    *,
+    source: str = "photos",
+    store: StoreSettings | None = None,
+    progress: Progress = None,
+    load: Callable[[Path], Photo] = load_photo,
+) -> AtlasManifest:
+    """Build an atlas of the fused vectors of photos, or finish one that was cut off.
+
+    A photo that cannot be read, or has no position, is listed in `failed.jsonl` and the build goes on.
+    An author is kept as the payload `author`. The other arguments are those of `build_gps_atlas`.
+
+    Raises:
+        AtlasError: a complete atlas is there already, or the unfinished one is of another build.
+    """
+    listed = [(item.item_id, item.author, item.point and (item.point.lat, item.point.lon)) for item in items]
+    digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+    def encode(ids: Sequence[int]) -> _Encoded:
+        return _encode_photos(encoder, [(i, items[i]) for i in ids], load)
+
+    photos = _Source(AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode)
+    return _build(folder, encoder, photos, store or _edge_settings(len(items)), progress)
+
+
+def _edge_settings(total: int) -> EdgeSettings:
+    return EdgeSettings(index="scan" if total <= SCAN_UP_TO else "hnsw")
+
+
+def _encode_positions(
+    encoder: PhotoEncoder, ids: Sequence[int], positions: NDArray[np.float64], names: Sequence[str]
+) -> _Encoded:
+    rows = zip(ids, positions, names, strict=True)
+    items = [StoredItem(i, Point(lat=float(lat), lon=float(lon)), name) for i, (lat, lon), name in rows]
+    return _Encoded(items, encoder.encode_points(positions), [])
+
+
+def _encode_photos(
+    encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem]], load: Callable[[Path], Photo]
+) -> _Encoded:
+    items: list[StoredItem] = []
+    photos: list[Photo] = []
+    failures: list[Failure] = []
+    for id_, item in numbered:
+        try:
+            photo, point = _placed_photo(item, load)
+        except PhotoError as error:
+            failures.append(Failure(id=id_, item_id=item.item_id, reason=str(error)))
+            continue
+        photos.append(photo)
+        items.append(StoredItem(id_, point, item.item_id, {"author": item.author} if item.author else {}))
+    vectors = encoder.encode_photos(photos).fused if photos else np.zeros((0, encoder.identity.dim), np.float32)
+    return _Encoded(items, vectors, failures)
+
+
+def _placed_photo(item: PhotoItem, load: Callable[[Path], Photo]) -> tuple[Photo, Point]:
+    """The photo and where it was taken: the table's word, or else the file's own."""
+    if item.problem:
+        raise PhotoError(item.problem)
+    photo = load(item.path)
+    point = item.point or (photo.metadata.position if photo.metadata else None)
+    if point is None:
+        raise PhotoError(f"{item.item_id} does not say where it was taken: list it in a table with its position")
+    return photo, point
+
+
+def _build(
+    folder: Path, encoder: PhotoEncoder, source: _Source, settings: StoreSettings, progress: Progress
+) -> AtlasManifest:
+    manifest = _start_or_resume(folder, encoder, source, settings)
+    place = StorePlace(folder / STORE_FOLDER, manifest.name, encoder.identity.dim)
+    with open_store(settings, place, create=True) as store:
+        failures = FailureList(folder)
+        _fill(store, failures, source, progress)
+        store.flush()
+        store.optimize()
+        _check_counts(store, failures, source)
+        finished = {"state": "complete", "count": store.count(), "failed": len(failures.ids)}
+        complete = manifest.model_copy(update={**finished, "checksum": store_checksum(store)})
+    write_manifest(folder, complete)
+    return complete
+
+
+def _fill(store: VectorStore, failures: FailureList, source: _Source, progress: Progress) -> None:
+    """Encode and store what is not there yet."""
+    done = store.ids() | failures.ids
+    pending = [i for i in range(source.total) if i not in done]
+    finished = source.total - len(pending)
+    for batch in _batches(pending, source.batch_size):
+        encoded = source.encode(batch)
+        store.upsert(encoded.items, encoded.vectors)
+        failures.add(encoded.failures)
+        finished += len(batch)
+        if progress:
+            progress(finished, source.total)
+
+
+def _batches(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def _check_counts(store: VectorStore, failures: FailureList, source: _Source) -> None:
+    held = store.count() + len(failures.ids)
+    if held != source.total:
+        raise AtlasError(f"the store holds {held} of {source.total} items after the build: delete it and build again")
+
+
+def _start_or_resume(folder: Path, encoder: PhotoEncoder, source: _Source, settings: StoreSettings) -> AtlasManifest:
+    """The manifest of the build under way, written before anything else."""
+    fresh = AtlasManifest(
+        name=folder.name,
+        kind=source.kind,
+        encoder=encoder.identity,
+        store=settings,
+        state="building",
+        source=source.description,
+        source_sha256=source.sha256,
+        total=source.total,
+    )
+    if not (folder / MANIFEST_FILE).exists():
+        _claim(folder)
+        write_manifest(folder, fresh)
+        return fresh
+    return _resumed(read_manifest(folder), fresh)
+
+
+def _claim(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AtlasError(f"{folder} is there and is no atlas: choose another name or an empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _resumed(found: AtlasManifest, fresh: AtlasManifest) -> AtlasManifest:
+    if found.state == "complete":
+        raise AtlasError(f"atlas {found.name} is there already: delete its folder first, or choose another name")
+    check_encoder(found, fresh.encoder)
+    # Compared as written: a server's API key is in neither.
+    if found.model_dump(exclude={"source"}) != fresh.model_dump(exclude={"source"}):
+        raise AtlasError(
+            f"atlas {found.name} is half-built from other items or in another store:"
+            " run that build again, or delete its folder"
+        )
+    return found

@@ -1,0 +1,108 @@
+"""The manifest of an atlas: what it holds, who made it, and whether it is finished."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import UserError
+from retrieval.candidate import AtlasKind
+from retrieval.encoders.registry import EncoderIdentity
+from retrieval.stores.settings import StoreSettings
+
+MANIFEST_FILE = "atlas.json"
+FAILED_FILE = "failed.jsonl"
+STORE_FOLDER = "vectors"
+
+
+class AtlasError(UserError):
+    """An atlas that cannot be used as it is; the message says what to do."""
+
+
+class AtlasManifest(BaseModel):
+    """What `atlas.json` says. Written whole, and replaced whole."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    name: str
+    kind: AtlasKind
+    encoder: EncoderIdentity
+    store: StoreSettings
+    state: Literal["building", "complete"]
+    source: str = Field(description="where the items came from, for people")
+    source_sha256: str = Field(description="of the list of items to be built, so that only the same build resumes")
+    total: int = Field(ge=0, description="items in the source")
+    count: int = Field(0, ge=0, description="items in the store, once complete")
+    failed: int = Field(0, ge=0, description="items that could not be used, listed in failed.jsonl")
+    checksum: str | None = Field(None, description="of every item with its vector, once complete")
+
+
+def read_manifest(folder: Path) -> AtlasManifest:
+    """The manifest of an atlas folder, whatever its state.
+
+    Raises:
+        AtlasError: no such folder, no manifest, or one that is damaged or of another format.
+    """
+    if not folder.is_dir():
+        raise AtlasError(f"no atlas at {folder}: build one with `geosleuth atlas build`")
+    try:
+        text = (folder / MANIFEST_FILE).read_bytes()
+    except FileNotFoundError as error:
+        raise AtlasError(f"{folder} is no atlas, it has no {MANIFEST_FILE}: give the atlas's own folder") from error
+    except OSError as error:
+        raise AtlasError(f"cannot read {folder / MANIFEST_FILE} ({error.strerror}): mend its permissions") from error
+    try:
+        return AtlasManifest.model_validate_json(text)
+    except ValidationError as error:
+        raise AtlasError(
+            f"the manifest {folder / MANIFEST_FILE} is damaged or of another version ({_reason(error)}):"
+            " delete the folder and build the atlas again"
+        ) from error
+
+
+def write_manifest(folder: Path, manifest: AtlasManifest) -> None:
+    """Replace the manifest in one step, so that a kill leaves the old one or the new one."""
+    draft = folder / (MANIFEST_FILE + ".new")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(manifest.model_dump_json(indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(folder / MANIFEST_FILE)
+
+
+def check_encoder(manifest: AtlasManifest, encoder: EncoderIdentity) -> None:
+    """Refuse an atlas whose vectors another encoder made.
+
+    Raises:
+        AtlasError: the encoders differ.
+    """
+    if manifest.encoder != encoder:
+        raise AtlasError(
+            f"atlas {manifest.name} was made by encoder {describe(manifest.encoder)}, not {describe(encoder)}:"
+            " choose that encoder or build another atlas"
+        )
+
+
+def check_complete(manifest: AtlasManifest) -> None:
+    """Refuse an atlas whose build has not ended.
+
+    Raises:
+        AtlasError: it is half-built.
+    """
+    if manifest.state != "complete":
+        raise AtlasError(f"atlas {manifest.name} is half-built: run the same build again to finish it")
+
+
+def describe(encoder: EncoderIdentity) -> str:
+    """An encoder's identity in a few words."""
+    return f"{encoder.name}@{encoder.revision} ({encoder.dim}-d)"
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -1,0 +1,168 @@
+"""What every backbone is to the rest of the package: a photo's pixels in, tokens or class distributions out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+Pixels = NDArray[np.uint8]
+
+Weights = Literal["pretrained", "random", "tiny"]
+"""Pretrained weights; the real shape with random weights (speed); a tiny shape with random weights (tests)."""
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Kind(StrEnum):
+    """What a backbone says about a photo."""
+
+    IMAGE = "image"
+    SEMANTIC = "semantic"
+
+
+class Preprocessing(BaseModel):
+    """From a photo to the square a network wants.
+
+    Attributes:
+        size_px: of the square.
+        crop: True takes the middle of the photo (shorter side to `size_px`); False squeezes the whole photo in.
+        bicubic: resampling; bilinear otherwise. Both are antialiased.
+        mean: of each channel in 0..1, taken off.
+        std: of each channel, divided by.
+        reducing_gap: as in Pillow: large photos are first shrunk roughly, which is faster and all but the same.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    size_px: int = Field(gt=0)
+    crop: bool
+    bicubic: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    reducing_gap: float | None = None
+
+    def prepare(self, rgb: Pixels) -> Pixels:
+        """A photo (height, width, 3) as (size_px, size_px, 3)."""
+        photo = Image.fromarray(rgb)
+        resample = Image.Resampling.BICUBIC if self.bicubic else Image.Resampling.BILINEAR
+        width, height = photo.size
+        short = min(width, height)
+        # As in CLIP's own preprocessing, the longer side is rounded down.
+        target = (self.size_px * width // short, self.size_px * height // short)
+        size = target if self.crop else (self.size_px, self.size_px)
+        resized = photo.resize(size, resample, reducing_gap=self.reducing_gap)
+        left, top = (resized.width - self.size_px) // 2, (resized.height - self.size_px) // 2
+        return np.array(resized.crop((left, top, left + self.size_px, top + self.size_px)), dtype=np.uint8)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 (batch, size, size, 3) to float32 (batch, 3, size, size)."""
+        mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        return (pixels.permute(0, 3, 1, 2).float() / 255.0 - mean) / std
+
+
+class BackboneDescription(BaseModel):
+    """What one may know about a backbone before loading it.
+
+    Attributes:
+        name: in the registry and in configurations.
+        kind: image tokens, or class distributions.
+        summary: one line for people.
+        dim: channels of a token, or number of classes.
+        tokens: how many image tokens a photo has; the grid of a semantic backbone is chosen when loading.
+        preprocessing: as its authors do it.
+        revision: the commit of the weights.
+        licence: of the weights.
+        source: where they come from.
+        size_bytes: of the weight file.
+        weights: its name in `retrieval.backbones.weight_files`; None ships with the package.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    kind: Kind
+    summary: str
+    dim: int = Field(gt=0)
+    tokens: int | None = None
+    preprocessing: Preprocessing
+    revision: str
+    licence: str
+    source: str
+    size_bytes: int
+    weights: str | None = None
+
+
+class Backbone(nn.Module, ABC):
+    """A frozen network; `prepare` runs on a photo (in a data loader's worker), `forward` on a batch (on the device).
+
+    Attributes:
+        description: its registry entry, with the sizes of this very instance.
+        identity: which weights: the SHA-256 of the file, or `random-...`.
+    """
+
+    description: BackboneDescription
+    identity: str
+
+    def prepare(self, rgb: Pixels) -> Pixels:
+        """A photo (height, width, 3) as the uint8 square (size, size, 3) that `forward` takes."""
+        return self.description.preprocessing.prepare(rgb)
+
+    def freeze(self) -> None:
+        """No gradients, no dropout."""
+        self.requires_grad_(False).eval()
+
+
+class ImageBackbone(Backbone):
+    """Tokens of photos."""
+
+    @abstractmethod
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 (batch, size, size, 3) to tokens (batch, tokens, dim), in reading order."""
+
+
+class Segmenter(Backbone):
+    """Class distributions of photos, on a square grid of tokens.
+
+    Attributes:
+        grid: tokens a side.
+    """
+
+    grid: int
+
+    @abstractmethod
+    def probabilities(self, pixels: Tensor) -> Tensor:
+        """uint8 (batch, size, size, 3) to float32 class probabilities (batch, classes, rows, columns)."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 (batch, size, size, 3) to distributions (batch, grid * grid, classes), in reading order."""
+        return soft_tokens(self.probabilities(pixels), self.grid)
+
+    def class_map(self, pixels: Tensor) -> Tensor:
+        """uint8 (batch, size, size, 3) to the likeliest class (batch, rows, columns), uint8."""
+        return self.probabilities(pixels).argmax(dim=1).to(torch.uint8)
+
+
+def soft_tokens(probabilities: Tensor, grid: int) -> Tensor:
+    """Class probabilities (batch, classes, rows, columns), averaged over each cell: (batch, grid * grid, classes)."""
+    pooled = nn.functional.adaptive_avg_pool2d(probabilities, grid)
+    return pooled.flatten(2).transpose(1, 2)
+
+
+def resized_class_map(class_map: Tensor, rows: int, columns: int) -> Tensor:
+    """Class ids (batch, rows, columns) on another grid: the nearest cell's, since the mean of two ids is a third."""
+    found = nn.functional.interpolate(class_map[:, None].float(), (rows, columns), mode="nearest-exact")
+    return found[:, 0].to(class_map.dtype)
+
+
+def hard_tokens(class_map: Tensor, classes: int, grid: int) -> Tensor:
+    """Class ids (batch, rows, columns) as one-hot tokens (batch, grid * grid, classes), taking the nearest cell's."""
+    nearest = resized_class_map(class_map, grid, grid).flatten(1).long()
+    return nn.functional.one_hot(nearest, classes).float()

@@ -1,0 +1,243 @@
+"""Backbones: frozen networks that turn a photo into tokens or into class distributions, by name.
+
+    image = load_image_backbone("clip-vit-l14")
+    tokens = image(torch.from_numpy(np.stack([image.prepare(photo.rgb)])))     # (1, 256, 1024)
+
+Needs torch, and `transformers` for all but `compact` and the `.tflite` pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from core.errors import UserError
+from retrieval.backbones.base import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    BackboneDescription,
+    ImageBackbone,
+    Kind,
+    Preprocessing,
+    Segmenter,
+    Weights,
+    hard_tokens,
+    resized_class_map,
+    soft_tokens,
+)
+from retrieval.backbones.compact import (
+    BACKBONE_STRIDE,
+    CLASSES,
+    CompactBackbone,
+    CompactSegmenter,
+    CompactTokens,
+    ResidualBlock,
+    Seen,
+    class_distributions,
+    fold_norms,
+)
+from retrieval.backbones.weight_files import WEIGHT_FILES
+from retrieval.backbones.weights import find_weights
+
+__all__ = [
+    "BACKBONES",
+    "BACKBONE_STRIDE",
+    "CLASSES",
+    "BackboneDescription",
+    "CompactBackbone",
+    "ImageBackbone",
+    "Kind",
+    "Preprocessing",
+    "ResidualBlock",
+    "Seen",
+    "Segmenter",
+    "Weights",
+    "class_distributions",
+    "fold_norms",
+    "hard_tokens",
+    "load_image_backbone",
+    "load_segmenter",
+    "resized_class_map",
+    "soft_tokens",
+]
+
+_CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_HALF = (0.5, 0.5, 0.5)
+_COMPACT_FILE = Path(__file__).parents[1] / "data" / "compact" / "weights.safetensors"
+
+
+def _pretrained(
+    name: str, kind: Kind, summary: str, dim: int, tokens: int | None, preprocessing: Preprocessing
+) -> BackboneDescription:
+    """A description whose provenance is that of its weight file."""
+    file = WEIGHT_FILES[name]
+    return BackboneDescription(
+        name=name,
+        kind=kind,
+        summary=summary,
+        dim=dim,
+        tokens=tokens,
+        preprocessing=preprocessing,
+        revision=file.revision or file.sha256[:16],
+        licence=file.licence,
+        source=file.url,
+        size_bytes=file.size_bytes,
+        weights=name,
+    )
+
+
+def _squeezed(size_px: int, *, imagenet: bool = True) -> Preprocessing:
+    """The whole photo, bilinear, with ImageNet's normalisation or to -1..1."""
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if imagenet else (_HALF, _HALF)
+    return Preprocessing(size_px=size_px, crop=False, bicubic=False, mean=mean, std=std)
+
+
+def _quick(size_px: int) -> Preprocessing:
+    """As `retrieval.encoders.compact.preprocess`; these networks normalise inside."""
+    return Preprocessing(size_px=size_px, crop=False, bicubic=False, mean=_HALF, std=_HALF, reducing_gap=3.0)
+
+
+def _compact(name: str, kind: Kind, dim: int, tokens: int | None) -> BackboneDescription:
+    return BackboneDescription(
+        name=name,
+        kind=kind,
+        summary="one small network that sees and segments, distilled from the .tflite pair",
+        dim=dim,
+        tokens=tokens,
+        preprocessing=_quick(160),
+        revision="as shipped",
+        licence="Apache-2.0",
+        source="ships with the package",
+        size_bytes=_COMPACT_FILE.stat().st_size if _COMPACT_FILE.is_file() else 0,
+    )
+
+
+_ALL = (
+    _pretrained(
+        "clip-vit-l14",
+        Kind.IMAGE,
+        "CLIP ViT-L/14 at 224 px: patch tokens before the projection",
+        1024,
+        256,
+        Preprocessing(size_px=224, crop=True, bicubic=True, mean=_CLIP_MEAN, std=_CLIP_STD),
+    ),
+    _pretrained(
+        "siglip2",
+        Kind.IMAGE,
+        "SigLIP 2 base/16 at 224 px: patch tokens",
+        768,
+        196,
+        _squeezed(224, imagenet=False),
+    ),
+    _pretrained("dinov3", Kind.IMAGE, "DINOv3 ViT-B/16 (LVD-1689M) at 224 px: patch tokens", 768, 196, _squeezed(224)),
+    _pretrained(
+        "segformer-b5-ade", Kind.SEMANTIC, "SegFormer-B5 on ADE20K at 640 px: 150 classes", 150, None, _squeezed(640)
+    ),
+    _pretrained(
+        "mask2former", Kind.SEMANTIC, "Mask2Former, Swin-L, on ADE20K at 640 px: 150 classes", 150, None, _squeezed(640)
+    ),
+    _pretrained(
+        "mobilenet-v1-tflite",
+        Kind.IMAGE,
+        "MobileNetV1 1.0/224 (ImageNet), quantised: a 7 x 7 grid; light, CPU only",
+        1024,
+        49,
+        _quick(224),
+    ),
+    _pretrained(
+        "deeplab-tflite",
+        Kind.SEMANTIC,
+        "DeepLab MobileNet-EdgeTPU, quantised: 19 Cityscapes classes; light, CPU only",
+        19,
+        None,
+        _quick(513),
+    ),
+    _compact("compact", Kind.IMAGE, 256, 25),
+    _compact("compact-segments", Kind.SEMANTIC, CLASSES, None),
+)
+
+BACKBONES: Mapping[str, BackboneDescription] = MappingProxyType({one.name: one for one in _ALL})
+
+
+def load_image_backbone(
+    name: str, weights: Weights = "pretrained", folder: Path | None = None, seed: int = 0
+) -> ImageBackbone:
+    """An image backbone, frozen and in eval mode, on the CPU.
+
+    Args:
+        name: a name in `BACKBONES` of kind image.
+        weights: pretrained, or random ones in the real or in a tiny shape (never a download).
+        folder: holds the weight file; None looks in the caches.
+        seed: of random weights.
+
+    Raises:
+        UserError: an unknown name, weights that are not here or do not fit, or `transformers` missing.
+    """
+    about = _described(name, Kind.IMAGE)
+    file = _weight_file(about, weights, folder)
+    if name == "compact":
+        return CompactTokens(about, weights, file, seed)
+    if name == "mobilenet-v1-tflite":
+        from retrieval.backbones.tflite import MobileNetBackbone
+
+        return MobileNetBackbone(about, weights, file, seed)
+    _need_transformers(name)
+    from retrieval.backbones.hugging_face import ClipBackbone, Dinov3Backbone, SiglipBackbone
+
+    if name == "clip-vit-l14":
+        return ClipBackbone(about, weights, file, seed)
+    return (
+        SiglipBackbone(about, weights, file, seed) if name == "siglip2" else Dinov3Backbone(about, weights, file, seed)
+    )
+
+
+def load_segmenter(
+    name: str, grid: int, weights: Weights = "pretrained", folder: Path | None = None, seed: int = 0
+) -> Segmenter:
+    """A semantic backbone, frozen and in eval mode, on the CPU.
+
+    Args:
+        name: a name in `BACKBONES` of kind semantic.
+        grid: its distributions are averaged down to grid x grid tokens.
+        weights: as in `load_image_backbone`, as the other arguments.
+
+    Raises:
+        UserError: as `load_image_backbone`.
+    """
+    about = _described(name, Kind.SEMANTIC)
+    file = _weight_file(about, weights, folder)
+    if name == "compact-segments":
+        return CompactSegmenter(about, weights, file, seed, grid)
+    if name == "deeplab-tflite":
+        from retrieval.backbones.tflite import DeepLabSegmenter
+
+        return DeepLabSegmenter(about, weights, file, seed, grid)
+    _need_transformers(name)
+    from retrieval.backbones.segment import Mask2FormerSegmenter, SegformerSegmenter
+
+    kind = SegformerSegmenter if name == "segformer-b5-ade" else Mask2FormerSegmenter
+    return kind(about, weights, file, seed, grid)
+
+
+def _described(name: str, kind: Kind) -> BackboneDescription:
+    about = BACKBONES.get(name)
+    if about is None or about.kind is not kind:
+        names = ", ".join(one.name for one in BACKBONES.values() if one.kind is kind)
+        raise UserError(f"no {kind.value} backbone {name!r}: use one of {names}")
+    return about
+
+
+def _weight_file(about: BackboneDescription, weights: Weights, folder: Path | None) -> Path | None:
+    if weights != "pretrained":
+        return None
+    if about.weights is None:
+        return folder / _COMPACT_FILE.name if folder else _COMPACT_FILE
+    return find_weights(WEIGHT_FILES[about.weights], about.name, folder)
+
+
+def _need_transformers(name: str) -> None:
+    try:
+        import transformers  # noqa: F401  # asked for, not used
+    except ModuleNotFoundError as error:
+        raise UserError(f"{name} needs transformers: pip install 'geosleuth[train]'") from error

@@ -1,0 +1,151 @@
+"""The `geoclip` encoder: CLIP ViT-L/14 with GeoCLIP's released projection and GPS encoder.
+
+Vivanco Cepeda et al. 2023 (MIT licence), with nothing trained by us: searched
+in a GPS atlas of the gallery it was published with, it is GeoCLIP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from core.errors import UserError
+from retrieval.backbones.device import Compute, compute_on
+from retrieval.backbones.hugging_face import CLIP_PROJECTION_DIM, ClipBackbone
+from retrieval.backbones.registry import BACKBONES
+from retrieval.backbones.weight_files import WEIGHT_FILES
+from retrieval.backbones.weights import find_weights, sha256_of
+from retrieval.encoders.geoclip_release import HOW_TO_GET, GeoClipRelease, find_release
+from retrieval.encoders.registry import EncoderIdentity, PhotoVectors, Vectors, checked_positions
+from retrieval.location.geoclip import GEOCLIP_DIM, GeoClipLocations
+from retrieval.photos.photo import Photo
+
+CLIP = "clip-vit-l14"
+PHOTO_BATCH, POINT_BATCH = 32, 4096
+
+
+class LazyClip(NamedTuple):
+    """CLIP, loaded when the first photo comes: encoding positions does without its 1.7 GB.
+
+    Attributes:
+        identity: which weights.
+        load: makes the network.
+    """
+
+    identity: str
+    load: Callable[[], ClipBackbone]
+
+
+def load_geoclip(
+    *, device: str = "auto", precision: str = "float32", weights_folder: Path | None = None
+) -> GeoClipEncoder:
+    """The encoder with the weights of this machine.
+
+    Args:
+        device: cpu, cuda, auto, ...
+        precision: of CLIP: float32, bfloat16 or float16. The GPS encoder always computes in float32.
+        weights_folder: holds CLIP's `model.safetensors`; None looks in the caches.
+
+    Raises:
+        UserError: CLIP's weights or the `geoclip` package are not here, and how to get them.
+    """
+    release = find_release()
+    file = find_weights(WEIGHT_FILES[CLIP], CLIP, weights_folder)
+    clip = LazyClip(sha256_of(file), lambda: ClipBackbone(BACKBONES[CLIP], "pretrained", file, 0))
+    return GeoClipEncoder(release, clip, compute_on(device, precision))
+
+
+class GeoClipEncoder:
+    """Implements `retrieval.encoders.registry.PhotoEncoder`. There is no semantic view: those vectors are zero."""
+
+    def __init__(self, release: GeoClipRelease, clip: LazyClip, compute: Compute) -> None:
+        self._release, self._lazy_clip, self._compute = release, clip, compute
+        parts = (clip.identity, sha256_of(release.image_projection), sha256_of(release.location))
+        revision = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+        self._identity = EncoderIdentity(name="geoclip", revision=revision, dim=GEOCLIP_DIM)
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """Name, revision (of all the weights) and dimension."""
+        return self._identity
+
+    def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
+        """Vectors of n photos, in their order; `image` and `fused` are the same."""
+        found = [np.zeros((0, GEOCLIP_DIM), np.float32)]
+        for start in range(0, len(photos), PHOTO_BATCH):
+            squares = [self._clip.prepare(photo.rgb) for photo in photos[start : start + PHOTO_BATCH]]
+            found.append(self._project(torch.from_numpy(np.stack(squares))))
+        vectors = np.concatenate(found)
+        return PhotoVectors(vectors, np.zeros_like(vectors), vectors)
+
+    @torch.inference_mode()
+    def encode_points(self, lat_lon_deg: NDArray[np.float64]) -> Vectors:
+        """Vectors (n, 512), L2-normalised, of positions (n, 2) in degrees, latitude first.
+
+        Raises:
+            ValueError: positions of another shape, or not finite.
+        """
+        positions = torch.from_numpy(checked_positions(lat_lon_deg))
+        parts = [self._points(part.to(self._compute.device)).cpu() for part in torch.split(positions, POINT_BATCH)]
+        return np.concatenate([np.zeros((0, GEOCLIP_DIM), np.float32), *(part.numpy() for part in parts)])
+
+    @torch.inference_mode()
+    def _project(self, pixels: Tensor) -> Vectors:
+        with self._compute.autocast():
+            embeddings = self._clip.embeddings(pixels.to(self._compute.device))
+        projected = nn.functional.normalize(self._projection(embeddings.float()), dim=-1)
+        return np.asarray(projected.cpu().numpy(), dtype=np.float32)
+
+    @cached_property
+    def _clip(self) -> ClipBackbone:
+        return self._lazy_clip.load().to(self._compute.device)
+
+    @cached_property
+    def _projection(self) -> nn.Module:
+        return load_projection(self._release.image_projection).to(self._compute.device)
+
+    @cached_property
+    def _points(self) -> nn.Module:
+        return load_locations(self._release.location).to(self._compute.device)
+
+
+def load_projection(path: Path) -> nn.Module:
+    """GeoCLIP's projection of CLIP embeddings: (batch, 768) to (batch, 512), not normalised.
+
+    Raises:
+        UserError: not these weights.
+    """
+    layers = nn.Sequential(
+        nn.Linear(CLIP_PROJECTION_DIM, CLIP_PROJECTION_DIM), nn.ReLU(), nn.Linear(CLIP_PROJECTION_DIM, GEOCLIP_DIM)
+    )
+    _load(path, layers.load_state_dict)
+    return layers.eval().requires_grad_(False)
+
+
+def load_locations(path: Path) -> GeoClipLocations:
+    """GeoCLIP's GPS encoder with its released weights.
+
+    Raises:
+        UserError: not these weights.
+    """
+    encoder = GeoClipLocations()
+    _load(path, encoder.load_released)
+    encoder.eval().requires_grad_(False)
+    return encoder
+
+
+def _load(path: Path, take: Callable[[dict[str, Tensor]], Any]) -> None:
+    try:
+        # weights_only: tensors and plain containers, no code.
+        take(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} does not hold GeoCLIP's weights ({reason}): {HOW_TO_GET} again") from error

@@ -1,0 +1,191 @@
+"""Photo encoders: photos and positions to vectors of one space."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import UserError
+from retrieval.photos.photo import Photo
+
+Vectors = NDArray[np.float32]
+
+
+class EncoderIdentity(BaseModel):
+    """What makes two vectors comparable: the same encoder with the same weights."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    revision: str
+    dim: int
+
+
+class PhotoVectors(NamedTuple):
+    """Three views of n photos, each float32 of shape (n, dim), L2-normalised."""
+
+    image: Vectors
+    semantic: Vectors
+    fused: Vectors
+
+
+class PhotoEncoder(Protocol):
+    """Maps photos and positions into one space; a vector depends on nothing but its own photo or position."""
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """What this encoder's vectors may be compared with."""
+        ...
+
+    def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
+        """Vectors of n photos, in their order."""
+        ...
+
+    def encode_points(self, lat_lon_deg: NDArray[np.float64]) -> Vectors:
+        """Vectors (n, dim), L2-normalised, of positions (n, 2) in degrees, latitude first."""
+        ...
+
+
+class EncoderDescription(BaseModel):
+    """What one may know about an encoder before loading it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    dim: int = Field(gt=0)
+    preprocessing: str
+    licence: str
+    source: str = Field(description="where the weights come from")
+    folder: Path | None = Field(description="holds the weights and card.json; None: see `source`")
+
+
+_COMPACT = EncoderDescription(
+    name="compact",
+    dim=256,
+    preprocessing="whole photo to 160 x 160 px RGB, antialiased bilinear, aspect ratio given up",
+    licence="Apache-2.0",
+    source="ships with the package; trained from scratch by retrieval.training",
+    folder=Path(__file__).parents[1] / "data" / "compact",
+)
+
+_GEOCLIP = EncoderDescription(
+    name="geoclip",
+    dim=512,
+    preprocessing="shorter side to 224 px, bicubic, centre 224 x 224 px, as CLIP",
+    licence="MIT (GeoCLIP, CLIP)",
+    source="CLIP ViT-L/14 from openai/clip-vit-large-patch14 (1.7 GB) and the weights in the geoclip package",
+    folder=None,
+)
+
+ENCODERS: Mapping[str, EncoderDescription] = MappingProxyType({one.name: one for one in (_COMPACT, _GEOCLIP)})
+
+TORCH_EXTRA = "pip install 'geosleuth[train]'"
+
+
+GALLERY_SOURCE = "GeoCLIP's gallery"
+
+
+class Gallery(NamedTuple):
+    """Coordinates that an encoder was published with, to be searched by it.
+
+    Attributes:
+        source: for people.
+        lat_lon_deg: (n, 2), latitude first.
+        ids: n names.
+    """
+
+    source: str
+    lat_lon_deg: NDArray[np.float64]
+    ids: Sequence[str]
+
+
+def own_gallery(encoder_name: str) -> Gallery | None:
+    """The gallery that comes with an encoder; None if it comes with none.
+
+    Raises:
+        UserError: the package that holds it is not installed.
+    """
+    if encoder_name != _GEOCLIP.name:
+        return None
+    from retrieval.encoders.geoclip_release import find_release, read_gallery
+
+    found = read_gallery(find_release().gallery)
+    return Gallery(GALLERY_SOURCE, found, [f"geoclip-{i}" for i in range(len(found))])
+
+
+def checked_positions(lat_lon_deg: NDArray[np.float64]) -> Vectors:
+    """Positions (n, 2) in degrees as float32.
+
+    Raises:
+        ValueError: positions of another shape, or not finite.
+    """
+    positions = np.asarray(lat_lon_deg, dtype=np.float32)
+    if positions.ndim != 2 or positions.shape[1] != 2 or not np.isfinite(positions).all():
+        raise ValueError(f"positions must be finite degrees of shape (n, 2), got shape {positions.shape}")
+    return positions
+
+
+def load_encoder(
+    name_or_folder: str | Path,
+    threads: int | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+    weights_folder: Path | None = None,
+) -> PhotoEncoder:
+    """The encoder of that name, or the one in a folder written by `retrieval.training`.
+
+    Args:
+        name_or_folder: a name in `ENCODERS`, or a folder with a `card.json`.
+        threads: CPU threads of one call; None leaves it to the library that computes.
+        device: cpu, cuda, auto; `compact` always computes on the CPU.
+        precision: float32, bfloat16 or float16; likewise.
+        weights_folder: holds the weight files of pretrained backbones; None looks in the caches.
+
+    Raises:
+        UserError: neither a known name nor such a folder, missing or damaged weights, or torch not installed.
+    """
+    known = ENCODERS.get(str(name_or_folder))
+    folder = known.folder if known else Path(name_or_folder)
+    if known is None and folder is not None and not (folder / "card.json").is_file():
+        names = ", ".join(sorted(ENCODERS))
+        raise UserError(f"no encoder {str(name_or_folder)!r}: use one of {names}, or a folder with a card.json")
+    if folder is not None and not _needs_torch(folder):
+        # Here and not above, so that the contract can be imported without ONNX Runtime's half second.
+        from retrieval.encoders.compact import OnnxPhotoEncoder
+
+        return OnnxPhotoEncoder(folder, threads)
+    _prepare_torch(str(name_or_folder), threads)
+    if folder is None:
+        from retrieval.encoders.geoclip import load_geoclip
+
+        return load_geoclip(device=device, precision=precision, weights_folder=weights_folder)
+    from retrieval.encoders.fused import FusionPhotoEncoder
+
+    return FusionPhotoEncoder(folder, device=device, precision=precision, weights_folder=weights_folder)
+
+
+def _needs_torch(folder: Path) -> bool:
+    """Whether the card is of a fusion encoder on pretrained backbones; what else is wrong with it is said later."""
+    try:
+        card = json.loads((folder / "card.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and card.get("kind") == "fusion"
+
+
+def _prepare_torch(name: str, threads: int | None) -> None:
+    for package in ("torch", "transformers", "safetensors"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"the encoder {name} needs {package}: {TORCH_EXTRA}")
+    from retrieval.backbones.device import use_threads
+
+    use_threads(threads)

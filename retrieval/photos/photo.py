@@ -1,0 +1,271 @@
+"""Photos: decoded pixels, with their metadata kept apart.
+
+Files are untrusted. The byte limit is checked before reading, the pixel limit before decoding, and
+only the formats listed here are ever tried.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import threading
+import warnings
+import zlib
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from retrieval.photos.decoding import PhotoError, photo_paths, printable, read_file
+from retrieval.photos.metadata import PhotoMetadata, read_metadata
+from retrieval.photos.pixels import upright_rgb
+
+__all__ = [
+    "Photo",
+    "PhotoError",
+    "PhotoLimits",
+    "PhotoMetadata",
+    "PhotoShelf",
+    "decode_photo",
+    "load_photo",
+    "photo_paths",
+]
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF")
+_BROKEN_IMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow's decoders raise on damaged or hostile bytes (found by flipping bytes in every format)."""
+
+
+def photo_id_of(sha256: str) -> str:
+    """The short name, in tool calls, of the photo whose file has this hash (hex)."""
+    return f"photo-{sha256[:12]}"
+
+
+@dataclass(frozen=True)
+class PhotoLimits:
+    """What is accepted and how much of it is kept.
+
+    Attributes:
+        max_bytes: size of the file.
+        max_megapixels: width times height, checked before decoding.
+        min_side_px: the short side, before and after scaling; a smaller picture says nothing about a place.
+        long_side_px: larger photos are scaled down to it; enough to read a shop sign across a street.
+    """
+
+    max_bytes: int = 100_000_000
+    max_megapixels: float = 120.0
+    min_side_px: int = 32
+    long_side_px: int = 1600
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded, oriented, size-limited RGB image.
+
+    Attributes:
+        rgb: uint8 array (height, width, 3), upright, long side limited.
+        sha256: of the file's bytes, in hex; of a crop, of the photo's hash and the box.
+        name: the file's name, for people and reports; never shown to a model.
+        metadata: kept apart; None where the file has none.
+    """
+
+    rgb: NDArray[np.uint8] = field(repr=False)
+    sha256: str
+    name: str
+    metadata: PhotoMetadata | None = field(default=None, repr=False)
+
+    @property
+    def id(self) -> str:
+        """A short name for this photo in tool calls."""
+        return photo_id_of(self.sha256)
+
+    def without_metadata(self) -> Photo:
+        """The same pixels with nothing the file said about itself."""
+        return replace(self, metadata=None)
+
+    def crop(self, left: float, top: float, right: float, bottom: float, min_side_px: int = 16) -> Photo:
+        """The part between fractions of width and height from the top left, as a photo without metadata.
+
+        Raises:
+            PhotoError: an inverted box, or a crop with a side under `min_side_px`.
+        """
+        if not (0.0 <= left < right <= 1.0 and 0.0 <= top < bottom <= 1.0):
+            raise PhotoError(
+                f"box ({left}, {top}, {right}, {bottom}): needs 0 ≤ left < right ≤ 1, 0 ≤ top < bottom ≤ 1"
+            )
+        height, width = self.rgb.shape[:2]
+        rows, columns = _span(top, bottom, height), _span(left, right, width)
+        rgb = self.rgb[rows, columns]
+        if min(rgb.shape[:2]) < min_side_px:
+            size = f"{rgb.shape[1]}x{rgb.shape[0]}"
+            raise PhotoError(f"a box of {size} px is too small to look at: each side needs at least {min_side_px} px")
+        box = f"{self.sha256}:{rows.start}:{rows.stop}:{columns.start}:{columns.stop}"
+        return Photo(np.ascontiguousarray(rgb), hashlib.sha256(box.encode()).hexdigest(), self.name)
+
+
+def _span(start: float, stop: float, length_px: int) -> slice:
+    return slice(round(start * length_px), round(stop * length_px))
+
+
+def load_photo(path: str | os.PathLike[str], *, limits: PhotoLimits = PhotoLimits()) -> Photo:
+    """Read and decode one file.
+
+    Raises:
+        PhotoError: missing, a folder, not readable, over a limit, or not an image that can be decoded.
+    """
+    file = Path(path)
+    return decode_photo(read_file(file, limits.max_bytes), file.name, limits=limits)
+
+
+def decode_photo(data: bytes, name: str, *, limits: PhotoLimits = PhotoLimits()) -> Photo:
+    """Decode a file's bytes; `name` is for messages and reports.
+
+    Raises:
+        PhotoError: empty, over a limit, too small, or not an image that can be decoded.
+    """
+    shown = printable(name)
+    if not data:
+        raise PhotoError(f"{shown}: is empty")
+    if len(data) > limits.max_bytes:
+        raise PhotoError(f"{shown}: is larger than the limit of {limits.max_bytes / 1e6:g} MB")
+    # Pillow warns about odd files; what matters is raised as PhotoError, so its warnings would only be noise.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    with _open(data, shown) as image:
+        _check_size(image.size, shown, limits)
+        rgb, metadata = _decode(image, shown, limits.long_side_px)
+    return Photo(rgb, hashlib.sha256(data).hexdigest(), shown, metadata)
+
+
+def _open(data: bytes, shown: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=_formats(data))
+    except UnidentifiedImageError as error:
+        raise PhotoError(f"{shown}: is not a JPEG, PNG, WebP, HEIC, AVIF, TIFF or GIF image") from error
+    except Image.DecompressionBombError as error:
+        raise PhotoError(f"{shown}: has far too many pixels; scale it down first") from error
+    except _BROKEN_IMAGE as error:
+        raise PhotoError(f"{shown}: is damaged and cannot be decoded ({_reason(error)})") from error
+
+
+def _formats(data: bytes) -> tuple[str, ...]:
+    """HEIC support costs 50 ms to import, so it is registered when the first ISO media file comes."""
+    if data[4:8] != b"ftyp":
+        return _FORMATS
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    return (*_FORMATS, "HEIF")
+
+
+def _check_size(size: tuple[int, int], shown: str, limits: PhotoLimits) -> None:
+    width, height = size
+    megapixels = width * height / 1e6
+    if megapixels > limits.max_megapixels:
+        raise PhotoError(
+            f"{shown}: has {width}x{height} pixels ({megapixels:.0f} megapixels); "
+            f"the limit is {limits.max_megapixels:g}: scale it down first"
+        )
+    scaled = min(size) * min(1.0, limits.long_side_px / max(size))
+    if scaled < limits.min_side_px:
+        raise PhotoError(
+            f"{shown}: {width}x{height} pixels are too few to say anything about a place: "
+            f"the short side needs at least {limits.min_side_px} (with the long side scaled to {limits.long_side_px})"
+        )
+
+
+def _decode(image: Image.Image, shown: str, long_side_px: int) -> tuple[NDArray[np.uint8], PhotoMetadata | None]:
+    try:
+        scale = min(1.0, long_side_px / max(image.size))
+        # JPEG decodes 2, 4 or 8 times smaller at a fraction of the cost; other formats ignore this.
+        image.draft(None, (max(1, int(image.size[0] * scale)), max(1, int(image.size[1] * scale))))
+        image.load()
+        metadata = read_metadata(image)
+        return upright_rgb(image, long_side_px), metadata
+    except _BROKEN_IMAGE as error:
+        raise PhotoError(f"{shown}: is damaged and cannot be decoded ({_reason(error)})") from error
+
+
+def _reason(error: BaseException) -> str:
+    return printable(str(error).splitlines()[0][:120]) if str(error) else type(error).__name__
+
+
+class PhotoShelf:
+    """Hands a photo to whoever knows its id, so that tools built once serve every photo. Safe between threads.
+
+    It keeps the most recently used `capacity` photos (a photo is at most 7.7 MB): a folder of thousands
+    must not fill the memory. Photos that are held stay, however many others come.
+    """
+
+    def __init__(self, capacity: int = 64) -> None:
+        self._capacity = capacity
+        self._photos: OrderedDict[str, Photo] = OrderedDict()
+        self._held: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, photo: Photo) -> str:
+        """Put a photo on the shelf, without its metadata; returns its id."""
+        with self._lock:
+            self._photos[photo.id] = photo.without_metadata()
+            self._photos.move_to_end(photo.id)
+            self._make_room()
+        return photo.id
+
+    @contextmanager
+    def holding(self, photo: Photo) -> Iterator[str]:
+        """Keep a photo on the shelf for as long as somebody works on it; gives its id."""
+        with self._lock:
+            self._held[photo.id] += 1
+        try:
+            yield self.add(photo)
+        finally:
+            with self._lock:
+                self._held -= Counter((photo.id,))
+                self._make_room()
+
+    def _make_room(self) -> None:
+        spare = len(self._photos) - self._capacity
+        if spare > 0:
+            idle = [photo_id for photo_id in self._photos if photo_id not in self._held]
+            for photo_id in idle[:spare]:
+                del self._photos[photo_id]
+
+    def get(self, photo_id: str) -> Photo:
+        """The photo of an id.
+
+        Raises:
+            KeyError: no such photo here.
+        """
+        with self._lock:
+            self._photos.move_to_end(photo_id)
+            return self._photos[photo_id]
+
+    def discard(self, photo_id: str) -> None:
+        """Take a photo off the shelf, if it is there."""
+        with self._lock:
+            self._photos.pop(photo_id, None)
+
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all photos here, the least recently used first."""
+        with self._lock:
+            return tuple(self._photos)

@@ -1,0 +1,218 @@
+"""FAISS over a folder: flat exact, IVF or HNSW, on GPUs where FAISS sees any (flat and IVF)."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from core.errors import UserError
+from retrieval.stores.base import (
+    Hit,
+    Page,
+    Progress,
+    Query,
+    StoreDamagedError,
+    StoredItem,
+    StoreMissingError,
+    Vectors,
+    VectorStore,
+    check_batch,
+)
+from retrieval.stores.faiss_payload import Sidecar
+from retrieval.stores.filters import Exclude, LatLonBox
+from retrieval.stores.settings import FaissSettings
+
+INDEX_FILE = "index.faiss"
+SCAN_ROWS = 65_536
+
+
+class _Table(NamedTuple):
+    """Items by ascending id: ids (n,), rows in the vector file (n,), positions (n, 2), and that file."""
+
+    ids: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    lat_lon: NDArray[np.float64]
+    vectors: Vectors
+
+
+class FaissStore(VectorStore):
+    """A FAISS index, with items and original vectors beside it.
+
+    Filtered and exact searches, and searches after a write and before `optimize`, scan the original vectors;
+    all others use the index.
+
+    Raises:
+        UserError: the `faiss` extra is not installed.
+        StoreMissingError, StoreLockedError, StoreDamagedError: as their names say.
+    """
+
+    def __init__(self, settings: FaissSettings, folder: Path, dim: int, create: bool = False) -> None:
+        self.dim = dim
+        self._faiss = _import_faiss()
+        self._settings, self._folder = settings, folder
+        if not (folder / "items.sqlite").exists() and not create:
+            raise StoreMissingError(f"no vectors in {folder}: rebuild the atlas")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._sidecar = Sidecar(folder, dim)
+        self._index: Any = None
+        self._table: _Table | None = None
+        if self._sidecar.is_indexed():
+            self._index = self._read_index()
+
+    @override
+    def upsert(self, items: Sequence[StoredItem], vectors: Vectors) -> None:
+        self._sidecar.write(items, check_batch(items, vectors, self.dim))
+        self._index = self._table = None
+
+    @override
+    def delete(self, ids: Collection[int]) -> None:
+        self._sidecar.delete(ids)
+        self._index = self._table = None
+
+    @override
+    def count(self) -> int:
+        return len(self._fresh().ids)
+
+    @override
+    def ids(self) -> set[int]:
+        return {int(id_) for id_ in self._fresh().ids}
+
+    @override
+    def scroll(self, page_size: int = 2000) -> Iterator[Page]:
+        ids = self._fresh().ids
+        for start in range(0, len(ids), page_size):
+            page = slice(start, start + page_size)
+            yield Page(tuple(self._sidecar.items(ids[page])), self._rows_of(np.arange(len(ids))[page]))
+
+    @override
+    def flush(self) -> None:
+        self._sidecar.flush()
+
+    @override
+    def optimize(self, progress: Progress = None) -> None:
+        total = self.count()
+        if progress:
+            progress(0, total)
+        if total:
+            index = self._build(self._rows_of(np.arange(total)))
+            draft = self._folder / (INDEX_FILE + ".new")
+            self._faiss.write_index(index, str(draft))
+            draft.replace(self._folder / INDEX_FILE)
+            self._sidecar.mark_indexed()
+            self._index = self._on_device(index)
+        if progress:
+            progress(total, total)
+
+    @override
+    def close(self) -> None:
+        self._index = self._table = None
+        self._sidecar.close()
+
+    @override
+    def drop(self) -> None:
+        self.close()
+        shutil.rmtree(self._folder)
+
+    @override
+    def _search(self, query: Query) -> list[Hit]:
+        ids = self._fresh().ids
+        if query.exact or query.box or query.exclude or self._index is None:
+            order, similarities = self._scan(query, self._allowed(query.box, query.exclude))
+        else:
+            order, similarities = self._ask_index(query)
+        items = self._sidecar.items(ids[order])
+        return [Hit(item, float(value)) for item, value in zip(items, similarities, strict=True)]
+
+    def _ask_index(self, query: Query) -> tuple[NDArray[np.int64], Vectors]:
+        similarities, order = self._index.search(query.vector[None, :], query.limit)
+        found = order[0] >= 0  # FAISS pads with -1 where it found fewer
+        return order[0][found], similarities[0][found]
+
+    def _scan(self, query: Query, allowed: NDArray[np.int64]) -> tuple[NDArray[np.int64], Vectors]:
+        # A piece at a time, so that a scan of everything does not copy everything into memory.
+        pieces = [allowed[start : start + SCAN_ROWS] for start in range(0, len(allowed), SCAN_ROWS)]
+        similarities = np.concatenate(
+            [np.zeros(0, np.float32), *(self._rows_of(piece) @ query.vector for piece in pieces)]
+        )
+        best = np.argsort(-similarities, kind="stable")[: query.limit]
+        return allowed[best], similarities[best]
+
+    def _allowed(self, box: LatLonBox | None, exclude: Exclude) -> NDArray[np.int64]:
+        keep = np.ones(len(self._fresh().ids), dtype=bool) if box is None else _inside(box, self._fresh().lat_lon)
+        for field, values in exclude.items():
+            keep &= ~np.isin(self._fresh().ids, list(self._sidecar.ids_with(field, values)))
+        return np.flatnonzero(keep)
+
+    def _fresh(self) -> _Table:
+        if self._table is None:
+            self._table = _Table(*self._sidecar.positions(), self._sidecar.vectors())
+        return self._table
+
+    def _rows_of(self, order: NDArray[np.int64]) -> Vectors:
+        table = self._fresh()
+        return np.asarray(table.vectors[table.rows[order]], dtype=np.float32)
+
+    def _build(self, vectors: Vectors) -> Any:
+        faiss, settings = self._faiss, self._settings
+        metric = faiss.METRIC_INNER_PRODUCT
+        index = faiss.index_factory(self.dim, _recipe(settings, len(vectors)), metric)
+        if settings.index == "hnsw":
+            index.hnsw.efConstruction = settings.hnsw.ef_construct
+        index.train(vectors)
+        index.add(vectors)
+        return self._with_search_effort(index)
+
+    def _read_index(self) -> Any:
+        try:
+            index = self._faiss.read_index(str(self._folder / INDEX_FILE))
+        except RuntimeError as error:
+            raise StoreDamagedError(f"cannot read the index in {self._folder}: rebuild the atlas") from error
+        if index.ntotal != self.count():
+            raise StoreDamagedError(f"the index in {self._folder} does not match its items: rebuild the atlas")
+        return self._on_device(self._with_search_effort(index))
+
+    def _with_search_effort(self, index: Any) -> Any:
+        if self._settings.index == "hnsw":
+            index.hnsw.efSearch = self._settings.hnsw.ef_search
+        elif self._settings.index == "ivf":
+            index.nprobe = min(self._settings.probes, index.nlist)
+        return index
+
+    def _on_device(self, index: Any) -> Any:
+        """The index on every GPU FAISS sees; HNSW has no GPU form and stays."""
+        wanted = self._settings.gpu == "auto" and self._settings.index != "hnsw"
+        if wanted and self._faiss.get_num_gpus() > 0:
+            return self._faiss.index_cpu_to_all_gpus(index)
+        return index
+
+
+def _recipe(settings: FaissSettings, count: int) -> str:
+    """The FAISS factory string; IVF cells are fewer where there are too few items to train them."""
+    if settings.index == "flat":
+        return "Flat"
+    if settings.index == "hnsw":
+        return f"HNSW{settings.hnsw.m},Flat"
+    cells = settings.lists or round(4 * count**0.5)
+    return f"IVF{max(1, min(cells, count // 39))},Flat"  # k-means wants at least 39 points a cell
+
+
+def _inside(box: LatLonBox, lat_lon: NDArray[np.float64]) -> NDArray[np.bool_]:
+    lat, lon = lat_lon[:, 0], lat_lon[:, 1]
+    keep = (lat >= box.lat_min) & (lat <= box.lat_max)
+    if not box.lon_ranges:
+        return np.asarray(keep)
+    return np.asarray(keep & np.any([(lon >= low) & (lon <= high) for low, high in box.lon_ranges], axis=0))
+
+
+def _import_faiss() -> Any:
+    try:
+        return importlib.import_module("faiss")
+    except ImportError as error:
+        raise UserError("the faiss store needs FAISS: pip install 'geosleuth[faiss]'") from error
