@@ -18,7 +18,7 @@ from transformers import ResNetConfig, ResNetModel
 from retrieval.backbones.hugging_face import ClipBackbone
 from retrieval.encoders.fusion import Views
 from retrieval.training.config import ImageConfig
-from retrieval.training.eyes import load_image
+from retrieval.training.frozen_backbones import load_image
 
 PUBLISHED_DIM = 768
 HEADS = 8

@@ -26,11 +26,11 @@ from benchmarks.training_published import PublishedLoop
 from retrieval.backbones.registry import load_image_backbone, load_segmenter
 from retrieval.photos.photo import decode_photo
 from retrieval.training.config import FusionConfig, load_any_config
-from retrieval.training.contrast import CLASSES, POSITIONS, TOKENS, Contrast
-from retrieval.training.eyes import PIXELS, SEGMENT_PIXELS, Eyes
-from retrieval.training.feed import LIMITS
-from retrieval.training.parallel import World, pick_device
-from retrieval.training.step import GradientStep
+from retrieval.training.contrastive_task import CLASSES, POSITIONS, TOKENS, Contrast
+from retrieval.training.data.loading import LIMITS
+from retrieval.training.distributed import World, pick_device
+from retrieval.training.frozen_backbones import PIXELS, SEGMENT_PIXELS, Eyes
+from retrieval.training.gradient_cache import GradientStep
 from retrieval.training.towers import TokenShape, Towers
 from retrieval.training.trainer import Batch
 
@@ -66,7 +66,7 @@ class Measured(NamedTuple):
 
 
 class MadeUpFeed:
-    """Random photos that lie on the device already; implements `retrieval.training.contrast.Feed`."""
+    """Random photos that lie on the device already; implements `retrieval.training.contrastive_task.Feed`."""
 
     def __init__(self, rig: Rig, eyes: Eyes, *, segmenting: bool, clock: Clock) -> None:
         self.batch, self.steps_per_epoch = rig.batch, rig.steps

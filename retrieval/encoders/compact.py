@@ -50,7 +50,7 @@ class OnnxPhotoEncoder:
     so encoding positions never loads the photo network.
 
     Args:
-        folder: as written by `retrieval.training.export`.
+        folder: as written by `retrieval.training.compact.export`.
         threads: CPU threads of one call; None leaves it to ONNX Runtime.
 
     Raises:

@@ -16,10 +16,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import UserError
+from retrieval.training.data.table import Columns
+from retrieval.training.losses import ObjectiveConfig
 from retrieval.training.negatives import NegativesConfig
-from retrieval.training.objectives import ObjectiveConfig
-from retrieval.training.table import Columns
-from retrieval.training.text import TextConfig
+from retrieval.training.text_tower import TextConfig
 from retrieval.training.trainer import LoopConfig
 
 
@@ -38,8 +38,10 @@ class DataConfig(_Section):
     teachers: Path | None = Field(None, description="folder of the .tflite files, for `compact`")
     train_part: Literal["train", "inner_train"] = Field("train", description="inner_train leaves authors for choices")
     max_bad_share: float = Field(0.01, ge=0.0, lt=1.0, description="more unusable samples than this stop the run")
-    drop_duplicates: bool = Field(False, description="leave out what retrieval.training.duplicates has listed")
-    prepared: bool = Field(True, description="read segmentation maps (and tokens) that retrieval.training.prepare made")
+    drop_duplicates: bool = Field(False, description="leave out what retrieval.training.data.duplicates has listed")
+    prepared: bool = Field(
+        True, description="read segmentation maps (and tokens) that retrieval.training.data.prepare made"
+    )
     augment: bool = Field(True, description="random crops and mirroring, of photo and map alike")
     min_area: float = Field(0.4, gt=0.0, le=1.0, description="of a crop, as a share of the photo")
     window: int = Field(0, ge=0, description="read runs of so many neighbours on the disk; 0: in any order")

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.errors import UserError
-from retrieval.training.average import trained_tensors
+from retrieval.training.ema import trained_tensors
 
 PACKAGES = ("geosleuth", "numpy", "safetensors", "torch", "transformers")
 CHECKPOINT, WEIGHTS, METRICS = "checkpoint.pt", "best.safetensors", "metrics.jsonl"

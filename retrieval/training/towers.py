@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from retrieval.encoders.fusion import FusionEncoder, Views
 from retrieval.location.registry import build_location_encoder
 from retrieval.training.config import TowersConfig
+from retrieval.training.gradient_cache import Tensors
 from retrieval.training.run_folder import load_exactly, read_weights
-from retrieval.training.step import Tensors
-from retrieval.training.text import TextTower, build_text_tower
+from retrieval.training.text_tower import TextTower, build_text_tower
 
 TOKENS, CLASSES, POSITIONS, TEXTS = "tokens", "distributions", "positions", "texts"
 """Names of a batch's tensors: (n, tokens, dim), (n, cells, classes), (n, 2) degrees, (n, length) integers."""

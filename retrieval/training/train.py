@@ -15,14 +15,14 @@ from pathlib import Path
 import torch
 
 from core.errors import UserError
-from retrieval.training import measure
-from retrieval.training.compact_run import train_compact
+from retrieval.training import validation
+from retrieval.training.compact.recipe import train_compact
 from retrieval.training.config import FusionConfig, TrainingConfig, load_any_config
-from retrieval.training.fusion_run import train_fusion
-from retrieval.training.parallel import World, join, leave
+from retrieval.training.distributed import World, join, leave
+from retrieval.training.fusion_recipe import train_fusion
 
 
-def train(config: FusionConfig | TrainingConfig, world: World, arguments: list[str]) -> dict[str, measure.Scores]:
+def train(config: FusionConfig | TrainingConfig, world: World, arguments: list[str]) -> dict[str, validation.Scores]:
     """Run a configuration to the end; scores by method."""
     torch.set_num_threads(config.threads)
     if isinstance(config, TrainingConfig):
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
         leave(world, 1)
         return
     if world.leads:
-        sys.stdout.write(measure.table(scores) + "\n")
+        sys.stdout.write(validation.table(scores) + "\n")
     leave(world)
 
 

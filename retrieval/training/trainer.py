@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from core.errors import UserError
-from retrieval.training.average import WeightAverage, rate, trained_tensors
-from retrieval.training.parallel import World
+from retrieval.training.distributed import World
+from retrieval.training.ema import WeightAverage, rate, trained_tensors
+from retrieval.training.gradient_cache import GradientStep, Part, StepResult, Tensors
 from retrieval.training.run_folder import RunFolder
-from retrieval.training.step import GradientStep, Part, StepResult, Tensors
 
 Scores = dict[str, float]
 

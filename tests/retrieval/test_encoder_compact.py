@@ -147,8 +147,8 @@ def test_the_shipped_graphs_compute_what_torch_computes(encoder: OnnxPhotoEncode
     from safetensors.torch import load_file
 
     from retrieval.backbones.registry import fold_norms
+    from retrieval.training.compact.model import CompactModel
     from retrieval.training.config import ModelConfig
-    from retrieval.training.model import CompactModel
 
     card = json.loads((FOLDER / "card.json").read_text(encoding="utf-8"))
     model = CompactModel(ModelConfig(**card["config"]["model"]), seed=0).eval()

@@ -12,12 +12,12 @@ pytest.importorskip("yaml", reason="training needs the train extra")
 import numpy as np  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
-from retrieval.training.align import fill_bank  # noqa: E402
-from retrieval.training.cache import CropCache  # noqa: E402
-from retrieval.training.compact_run import align, distil, train_compact, whole_views  # noqa: E402
+from retrieval.training.compact.align import fill_bank  # noqa: E402
+from retrieval.training.compact.crop_cache import CropCache  # noqa: E402
+from retrieval.training.compact.photos import training_rows  # noqa: E402
+from retrieval.training.compact.recipe import align, distil, train_compact, whole_views  # noqa: E402
 from retrieval.training.config import TrainingConfig, load_config  # noqa: E402
-from retrieval.training.parallel import World  # noqa: E402
-from retrieval.training.photos import training_rows  # noqa: E402
+from retrieval.training.distributed import World  # noqa: E402
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "compact.yaml"
 CPU = World(torch.device("cpu"))
@@ -111,5 +111,5 @@ def test_a_checkpoint_of_other_settings_is_refused_and_the_setting_is_named(conf
 
 def test_nothing_prepared_is_the_users_to_mend(config: TrainingConfig, tmp_path: Path) -> None:
     data = config.data.model_copy(update={"cache": tmp_path})
-    with pytest.raises(UserError, match=r"retrieval\.training\.prepare"):
+    with pytest.raises(UserError, match=r"retrieval\.training\.data\.prepare"):
         CropCache(config.model_copy(update={"data": data}))

@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 import numpy as np  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
-from retrieval.training.bad_samples import BadSample, BadSamples, read_bad_samples  # noqa: E402
-from retrieval.training.shards import index_tars  # noqa: E402
-from retrieval.training.sources import PhotoSource, open_source  # noqa: E402
-from retrieval.training.table import Columns, read_photo_table  # noqa: E402
+from retrieval.training.data.bad_samples import BadSample, BadSamples, read_bad_samples  # noqa: E402
+from retrieval.training.data.shards import index_tars  # noqa: E402
+from retrieval.training.data.sources import PhotoSource, open_source  # noqa: E402
+from retrieval.training.data.table import Columns, read_photo_table  # noqa: E402
 from tests.retrieval.training_samples import HEADER, jpeg, rows, write_folder, write_shards, write_table  # noqa: E402
 
 COUNT = 7

@@ -11,10 +11,10 @@ pytest.importorskip("yaml", reason="training needs the train extra")
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from retrieval.training.bad_samples import BadSamples, read_bad_samples  # noqa: E402
 from retrieval.training.config import FusionConfig, load_any_config  # noqa: E402
-from retrieval.training.duplicates import close_pairs, find_duplicates, perceptual_hash, redundant  # noqa: E402
-from retrieval.training.fusion_run import open_collection  # noqa: E402
+from retrieval.training.data.bad_samples import BadSamples, read_bad_samples  # noqa: E402
+from retrieval.training.data.duplicates import close_pairs, find_duplicates, perceptual_hash, redundant  # noqa: E402
+from retrieval.training.fusion_recipe import open_collection  # noqa: E402
 from tests.retrieval.training_samples import write_config, write_folder  # noqa: E402
 
 

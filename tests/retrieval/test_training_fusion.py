@@ -16,12 +16,12 @@ import numpy as np  # noqa: E402
 
 from retrieval.encoders.registry import load_encoder  # noqa: E402
 from retrieval.photos.photo import load_photo  # noqa: E402
-from retrieval.training.bad_samples import BadSamples  # noqa: E402
 from retrieval.training.config import FusionConfig, load_any_config  # noqa: E402
-from retrieval.training.eyes import Eyes  # noqa: E402
-from retrieval.training.feed import LIMITS, PhotoRequests, Request  # noqa: E402
-from retrieval.training.fusion_run import open_collection, train_fusion  # noqa: E402
-from retrieval.training.parallel import World  # noqa: E402
+from retrieval.training.data.bad_samples import BadSamples  # noqa: E402
+from retrieval.training.data.loading import LIMITS, PhotoRequests, Request  # noqa: E402
+from retrieval.training.distributed import World  # noqa: E402
+from retrieval.training.frozen_backbones import Eyes  # noqa: E402
+from retrieval.training.fusion_recipe import open_collection, train_fusion  # noqa: E402
 from retrieval.training.run_folder import load_exactly, read_weights  # noqa: E402
 from retrieval.training.towers import Towers  # noqa: E402
 from tests.retrieval.training_samples import losses, write_config, write_folder  # noqa: E402

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 from torch import Tensor  # noqa: E402
 
 from geo.sphere import distance_km  # noqa: E402
-from retrieval.training import losses  # noqa: E402
+from retrieval.training.compact import losses  # noqa: E402
 
 
 def unit(rows: int, columns: int, seed: int) -> Tensor:

@@ -12,12 +12,12 @@ pytest.importorskip("yaml", reason="training needs the train extra")
 from safetensors.torch import save_file  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
-from retrieval.training.bad_samples import BadSample, read_bad_samples  # noqa: E402
 from retrieval.training.config import FusionConfig, load_any_config  # noqa: E402
-from retrieval.training.eyes import Eyes  # noqa: E402
-from retrieval.training.fusion_run import train_fusion  # noqa: E402
-from retrieval.training.parallel import World, pick_device  # noqa: E402
-from retrieval.training.prepare import prepare_maps  # noqa: E402
+from retrieval.training.data.bad_samples import BadSample, read_bad_samples  # noqa: E402
+from retrieval.training.data.prepare import prepare_maps  # noqa: E402
+from retrieval.training.distributed import World, pick_device  # noqa: E402
+from retrieval.training.frozen_backbones import Eyes  # noqa: E402
+from retrieval.training.fusion_recipe import train_fusion  # noqa: E402
 from retrieval.training.run_folder import RunFolder  # noqa: E402
 from retrieval.training.towers import Towers  # noqa: E402
 from tests.retrieval.training_samples import write_config, write_folder  # noqa: E402
@@ -169,7 +169,7 @@ def test_maps_are_prepared_once_resumed_and_read_by_training(tmp_path: Path) -> 
     changes: dict[str, Any] = {"data__prepared": True, "data__max_bad_share": 0.1}
     small = {"block": 8, "batch": 4, "workers": 0, "tokens": True}
     path = write_config(folder, **changes, prepare=small)
-    with pytest.raises(UserError, match=r"3 blocks are not prepared: run python -m retrieval\.training\.prepare"):
+    with pytest.raises(UserError, match=r"3 blocks are not prepared: run python -m retrieval\.training\.data\.prepare"):
         train_fusion(load(path), CPU, [])
     assert prepare_maps(load(path)) == 1
     assert [one.name for one in read_bad_samples(tmp_path / "cache" / "bad_samples.csv")] == ["p/4.jpg"]

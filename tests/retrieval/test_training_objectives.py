@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 from pydantic import ValidationError  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from retrieval.training.objectives import Objective, ObjectiveConfig, Rows, contrast, triplet  # noqa: E402
+from retrieval.training.losses import Objective, ObjectiveConfig, Rows, contrast, triplet  # noqa: E402
 
 PLACES = [(48.8566, 2.3522), (48.8570, 2.3530), (-33.87, 151.21), (0.0, 0.0), (48.80, 2.30)]
 """The first two are 70 m apart, the last is 7 km from them."""

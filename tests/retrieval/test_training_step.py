@@ -7,11 +7,11 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 import numpy as np  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from retrieval.training.average import WeightAverage, rate  # noqa: E402
-from retrieval.training.objectives import QUEUE, Objective, ObjectiveConfig, Rows  # noqa: E402
-from retrieval.training.order import StepOrder, epoch_order  # noqa: E402
-from retrieval.training.parallel import World  # noqa: E402
-from retrieval.training.step import GradientStep, Part, StepResult, Tensors, split  # noqa: E402
+from retrieval.training.data.sampler import StepOrder, epoch_order  # noqa: E402
+from retrieval.training.distributed import World  # noqa: E402
+from retrieval.training.ema import WeightAverage, rate  # noqa: E402
+from retrieval.training.gradient_cache import GradientStep, Part, StepResult, Tensors, split  # noqa: E402
+from retrieval.training.losses import QUEUE, Objective, ObjectiveConfig, Rows  # noqa: E402
 
 CPU = World(torch.device("cpu"))
 ROWS, QUEUED = 12, 7

@@ -107,8 +107,8 @@ class PreparedStore:
         missing = sum(1 for _ in self.blocks())
         if missing:
             raise UserError(
-                f"{self.folder}: {missing} blocks are not prepared: run python -m retrieval.training.prepare CONFIG, "
-                "or set data.prepared=false to segment while training"
+                f"{self.folder}: {missing} blocks are not prepared: run "
+                "python -m retrieval.training.data.prepare CONFIG, or set data.prepared=false to segment while training"
             )
 
     def read(self, name: str, row: int) -> Tensor:

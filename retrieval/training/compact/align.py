@@ -14,7 +14,8 @@ from tqdm import tqdm
 from geo.places.gazetteer import Gazetteer
 from retrieval.backbones.registry import CLASSES as CITYSCAPES
 from retrieval.backbones.registry import CompactBackbone, class_distributions
-from retrieval.training.cache import CropCache
+from retrieval.training.compact.crop_cache import CropCache
+from retrieval.training.compact.photos import lat_lon_deg
 from retrieval.training.config import (
     FusionShape,
     ImageConfig,
@@ -24,11 +25,10 @@ from retrieval.training.config import (
     TowersConfig,
     TrainingConfig,
 )
-from retrieval.training.contrast import CLASSES, POSITIONS, TEXT_NUMBERS, TEXTS, TOKENS
-from retrieval.training.objectives import TEACHER
-from retrieval.training.parallel import World
-from retrieval.training.photos import lat_lon_deg
-from retrieval.training.text import TextConfig, TextTower, text_number
+from retrieval.training.contrastive_task import CLASSES, POSITIONS, TEXT_NUMBERS, TEXTS, TOKENS
+from retrieval.training.distributed import World
+from retrieval.training.losses import TEACHER
+from retrieval.training.text_tower import TextConfig, TextTower, text_number
 from retrieval.training.towers import TokenShape, Towers
 
 
@@ -70,7 +70,7 @@ def fill_bank(config: TrainingConfig, cache: CropCache, backbone: CompactBackbon
 
 
 class BankFeed:
-    """Implements `retrieval.training.contrast.Feed`: a random crop of each of the batch's photos.
+    """Implements `retrieval.training.contrastive_task.Feed`: a random crop of each of the batch's photos.
 
     Args:
         bank: tokens and positions.

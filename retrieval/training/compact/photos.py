@@ -12,7 +12,7 @@ from PIL import Image
 from core.errors import UserError
 from retrieval.splits import inner_split, part_indices
 from retrieval.training.config import DataConfig
-from retrieval.training.table import read_photo_table
+from retrieval.training.data.table import read_photo_table
 
 
 class CompactPhoto(NamedTuple):

@@ -1,6 +1,6 @@
 """Near-duplicates of a collection: of each group only one photo is trained on.
 
-    python -m retrieval.training.duplicates CONFIG [key=value ...] [bits=4] [cosine=0.97]
+    python -m retrieval.training.data.duplicates CONFIG [key=value ...] [bits=4] [cosine=0.97]
 
 Two photos are near-duplicates if their perceptual hashes differ in at most
 `bits` of 64 and, where image tokens were prepared (`prepare.tokens=true`), the
@@ -32,13 +32,13 @@ from core.errors import UserError
 from retrieval.photos.decoding import PhotoError
 from retrieval.photos.photo import decode_photo
 from retrieval.splits import split_by_author
-from retrieval.training.bad_samples import BadSample
 from retrieval.training.config import FusionConfig, load_any_config
-from retrieval.training.eyes import Eyes
-from retrieval.training.feed import LIMITS
-from retrieval.training.fusion_run import DUPLICATES, identity_of, prepared_store
-from retrieval.training.parallel import pick_device
-from retrieval.training.sources import PhotoSource, open_source
+from retrieval.training.data.bad_samples import BadSample
+from retrieval.training.data.loading import LIMITS
+from retrieval.training.data.sources import PhotoSource, open_source
+from retrieval.training.distributed import pick_device
+from retrieval.training.frozen_backbones import Eyes
+from retrieval.training.fusion_recipe import DUPLICATES, identity_of, prepared_store
 
 SIDE, KEPT, BITS = 32, 8, 64
 BLOCK = 4096
@@ -194,7 +194,9 @@ def _write(path: Path, found: list[BadSample]) -> None:
 def main(arguments: list[str]) -> None:
     """Run from the command line."""
     if not arguments:
-        raise SystemExit("usage: python -m retrieval.training.duplicates CONFIG [key=value ...] [bits=4] [cosine=0.97]")
+        raise SystemExit(
+            "usage: python -m retrieval.training.data.duplicates CONFIG [key=value ...] [bits=4] [cosine=0.97]"
+        )
     own = dict(one.split("=", 1) for one in arguments[1:] if one.startswith(("bits=", "cosine=")))
     overrides = [one for one in arguments[1:] if not one.startswith(("bits=", "cosine="))]
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.training.parallel import World
+from retrieval.training.distributed import World
 
 GROUP = 16
 """Runs of neighbours that are mixed with each other where photos are read in disk order."""

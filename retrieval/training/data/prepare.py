@@ -1,6 +1,6 @@
 """Compute once what frozen networks say about the photos; a stopped run goes on where it was.
 
-    python -m retrieval.training.prepare CONFIG [key=value ...]
+    python -m retrieval.training.data.prepare CONFIG [key=value ...]
 
 For `recipe: fusion`: segmentation maps (and, with `prepare.tokens=true`, image
 tokens) of every photo, in `data.cache/prepared`. For `recipe: compact`: crops
@@ -24,15 +24,15 @@ from core.errors import UserError
 from retrieval.backbones.registry import Preprocessing
 from retrieval.photos.decoding import PhotoError
 from retrieval.photos.photo import decode_photo
-from retrieval.training.bad_samples import BadSample, BadSamples
+from retrieval.training.compact.prepare_crops import prepare_crops
 from retrieval.training.config import FusionConfig, TrainingConfig, load_any_config
-from retrieval.training.eyes import PIXELS, SEGMENT_PIXELS, Eyes, fine_segments
-from retrieval.training.feed import LIMITS
-from retrieval.training.fusion_run import identity_of, prepared_store
-from retrieval.training.parallel import pick_device
-from retrieval.training.prepare_crops import prepare_crops
-from retrieval.training.prepared import FINE_GRID, KEPT, OK, packed
-from retrieval.training.sources import PhotoSource, open_source
+from retrieval.training.data.bad_samples import BadSample, BadSamples
+from retrieval.training.data.feature_cache import FINE_GRID, KEPT, OK, packed
+from retrieval.training.data.loading import LIMITS
+from retrieval.training.data.sources import PhotoSource, open_source
+from retrieval.training.distributed import pick_device
+from retrieval.training.frozen_backbones import PIXELS, SEGMENT_PIXELS, Eyes, fine_segments
+from retrieval.training.fusion_recipe import identity_of, prepared_store
 from retrieval.training.towers import CLASSES, TOKENS
 
 BAD_SAMPLES = "bad_samples.csv"
@@ -149,7 +149,7 @@ def _kept(eyes: Eyes, seen: dict[str, Tensor]) -> dict[str, Tensor]:
 def main(arguments: list[str]) -> None:
     """Run from the command line."""
     if not arguments:
-        raise SystemExit("usage: python -m retrieval.training.prepare CONFIG [key=value ...]")
+        raise SystemExit("usage: python -m retrieval.training.data.prepare CONFIG [key=value ...]")
     try:
         config = load_any_config(Path(arguments[0]), arguments[1:])
         torch.set_num_threads(config.threads)

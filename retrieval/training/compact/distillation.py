@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.backbones.registry import CompactBackbone
-from retrieval.training import losses
-from retrieval.training.augment import disturb, flip
-from retrieval.training.cache import Batch as Crops
-from retrieval.training.cache import CropCache
+from retrieval.training.compact import losses
+from retrieval.training.compact.augment import disturb, flip
+from retrieval.training.compact.crop_cache import Batch as Crops
+from retrieval.training.compact.crop_cache import CropCache
 from retrieval.training.config import DistilConfig, ModelConfig, TrainingConfig
-from retrieval.training.parallel import World
-from retrieval.training.step import Part, Tensors
+from retrieval.training.distributed import World
+from retrieval.training.gradient_cache import Part, Tensors
 from retrieval.training.trainer import Batch, Scores
 
 TEACHER_DIM = 1024

@@ -3,7 +3,7 @@
 Started by `torchrun`; alone without it. There is no DistributedDataParallel:
 every process computes the loss over the gathered batch and takes the gradient
 of its own rows, so that one sum over the processes is the exact gradient of
-the whole batch (see `retrieval.training.step`).
+the whole batch (see `retrieval.training.gradient_cache`).
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from retrieval.training import measure
+from retrieval.training import validation
+from retrieval.training.distributed import World
+from retrieval.training.gradient_cache import Part, Tensors, split
+from retrieval.training.losses import QUEUE, TEACHER, Objective, ObjectiveConfig, Rows
 from retrieval.training.negatives import NegativesConfig, PositionQueue, jitter_positions
-from retrieval.training.objectives import QUEUE, TEACHER, Objective, ObjectiveConfig, Rows
-from retrieval.training.parallel import World
-from retrieval.training.step import Part, Tensors, split
 from retrieval.training.towers import CLASSES, POSITIONS, TEXTS, TOKENS
 from retrieval.training.trainer import Batch, Scores
 
@@ -110,7 +110,7 @@ class Contrast:
         """Nearest of the searched positions to each validation photo."""
         vectors, wanted = embed_all(self.model, self._feed.held_out(), self._view)
         gallery = embed_positions(self.model, self._searched, self._world.device)
-        return measure.nearest_scores(vectors, wanted, gallery, self._searched.double().numpy())
+        return validation.nearest_scores(vectors, wanted, gallery, self._searched.double().numpy())
 
     def state(self) -> dict[str, Any]:
         """The queue."""

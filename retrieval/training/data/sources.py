@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from retrieval.photos.decoding import PHOTO_SUFFIXES, read_file
-from retrieval.training.bad_samples import BadSample
-from retrieval.training.shards import TarIndex, TarReader, find_tars, index_tars
-from retrieval.training.table import (
+from retrieval.training.data.bad_samples import BadSample
+from retrieval.training.data.shards import TarIndex, TarReader, find_tars, index_tars
+from retrieval.training.data.table import (
     Columns,
     PhotoRow,
     PhotoTable,

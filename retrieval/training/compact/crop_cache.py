@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import UserError
+from retrieval.training.compact.photos import CompactPhoto, inner_mask, training_rows
 from retrieval.training.config import TrainingConfig
-from retrieval.training.photos import CompactPhoto, inner_mask, training_rows
 
 Bytes = NDArray[np.uint8]
 
@@ -38,7 +38,7 @@ class CropCache:
         self._folder = config.data.cache
         done = self._open("done")
         if not done.all():
-            raise UserError(f"{self._folder} is half prepared: run python -m retrieval.training.prepare again")
+            raise UserError(f"{self._folder} is half prepared: run python -m retrieval.training.data.prepare again")
         rows = training_rows(config.data)
         chosen = inner_mask(rows) if config.data.train_part == "inner_train" else np.ones(len(rows), dtype=np.bool_)
         self.all_rows: list[CompactPhoto] = rows
@@ -73,6 +73,6 @@ class CropCache:
     def _open(self, name: str) -> Bytes:
         path: Path = self._folder / f"{name}.npy"
         if not path.is_file():
-            raise UserError(f"nothing prepared in {self._folder}: run python -m retrieval.training.prepare first")
+            raise UserError(f"nothing prepared in {self._folder}: run python -m retrieval.training.data.prepare first")
         array: Bytes = np.load(path, mmap_mode="r")
         return array

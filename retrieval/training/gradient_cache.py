@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from retrieval.training.parallel import World
+from retrieval.training.distributed import World
 
 Tensors = Mapping[str, Tensor]
 

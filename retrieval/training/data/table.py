@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from core.errors import UserError
-from retrieval.training.bad_samples import BadSample
+from retrieval.training.data.bad_samples import BadSample
 
 SWAPPED_SHARE = 0.05
 """Where more rows than this would be valid the other way round only, the columns are swapped, not the rows."""

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from core.errors import UserError
 from retrieval.backbones.registry import ImageBackbone, Preprocessing, Segmenter, load_image_backbone, load_segmenter
-from retrieval.training.boxes import WHOLE, Box, crop, cut
 from retrieval.training.config import ImageConfig, SemanticsConfig, TowersConfig
-from retrieval.training.prepared import FINE_GRID, PreparedStore, unpacked
+from retrieval.training.data.crops import WHOLE, Box, crop, cut
+from retrieval.training.data.feature_cache import FINE_GRID, PreparedStore, unpacked
 from retrieval.training.towers import CLASSES, TOKENS, TokenShape
 
 PIXELS, SEGMENT_PIXELS = "pixels", "segment_pixels"

@@ -14,14 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 from core.errors import UserError
 from retrieval.photos.decoding import PhotoError
 from retrieval.photos.photo import PhotoLimits, decode_photo
-from retrieval.training.bad_samples import BadSample, BadSamples
-from retrieval.training.boxes import WHOLE, random_box
-from retrieval.training.contrast import POSITIONS, TEXT_NUMBERS, TEXTS
-from retrieval.training.eyes import Eyes, Viewer
-from retrieval.training.order import StepOrder
-from retrieval.training.parallel import World
-from retrieval.training.sources import PhotoSource
-from retrieval.training.text import TextTower, text_number
+from retrieval.training.contrastive_task import POSITIONS, TEXT_NUMBERS, TEXTS
+from retrieval.training.data.bad_samples import BadSample, BadSamples
+from retrieval.training.data.crops import WHOLE, random_box
+from retrieval.training.data.sampler import StepOrder
+from retrieval.training.data.sources import PhotoSource
+from retrieval.training.distributed import World
+from retrieval.training.frozen_backbones import Eyes, Viewer
+from retrieval.training.text_tower import TextTower, text_number
 
 LIMITS = PhotoLimits(min_side_px=16, long_side_px=1024)
 """Backbones see 640 px at most; JPEG decodes faster to a smaller size."""
@@ -97,7 +97,7 @@ class PhotoRequests(Dataset[Loaded]):
 
 
 class PhotoFeed:
-    """Implements `retrieval.training.contrast.Feed` on a collection.
+    """Implements `retrieval.training.contrastive_task.Feed` on a collection.
 
     Args:
         source: of the photos.

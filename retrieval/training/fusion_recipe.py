@@ -17,15 +17,15 @@ from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
 from retrieval.photos.decoding import PhotoError
 from retrieval.splits import inner_split, part_indices
-from retrieval.training.bad_samples import BadSamples, read_bad_samples
 from retrieval.training.config import FusionConfig
-from retrieval.training.contrast import Contrast
-from retrieval.training.eyes import Eyes
-from retrieval.training.feed import PhotoFeed, PhotoRequests, Request
-from retrieval.training.parallel import World
-from retrieval.training.prepared import FINE_GRID, PreparedStore
+from retrieval.training.contrastive_task import Contrast
+from retrieval.training.data.bad_samples import BadSamples, read_bad_samples
+from retrieval.training.data.feature_cache import FINE_GRID, PreparedStore
+from retrieval.training.data.loading import PhotoFeed, PhotoRequests, Request
+from retrieval.training.data.sources import PhotoSource, open_source
+from retrieval.training.distributed import World
+from retrieval.training.frozen_backbones import Eyes
 from retrieval.training.run_folder import WEIGHTS, RunFolder
-from retrieval.training.sources import PhotoSource, open_source
 from retrieval.training.towers import Towers
 from retrieval.training.trainer import Scores, Trainer
 
@@ -84,7 +84,9 @@ def split_rows(authors: list[str], train_part: str) -> tuple[NDArray[np.int64], 
 
 def _without_duplicates(rows: NDArray[np.int64], source: PhotoSource, listed: Path) -> NDArray[np.int64]:
     if not listed.is_file():
-        raise UserError(f"data.drop_duplicates: no {listed}: run python -m retrieval.training.duplicates CONFIG first")
+        raise UserError(
+            f"data.drop_duplicates: no {listed}: run python -m retrieval.training.data.duplicates CONFIG first"
+        )
     dropped = {one.name for one in read_bad_samples(listed)}
     return rows[[source.table.ids[row] not in dropped for row in rows]]
 

@@ -1,6 +1,6 @@
 """Turn a trained model into the folder that ships.
 
-    python -m retrieval.training.export configs/compact.yaml FOLDER [key=value ...]
+    python -m retrieval.training.compact.export configs/compact.yaml FOLDER [key=value ...]
 
 Writes `photos.onnx`, `points.onnx`, `weights.safetensors` and `card.json`.
 Batch normalisation is folded into the convolutions, weights are rounded to
@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from core.errors import UserError
 from retrieval.backbones.registry import fold_norms
+from retrieval.training.compact.model import CompactModel, load
 from retrieval.training.config import TrainingConfig, load_config
-from retrieval.training.model import CompactModel, load
 
 WEIGHTS = "weights.safetensors"
 TOLERANCE = 1e-4
@@ -151,7 +151,7 @@ def _sha256(path: Path) -> str:
 def main(arguments: list[str]) -> None:
     """Run from the command line."""
     if len(arguments) < 2:
-        raise SystemExit("usage: python -m retrieval.training.export CONFIG FOLDER [key=value ...]")
+        raise SystemExit("usage: python -m retrieval.training.compact.export CONFIG FOLDER [key=value ...]")
     try:
         config = load_config(Path(arguments[0]), arguments[2:])
         state = load(config.run / "model.pt", "trained model")

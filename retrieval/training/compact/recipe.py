@@ -3,7 +3,7 @@
 Writes to `run`: `distil/` and `align/` (a run folder each; a stopped run goes
 on from where it was), `bank.pt` (the tokens) and `model.pt` (weights,
 configuration, scores on the inner validation authors), from which
-`retrieval.training.export` makes the folder that ships.
+`retrieval.training.compact.export` makes the folder that ships.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from torch import Tensor
 from geo.places.gazetteer import Gazetteer
 from retrieval.backbones.registry import CompactBackbone
 from retrieval.encoders.fusion import Views
-from retrieval.training import measure
-from retrieval.training.align import BankFeed, TokenBank, compact_towers, fill_bank, place_texts
-from retrieval.training.cache import CropCache
+from retrieval.training import validation
+from retrieval.training.compact.align import BankFeed, TokenBank, compact_towers, fill_bank, place_texts
+from retrieval.training.compact.crop_cache import CropCache
+from retrieval.training.compact.distillation import Distillation, Student
+from retrieval.training.compact.model import CompactModel, load, save
+from retrieval.training.compact.photos import inner_mask
 from retrieval.training.config import TrainingConfig
-from retrieval.training.contrast import Contrast
-from retrieval.training.distil import Distillation, Student
-from retrieval.training.model import CompactModel, load, save
-from retrieval.training.parallel import World
-from retrieval.training.photos import inner_mask
+from retrieval.training.contrastive_task import Contrast
+from retrieval.training.distributed import World
 from retrieval.training.run_folder import WEIGHTS, RunFolder
 from retrieval.training.towers import Towers
 from retrieval.training.trainer import LoopConfig, Trainer
 
 
-def train_compact(config: TrainingConfig, world: World, arguments: list[str]) -> dict[str, measure.Scores]:
+def train_compact(config: TrainingConfig, world: World, arguments: list[str]) -> dict[str, validation.Scores]:
     """Run both phases; scores on the inner validation authors, with the inner training authors as references."""
     cache = CropCache(config)
     if world.leads:
@@ -130,7 +130,7 @@ def whole_views(model: CompactModel, bank: TokenBank) -> Views:
     return Views(*(torch.cat(column).cpu() for column in zip(*views, strict=True)))
 
 
-def inner_scores(model: CompactModel, bank: TokenBank, inner_train: NDArray[np.bool_]) -> dict[str, measure.Scores]:
+def inner_scores(model: CompactModel, bank: TokenBank, inner_train: NDArray[np.bool_]) -> dict[str, validation.Scores]:
     """Nearest-photo and nearest-position scores of the inner validation photos.
 
     They only guide choices when the run left these photos out (`data.train_part=inner_train`).
@@ -144,14 +144,14 @@ def inner_scores(model: CompactModel, bank: TokenBank, inner_train: NDArray[np.b
     rows = {}
     for name, vectors in spaces.items():
         queries, references = _split(vectors, inner_train)
-        rows[f"{name}, nearest photo"] = measure.nearest_scores(queries, wanted, references, known)
-        rows[f"{name}, best of 20"] = measure.within_top(queries, wanted, references, known, 20)
+        rows[f"{name}, nearest photo"] = validation.nearest_scores(queries, wanted, references, known)
+        rows[f"{name}, best of 20"] = validation.within_top(queries, wanted, references, known, 20)
         if name != "teacher":
             gallery = places.numpy()[inner_train]
-            rows[f"{name}, nearest position"] = measure.nearest_scores(queries, wanted, gallery, known)
+            rows[f"{name}, nearest position"] = validation.nearest_scores(queries, wanted, gallery, known)
     return rows
 
 
-def _split(vectors: Tensor, inner_train: NDArray[np.bool_]) -> tuple[measure.Vectors, measure.Vectors]:
+def _split(vectors: Tensor, inner_train: NDArray[np.bool_]) -> tuple[validation.Vectors, validation.Vectors]:
     array = vectors.numpy()
     return array[~inner_train], array[inner_train]

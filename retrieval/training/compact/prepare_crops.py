@@ -21,10 +21,8 @@ from tqdm import tqdm
 
 from core.errors import UserError
 from retrieval.encoders.compact import Pixels, preprocess
-from retrieval.training.boxes import WHOLE, Box, crop, cut, random_box
-from retrieval.training.config import TrainingConfig
-from retrieval.training.photos import CompactPhoto, photo_path, read_rgb, training_rows
-from retrieval.training.teachers import (
+from retrieval.training.compact.photos import CompactPhoto, photo_path, read_rgb, training_rows
+from retrieval.training.compact.teachers import (
     SEGMENT_SHAPE,
     TEACHER_PX,
     TOKEN_SHAPE,
@@ -32,6 +30,8 @@ from retrieval.training.teachers import (
     SegmentTeacher,
     teachers_folder,
 )
+from retrieval.training.config import TrainingConfig
+from retrieval.training.data.crops import WHOLE, Box, crop, cut, random_box
 
 SEGMENT_GRID = 14
 CLASSES = 19
