@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from langchain_core.exceptions import ModelError, ModelTimeoutError
 
-from tools.quoting import untrusted
+from tools.untrusted_text import untrusted
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429, *range(500, 600)})
 _KEY_NAMES = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD)$")

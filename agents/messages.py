@@ -14,7 +14,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from numpy.typing import NDArray
 from PIL import Image
 
-from tools.quoting import CLOSING, OPENING, quoted
+from tools.untrusted_text import CLOSING, OPENING, quoted
 
 MODEL_LONG_SIDE_PX = 1024
 JPEG_QUALITY = 85
@@ -23,7 +23,7 @@ _BLOCK = re.compile(re.escape(OPENING) + r"\n(.*?)\n" + re.escape(CLOSING), re.D
 
 
 def read_data(message: BaseMessage) -> dict[str, Any]:
-    """The data of a message quoted by `tools.quoting`; empty if it holds none."""
+    """The data of a message quoted by `tools.untrusted_text`; empty if it holds none."""
     found = _BLOCK.search(message.text)
     return json.loads(found[1]) if found else {}
 

@@ -19,11 +19,11 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
-from agents.gazetteer_cues import country_cues, place_strings
 from agents.messages import read_data
 from agents.offline_chat import respond
 from agents.proposals import MAX_PROPOSED, ProposeHypotheses, ReviseHypotheses
 from geo.places.names import name_key
+from tools.services.country_cues import country_cues, place_strings
 
 GEOCODED_LEADERS = 3
 PLACES_A_NAME = 4

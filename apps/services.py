@@ -8,7 +8,7 @@ from typing import NamedTuple
 import httpx
 
 from geo.tiles import Tile
-from tools.tile_servers import KNOWN_SERVERS, known_server
+from tools.services.tile_server import KNOWN_SERVERS, known_server
 
 _TIMEOUT_S = 5.0
 

@@ -45,7 +45,7 @@ class Reference(NamedTuple):
 class ReferenceHiding:
     """Hides, from each query, reference photos by its photographer, its twins, and the photo itself.
 
-    Implements `tools.photo_search.Hiding`. Safe between threads: each query writes its own entry only.
+    Implements `tools.services.atlas_search.Hiding`. Safe between threads: each query writes its own entry only.
 
     Attributes:
         twin_similarity: from this similarity to the whole photo on, a reference photo is its twin.

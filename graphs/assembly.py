@@ -42,9 +42,9 @@ from graphs.units import Units
 from graphs.workbench import Workbench
 from retrieval.encoders.registry import load_encoder
 from retrieval.photos.photo import Photo, PhotoShelf
-from tools.photo_search import Hiding, PhotoSearch
-from tools.sign_reader import SignReader, SignReading
-from tools.toolbox import Clients, build_tools
+from tools.registry import Clients, build_tools
+from tools.services.atlas_search import Hiding, PhotoSearch
+from tools.services.ocr import SignReader, SignReading
 
 
 @dataclass(frozen=True, kw_only=True)

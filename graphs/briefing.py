@@ -16,7 +16,7 @@ from graphs.state import GeolocateState
 from graphs.weighing import signs_of
 from graphs.workbench import Workbench
 from retrieval.candidate import Candidate
-from tools.quoting import untrusted
+from tools.untrusted_text import untrusted
 
 MAX_REGIONS = 8
 MAX_COUNTRIES = 30

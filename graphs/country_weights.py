@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from agents.gazetteer_cues import CountryCue, CountryCueKind
 from geo.places.country_facts import countries_of_language
 from tools.results import Sign
+from tools.services.country_cues import CountryCue, CountryCueKind
 
 CUE_NATS: Mapping[CountryCueKind, float] = {
     CountryCueKind.DOMAIN: 3.5,

@@ -14,8 +14,8 @@ from geo.point import Point
 from graphs.nodes.own_calls import call_tool
 from graphs.state import GeolocateState, Position, ToolRecord, add_cost
 from graphs.workbench import Workbench
-from tools.quoting import untrusted
 from tools.results import FoundPlaces
+from tools.untrusted_text import untrusted
 
 CITY_RADIUS_KM, REGION_RADIUS_KM, COUNTRY_RADIUS_KM = 25.0, 150.0, 500.0
 """Of a place that the model gave no radius for."""

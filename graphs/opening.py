@@ -26,11 +26,11 @@ from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest
 from retrieval.candidate import Candidate, Region
 from retrieval.encoders.registry import GALLERY_SOURCE, Gallery, PhotoEncoder, own_gallery
 from retrieval.regions import rank_regions
-from tools.ground_views import GroundSource, WorldPictures
-from tools.nominatim import Nominatim
-from tools.places import PlaceSource
-from tools.tile_servers import TileServer, known_server
-from tools.tile_views import TileViews
+from tools.services.geocoders import Nominatim
+from tools.services.imagery import GroundSource, WorldPictures
+from tools.services.places import PlaceSource
+from tools.services.tile_server import TileServer, known_server
+from tools.services.tile_views import TileViews
 
 Progress = Callable[[int, int], None]
 

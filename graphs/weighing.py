@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.gazetteer_cues import CountryCue, country_cues
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, Source
 from geo.place import Place
 from geo.places.names import holds_name, name_key
@@ -46,6 +45,7 @@ from graphs.state import Opinion, Position, ToolRecord
 from retrieval.candidate import Candidate
 from tools.results import FoundPlaces, PlaceAt, Sign, SignsRead, SunChecked
 from tools.reverse_geocode import MAX_DISTANCE_KM
+from tools.services.country_cues import CountryCue, country_cues
 
 SEA_NATS = -6.0
 """Photos are taken on land; a boat or a pier is the exception."""

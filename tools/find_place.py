@@ -5,10 +5,10 @@ from __future__ import annotations
 from langchain_core.tools import StructuredTool
 from pydantic import Field
 
-from tools.building import Arguments, result_tool
-from tools.places import PlaceSource, shown_place
-from tools.quoting import quoted, untrusted
+from tools.base import Arguments, result_tool
 from tools.results import FoundPlaces
+from tools.services.places import PlaceSource, shown_place
+from tools.untrusted_text import quoted, untrusted
 
 KEPT_PLACES = 50
 SHOWN_PLACES = 10

@@ -8,10 +8,10 @@ from typing import Any
 from langchain_core.tools import StructuredTool
 
 from retrieval.candidate import Candidate, Region
-from tools.building import result_tool
-from tools.photo_search import PhotoSearch, SearchArguments
-from tools.quoting import quoted
+from tools.base import result_tool
 from tools.results import Box, Circle, RankedRegions
+from tools.services.atlas_search import PhotoSearch, SearchArguments
+from tools.untrusted_text import quoted
 
 Clusterer = Callable[[Sequence[Candidate]], Sequence[Region]]
 """Regions of candidates, the best first; members index the candidates given."""

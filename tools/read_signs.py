@@ -5,11 +5,11 @@ from __future__ import annotations
 from langchain_core.tools import StructuredTool
 
 from retrieval.photos.photo import PhotoShelf
-from tools.building import PhotoArguments, photo_part, result_tool
-from tools.quoting import quoted, untrusted
+from tools.base import PhotoArguments, photo_part, result_tool
 from tools.results import Box, Sign, SignsRead
-from tools.scripts import likely_languages
-from tools.sign_reader import SignReader
+from tools.services.language_id import likely_languages
+from tools.services.ocr import SignReader
+from tools.untrusted_text import quoted, untrusted
 
 SHOWN_SIGNS = 40
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from langchain_core.tools import StructuredTool
 
 from geo.point import Point
-from tools.building import PositionArguments, result_tool
-from tools.places import PlaceSource, shown_place
-from tools.quoting import quoted
+from tools.base import PositionArguments, result_tool
 from tools.results import PlaceAt
+from tools.services.places import PlaceSource, shown_place
+from tools.untrusted_text import quoted
 
 MAX_DISTANCE_KM = 500.0
 

@@ -9,10 +9,10 @@ from langchain_core.tools import StructuredTool
 from pydantic import Field, create_model
 
 from geo.point import Point
-from tools.building import PositionArguments, result_tool
-from tools.ground_views import GroundSource, marked_png
-from tools.quoting import quoted, untrusted
+from tools.base import PositionArguments, result_tool
 from tools.results import SatelliteView, ToolError
+from tools.services.imagery import GroundSource, marked_png
+from tools.untrusted_text import quoted, untrusted
 
 SIZE_PX = 512
 

@@ -9,10 +9,10 @@ from langchain_core.tools import StructuredTool
 from pydantic import Field
 
 from retrieval.candidate import Candidate
-from tools.building import result_tool
-from tools.photo_search import PhotoSearch, SearchArguments
-from tools.quoting import quoted, untrusted
+from tools.base import result_tool
 from tools.results import Box, Circle, PhotoMatches
+from tools.services.atlas_search import PhotoSearch, SearchArguments
+from tools.untrusted_text import quoted, untrusted
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000

@@ -15,7 +15,7 @@ from core.errors import UserError
 from graphs.chat_state import ChatState, ShownPhoto
 from graphs.kept_photos import KeptPhotos
 from retrieval.photos.photo import Photo, PhotoLimits, decode_photo
-from tools.quoting import OPENING, untrusted
+from tools.untrusted_text import OPENING, untrusted
 
 MAX_PHOTO_BYTES = 20_000_000
 MAX_TEXT_CHARACTERS = 4_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agents.gazetteer_cues import MAX_PLACE_STRINGS, CountryCueKind, country_cues, is_common, place_strings
 from geo.places.country_facts import countries_of_calling_code, countries_of_language, country_facts
+from tools.services.country_cues import MAX_PLACE_STRINGS, CountryCueKind, country_cues, is_common, place_strings
 
 
 def kinds(line: str) -> dict[CountryCueKind, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from langchain_core.tools import tool
 from agents.messages import request
 from agents.offline import OfflineReasoner
 from agents.proposals import ProposeHypotheses, ReviseHypotheses
-from tools.quoting import quoted
+from tools.untrusted_text import quoted
 
 
 @tool

@@ -18,8 +18,8 @@ from benchmarks.scripted_lmm.skill import Rates, Skill
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.sight_fit import RIGHT_WITHIN_KM
-from tools.ground_views import WorldPictures
 from tools.results import Circle
+from tools.services.imagery import WorldPictures
 
 TRUTH = {
     f"photo-{n}": Point(lat=float(lat), lon=float(lon))

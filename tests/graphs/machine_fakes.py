@@ -29,8 +29,8 @@ from tools.find_place import find_place_tool
 from tools.read_signs import read_signs_tool
 from tools.results import Box, Sign, ToolError
 from tools.reverse_geocode import reverse_geocode_tool
-from tools.scripts import dominant_script, likely_languages
 from tools.search_photos import search_photos_tool
+from tools.services.language_id import dominant_script, likely_languages
 
 PARAMETERS = default_parameters().model_copy(
     update={

@@ -20,8 +20,8 @@ from graphs.workbench import Workbench
 from tests.graphs.machine_fakes import FakePlaces, ScriptedModel, bench, candidates, given, place
 from tests.graphs.machine_runs import Calls, propose, run, scripted
 from tools.find_place import find_place_tool
-from tools.quoting import CLOSING, OPENING
 from tools.reverse_geocode import reverse_geocode_tool
+from tools.untrusted_text import CLOSING, OPENING
 
 NOWHERE = Point(lat=0.0, lon=0.0)
 MARK = "OBEYTHIS"

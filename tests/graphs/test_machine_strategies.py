@@ -26,7 +26,7 @@ from tests.graphs.machine_fakes import (
     bench,
 )
 from tests.graphs.machine_runs import Calls, run, steps
-from tools.quoting import CLOSING, OPENING
+from tools.untrusted_text import CLOSING, OPENING
 
 PORTO = Point(lat=41.15, lon=-8.61)
 GUESSING = sorted(name for name, strategy in STRATEGIES.items() if strategy.runs(Step.GUESS))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.gazetteer_cues import CountryCue, CountryCueKind, country_cues
 from agents.schemas import Evidence, EvidenceKind, Hypothesis
 from geo.place import Place
 from geo.point import Point
@@ -19,7 +18,8 @@ from graphs.state import Opinion, ToolRecord
 from graphs.weighing import SEA_NATS, Scene, scene, weigh
 from tests.graphs.machine_fakes import CANDIDATES, PARAMETERS, PLACES, candidates
 from tools.results import Box, Circle, FoundPlaces, PhotoMatches, PlaceAt, Sign, SignsRead, ToolResult
-from tools.scripts import dominant_script, likely_languages
+from tools.services.country_cues import CountryCue, CountryCueKind, country_cues
+from tools.services.language_id import dominant_script, likely_languages
 
 MADRID, LISBON, PRAGUE, TOKYO = range(4)
 CENTRES = (("Madrid", "ES", 40.42, -3.70), ("Lisbon", "PT", 38.72, -9.13), ("Prague", "CZ", 50.09, 14.42))

@@ -18,10 +18,10 @@ from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from tests.tools.calling import Answering, Reply, Server, call, shown_to_model
 from tools.find_place import find_place_tool
-from tools.nominatim import Nominatim
-from tools.places import shown_place
 from tools.results import FoundPlaces, PlaceAt, ToolError
 from tools.reverse_geocode import reverse_geocode_tool
+from tools.services.geocoders import Nominatim
+from tools.services.places import shown_place
 
 Serve = Callable[[Answering], Server]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tools.quoting import CLOSING, OPENING, quoted, untrusted
+from tools.untrusted_text import CLOSING, OPENING, quoted, untrusted
 
 
 def test_data_cannot_close_its_own_quotation() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.scripts import dominant_script, likely_languages
+from tools.services.language_id import dominant_script, likely_languages
 
 
 @pytest.mark.parametrize(

@@ -18,15 +18,15 @@ from retrieval.photos.photo import Photo, PhotoShelf
 from retrieval.regions import rank_regions
 from retrieval.stores.filters import Exclude, Near, is_left_out
 from tests.tools.calling import as_photo, call, shown_to_model
-from tools.building import Arguments, result_tool
-from tools.ground_views import WorldPictures
-from tools.photo_search import PhotoSearch
-from tools.quoting import quoted
+from tools.base import Arguments, result_tool
 from tools.rank_regions import rank_regions_tool
+from tools.registry import TOOLS, Clients, build_tools
 from tools.results import Box, FoundPlaces, PhotoMatches, RankedRegions, ToolError
 from tools.search_photos import search_photos_tool
-from tools.sign_reader import SignReader
-from tools.toolbox import TOOLS, Clients, build_tools
+from tools.services.atlas_search import PhotoSearch
+from tools.services.imagery import WorldPictures
+from tools.services.ocr import SignReader
+from tools.untrusted_text import quoted
 
 COLOURS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
 PLACES = {"red": Point(lat=31.6, lon=-8.0), "green": Point(lat=53.3, lon=-6.3), "blue": Point(lat=36.4, lon=25.4)}

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from retrieval.photos.photo import Photo, PhotoShelf, load_photo
 from tests.tools.calling import as_photo, call
-from tools.quoting import CLOSING, OPENING
 from tools.read_signs import read_signs_tool, render_signs
 from tools.results import Box, Sign, SignsRead, ToolError
-from tools.sign_reader import SignReader, SignReading
+from tools.services.ocr import SignReader, SignReading
+from tools.untrusted_text import CLOSING, OPENING
 
 
 @pytest.fixture(scope="module")

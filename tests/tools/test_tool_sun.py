@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from tests.tools.calling import call
 from tools.results import SunChecked, ToolError
-from tools.sun import sun_check_tool
+from tools.sun_check import sun_check_tool
 
 NOON_UTC = "2024-06-21T12:00Z"
 

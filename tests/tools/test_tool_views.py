@@ -19,11 +19,11 @@ from geo.point import Point
 from geo.tiles import Tile
 from retrieval.photos.photo import decode_photo
 from tests.tools.calling import Answering, Reply, Server, call, shown_to_model
-from tools.ground_views import WorldPictures, marked_png
 from tools.results import SatelliteView, ToolError
 from tools.satellite_view import satellite_view_tool
-from tools.tile_servers import TileServer, known_server
-from tools.tile_views import TileViews
+from tools.services.imagery import WorldPictures, marked_png
+from tools.services.tile_server import TileServer, known_server
+from tools.services.tile_views import TileViews
 
 Serve = Callable[[Answering], Server]
 

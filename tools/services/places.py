@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from geo.place import Place
 from geo.point import Point
-from tools.quoting import untrusted
+from tools.untrusted_text import untrusted
 
 
 class PlaceSource(Protocol):

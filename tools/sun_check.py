@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from geo.sun import PartOfDay, SunObservation, possible_areas, sun_nats
-from tools.building import Arguments, PositionArguments, result_tool
-from tools.quoting import quoted
+from tools.base import Arguments, PositionArguments, result_tool
 from tools.results import SunAtPlace, SunChecked, ToolError
+from tools.untrusted_text import quoted
 
 MAX_PLACES = 12
 MAX_AREAS = 24

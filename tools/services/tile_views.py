@@ -19,10 +19,10 @@ from PIL import Image
 from geo.point import Point
 from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, Tile, covering_tiles, km_per_pixel
 from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo
-from tools.ground_views import GroundView
-from tools.polite_http import PoliteFetcher
 from tools.results import ToolError
-from tools.tile_servers import TileServer
+from tools.services.imagery import GroundView
+from tools.services.rate_limited_http import PoliteFetcher
+from tools.services.tile_server import TileServer
 
 Rgb = NDArray[np.uint8]
 

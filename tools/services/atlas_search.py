@@ -14,7 +14,7 @@ from retrieval.diversify import spread_out
 from retrieval.encoders.registry import PhotoEncoder, Vectors
 from retrieval.photos.photo import Photo, PhotoShelf
 from retrieval.stores.filters import Exclude, Near
-from tools.building import PhotoArguments, photo_part
+from tools.base import PhotoArguments, photo_part
 from tools.results import Box, Circle
 
 CACHED_VECTORS = 256

@@ -122,7 +122,7 @@ def is_common(word: str) -> bool:
 @cache
 def common_words() -> frozenset[str]:
     """Words that name no place by themselves, folded (agents/data/common_words.txt)."""
-    lines = resources.files("agents").joinpath("data/common_words.txt").read_text(encoding="utf-8").splitlines()
+    lines = resources.files("tools").joinpath("data/common_words.txt").read_text(encoding="utf-8").splitlines()
     return frozenset(folded(word) for line in lines if not line.startswith("#") for word in line.split())
 
 

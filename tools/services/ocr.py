@@ -16,7 +16,7 @@ from PIL import Image
 
 from core.errors import UserError
 from tools.results import Box, Sign
-from tools.scripts import dominant_script, likely_languages
+from tools.services.language_id import dominant_script, likely_languages
 
 if TYPE_CHECKING:
     from rapidocr import RapidOCR

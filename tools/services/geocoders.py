@@ -19,8 +19,8 @@ from core.errors import UserError
 from geo.place import Place
 from geo.point import Point
 from geo.sphere import point_distance_km
-from tools.polite_http import PoliteFetcher
 from tools.results import ToolError
+from tools.services.rate_limited_http import PoliteFetcher
 
 ATTRIBUTION = "© OpenStreetMap contributors, ODbL"
 CACHED_ANSWERS = 1000
