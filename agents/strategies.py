@@ -58,9 +58,9 @@ class Asked(StrEnum):
     TEXT = "text"
     """Prose: thoughts that the following questions build on."""
     PLACE = "place"
-    """A name of an area (`agents.proposals.NamePlace`)."""
+    """A name of an area (`agents.reply_schemas.NamePlace`)."""
     POSITION = "position"
-    """The final answer (`agents.proposals.GivePosition`)."""
+    """The final answer (`agents.reply_schemas.GivePosition`)."""
 
 
 class Ask(BaseModel):

@@ -156,7 +156,7 @@ class ChatLoop:
             self._view.note("no photo yet: /photo PATH shows one")
 
     def _why(self, _: str) -> None:
-        from agents.ledger_talk import why
+        from agents.offline.explanations import why
         from graphs.chat_briefing import follow_up_data
 
         case = self._conversation.cases.get(self._conversation.photo_id or "")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from agents.model_specs import MODELS
-from agents.models import find_model
+from agents.chat_models.registry import find_model
+from agents.chat_models.spec import MODELS
 from apps.doctor_findings import Finding, State, installed
 from graphs.opening import EMBEDDED_GROUND, EMBEDDED_PLACES
 from graphs.settings import Settings

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from agents.models import LoadedModel, load_model
+from agents.chat_models.registry import LoadedModel, load_model
 from agents.schemas import Answer
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.offline_machine import PHOTO_ATLAS, answer_km, difference, radii_km, row

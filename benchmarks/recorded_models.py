@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.reading import ReplyStatus, read_position
-from agents.recorded import RecordedRow, read_rows
+from agents.chat_models.recorded import RecordedRow, read_rows
+from agents.structured_output.position import ReplyStatus, read_position
 from evals.metrics import THRESHOLDS_KM, geoscore
 from geo.sphere import distance_km
 

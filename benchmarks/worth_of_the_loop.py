@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from agents.models import Capabilities, LoadedModel, ModelOptions, load_model
+from agents.chat_models.registry import Capabilities, LoadedModel, ModelOptions, load_model
 from agents.schemas import Answer
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.scripted_lmm.mind import LOOKS, ScriptedMind, look_name

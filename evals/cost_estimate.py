@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from agents.prices import Price
+from agents.chat_models.prices import Price
 from agents.strategies import Step, Strategy
 from evals.records import INFO_FILE, Outcome, RecordError, read_info, read_scores
 

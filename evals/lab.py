@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from agents.models import LoadedModel
+from agents.chat_models.registry import LoadedModel
 from agents.strategies import Strategy
 from evals.clean import ReferenceHiding
 from evals.likeness import file_sha256

@@ -18,7 +18,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tracers.context import register_configure_hook
 from typing_extensions import override
 
-from agents.prices import Price
+from agents.chat_models.prices import Price
 
 MAX_REPLY_CHARACTERS = 20_000
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from agents.models import LoadedModel, ModelOptions, load_model
+from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
 from core.errors import UserError
 from evals import options, plan
 from evals.benchmarks.loading import Holding, Item, load_benchmark

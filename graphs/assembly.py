@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langsmith.utils import tracing_is_enabled
 
-from agents.models import LoadedModel, ModelDescription, find_model
+from agents.chat_models.registry import LoadedModel, ModelDescription, find_model
 from agents.schemas import Answer, Versions
 from geo.places.gazetteer import Gazetteer
 from graphs.audit import append_line, audit_line

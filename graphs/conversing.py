@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langgraph.checkpoint.memory import InMemorySaver
 
-from agents.ledger_talk import share
+from agents.offline.explanations import share
 from agents.schemas import Answer
 from graphs.assembly import GeoSleuth
 from graphs.chat import ChatParts, build_chat

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from agents.proposals import SaidPlace
+from agents.reply_schemas import SaidPlace
 from agents.schemas import Cost, Origin
 from geo.place import Place
 from geo.places.country_facts import country_of_name

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, AnyMessage
 
-from agents.reading import ReplyStatus
 from agents.schemas import AnswerStatus
+from agents.structured_output.position import ReplyStatus
 
 _BEST_FIRST = (ReplyStatus.OK, ReplyStatus.REFUSED, ReplyStatus.UNPARSABLE, ReplyStatus.FAILED)
 

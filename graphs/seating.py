@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.models import MODELS, LoadedModel, ModelOptions, load_model
+from agents.chat_models.registry import MODELS, LoadedModel, ModelOptions, load_model
 from agents.strategies import Strategy
 from graphs.settings import Settings
 

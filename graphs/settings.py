@@ -9,7 +9,7 @@ from platformdirs import user_data_path
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agents.models import find_model
+from agents.chat_models.registry import find_model
 from agents.schemas import Level
 from agents.strategies import Strategy, find_strategy
 from agents.strategy_files import load_strategies

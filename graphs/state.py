@@ -109,7 +109,7 @@ class GeolocateState(PhotoInput):
     positions: Annotated[list[Position], join]
     """What the model gave as its own reading: its first hypotheses, or its final answers, in order."""
     replies: Annotated[list[str], join]
-    """Status of each question that wanted structured words (`agents.reading.ReplyStatus`), in order."""
+    """Status of each question that wanted a structured reply (`agents.structured_output.position`), in order."""
     hypotheses: list[Hypothesis]
     """The ledger: all hypotheses, also rejected and merged ones; open probabilities and elsewhere sum to 1."""
     evidence: list[Evidence]

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from langchain_core.tools import BaseTool
 
+from agents.chat_models.registry import LoadedModel
 from agents.messages import image_block
-from agents.models import LoadedModel
 from agents.schemas import Versions
 from agents.strategies import Strategy
 from geo.place import Place

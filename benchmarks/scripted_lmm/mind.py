@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage, convert_to_messages
 
-from agents.capabilities import Ready
+from agents.chat_models.capabilities import Ready
 from agents.messages import read_data
-from agents.proposals import GivePosition, NamePlace, ProposeHypotheses, ReviseHypotheses
+from agents.reply_schemas import GivePosition, NamePlace, ProposeHypotheses, ReviseHypotheses
 from benchmarks.scripted_lmm.server import Json, Reply
 from benchmarks.scripted_lmm.skill import Guess, Skill
 from geo.point import Point

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from langgraph.types import interrupt
 
-from agents.asking import Reply
 from agents.messages import request
 from agents.prompts import render
 from agents.schemas import Cost, Hypothesis
+from agents.structured_output.ask import Reply
 from graphs.briefing import ledger_data
 from graphs.budgets import spent_on_asking
-from graphs.nodes.model_calls import ask_for
+from graphs.nodes.model_calls import ask_model_structured
 from graphs.person import (
     NO,
     UNKNOWN,
@@ -52,7 +52,7 @@ def _of_model(bench: Workbench, state: GeolocateState, pair: tuple[Hypothesis, H
     if bench.model.name == RULES_ONLY or spent_on_asking(bench.budgets, state["cost"]):
         return None
     prompt = render("ask_person", first=f"{pair[0].id}", second=f"{pair[1].id}")
-    return ask_for(bench, state, request(prompt, ledger_data(bench, state)), AskPerson)
+    return ask_model_structured(bench, state, request(prompt, ledger_data(bench, state)), AskPerson)
 
 
 def after_pose(state: GeolocateState) -> Literal["ask_person", "commit"]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agents.reading import ReplyStatus
 from agents.schemas import Answer, AnswerStatus, Evidence, EvidenceKind, Hypothesis, HypothesisStatus, Level, Source
+from agents.structured_output.position import ReplyStatus
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.budgets import spent_budget

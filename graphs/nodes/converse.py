@@ -8,10 +8,10 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from pydantic import ValidationError
 
-from agents.ledger_talk import why
 from agents.messages import request
+from agents.offline.explanations import why
 from agents.prompts import render
-from agents.proposals import ReviseHypotheses
+from agents.reply_schemas import ReviseHypotheses
 from agents.schemas import Answer, Cost
 from geo.sphere import point_distance_km
 from graphs.briefing import ledger_data
@@ -20,7 +20,7 @@ from graphs.chat_briefing import as_state, follow_up_data
 from graphs.chat_state import Case, ChatState
 from graphs.nodes.commit import commit
 from graphs.nodes.hypothesise import locate_all
-from graphs.nodes.model_calls import ask
+from graphs.nodes.model_calls import ask_model
 from graphs.nodes.revise import apply_revision
 from graphs.reckoning import reckon
 from graphs.replies import reply_sha256
@@ -44,7 +44,7 @@ def discuss(bench: Workbench, state: ChatState, asked: str, coarse: bool) -> dic
     new = [request(render("follow_up", photo_id=case["photo_id"]), data)] if not working else []
     history = _history(state["messages"])
     offered = [] if coarse or _is_spent(bench, state) else [*bench.tools.values(), ReviseHypotheses]
-    reply = ask(bench, as_state(case, [*history, *working], state["spent"]), new, offered)
+    reply = ask_model(bench, as_state(case, [*history, *working], state["spent"]), new, offered)
     update = {
         "working": [*working, *reply.messages],
         "rounds": state["rounds"] + 1,

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from langchain_core.messages import AnyMessage
 
-from agents.asking import Reply, ReplyStatus
 from agents.messages import request
-from agents.proposals import GivePosition, NamePlace, SaidPlace
+from agents.reply_schemas import GivePosition, NamePlace, SaidPlace
 from agents.schemas import Cost
 from agents.strategies import Ask, Asked
+from agents.structured_output.ask import Reply, ReplyStatus
 from graphs.briefing import scene_data
 from graphs.budgets import spent_on_asking
 from graphs.naming import located
-from graphs.nodes.model_calls import ask, ask_for
+from graphs.nodes.model_calls import ask_model, ask_model_structured
 from graphs.replies import reply_sha256
 from graphs.state import GeolocateState, Position, ToolRecord, add_cost
 from graphs.workbench import Workbench
@@ -101,7 +101,7 @@ def _asked(bench: Workbench, state: GeolocateState, question: Ask, first: bool) 
     prompt = bench.strategy.render(question.prompt, photo_id=state["photo_id"], **values)
     data = scene_data(bench, state) if first else {"photo_id": state["photo_id"]}
     message = request(prompt, data)
-    return ask_for(bench, state, message, schema) if schema else ask(bench, state, [message])
+    return ask_model_structured(bench, state, message, schema) if schema else ask_model(bench, state, [message])
 
 
 def _located(

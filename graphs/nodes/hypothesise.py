@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agents.asking import Reply, ReplyStatus
 from agents.messages import request
-from agents.proposals import MAX_PROPOSED, ProposeHypotheses, SaidPlace
+from agents.reply_schemas import MAX_PROPOSED, ProposeHypotheses, SaidPlace
 from agents.schemas import Cost
+from agents.structured_output.ask import Reply, ReplyStatus
 from graphs.briefing import scene_data
 from graphs.budgets import spent_on_asking
 from graphs.naming import located
-from graphs.nodes.model_calls import ask_for
+from graphs.nodes.model_calls import ask_model_structured
 from graphs.reckoning import reckon, with_proposals, with_regions
 from graphs.replies import reply_sha256
 from graphs.state import GeolocateState, Position, ToolRecord, add_cost
@@ -30,7 +30,7 @@ def hypothesise(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
         max_hypotheses=MAX_PROPOSED,
         tool_name=ProposeHypotheses.__name__,
     )
-    reply = ask_for(bench, state, request(prompt, scene_data(bench, state)), ProposeHypotheses)
+    reply = ask_model_structured(bench, state, request(prompt, scene_data(bench, state)), ProposeHypotheses)
     proposed = reply.value.hypotheses if reply.value else []
     spent: GeolocateState = {**state, "cost": add_cost(state["cost"], reply.cost)}
     positions, records, cost = locate_all(bench, spent, proposed, "hypothesise", reply_sha256(reply.messages))

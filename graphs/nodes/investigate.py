@@ -7,12 +7,12 @@ from typing import Any
 from langchain_core.messages import AIMessage, ToolCall
 from langchain_core.tools import BaseTool
 
-from agents.asking import ReplyStatus
 from agents.messages import request
 from agents.schemas import Cost
 from agents.strategies import Shown, Step
+from agents.structured_output.ask import ReplyStatus
 from graphs.briefing import ledger_data, scene_data
-from graphs.nodes.model_calls import ask
+from graphs.nodes.model_calls import ask_model
 from graphs.nodes.own_calls import limits_left
 from graphs.state import GeolocateState
 from graphs.tool_calls import carry_out
@@ -32,7 +32,7 @@ def investigate(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
         tool_calls_left=limits_left(bench, state).calls,
     )
     asked = request(prompt, _known(bench, state))
-    reply = ask(bench, state, [asked], offered_tools(bench))
+    reply = ask_model(bench, state, [asked], offered_tools(bench))
     lost = [] if reply.status is ReplyStatus.OK else [f"the model did not investigate ({reply.problem})"]
     return {
         "messages": reply.messages,

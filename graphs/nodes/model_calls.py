@@ -8,30 +8,29 @@ from typing import Any, TypeVar
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel
 
-from agents import asking
-from agents.asking import Reply
 from agents.messages import with_image
+from agents.structured_output.ask import Reply, ask, ask_structured
 from graphs.state import GeolocateState
 from graphs.workbench import Workbench
 
 T = TypeVar("T", bound=BaseModel)
 
 
-def ask(
+def ask_model(
     bench: Workbench, state: GeolocateState, new: Sequence[AnyMessage], offered: Sequence[Any] = ()
 ) -> Reply[AIMessage]:
     """Send the conversation so far and new messages, offering tools, within what is left of the time.
 
     The reply's messages are the new ones and what came back: append them to the conversation.
     """
-    reply = asking.ask(bench.model, _shown(bench, state, new), offered, seconds=_seconds_left(bench, state))
+    reply = ask(bench.model, _shown(bench, state, new), offered, seconds=_seconds_left(bench, state))
     return reply._replace(messages=[*new, *reply.messages])
 
 
-def ask_for(bench: Workbench, state: GeolocateState, request: HumanMessage, schema: type[T]) -> Reply[T]:
+def ask_model_structured(bench: Workbench, state: GeolocateState, request: HumanMessage, schema: type[T]) -> Reply[T]:
     """Ask for one value of a schema; the reply's messages start with the request."""
     shown = _shown(bench, state, [request])
-    reply = asking.ask_for(bench.model, shown, schema, seconds=_seconds_left(bench, state))
+    reply = ask_structured(bench.model, shown, schema, seconds=_seconds_left(bench, state))
     return reply._replace(messages=[request, *reply.messages])
 
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from agents.asking import ReplyStatus
 from agents.messages import request
-from agents.proposals import Judgement, ReviseHypotheses
+from agents.reply_schemas import Judgement, ReviseHypotheses
 from agents.schemas import Hypothesis
+from agents.structured_output.ask import ReplyStatus
 from graphs import ledger
 from graphs.briefing import ledger_data
 from graphs.budgets import spent_on_asking
 from graphs.nodes.hypothesise import locate_all
-from graphs.nodes.model_calls import ask_for
+from graphs.nodes.model_calls import ask_model_structured
 from graphs.reckoning import Reckoning, reckon, with_proposals
 from graphs.replies import reply_sha256
 from graphs.state import GeolocateState, Opinion, Position, add_cost
@@ -37,7 +37,7 @@ def revise(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
 def _with_the_model(bench: Workbench, state: GeolocateState, first: Reckoning) -> dict[str, Any]:
     seen: GeolocateState = {**state, "hypotheses": first.hypotheses, "evidence": first.evidence}
     prompt = bench.strategy.render(bench.strategy.revise, tool_name=ReviseHypotheses.__name__)
-    reply = ask_for(bench, seen, request(prompt, ledger_data(bench, seen)), ReviseHypotheses)
+    reply = ask_model_structured(bench, seen, request(prompt, ledger_data(bench, seen)), ReviseHypotheses)
     revision = reply.value or ReviseHypotheses()
     spent: GeolocateState = {**state, "cost": add_cost(state["cost"], reply.cost)}
     key = f"revise-{state['round']}"

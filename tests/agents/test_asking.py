@@ -16,12 +16,12 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.tools import tool
 from pydantic import Field
 
-from agents.adapted_chat import AdaptedChat
-from agents.asking import ReplyStatus, ask, ask_for
-from agents.models import LoadedModel, ModelOptions
-from agents.pictures import LEFT_OUT, pictures_after_results, without_pictures
-from agents.prices import Price
-from agents.proposals import GivePosition, ProposeHypotheses, ReviseHypotheses
+from agents.chat_models.adapter import AdaptedChat
+from agents.chat_models.pictures import LEFT_OUT, pictures_after_results, without_pictures
+from agents.chat_models.prices import Price
+from agents.chat_models.registry import LoadedModel, ModelOptions
+from agents.reply_schemas import GivePosition, ProposeHypotheses, ReviseHypotheses
+from agents.structured_output.ask import ReplyStatus, ask, ask_structured
 
 PICTURE = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
 ASKED = [SystemMessage("rules"), HumanMessage([PICTURE, {"type": "text", "text": "Where?"}])]
@@ -90,7 +90,7 @@ def loaded(*plays: AIMessage | Exception | str, price: Price | None = None, **ab
 
 def test_a_call_is_a_value() -> None:
     model, server = loaded(called("GivePosition", HERE))
-    reply = ask_for(model, ASKED, GivePosition)
+    reply = ask_structured(model, ASKED, GivePosition)
     assert (reply.status, reply.value) == (ReplyStatus.OK, GivePosition(**HERE))
     assert [type(message) for message in reply.messages] == [AIMessage, ToolMessage]
     assert server.sent[0][1]["tool_choice"] == "GivePosition"
@@ -107,7 +107,7 @@ def test_a_call_is_a_value() -> None:
 )
 def test_arguments_of_another_form_are_mended_without_asking_again(args: dict[str, Any]) -> None:
     model, server = loaded(called("GivePosition", args))
-    reply = ask_for(model, ASKED, GivePosition)
+    reply = ask_structured(model, ASKED, GivePosition)
     assert reply.status is ReplyStatus.OK, reply.problem
     assert reply.value is not None
     assert (reply.value.lat, reply.value.lon) == (48.85, 2.29)
@@ -118,14 +118,14 @@ def test_arguments_of_another_form_are_mended_without_asking_again(args: dict[st
     "text", ['```json\n{"latitude": "48.85", "longitude": "2.29"}\n```', "I'd say 48.85° N, 2.29° E."]
 )
 def test_text_in_place_of_a_call_is_read(text: str) -> None:
-    reply = ask_for(loaded(text)[0], ASKED, GivePosition)
+    reply = ask_structured(loaded(text)[0], ASKED, GivePosition)
     assert reply.value is not None
     assert (reply.value.lat, reply.value.lon) == (48.85, 2.29)
 
 
 def test_a_list_of_hypotheses_in_text_is_read() -> None:
     said = {"hypotheses": [HERE, {"latitude": "33.86 S", "longitude": "151.2 E"}]}
-    reply = ask_for(loaded(f"Sure:\n{json.dumps(said)}")[0], ASKED, ProposeHypotheses)
+    reply = ask_structured(loaded(f"Sure:\n{json.dumps(said)}")[0], ASKED, ProposeHypotheses)
     assert reply.value is not None
     assert [(h.lat, h.lon) for h in reply.value.hypotheses] == [(48.85, 2.29), (-33.86, 151.2)]
 
@@ -134,7 +134,7 @@ def test_a_call_whose_json_was_cut_off_keeps_its_whole_members() -> None:
     broken = invalid_tool_call(
         name="GivePosition", args='{"lat": 48.85, "lon": 2.29, "why": "beca', id="c", error="cut"
     )
-    reply = ask_for(loaded(AIMessage("", invalid_tool_calls=[broken]))[0], ASKED, GivePosition)
+    reply = ask_structured(loaded(AIMessage("", invalid_tool_calls=[broken]))[0], ASKED, GivePosition)
     assert reply.value is not None
     assert (reply.value.lat, reply.value.lon, reply.value.why) == (48.85, 2.29, "")
 
@@ -144,7 +144,7 @@ def test_a_call_whose_json_was_cut_off_keeps_its_whole_members() -> None:
 
 def test_one_repair_tells_the_problem_and_may_succeed() -> None:
     model, server = loaded(called("GivePosition", {"lat": 95.0, "lon": 200.0}), called("GivePosition", HERE))
-    reply = ask_for(model, ASKED, GivePosition)
+    reply = ask_structured(model, ASKED, GivePosition)
     assert reply.status is ReplyStatus.OK
     assert [type(m).__name__ for m in reply.messages] == [
         "AIMessage",
@@ -162,7 +162,7 @@ def test_one_repair_tells_the_problem_and_may_succeed() -> None:
 )
 def test_after_one_repair_it_is_unparsable_and_never_a_guess(bad: str) -> None:
     model, server = loaded(bad, bad)
-    reply = ask_for(model, ASKED, GivePosition)
+    reply = ask_structured(model, ASKED, GivePosition)
     assert (reply.status, reply.value) == (ReplyStatus.UNPARSABLE, None)
     assert len(server.sent) == 2
     assert reply.problem
@@ -170,23 +170,23 @@ def test_after_one_repair_it_is_unparsable_and_never_a_guess(bad: str) -> None:
 
 def test_two_calls_where_one_was_asked_for_are_not_chosen_between() -> None:
     two = AIMessage("", tool_calls=[ToolCall(name="GivePosition", args=HERE, id=i) for i in "ab"])
-    reply = ask_for(loaded(two, two)[0], ASKED, GivePosition)
+    reply = ask_structured(loaded(two, two)[0], ASKED, GivePosition)
     assert reply.status is ReplyStatus.UNPARSABLE
     assert sum(isinstance(message, ToolMessage) for message in reply.messages) == 4  # each call is acknowledged
 
 
 def test_a_refusal_is_not_argued_with() -> None:
     model, server = loaded("I’m sorry, but I can’t help with that.")
-    assert ask_for(model, ASKED, GivePosition).status is ReplyStatus.REFUSED
+    assert ask_structured(model, ASKED, GivePosition).status is ReplyStatus.REFUSED
     assert len(server.sent) == 1
 
 
 def test_rate_limits_are_retried_and_other_errors_are_not() -> None:
     model, server = loaded(ModelRateLimitError("slow"), ModelRateLimitError("slow"), called("GivePosition", HERE))
-    reply = ask_for(model, ASKED, GivePosition)
+    reply = ask_structured(model, ASKED, GivePosition)
     assert (reply.status, reply.cost.model_calls) == (ReplyStatus.OK, 3)
     model, server = loaded(ModelInvalidRequestError("no"), called("GivePosition", HERE))
-    assert ask_for(model, ASKED, GivePosition).status is ReplyStatus.FAILED
+    assert ask_structured(model, ASKED, GivePosition).status is ReplyStatus.FAILED
     assert len(server.sent) == 1
 
 
@@ -242,7 +242,7 @@ def test_calls_are_read_in_the_forms_models_write_them(text: str) -> None:
 
 def test_one_tool_needs_only_its_arguments_and_a_server_may_be_held_to_them() -> None:
     model, server = loaded('{"lat": 48.85, "lon": 2.29}', calls_tools=False, keeps_schema=True)
-    assert ask_for(model, ASKED, GivePosition).status is ReplyStatus.OK
+    assert ask_structured(model, ASKED, GivePosition).status is ReplyStatus.OK
     schema = server.sent[0][1]["response_format"]["json_schema"]["schema"]
     assert {"lat", "lon"} <= schema["properties"].keys()
 
@@ -320,7 +320,7 @@ def test_a_reply_from_the_cache_costs_nothing_and_is_the_same() -> None:
     server = Server(plays=[called("GivePosition", HERE)])
     chat = AdaptedChat(inner=server, label="x", cache=InMemoryCache())
     model = LoadedModel(name="x", chat=chat, price=Price(input=1.0, output=1.0))
-    first, second = (ask_for(model, ASKED, GivePosition) for _ in range(2))
+    first, second = (ask_structured(model, ASKED, GivePosition) for _ in range(2))
     assert first.value == second.value
     assert first.cost.usd > 0.0
     assert second.cost.usd == 0.0
@@ -338,6 +338,6 @@ def test_whatever_a_model_says_there_is_a_status(schema: Any) -> None:
         lambda: AIMessage([{"type": "text", "text": "well"}]),
     ]
     for say in says:
-        reply = ask_for(loaded(say(), say())[0], ASKED, schema)
+        reply = ask_structured(loaded(say(), say())[0], ASKED, schema)
         assert (reply.value is not None) == (reply.status is ReplyStatus.OK)
         assert sum(len(str(message.content)) for message in reply.messages) < 100_000

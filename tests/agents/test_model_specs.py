@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.model_specs import MODELS, find_model, parse_spec
-from agents.models import ModelOptions, load_model
-from agents.prices import Price, find_price, shipped_prices
+from agents.chat_models.prices import Price, find_price, shipped_prices
+from agents.chat_models.registry import ModelOptions, load_model
+from agents.chat_models.spec import MODELS, find_model, parse_spec
 from core.errors import UserError
 
 LOCAL = "http://127.0.0.1:8000/v1"

@@ -8,8 +8,8 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.tools import tool
 
 from agents.messages import request
-from agents.offline import OfflineReasoner
-from agents.proposals import ProposeHypotheses, ReviseHypotheses
+from agents.offline.reasoner import OfflineReasoner
+from agents.reply_schemas import ProposeHypotheses, ReviseHypotheses
 from tools.untrusted_text import quoted
 
 

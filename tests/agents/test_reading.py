@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.angles import read_angle
-from agents.coordinates import LatLon, pair_from_values
-from agents.lenient_json import find_objects
-from agents.reading import MAX_TEXT_CHARACTERS, ReplyStatus, read_position
+from agents.structured_output.coordinates import LatLon, pair_from_values
+from agents.structured_output.dms import read_angle
+from agents.structured_output.json_repair import find_objects
+from agents.structured_output.position import MAX_TEXT_CHARACTERS, ReplyStatus, read_position
 
 TOWER, OPERA = (48.8584, 2.2945), (-33.8568, 151.2153)
 

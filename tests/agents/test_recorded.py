@@ -12,11 +12,11 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 
-from agents.asking import ReplyStatus, ask, ask_for
+from agents.chat_models.recorded import read_rows
+from agents.chat_models.registry import LoadedModel, load_model
 from agents.messages import request
-from agents.models import LoadedModel, load_model
-from agents.proposals import GivePosition, ProposeHypotheses, ReviseHypotheses
-from agents.recorded import read_rows
+from agents.reply_schemas import GivePosition, ProposeHypotheses, ReviseHypotheses
+from agents.structured_output.ask import ReplyStatus, ask, ask_structured
 from benchmarks.recorded_models import loose, ours, result
 from core.errors import UserError
 from retrieval.photos.photo import photo_id_of
@@ -49,7 +49,7 @@ def by_hash(tmp_path: Path, *said: str | None) -> tuple[LoadedModel, list[str]]:
 
 def test_each_photo_gets_its_own_answer(tmp_path: Path) -> None:
     model, hashes = by_hash(tmp_path, PARIS, "I’m sorry, but I can’t help with that.", "", None, NAMED)
-    replies = [ask_for(model, question(sha), GivePosition) for sha in hashes]
+    replies = [ask_structured(model, question(sha), GivePosition) for sha in hashes]
     refused, lost = ReplyStatus.REFUSED, ReplyStatus.UNPARSABLE
     assert [reply.status for reply in replies] == [ReplyStatus.OK, refused, lost, lost, ReplyStatus.OK]
     first, last = replies[0].value, replies[4].value
@@ -62,10 +62,10 @@ def test_each_photo_gets_its_own_answer(tmp_path: Path) -> None:
 
 def test_it_proposes_its_answer_and_says_nothing_more(tmp_path: Path) -> None:
     model, (sha, *_) = by_hash(tmp_path, PARIS)
-    proposed = ask_for(model, question(sha), ProposeHypotheses).value
+    proposed = ask_structured(model, question(sha), ProposeHypotheses).value
     assert proposed is not None
     assert [(h.lat, h.lon) for h in proposed.hypotheses] == [(48.8584, 2.2945)]
-    assert ask_for(model, question(sha), ReviseHypotheses).value == ReviseHypotheses()
+    assert ask_structured(model, question(sha), ReviseHypotheses).value == ReviseHypotheses()
     investigated = ask(model, question(sha), [reverse_geocode]).value
     assert investigated is not None
     assert (investigated.text, investigated.tool_calls) == ("", [])
@@ -73,7 +73,7 @@ def test_it_proposes_its_answer_and_says_nothing_more(tmp_path: Path) -> None:
 
 def test_a_photo_without_an_answer_is_a_failure_that_says_so(tmp_path: Path) -> None:
     model, _ = by_hash(tmp_path, PARIS)
-    reply = ask_for(model, question("f" * 64), GivePosition)
+    reply = ask_structured(model, question("f" * 64), GivePosition)
     assert reply.status is ReplyStatus.FAILED
     assert "was recorded" in reply.problem
 
@@ -87,7 +87,7 @@ def test_names_are_found_in_the_folder_of_photos(tmp_path: Path) -> None:
     )
     model = load_model(f"recorded:{answers}@{photos}")
     sha256 = hashlib.sha256(b"pixels").hexdigest()
-    assert ask_for(model, question(sha256), GivePosition).status is ReplyStatus.OK
+    assert ask_structured(model, question(sha256), GivePosition).status is ReplyStatus.OK
     with pytest.raises(UserError, match="say where they are"):
         load_model(f"recorded:{answers}")
     with pytest.raises(UserError, match="is no folder"):

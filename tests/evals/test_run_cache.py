@@ -16,7 +16,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from agents.prices import Price
+from agents.chat_models.prices import Price
 from agents.strategies import find_strategy
 from core.errors import UserError
 from evals.cost_estimate import assumed_calls, estimate, told

@@ -12,9 +12,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
-from agents.models import LoadedModel
-from agents.offline import OfflineReasoner
-from agents.prices import FREE, Price
+from agents.chat_models.prices import FREE, Price
+from agents.chat_models.registry import LoadedModel
+from agents.offline.reasoner import OfflineReasoner
 from agents.schemas import Versions
 from agents.strategies import find_strategy
 from geo.place import Place

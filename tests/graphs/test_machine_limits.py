@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.tools import StructuredTool
 from pydantic import BaseModel
 
-from agents.prices import Price
+from agents.chat_models.prices import Price
 from agents.schemas import AnswerStatus, Cost
 from graphs.budgets import Budgets, spent_budget
 from tests.graphs.machine_fakes import (

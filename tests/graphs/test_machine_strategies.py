@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from agents.failures import ModelFailure
+from agents.chat_models.failures import ModelFailure
 from agents.schemas import AnswerStatus, EvidenceKind, PointSource
 from agents.strategies import STRATEGIES, Ask, CommitRule, Shown, Step, Strategy, find_strategy
 from geo.point import Point
@@ -202,7 +202,7 @@ def test_some_samples_that_fail_leave_the_others() -> None:
 
 
 def test_no_sample_begins_when_the_money_is_spent() -> None:
-    from agents.prices import Price
+    from agents.chat_models.prices import Price
 
     model = ScriptedModel(policy=porto().policy, tokens=10)
     at = bench(model=model, strategy="self_consistency", price=Price(input=1e5, output=0.0), budgets=Budgets(usd=0.5))

@@ -13,10 +13,10 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.graph import END, START, StateGraph
 
-from agents.asking import Reply, ReplyStatus, ask, ask_for
-from agents.model_options import Capabilities
-from agents.models import LoadedModel, ModelOptions, load_model
-from agents.proposals import GivePosition
+from agents.chat_models.options import Capabilities
+from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
+from agents.reply_schemas import GivePosition
+from agents.structured_output.ask import Reply, ReplyStatus, ask, ask_structured
 from core.errors import UserError
 from tests.protocol import serving
 from tests.protocol.proxy import TEN_MB, misbehaving
@@ -53,7 +53,7 @@ def load(server: RealServer, url: str, **options: Any) -> LoadedModel:
 @pytest.mark.parametrize("fault", MENDED)
 def test_a_fault_that_passes_is_retried(real_server: RealServer, fault: str) -> None:
     with misbehaving(real_server.url, fault) as proxy:
-        reply = ask_for(load(real_server, proxy.url), QUESTION, GivePosition)
+        reply = ask_structured(load(real_server, proxy.url), QUESTION, GivePosition)
     assert reply.status is ReplyStatus.OK, reply.problem
     assert proxy.asked == reply.cost.model_calls == 2
 
@@ -61,7 +61,7 @@ def test_a_fault_that_passes_is_retried(real_server: RealServer, fault: str) -> 
 @pytest.mark.parametrize("fault", MENDED)
 def test_a_fault_that_stays_is_a_failure_after_all_retries(real_server: RealServer, fault: str) -> None:
     with misbehaving(real_server.url, f"{fault}*") as proxy:
-        reply = ask_for(load(real_server, proxy.url, max_retries=1), QUESTION, GivePosition)
+        reply = ask_structured(load(real_server, proxy.url, max_retries=1), QUESTION, GivePosition)
     assert (reply.status, reply.value) == (ReplyStatus.FAILED, None)
     assert reply.problem
     assert len(reply.problem) < 300
@@ -72,7 +72,7 @@ def test_a_fault_that_stays_is_a_failure_after_all_retries(real_server: RealServ
 @pytest.mark.parametrize("fault", HOPELESS)
 def test_what_no_retry_can_mend_fails_at_once(real_server: RealServer, fault: str) -> None:
     with misbehaving(real_server.url, f"{fault}*") as proxy:
-        reply = ask_for(load(real_server, proxy.url), QUESTION, GivePosition)
+        reply = ask_structured(load(real_server, proxy.url), QUESTION, GivePosition)
     assert reply.status is ReplyStatus.FAILED
     assert proxy.asked == 1
     assert "sk-abcdefghijklmnop" not in reply.problem
@@ -81,7 +81,7 @@ def test_what_no_retry_can_mend_fails_at_once(real_server: RealServer, fault: st
 def test_retry_after_is_honoured(real_server: RealServer) -> None:
     with misbehaving(real_server.url, "limited") as proxy:
         started = time.monotonic()
-        reply = ask_for(load(real_server, proxy.url), QUESTION, GivePosition)
+        reply = ask_structured(load(real_server, proxy.url), QUESTION, GivePosition)
         waited_s = time.monotonic() - started
     assert reply.status is ReplyStatus.OK
     assert waited_s >= 1.0
@@ -90,14 +90,14 @@ def test_retry_after_is_honoured(real_server: RealServer) -> None:
 @pytest.mark.parametrize("fault", ["hang", "drip"])
 def test_a_server_that_never_finishes_is_given_up_in_time(real_server: RealServer, fault: str) -> None:
     with misbehaving(real_server.url, f"{fault}*") as proxy:
-        reply = ask_for(load(real_server, proxy.url, timeout_s=0.5, max_retries=1), QUESTION, GivePosition)
+        reply = ask_structured(load(real_server, proxy.url, timeout_s=0.5, max_retries=1), QUESTION, GivePosition)
     assert reply.status is ReplyStatus.FAILED
     assert proxy.asked == 2
 
 
 def test_the_budget_of_seconds_ends_all_attempts(real_server: RealServer) -> None:
     with misbehaving(real_server.url, "hang*") as proxy:
-        reply = ask_for(load(real_server, proxy.url, max_retries=50), QUESTION, GivePosition, seconds=1.0)
+        reply = ask_structured(load(real_server, proxy.url, max_retries=50), QUESTION, GivePosition, seconds=1.0)
     assert reply.status is ReplyStatus.FAILED
     assert proxy.asked == 1
     assert ask(load(real_server, proxy.url), QUESTION, seconds=0.0).status is ReplyStatus.FAILED
@@ -105,7 +105,7 @@ def test_the_budget_of_seconds_ends_all_attempts(real_server: RealServer) -> Non
 
 def test_ten_megabytes_are_unparsable_and_are_not_kept(real_server: RealServer) -> None:
     with misbehaving(real_server.url, "ten_mb*") as proxy:
-        reply = ask_for(load(real_server, proxy.url), QUESTION, GivePosition)
+        reply = ask_structured(load(real_server, proxy.url), QUESTION, GivePosition)
     assert reply.status is ReplyStatus.UNPARSABLE
     assert f"{TEN_MB:,}" in reply.problem
     assert sum(len(message.text) for message in reply.messages) < 10_000
@@ -113,7 +113,7 @@ def test_ten_megabytes_are_unparsable_and_are_not_kept(real_server: RealServer) 
 
 def test_more_than_anybody_asked_for_is_not_even_read(real_server: RealServer) -> None:
     with misbehaving(real_server.url, "twenty_mb*") as proxy:
-        reply = ask_for(load(real_server, proxy.url, max_retries=0), QUESTION, GivePosition)
+        reply = ask_structured(load(real_server, proxy.url, max_retries=0), QUESTION, GivePosition)
     assert reply.status is ReplyStatus.FAILED
 
 
@@ -124,7 +124,7 @@ def test_refusals_are_not_argued_with_and_silence_is_repaired_once(
     real_server: RealServer, fault: str, status: ReplyStatus, asked: int
 ) -> None:
     with misbehaving(real_server.url, f"{fault}*") as proxy:
-        reply = ask_for(load(real_server, proxy.url), QUESTION, GivePosition)
+        reply = ask_structured(load(real_server, proxy.url), QUESTION, GivePosition)
     assert (reply.status, proxy.asked) == (status, asked)
     assert any("estimated" in remark for remark in reply.remarks)  # this server counts no tokens
     assert reply.cost.tokens > 0
@@ -145,7 +145,7 @@ def test_streams_that_break_are_retried_too(real_server: RealServer, fault: str,
         model = load(real_server, proxy.url, max_retries=1)
 
         def node(state: State) -> State:  # noqa: ARG001 - LangGraph goes by its name
-            replies.append(ask_for(model, QUESTION, GivePosition))
+            replies.append(ask_structured(model, QUESTION, GivePosition))
             return {}
 
         graph = StateGraph(State)
@@ -160,7 +160,7 @@ def test_streams_that_break_are_retried_too(real_server: RealServer, fault: str,
 def test_no_more_requests_are_under_way_than_allowed(real_server: RealServer) -> None:
     with misbehaving(real_server.url, *["slow"] * 6) as proxy, ThreadPoolExecutor(6) as pool:
         model = load(real_server, proxy.url, concurrency=2)
-        replies = list(pool.map(lambda _: ask_for(model, QUESTION, GivePosition), range(6)))
+        replies = list(pool.map(lambda _: ask_structured(model, QUESTION, GivePosition), range(6)))
     assert {reply.status for reply in replies} == {ReplyStatus.OK}
     assert proxy.most_at_once == 2
 
@@ -174,7 +174,7 @@ def test_a_server_process_that_is_killed_amid_an_answer_and_comes_back(real_serv
     model = load(real_server, f"http://127.0.0.1:{port}/v1", max_retries=8, backoff_s=0.3)
     replies: list[Reply[GivePosition]] = []
     with serving.process(command("drip*"), port, tmp_path / "first.log") as first:
-        asking = threading.Thread(target=lambda: replies.append(ask_for(model, QUESTION, GivePosition)))
+        asking = threading.Thread(target=lambda: replies.append(ask_structured(model, QUESTION, GivePosition)))
         asking.start()
         time.sleep(0.5)
         assert asking.is_alive()

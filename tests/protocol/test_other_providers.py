@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from langchain_core.messages import HumanMessage
 
-from agents import providers
-from agents.asking import ReplyStatus, ask
-from agents.model_options import Capabilities
-from agents.models import LoadedModel, ModelOptions, load_model
+from agents.chat_models import providers
+from agents.chat_models.options import Capabilities
+from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
+from agents.structured_output.ask import ReplyStatus, ask
 from tests.protocol import serving
 from tests.protocol.proxy import misbehaving
 

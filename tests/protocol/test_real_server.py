@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage
 
-from agents.asking import ReplyStatus, ask, ask_for
+from agents.chat_models.options import Capabilities
+from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
 from agents.messages import image_block
-from agents.model_options import Capabilities
-from agents.models import LoadedModel, ModelOptions, load_model
-from agents.proposals import GivePosition, ProposeHypotheses
+from agents.reply_schemas import GivePosition, ProposeHypotheses
+from agents.structured_output.ask import ReplyStatus, ask, ask_structured
 from tests.protocol.serving import RealServer
 
 OPTIONS = ModelOptions(timeout_s=120.0, max_output_tokens=24, backoff_s=0.1)
@@ -39,7 +39,7 @@ def test_the_probe_finds_out_what_each_model_can_do(random: LoadedModel, reciter
 
 
 def test_a_tool_call_of_a_real_model_is_a_position(reciter: LoadedModel) -> None:
-    reply = ask_for(reciter, [shown()], GivePosition)
+    reply = ask_structured(reciter, [shown()], GivePosition)
     assert reply.status is ReplyStatus.OK, reply.problem
     assert reply.value is not None
     assert (reply.value.lat, reply.value.lon, reply.value.name) == (48.85, 2.29, "Paris")
@@ -53,14 +53,14 @@ def test_the_picture_reaches_the_model(reciter: LoadedModel) -> None:
 
 
 def test_a_call_of_another_tool_is_repaired_once_and_then_unparsable(reciter: LoadedModel) -> None:
-    reply = ask_for(reciter, [shown()], ProposeHypotheses)
+    reply = ask_structured(reciter, [shown()], ProposeHypotheses)
     assert reply.status is ReplyStatus.UNPARSABLE
     assert "ProposeHypotheses" in reply.problem
     assert reply.cost.model_calls == 2
 
 
 def test_noise_has_a_status_and_no_position(random: LoadedModel) -> None:
-    reply = ask_for(random, [shown()], GivePosition)
+    reply = ask_structured(random, [shown()], GivePosition)
     assert (reply.status, reply.value) == (ReplyStatus.UNPARSABLE, None)
     assert reply.cost.model_calls == 2
     assert reply.cost.tokens > 0
@@ -87,9 +87,9 @@ def test_a_model_declared_blind_is_told_so_and_the_photo_stays_out(real_server: 
     blind = load_model(real_server.spec("reciter"), declared)
     seeing = load_model(real_server.spec("reciter"), OPTIONS.model_copy(update={"capabilities": Capabilities()}))
     assert "takes no pictures" in blind.remarks[0]
-    reply = ask_for(blind, [shown()], GivePosition)
+    reply = ask_structured(blind, [shown()], GivePosition)
     assert reply.status is ReplyStatus.OK
     assert reply.remarks == blind.remarks
     assert (
-        reply.cost.tokens > ask_for(seeing, [shown()], GivePosition).cost.tokens
+        reply.cost.tokens > ask_structured(seeing, [shown()], GivePosition).cost.tokens
     )  # a sentence is longer than 4 tokens

@@ -10,11 +10,11 @@ import pytest
 from langchain_core.messages import HumanMessage
 from pydantic import BaseModel, Field
 
-from agents.asking import ReplyStatus, ask_for
-from agents.model_options import Capabilities
-from agents.models import LoadedModel, ModelOptions, load_model
+from agents.chat_models.options import Capabilities
+from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
 from agents.schemas import Answer, AnswerStatus
 from agents.strategies import STRATEGIES
+from agents.structured_output.ask import ReplyStatus, ask_structured
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
 from retrieval.photos.photo import PhotoShelf
@@ -106,7 +106,7 @@ def test_the_probe_finds_the_schema_kept_and_every_reply_fits(real_server: RealS
         real_server.spec("random", constrained_url), options().model_copy(update={"max_output_tokens": 200})
     )
     assert model.capabilities == Capabilities(images=True, tools=False, structured_output=True)
-    reply = ask_for(model, [HumanMessage("Two numbers, please.")], Numbers)
+    reply = ask_structured(model, [HumanMessage("Two numbers, please.")], Numbers)
     assert reply.status is ReplyStatus.OK, reply.problem
     free = load_model(real_server.spec("random"), options(Capabilities(images=True, tools=False)))
-    assert ask_for(free, [HumanMessage("Two numbers, please.")], Numbers).status is ReplyStatus.UNPARSABLE
+    assert ask_structured(free, [HumanMessage("Two numbers, please.")], Numbers).status is ReplyStatus.UNPARSABLE

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from agents.angles import BODY, HEMISPHERE, MARKS, read_angle
+from agents.structured_output.dms import BODY, HEMISPHERE, MARKS, read_angle
 
 LAT_KEYS = ("lat", "latitude", "lat_deg", "latitude_deg", "estimated_latitude", "predicted_latitude")
 LON_KEYS = (

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.coordinates import NO_POSITION, LatLon, Unread, pair_from_fields, pair_in_text
-from agents.lenient_json import find_objects, is_cut_off
-from agents.refusals import looks_like_a_refusal
+from agents.structured_output.coordinates import NO_POSITION, LatLon, Unread, pair_from_fields, pair_in_text
+from agents.structured_output.json_repair import find_objects, is_cut_off
+from agents.structured_output.refusals import looks_like_a_refusal
 
 MAX_TEXT_CHARACTERS = 100_000
 """Of a reply; a longer one is not an answer to a question for one position."""

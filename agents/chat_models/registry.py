@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
-from agents.adapted_chat import AdaptedChat
-from agents.capabilities import capabilities_of
-from agents.model_options import Capabilities, ModelOptions
-from agents.model_specs import MODELS, ModelDescription, ModelSpec, describe, find_model, parse_spec
-from agents.offline import OfflineReasoner
-from agents.prices import FREE, Price, find_price
-from agents.providers import provide
-from agents.recorded import load_recorded
+from agents.chat_models.adapter import AdaptedChat
+from agents.chat_models.capabilities import capabilities_of
+from agents.chat_models.options import Capabilities, ModelOptions
+from agents.chat_models.prices import FREE, Price, find_price
+from agents.chat_models.providers import provide
+from agents.chat_models.recorded import load_recorded
+from agents.chat_models.spec import MODELS, ModelDescription, ModelSpec, describe, find_model, parse_spec
+from agents.offline.reasoner import OfflineReasoner
 
 __all__ = ["MODELS", "Capabilities", "LoadedModel", "ModelDescription", "ModelOptions", "find_model", "load_model"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model ready to be asked; use `agents.asking`, which retries and never raises for what a model does.
+    """A model ready to be asked through `agents.structured_output.ask`, which retries and never raises for its replies.
 
     Attributes:
         name: the spec it was loaded by.

@@ -9,8 +9,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
-from agents.lenient_json import find_objects
-from agents.text_arguments import arguments_in_text, mend
+from agents.structured_output.arguments import arguments_in_text, mend
+from agents.structured_output.json_repair import find_objects
 
 
 def arguments_of(answer: AIMessage, schema: type[BaseModel]) -> tuple[dict[str, Any] | None, str]:

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
-from agents.ledger_talk import NO_LMM, Row, answer_text, compare, first, open_rows, what_would_change_it, why
+from agents.offline.explanations import NO_LMM, Row, answer_text, compare, first, open_rows, what_would_change_it, why
 from geo.places.country_facts import country_of_name
 from geo.places.names import name_key
 from geo.point import Point

@@ -12,12 +12,12 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 
-from agents.adapted_chat import AdaptedChat
-from agents.attempts import Attempts
-from agents.failures import ModelFailure
-from agents.model_options import Capabilities, ModelOptions
-from agents.model_specs import ModelSpec
-from agents.providers import Provided
+from agents.chat_models.adapter import AdaptedChat
+from agents.chat_models.failures import ModelFailure
+from agents.chat_models.options import Capabilities, ModelOptions
+from agents.chat_models.providers import Provided
+from agents.chat_models.retry import Attempts
+from agents.chat_models.spec import ModelSpec
 from core.errors import UserError
 
 PROBE_TOKENS = 64

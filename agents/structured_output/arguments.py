@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agents.coordinates import LAT_KEYS, LON_KEYS, LatLon, pair_from_fields
-from agents.lenient_json import find_objects
-from agents.reading import ReplyStatus, read_confidence, read_position
+from agents.structured_output.coordinates import LAT_KEYS, LON_KEYS, LatLon, pair_from_fields
+from agents.structured_output.json_repair import find_objects
+from agents.structured_output.position import ReplyStatus, read_confidence, read_position
 
 Schema = Mapping[str, Any]
 

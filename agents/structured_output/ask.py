@@ -10,15 +10,15 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ValidationError
 
-from agents.answer_reading import arguments_of
-from agents.attempts import Attempts
-from agents.failures import ModelFailure
-from agents.models import LoadedModel
+from agents.chat_models.failures import ModelFailure
+from agents.chat_models.registry import LoadedModel
+from agents.chat_models.retry import Attempts
 from agents.prompts import render
-from agents.reading import MAX_TEXT_CHARACTERS
-from agents.reading import ReplyStatus as ReplyStatus  # the name callers know it by
-from agents.refusals import looks_like_a_refusal
 from agents.schemas import Cost
+from agents.structured_output.answer_reading import arguments_of
+from agents.structured_output.position import MAX_TEXT_CHARACTERS
+from agents.structured_output.position import ReplyStatus as ReplyStatus  # the name callers know it by
+from agents.structured_output.refusals import looks_like_a_refusal
 
 V = TypeVar("V")
 T = TypeVar("T", bound=BaseModel)
@@ -70,7 +70,7 @@ def ask(
     return _ask(model, messages, tools, None, _deadline(seconds))
 
 
-def ask_for(
+def ask_structured(
     model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], *, seconds: float | None = None
 ) -> Reply[T]:
     """Ask for one value of a schema, named in the prompt as the tool to call.

@@ -16,11 +16,11 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agents.failures import ModelFailure
+from agents.chat_models.failures import ModelFailure
+from agents.chat_models.spec import ModelSpec
 from agents.messages import read_data
-from agents.model_specs import ModelSpec
-from agents.reading import ReplyStatus, read_position
-from agents.text_arguments import mend
+from agents.structured_output.arguments import mend
+from agents.structured_output.position import ReplyStatus, read_position
 from core.errors import UserError
 from retrieval.photos.photo import photo_id_of
 

@@ -20,8 +20,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
 from agents.messages import read_data
-from agents.offline_chat import respond
-from agents.proposals import MAX_PROPOSED, ProposeHypotheses, ReviseHypotheses
+from agents.offline.chat import respond
+from agents.reply_schemas import MAX_PROPOSED, ProposeHypotheses, ReviseHypotheses
 from geo.places.names import name_key
 from tools.services.country_cues import country_cues, place_strings
 

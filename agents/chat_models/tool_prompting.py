@@ -8,9 +8,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
 
-from agents.lenient_json import find_objects
 from agents.prompts import render
-from agents.text_arguments import arguments_in_text
+from agents.structured_output.arguments import arguments_in_text
+from agents.structured_output.json_repair import find_objects
 
 Tool = Mapping[str, Any]
 """In OpenAI's form: {"type": "function", "function": {"name", "description", "parameters"}}."""

@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
-from agents.failures import ModelFailure
-from agents.model_options import ModelOptions
+from agents.chat_models.failures import ModelFailure
+from agents.chat_models.options import ModelOptions
 
 V = TypeVar("V")
 

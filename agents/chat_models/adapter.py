@@ -21,9 +21,9 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from agents.failures import ModelFailure, as_failure, malformed
-from agents.pictures import count_pictures, pictures_after_results, without_pictures
-from agents.tool_prompting import reply_schema, with_calls, with_tools_in_prompt
+from agents.chat_models.failures import ModelFailure, as_failure, malformed
+from agents.chat_models.pictures import count_pictures, pictures_after_results, without_pictures
+from agents.chat_models.tool_prompting import reply_schema, with_calls, with_tools_in_prompt
 
 # What LangChain's readers of replies trip over when a server sends something that the protocol does not allow.
 _MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, LangChainException)
