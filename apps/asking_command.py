@@ -20,9 +20,9 @@ from retrieval.photos.photo import Photo, load_photo
 
 if TYPE_CHECKING:
     from agents.schemas import Answer
-    from graphs.assembly import GeoSleuth
-    from graphs.conversation import ChatEvent, Conversation
-    from graphs.threads import SavedThread
+    from graphs.chat.session import ChatEvent, Conversation
+    from graphs.chat.threads import SavedThread
+    from graphs.system import GeoSleuth
 
 WAITS_FOR_AN_ANSWER = 3
 

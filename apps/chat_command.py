@@ -19,10 +19,10 @@ from apps.locate_command import opened
 from retrieval.photos.photo import load_photo
 
 if TYPE_CHECKING:
-    from graphs.assembly import GeoSleuth
-    from graphs.conversation import Conversation
+    from graphs.chat.session import Conversation
+    from graphs.chat.threads import SavedThread
     from graphs.settings import Settings
-    from graphs.threads import SavedThread
+    from graphs.system import GeoSleuth
 
 ChooseSettings = Callable[[dict[str, Any]], "Settings"]
 """Settings from what a thread was begun with; what the person chose now comes first."""
@@ -67,8 +67,8 @@ def talking(
     """An open system with a conversation, and the thread it is saved in; `ask` None: as the settings say, or at a
     terminal.
     """
-    from graphs.conversing import open_conversation
-    from graphs.threads import SavedThread
+    from graphs.chat.conversing import open_conversation
+    from graphs.chat.threads import SavedThread
 
     with ExitStack() as stack:
         thread = None
@@ -105,7 +105,7 @@ def forget(home: Path, name: str) -> int:
     Raises:
         UserError: no such thread, or it is in use.
     """
-    from graphs.threads import forget_thread
+    from graphs.chat.threads import forget_thread
 
     forget_thread(home, name)
     messages().print(f"forgot the thread {name} and its photos")
@@ -114,7 +114,7 @@ def forget(home: Path, name: str) -> int:
 
 def list_threads(home: Path) -> int:
     """Print the names of saved threads."""
-    from graphs.threads import thread_names
+    from graphs.chat.threads import thread_names
 
     names = thread_names(home)
     for name in names:

@@ -15,10 +15,10 @@ from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
 
 if TYPE_CHECKING:
-    from graphs.assembly import GeoSleuth
-    from graphs.chat_state import ShownPhoto
-    from graphs.conversation import ChatEvent, Conversation
-    from graphs.threads import SavedThread
+    from graphs.chat.session import ChatEvent, Conversation
+    from graphs.chat.state import ShownPhoto
+    from graphs.chat.threads import SavedThread
+    from graphs.system import GeoSleuth
 
 HELP = """\
 Type a question about the photo: why? · why not Portugal? · compare with Porto · what would change your mind?
@@ -157,7 +157,7 @@ class ChatLoop:
 
     def _why(self, _: str) -> None:
         from agents.offline.explanations import why
-        from graphs.chat_briefing import follow_up_data
+        from graphs.chat.prompt_data import follow_up_data
 
         case = self._conversation.cases.get(self._conversation.photo_id or "")
         if case is None:

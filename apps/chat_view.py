@@ -14,8 +14,8 @@ from apps.render_terminal import print_answer
 from apps.wording import heading, printable
 
 if TYPE_CHECKING:
-    from graphs.conversation import Asked, ChatEvent, Replied, Token, ToolCalled
-    from graphs.events import StepDone
+    from graphs.chat.session import Asked, ChatEvent, Replied, Token, ToolCalled
+    from graphs.events.steps import StepDone
 
 _STEP_WIDTH = 12
 _TEXT_LIMIT = 160
@@ -40,7 +40,7 @@ class ChatView:
             located: name of the photo that the turn locates; then its whole answer is printed.
             tell_reply: whether to print the reply at all.
         """
-        from graphs.conversation import Asked, Replied, Token, ToolCalled
+        from graphs.chat.session import Asked, Replied, Token, ToolCalled
 
         ended: Replied | Asked | None = None
         for event in events:

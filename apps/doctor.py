@@ -15,8 +15,8 @@ from apps.doctor_leaving import leaving, models
 from core.errors import UserError
 from geo.basemap import blue_marble
 from geo.places.gazetteer import Gazetteer
+from graphs.chat.threads import thread_names
 from graphs.settings import DEFAULT_ATLAS, Settings
-from graphs.threads import thread_names
 from retrieval.atlas.atlas import atlas_info, list_atlases
 from retrieval.encoders.registry import ENCODERS, load_encoder
 

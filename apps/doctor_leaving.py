@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from agents.chat_models.registry import find_model
 from agents.chat_models.spec import MODELS
 from apps.doctor_findings import Finding, State, installed
-from graphs.opening import EMBEDDED_GROUND, EMBEDDED_PLACES
+from graphs.components import EMBEDDED_GROUND, EMBEDDED_PLACES
+from graphs.events.telemetry import INSTALL, spans_go_to, spans_wanted
 from graphs.settings import Settings
-from graphs.telemetry import INSTALL, spans_go_to, spans_wanted
 
 LANGSMITH_SWITCHES = ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2")
 _HIDING = ("LANGSMITH_HIDE_INPUTS", "LANGSMITH_HIDE_OUTPUTS")

@@ -25,9 +25,9 @@ def events_told(target: str | None, as_json: bool = False) -> Iterator[None]:
         UserError: a target that cannot be used, or tracing that is wanted and not installed.
     """
     # Here and not above: the graph's libraries take a second, which a wrong file name need not wait for.
-    from graphs.event_log import EventLog, EventStream
-    from graphs.telemetry import spans_wanted, telling_spans
-    from graphs.trace import recording
+    from graphs.events.log import EventLog, EventStream
+    from graphs.events.telemetry import spans_wanted, telling_spans
+    from graphs.events.tracing import recording
 
     if target == STANDARD_OUTPUT and as_json:
         raise UserError("--json and --events - both want standard output: give --events a file")

@@ -22,9 +22,9 @@ from core.errors import UserError
 from retrieval.photos.photo import Photo, PhotoError, load_photo, photo_paths
 
 if TYPE_CHECKING:
-    from graphs.assembly import GeoSleuth
     from graphs.settings import Settings
     from graphs.state import CaptureClues
+    from graphs.system import GeoSleuth
 
 MAX_THUMBNAILS = 150
 _SMALL_THUMBNAIL_PX = 200
@@ -90,7 +90,7 @@ def locate(
 def opened(settings: Settings) -> GeoSleuth:
     """The system, with a progress bar while the default atlas is built at first use."""
     # Here and not above: the graph's libraries take a second, which a wrong file name need not wait for.
-    from graphs.assembly import GeoSleuth
+    from graphs.system import GeoSleuth
 
     with progress_bar("Building the atlas of the world (once)", "places") as report:
         return GeoSleuth.open(settings, report)
@@ -113,7 +113,7 @@ def _locate_one(
 
 def _followed(system: GeoSleuth, photo: Photo, clues: CaptureClues | None) -> Answer:
     """Locate while telling on a terminal what goes on."""
-    from graphs.events import Answered
+    from graphs.events.steps import Answered
 
     with messages().status("Looking") as status:
         for event in system.stream(photo, clues=clues):

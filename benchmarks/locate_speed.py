@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.dev_photos import DEFAULT_DATA
-from graphs.assembly import GeoSleuth
 from graphs.settings import make_settings
+from graphs.system import GeoSleuth
 from retrieval.photos.photo import load_photo, photo_paths
 
 

@@ -23,8 +23,8 @@ from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.mobilenet import mobilenet_embeddings
 from evals import metrics
 from geo.sphere import distance_km
-from graphs.assembly import GeoSleuth
 from graphs.settings import DEFAULT_ATLAS, Settings
+from graphs.system import GeoSleuth
 from retrieval.atlas.build import build_photo_atlas
 from retrieval.encoders.registry import PhotoVectors, load_encoder
 from retrieval.photos.photo import Photo, load_photo

@@ -29,10 +29,10 @@ from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.offline_machine import PHOTO_ATLAS, answer_km, difference, radii_km, row
 from evals import metrics
 from geo.sphere import distance_km
-from graphs.assembly import GeoSleuth
+from graphs.inference.sight import ANY_MODEL, RINGS_KM
 from graphs.settings import DEFAULT_ATLAS, make_settings
-from graphs.sight import ANY_MODEL, RINGS_KM
 from graphs.sight_fit import as_rings, fitted_share, photographer_weights, ring_of
+from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo, load_photo
 
 Floats = NDArray[np.float64]

@@ -32,12 +32,12 @@ from benchmarks.scripted_lmm.skill import Rates, Skill
 from evals import metrics
 from geo.point import Point
 from geo.sphere import point_distance_km
-from graphs.assembly import GeoSleuth
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
+from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
 from graphs.settings import DEFAULT_ATLAS, Settings
-from graphs.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
 from graphs.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
+from graphs.system import GeoSleuth
 from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import Photo, load_photo
 from tools.search_photos import search_photos_tool

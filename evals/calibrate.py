@@ -23,7 +23,7 @@ from evals.conformal import Cases, Held, apply_calibration, cross_validated, fit
 from evals.fitting import Material, add_run_arguments, gather
 from evals.records import Record
 from geo.sphere import Floats
-from graphs.calibration import Calibration, evidence_level
+from graphs.inference.calibration import Calibration, evidence_level
 from retrieval.splits import SHARES
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from agents.schemas import Versions
 from core.errors import UserError
 from evals.records import Outcome, Record, RunInfo, read_info, read_records
-from graphs.calibration import Subject, subject_of, told_difference
-from graphs.posterior import default_parameters
+from graphs.inference.calibration import Subject, subject_of, told_difference
+from graphs.inference.posterior import default_parameters
 from retrieval.splits import SHARES, split_by_author
 
 LEAST_PHOTOGRAPHERS = 5

@@ -14,9 +14,9 @@ from evals.recording import Bench, Query, answered, broken
 from evals.records import Protocol, Record
 from evals.reply_cache import one_answer
 from evals.spending import Spending
-from graphs.assembly import GeoSleuth
-from graphs.posterior import PosteriorParameters
+from graphs.inference.posterior import PosteriorParameters
 from graphs.settings import Settings
+from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo, load_photo
 
 NAMELESS = "photo"

@@ -21,7 +21,7 @@ from core.errors import UserError
 from evals.fitting import add_run_arguments, of_one_system
 from evals.records import JudgementNote, Record
 from geo.sphere import Floats, distance_km
-from graphs.sight import RINGS_KM, SightParameters, SightRecord, default_sight, load_sight, said_weights
+from graphs.inference.sight import RINGS_KM, SightParameters, SightRecord, default_sight, load_sight, said_weights
 from graphs.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share, photographer_weights
 
 LEAST = 20

@@ -37,7 +37,7 @@ from evals.spending import Spending
 from evals.tables import accuracy_table, markdown
 from geo.places.gazetteer import Gazetteer
 from geo.sphere import lat_lon_array
-from graphs.calibration import parameters_digest
+from graphs.inference.calibration import parameters_digest
 from graphs.settings import Settings
 from retrieval.atlas.atlas import open_atlas
 from retrieval.candidate import AtlasKind

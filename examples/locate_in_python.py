@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from apps.wording import heading, km
-from graphs.assembly import GeoSleuth
-from graphs.events import Answered
+from graphs.events.steps import Answered
 from graphs.settings import make_settings
+from graphs.system import GeoSleuth
 from retrieval.photos.photo import load_photo
 
 

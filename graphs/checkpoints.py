@@ -22,7 +22,7 @@ from agents.schemas import (
 )
 from core.errors import UserError
 from geo.point import Point
-from graphs.chat_state import ShownPhoto
+from graphs.chat.state import ShownPhoto
 from graphs.question import PersonQuestion
 from graphs.state import CaptureClues, Opinion, Position, ToolRecord
 from retrieval.candidate import AtlasKind, Candidate, Region

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.schemas import Evidence, Hypothesis
-from graphs.ledger import elsewhere
+from graphs.inference.ledger import elsewhere
 
 SHOWN_EVIDENCE = 4
 SHOWN_ALTERNATIVES = 3

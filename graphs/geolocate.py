@@ -18,6 +18,7 @@ from langgraph.graph.state import CompiledStateGraph
 from agents.schemas import Cost
 from agents.strategies import Step
 from graphs.budgets import spent_budget
+from graphs.context import Workbench
 from graphs.nodes.ask_person import after_pose, ask_person, pose_question
 from graphs.nodes.commit import commit
 from graphs.nodes.guess import guess
@@ -26,9 +27,8 @@ from graphs.nodes.investigate import investigate, pending_calls, use_tools
 from graphs.nodes.look import look
 from graphs.nodes.recall import cluster, recall
 from graphs.nodes.revise import revise
+from graphs.nodes.tool_calls import MAX_TOOL_CALLS_AT_ONCE
 from graphs.state import AnswerOutput, FullState, GeolocateState, PhotoInput, add_cost
-from graphs.tool_calls import MAX_TOOL_CALLS_AT_ONCE
-from graphs.workbench import Workbench
 
 Node = Callable[[Workbench, GeolocateState], dict[str, Any]]
 Route = Callable[[Workbench, GeolocateState], str]

@@ -1,7 +1,7 @@
 """Fit the posterior's parameters to photos whose place is known, and that the encoder was not trained on.
 
     python -m graphs.posterior_fit --home HOME --atlas world --atlas mine --table photos.csv --photos FOLDER \
-        --part calibration --out graphs/posterior.json
+        --part calibration --out graphs/inference/posterior.json
 
 The parameters are those under which the true positions are likeliest: the
 posterior is read as a density, each of its positions spreading its weight as a
@@ -22,9 +22,9 @@ from typing import NamedTuple
 import numpy as np
 
 from geo.sphere import distance_km
-from graphs.assembly import GeoSleuth
-from graphs.posterior import Floats, PosteriorParameters, candidate_weights, default_parameters, positions
+from graphs.inference.posterior import Floats, PosteriorParameters, candidate_weights, default_parameters, positions
 from graphs.settings import make_settings
+from graphs.system import GeoSleuth
 from retrieval.atlas.sources import PhotoItem, photos_from_table
 from retrieval.candidate import AtlasKind, Candidate
 from retrieval.photos.photo import load_photo
@@ -140,7 +140,7 @@ def main() -> None:
         cases = gather(sleuth, items)
         told = f"{len(cases)} {chosen.part} photos, encoder {sleuth.bench.versions.encoder}"
     fitted = fit(cases, default_parameters(), told)
-    # The prior is not fitted: it stays in graphs/photo_prior.csv.
+    # The prior is not fitted: it stays in graphs/inference/photo_prior.csv.
     text = fitted.model_dump_json(indent=2, exclude={"prior_lat_lon_weight", "sight"})
     chosen.out.write_text(text + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Fit a model's record (`graphs/sight.py`) from photos whose places are known."""
+"""Fit a model's record (`graphs/inference/sight.py`) from photos whose places are known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graphs.sight import RINGS_KM, Rings
+from graphs.inference.sight import RINGS_KM, Rings
 
 Floats = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ _ITERATIONS = 100
 
 
 def ring_of(away_km: ArrayLike) -> NDArray[np.intp]:
-    """Index of the ring (`graphs.sight.RINGS_KM`) that each distance in km lies in, shaped like the distances."""
+    """Index of the ring (`sight.RINGS_KM`) that each distance in km lies in, shaped like the distances."""
     return np.searchsorted(np.array(RINGS_KM[:-1]), np.asarray(away_km))
 
 
@@ -35,7 +35,7 @@ def fitted_share(away_km: Floats, said: Floats, usual: Floats, weights: Floats |
 
     Args:
         away_km: (n, k), n at least 1, from each photo's truth to each place given; infinite where fewer were given.
-        said: (n, k) weight of each place by `graphs.sight.said_weights`; 0 where fewer were given.
+        said: (n, k) weight of each place by `graphs.inference.sight.said_weights`; 0 where fewer were given.
         usual: (5,) how often the truth of any other photo lies in each ring around a place given; all above 0.
         weights: (n,) of the photos; equal if left out.
     """

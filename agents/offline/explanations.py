@@ -1,6 +1,6 @@
 """What a ledger has to say about itself, in sentences: why, why not, what would change it. Rules, no LMM.
 
-The data is what `graphs.chat_briefing` tells any model: hypotheses with probabilities, evidence with nats, the
+The data is what `graphs.chat.prompt_data` tells any model: hypotheses with probabilities, evidence with nats, the
 caps of each kind. A nat is a natural-log unit of evidence: +1 makes a place 2.7 times as likely as before.
 """
 

@@ -14,10 +14,9 @@ from agents.messages import request
 from agents.prompts import render
 from agents.schemas import Cost, Hypothesis
 from agents.structured_output.ask import Reply
-from graphs.briefing import ledger_data
 from graphs.budgets import spent_on_asking
-from graphs.nodes.model_calls import ask_model_structured
-from graphs.person import (
+from graphs.context import Workbench
+from graphs.human_feedback import (
     NO,
     UNKNOWN,
     YES,
@@ -27,10 +26,11 @@ from graphs.person import (
     question_by_rules,
     question_of_model,
 )
+from graphs.inference.reckoning import reckon
+from graphs.nodes.model_calls import ask_model_structured
+from graphs.prompt_data import ledger_data
 from graphs.question import PersonQuestion
-from graphs.reckoning import reckon
 from graphs.state import GeolocateState
-from graphs.workbench import Workbench
 
 RULES_ONLY = "offline"
 

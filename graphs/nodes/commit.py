@@ -10,13 +10,13 @@ from agents.structured_output.position import ReplyStatus
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.budgets import spent_budget
-from graphs.correcting import calibrated
+from graphs.context import Workbench
 from graphs.explaining import explain, explain_abstention
-from graphs.ledger import open_hypotheses
-from graphs.replies import model_status
+from graphs.inference.correcting import calibrated
+from graphs.inference.ledger import open_hypotheses
+from graphs.inference.verdicts import RULES, Verdict
+from graphs.reply_status import model_status
 from graphs.state import GeolocateState
-from graphs.verdicts import RULES, Verdict
-from graphs.workbench import Workbench
 
 LEVEL_UP_TO_KM = (
     (2.0, Level.STREET),

@@ -14,13 +14,13 @@ from agents.reply_schemas import GivePosition, NamePlace, SaidPlace
 from agents.schemas import Cost
 from agents.strategies import Ask, Asked
 from agents.structured_output.ask import Reply, ReplyStatus
-from graphs.briefing import scene_data
 from graphs.budgets import spent_on_asking
-from graphs.naming import located
+from graphs.context import Workbench
 from graphs.nodes.model_calls import ask_model, ask_model_structured
-from graphs.replies import reply_sha256
+from graphs.prompt_data import scene_data
+from graphs.reply_status import reply_sha256
 from graphs.state import GeolocateState, Position, ToolRecord, add_cost
-from graphs.workbench import Workbench
+from graphs.toponyms import located
 
 SAMPLES_AT_ONCE = 4
 """Independent samples asked for side by side: a spent budget stops the next batch."""

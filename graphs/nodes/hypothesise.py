@@ -9,14 +9,14 @@ from agents.messages import request
 from agents.reply_schemas import MAX_PROPOSED, ProposeHypotheses, SaidPlace
 from agents.schemas import Cost
 from agents.structured_output.ask import Reply, ReplyStatus
-from graphs.briefing import scene_data
 from graphs.budgets import spent_on_asking
-from graphs.naming import located
+from graphs.context import Workbench
+from graphs.inference.reckoning import reckon, with_proposals, with_regions
 from graphs.nodes.model_calls import ask_model_structured
-from graphs.reckoning import reckon, with_proposals, with_regions
-from graphs.replies import reply_sha256
+from graphs.prompt_data import scene_data
+from graphs.reply_status import reply_sha256
 from graphs.state import GeolocateState, Position, ToolRecord, add_cost
-from graphs.workbench import Workbench
+from graphs.toponyms import located
 
 
 def hypothesise(bench: Workbench, state: GeolocateState) -> dict[str, Any]:

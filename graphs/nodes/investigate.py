@@ -11,12 +11,12 @@ from agents.messages import request
 from agents.schemas import Cost
 from agents.strategies import Shown, Step
 from agents.structured_output.ask import ReplyStatus
-from graphs.briefing import ledger_data, scene_data
+from graphs.context import Workbench
 from graphs.nodes.model_calls import ask_model
 from graphs.nodes.own_calls import limits_left
+from graphs.nodes.tool_calls import carry_out
+from graphs.prompt_data import ledger_data, scene_data
 from graphs.state import GeolocateState
-from graphs.tool_calls import carry_out
-from graphs.workbench import Workbench
 
 FIRST_ROUND_SHOWS = frozenset({Shown.SIGNS, Shown.REGIONS, Shown.COUNTRIES})
 """What was read and retrieved is told once, when the first reading has been given."""

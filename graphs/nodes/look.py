@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from agents.schemas import Cost
+from graphs.context import Workbench
 from graphs.nodes.own_calls import call_tool
 from graphs.state import GeolocateState, add_cost
-from graphs.workbench import Workbench
 
 
 def look(bench: Workbench, state: GeolocateState) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from agents.messages import with_image
 from agents.structured_output.ask import Reply, ask, ask_structured
+from graphs.context import Workbench
 from graphs.state import GeolocateState
-from graphs.workbench import Workbench
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -7,9 +7,9 @@ from typing import Any
 from langchain_core.messages import ToolCall
 
 from agents.schemas import Cost
+from graphs.context import Workbench
+from graphs.nodes.tool_calls import Limits, carry_out
 from graphs.state import GeolocateState
-from graphs.tool_calls import Limits, carry_out
-from graphs.workbench import Workbench
 
 
 def call_tool(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from agents.strategies import Shown
+from graphs.context import Workbench
 from graphs.nodes.own_calls import call_tool
 from graphs.state import GeolocateState
-from graphs.workbench import Workbench
 from tools.results import PhotoMatches
 
 CONTRAST_LIMIT = 10

@@ -10,15 +10,15 @@ from agents.messages import request
 from agents.reply_schemas import Judgement, ReviseHypotheses
 from agents.schemas import Hypothesis
 from agents.structured_output.ask import ReplyStatus
-from graphs import ledger
-from graphs.briefing import ledger_data
 from graphs.budgets import spent_on_asking
+from graphs.context import Workbench
+from graphs.inference import ledger
+from graphs.inference.reckoning import Reckoning, reckon, with_proposals
 from graphs.nodes.hypothesise import locate_all
 from graphs.nodes.model_calls import ask_model_structured
-from graphs.reckoning import Reckoning, reckon, with_proposals
-from graphs.replies import reply_sha256
+from graphs.prompt_data import ledger_data
+from graphs.reply_status import reply_sha256
 from graphs.state import GeolocateState, Opinion, Position, add_cost
-from graphs.workbench import Workbench
 
 SETTLED_PROBABILITY = 0.95
 UNCHANGED = 0.01

@@ -93,7 +93,7 @@ def test_a_conversation_through_a_pipe_saved_and_gone_on_with(talk: Talk, home: 
 @pytest.mark.parametrize("name", ["../up", "", "a/b", "x" * 100])
 def test_a_threads_name_stays_in_its_folder(name: str, home: Path) -> None:
     from core.errors import UserError
-    from graphs.threads import SavedThread
+    from graphs.chat.threads import SavedThread
 
     with pytest.raises(UserError, match="letters, digits"):
         SavedThread(home, name)
@@ -101,7 +101,7 @@ def test_a_threads_name_stays_in_its_folder(name: str, home: Path) -> None:
 
 def test_a_thread_is_one_processs_at_a_time_and_damage_is_said(tmp_path: Path) -> None:
     from core.errors import UserError
-    from graphs.threads import SavedThread, forget_thread, thread_names
+    from graphs.chat.threads import SavedThread, forget_thread, thread_names
 
     with SavedThread(tmp_path, "busy") as held:
         held.begin({"model": "offline"})

@@ -19,12 +19,12 @@ from PIL import Image
 
 from agents.messages import read_data
 from agents.schemas import Answer
-from graphs.chat import ChatParts, build_chat
+from graphs.chat.graph import ChatParts, build_chat
+from graphs.chat.photo_archive import KeptPhotos, ShelfOnly
+from graphs.chat.session import Asked, ChatEvent, Conversation, Replied
 from graphs.checkpoints import state_serializer
-from graphs.conversation import Asked, ChatEvent, Conversation, Replied
+from graphs.context import Workbench
 from graphs.geolocate import build_geolocate
-from graphs.kept_photos import KeptPhotos, ShelfOnly
-from graphs.workbench import Workbench
 from retrieval.photos.photo import Photo
 from tests.graphs.machine_fakes import ScriptedModel, bench, photo
 

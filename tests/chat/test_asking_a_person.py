@@ -11,8 +11,16 @@ from langchain_core.messages import BaseMessage
 
 from agents.schemas import Answer, EvidenceKind, Hypothesis
 from geo.point import Point
-from graphs.ledger import CAP_NATS, probabilities
-from graphs.person import AGAINST_NATS, NAMED_NATS, SEEN_NATS, close_pair, left_driving, opinions_of, question_by_rules
+from graphs.human_feedback import (
+    AGAINST_NATS,
+    NAMED_NATS,
+    SEEN_NATS,
+    close_pair,
+    left_driving,
+    opinions_of,
+    question_by_rules,
+)
+from graphs.inference.ledger import CAP_NATS, probabilities
 from tests.chat.talking import asked, ended, in_a_process, shot, talk
 from tests.graphs.machine_fakes import ScriptedModel, bench
 
@@ -20,9 +28,9 @@ PROCESS = """
 import json, os, sys
 from pathlib import Path
 from graphs.checkpoints import open_checkpoints
-from graphs.event_log import EventLog
-from graphs.kept_photos import PhotoFolder
-from graphs.trace import recording
+from graphs.events.log import EventLog
+from graphs.chat.photo_archive import PhotoFolder
+from graphs.events.tracing import recording
 from tests.chat.talking import ended, shot, talk
 from tests.graphs.machine_fakes import bench
 folder, act = Path(sys.argv[1]), sys.argv[2]

@@ -13,7 +13,7 @@ from langchain_core.outputs import ChatGenerationChunk
 
 from agents.schemas import EvidenceKind
 from graphs.budgets import Budgets
-from graphs.conversation import Token
+from graphs.chat.session import Token
 from tests.chat.talking import Calls, answering, ended, shot, talk
 from tests.graphs.machine_fakes import ScriptedModel, bench
 

@@ -10,13 +10,13 @@ import pytest
 
 from agents.schemas import Answer, EvidenceKind, Level
 from geo.places.gazetteer import Gazetteer
-from graphs.chat_briefing import follow_up_data
+from graphs.administrative_units import Units
+from graphs.chat.photo_archive import MissingPhotoError, PhotoFolder
+from graphs.chat.prompt_data import follow_up_data
+from graphs.chat.session import Replied, ToolCalled
 from graphs.checkpoints import open_checkpoints
-from graphs.conversation import Replied, ToolCalled
-from graphs.events import StepDone
-from graphs.kept_photos import MissingPhotoError, PhotoFolder
-from graphs.precision import coarsen
-from graphs.units import Units
+from graphs.coarsening import coarsen
+from graphs.events.steps import StepDone
 from tests.chat.talking import ended, shot, talk
 from tests.graphs.machine_fakes import FILE_NAME, bench
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from graphs.chat import receive as receiving
 from graphs.checkpoints import open_checkpoints
-from graphs.nodes import receive as receiving
 from tests.chat.talking import jpeg_base64, talk
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}

@@ -63,7 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     subprocess.run([*map(str, build), "--encoder", str(encoder)], env=environment(folder), check=True, cwd=ROOT)
     config = json.loads((ROOT / "langgraph.json").read_text())
-    config["graphs"] = {"chat": f"{ROOT}/graphs/app.py:chat"}
+    config["graphs"] = {"chat": f"{ROOT}/graphs/langgraph_app.py:chat"}
     (folder / "langgraph.json").write_text(json.dumps(config))
     return folder
 

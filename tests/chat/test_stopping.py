@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from langchain_core.tools import StructuredTool
 
-from graphs import conversation
-from graphs.events import StepDone
-from graphs.stoppable import Stopped, Stopper
+from graphs.chat import session
+from graphs.chat.cancellation import Stopped, Stopper
+from graphs.events.steps import StepDone
 from tests.chat.talking import answering, ended, shot, talk
 from tests.graphs.machine_fakes import bench
 
@@ -36,7 +36,7 @@ class Counting(Stopper):
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Counting]]:
-    monkeypatch.setattr(conversation, "Stopper", Counting)
+    monkeypatch.setattr(session, "Stopper", Counting)
     yield Counting
     Counting.calls = Counting.stop_at = 0
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from core.errors import UserError
+from graphs.events.telemetry import Spans, spans_go_to, spans_wanted, telling_spans
+from graphs.events.tracing import recording
 from graphs.geolocate import build_geolocate
-from graphs.telemetry import Spans, spans_go_to, spans_wanted, telling_spans
-from graphs.trace import recording
 from tests.chat.talking import ended, shot, talk
 from tests.graphs.machine_fakes import bench, given
 

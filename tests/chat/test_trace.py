@@ -12,9 +12,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from core.errors import UserError
 from graphs.checkpoints import open_checkpoints, state_serializer
-from graphs.event_log import EventLog
+from graphs.events.log import EventLog
+from graphs.events.tracing import Phase, TraceEvent, What, recording
 from graphs.geolocate import build_geolocate
-from graphs.trace import Phase, TraceEvent, What, recording
 from tests.chat.talking import in_a_process
 from tests.graphs.machine_fakes import BrokenSearch, bench, candidates, given
 
@@ -26,9 +26,9 @@ DYING = """
 import os, sys
 from pathlib import Path
 from graphs.checkpoints import open_checkpoints
-from graphs.event_log import EventLog
+from graphs.events.log import EventLog
 from graphs.geolocate import build_geolocate
-from graphs.trace import Phase, recording
+from graphs.events.tracing import Phase, recording
 from tests.graphs.machine_fakes import bench, given
 folder, dies_at = Path(sys.argv[1]), int(sys.argv[2])
 graph = build_geolocate(bench(("Lisbon", "www.obchod.cz")), open_checkpoints(folder / "c.sqlite"))

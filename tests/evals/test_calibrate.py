@@ -12,7 +12,7 @@ from evals import calibrate
 from evals.conformal import Cases, conformal_quantile, cross_validated, fit_calibration, fit_levels, photographers_mean
 from evals.fitting import gather
 from evals.reliability import expected_calibration_error
-from graphs.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
+from graphs.inference.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
 from tests.evals.made_records import made_record, random_records, write_run
 from tests.graphs.test_calibration import SUBJECT
 

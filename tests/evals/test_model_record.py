@@ -15,9 +15,9 @@ from evals.recording import Bench, Query, answered
 from evals.records import Protocol, Record
 from geo.point import Point
 from geo.sphere import destination
-from graphs.opening import open_parameters
+from graphs.components import open_parameters
+from graphs.inference.sight import ANY_MODEL, default_sight
 from graphs.settings import make_settings
-from graphs.sight import ANY_MODEL, default_sight
 from tests.evals.made_records import made_record, write_run
 from tests.graphs.machine_fakes import bench
 from tests.graphs.machine_runs import run, scripted

@@ -21,8 +21,8 @@ from geo.place import Place
 from geo.point import Point
 from geo.sphere import distance_km, lat_lon_array
 from graphs.budgets import Budgets
-from graphs.posterior import default_parameters
-from graphs.workbench import Workbench
+from graphs.context import Workbench
+from graphs.inference.posterior import default_parameters
 from retrieval.candidate import AtlasKind, Candidate, Region
 from retrieval.photos.photo import Photo, PhotoMetadata, PhotoShelf
 from tools.find_place import find_place_tool

@@ -8,9 +8,9 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from agents.schemas import Answer
+from graphs.context import Workbench
 from graphs.geolocate import build_geolocate
-from graphs.tool_calls import TOOL_CALL_TASK
-from graphs.workbench import Workbench
+from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from tests.graphs.machine_fakes import ScriptedModel, given
 
 Calls = list[tuple[str, dict[str, Any]]]

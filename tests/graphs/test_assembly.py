@@ -16,12 +16,12 @@ from agents.schemas import AnswerStatus, EvidenceKind, Level
 from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
-from graphs import assembly, opening
-from graphs.assembly import GeoSleuth
-from graphs.events import Answered, StepDone
+from graphs import components, system
+from graphs.administrative_units import Units
+from graphs.events.steps import Answered, StepDone
 from graphs.settings import DEFAULT_ATLAS, make_settings
 from graphs.state import CaptureClues
-from graphs.units import Units
+from graphs.system import GeoSleuth
 from retrieval.atlas.manifest import AtlasError, read_manifest, write_manifest
 from retrieval.photos.photo import Photo, PhotoMetadata
 from tests.tools.calling import Answering, Reply, Server
@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small_default_atlas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "DEFAULT_ATLAS_SIZE", ATLAS_SIZE)
+    monkeypatch.setattr(components, "DEFAULT_ATLAS_SIZE", ATLAS_SIZE)
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_each_query_leaves_one_audit_line_without_the_file_name(sleuth: GeoSleut
 def test_the_audit_line_says_when_runs_are_traced(
     sleuth: GeoSleuth, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assembly, "tracing_is_enabled", lambda: True)
+    monkeypatch.setattr(system, "tracing_is_enabled", lambda: True)
     sleuth.locate(photo())
     line = json.loads((home / "audit.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     assert line["left_the_machine"] == ["every step of the run, to LangSmith"]
@@ -242,11 +242,11 @@ def test_units_of_the_real_gazetteer(level: Level, name: str) -> None:
 
 
 def test_the_langgraph_factory_names_the_graph(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from graphs import app
+    from graphs import langgraph_app
 
     monkeypatch.setenv("GEOSLEUTH_HOME", str(home))
-    app.geosleuth.cache_clear()
-    assert app.geolocate().name == "geolocate"
-    app.geosleuth().close()
+    langgraph_app.geosleuth.cache_clear()
+    assert langgraph_app.geolocate().name == "geolocate"
+    langgraph_app.geosleuth().close()
     named = json.loads((Path(__file__).parents[2] / "langgraph.json").read_text())["graphs"]["geolocate"]
-    assert named == "./graphs/app.py:geolocate"
+    assert named == "./graphs/langgraph_app.py:geolocate"

@@ -14,9 +14,9 @@ from agents.strategies import STRATEGIES
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.budgets import Budgets
+from graphs.context import Workbench
+from graphs.events.tracing import Phase, TraceEvent, What, recording
 from graphs.geolocate import build_geolocate
-from graphs.trace import Phase, TraceEvent, What, recording
-from graphs.workbench import Workbench
 from tests.graphs.machine_fakes import FakePlaces, ScriptedModel, bench, candidates, given, place
 from tests.graphs.machine_runs import Calls, propose, run, scripted
 from tools.find_place import find_place_tool

@@ -14,7 +14,7 @@ from agents.schemas import Evidence, EvidenceKind, Hypothesis, Versions
 from core.errors import UserError
 from geo.point import Point
 from geo.sphere import HALF_CIRCUMFERENCE_KM
-from graphs.calibration import (
+from graphs.inference.calibration import (
     Calibration,
     Correction,
     EvidenceLevel,
@@ -27,9 +27,9 @@ from graphs.calibration import (
     radius_km,
     subject_of,
 )
-from graphs.correcting import calibrated
-from graphs.posterior import default_parameters
-from graphs.radius import Radius
+from graphs.inference.correcting import calibrated
+from graphs.inference.posterior import default_parameters
+from graphs.inference.radius import Radius
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.registry import load_encoder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graphs.correcting import Corrections
+from graphs.inference.correcting import Corrections
 from tests.graphs.machine_fakes import bench
 from tests.graphs.machine_runs import run
 from tests.graphs.test_calibration import MADE

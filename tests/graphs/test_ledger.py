@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, HypothesisStatus, Source
 from geo.point import Point
-from graphs import ledger
+from graphs.inference import ledger
 
 SOURCE = Source(tool="search_photos", arguments={}, result_sha256="0" * 64)
 IDS = ("H1", "H2", "H3")

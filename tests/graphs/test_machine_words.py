@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from langchain_core.messages import BaseMessage
 
 from agents.schemas import EvidenceKind, Level
-from graphs.events import step_event
+from graphs.events.steps import step_event
 from graphs.geolocate import build_geolocate
 from graphs.nodes.commit import level_of
 from tests.graphs.machine_fakes import (

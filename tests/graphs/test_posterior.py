@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo.point import Point
-from graphs.choosing import choose, expected_utility
-from graphs.posterior import (
+from graphs.inference.choosing import choose, expected_utility
+from graphs.inference.posterior import (
     ELSEWHERE,
     PRIOR,
     PosteriorParameters,
@@ -19,7 +19,7 @@ from graphs.posterior import (
     density,
     finest_containing,
 )
-from graphs.radius import posterior_radius, weighted_quantile
+from graphs.inference.radius import posterior_radius, weighted_quantile
 from retrieval.candidate import AtlasKind, Candidate
 
 PARAMETERS = default_parameters()

@@ -12,9 +12,9 @@ from agents.schemas import Answer, AnswerStatus, Level
 from geo.place import Place
 from geo.point import Point
 from geo.sphere import distance_km, lat_lon_array
+from graphs.administrative_units import Units
+from graphs.coarsening import UNIT_RADIUS_KM, coarsen
 from graphs.geolocate import build_geolocate
-from graphs.precision import UNIT_RADIUS_KM, coarsen
-from graphs.units import Units
 from tests.graphs.machine_fakes import EXIF_POSITION, PLACES, bench, given
 
 HAMLET = PLACES[2].model_copy(update={"city": "Hamlet", "population": 200, "point": Point(lat=38.9, lon=-9.2)})

@@ -64,8 +64,8 @@ import os, sys
 from pathlib import Path
 from graphs.checkpoints import open_checkpoints
 from graphs.geolocate import build_geolocate
-from graphs.tool_calls import TOOL_CALL_TASK
-from graphs.trace import Phase, What, recording
+from graphs.nodes.tool_calls import TOOL_CALL_TASK
+from graphs.events.tracing import Phase, What, recording
 from tests.graphs.machine_fakes import bench, given
 folder = Path(sys.argv[1])
 kept = folder / "kept"

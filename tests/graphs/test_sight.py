@@ -9,11 +9,11 @@ import pytest
 
 from agents.schemas import EvidenceKind, Hypothesis, PointSource
 from geo.point import Point
-from graphs.ledger import CAP_NATS, PRIOR_NATS, probabilities
-from graphs.posterior import default_parameters
-from graphs.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, sight_reading
+from graphs.inference.ledger import CAP_NATS, PRIOR_NATS, probabilities
+from graphs.inference.posterior import default_parameters
+from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, sight_reading
+from graphs.inference.weighing import scene, weigh
 from graphs.state import Position
-from graphs.weighing import scene, weigh
 from tests.graphs.machine_fakes import ScriptedModel, bench
 from tests.graphs.machine_runs import propose, run
 

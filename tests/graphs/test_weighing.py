@@ -11,11 +11,11 @@ import pytest
 from agents.schemas import Evidence, EvidenceKind, Hypothesis
 from geo.place import Place
 from geo.point import Point
-from graphs.country_weights import CUE_CAP_NATS, CountryWeights, cue_weights, language_weights
-from graphs.ledger import CAP_NATS, PRIOR_NATS, log_odds, probabilities
-from graphs.place_name_weights import name_nats, place_name_nats, population_nats, towns_and_regions
+from graphs.inference.country_weights import CUE_CAP_NATS, CountryWeights, cue_weights, language_weights
+from graphs.inference.ledger import CAP_NATS, PRIOR_NATS, log_odds, probabilities
+from graphs.inference.place_name_weights import name_nats, place_name_nats, population_nats, towns_and_regions
+from graphs.inference.weighing import SEA_NATS, Scene, scene, weigh
 from graphs.state import Opinion, ToolRecord
-from graphs.weighing import SEA_NATS, Scene, scene, weigh
 from tests.graphs.machine_fakes import CANDIDATES, PARAMETERS, PLACES, candidates
 from tools.results import Box, Circle, FoundPlaces, PhotoMatches, PlaceAt, Sign, SignsRead, ToolResult
 from tools.services.country_cues import CountryCue, CountryCueKind, country_cues

@@ -1,0 +1,121 @@
+"""A run in a thread of its own, so that whoever waits for it can stop waiting at any moment.
+
+Stopping does not wait for a slow call to return: the run is told to stop, and fails at its next node, tool call
+or token, before anything more is checkpointed. The thread's checkpoints stay at the last finished step.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langgraph.errors import GraphBubbleUp
+
+from graphs.nodes.tool_calls import TOOL_CALL_TASK
+
+Part = TypeVar("Part")
+
+
+class Stopped(GraphBubbleUp):
+    """The run was told to stop: nobody's error.
+
+    Of a task that ends in any other exception LangGraph keeps what it had written so far, and takes the task for
+    done when the thread goes on: a step stopped between its update and its router would lose the way
+    (https://github.com/langchain-ai/langgraph/issues/8834). Of one that ends in this it keeps nothing.
+    """
+
+
+def _not_a_stop(record: logging.LogRecord) -> bool:
+    return not (isinstance(record.args, tuple) and record.args[:1] == (Stopper.__name__,))
+
+
+class Stopper(BaseCallbackHandler):
+    """Stops a run from inside; give it to the run among its callbacks."""
+
+    run_inline = True
+    raise_error = True
+
+    def __init__(self) -> None:
+        self._wanted = threading.Event()
+        self._tool_calls: set[UUID] = set()
+        # LangChain warns about every callback that raises; this one is meant to.
+        logging.getLogger("langchain_core.callbacks.manager").addFilter(_not_a_stop)
+
+    def stop(self) -> None:
+        """Stop the run at its next callback."""
+        self._wanted.set()
+
+    def check(self, *_: Any, **__: Any) -> None:
+        """Stop here if that is wanted.
+
+        Raises:
+            Stopped: it is.
+        """
+        if self._wanted.is_set():
+            raise Stopped
+
+    on_tool_start = check
+    on_chat_model_start = check
+    on_llm_new_token = check
+
+    def on_chain_start(self, *_: Any, run_id: UUID, name: str | None = None, **__: Any) -> None:
+        """A graph, a step, a route or a tool call begins."""
+        self.check()
+        if name == TOOL_CALL_TASK:
+            self._tool_calls.add(run_id)
+
+    def on_chain_end(self, *_: Any, run_id: UUID, **__: Any) -> None:
+        """One of them ends; a tool call's outcome is kept, or the call would be made again."""
+        if run_id not in self._tool_calls:
+            self.check()
+
+
+class Stoppable(Generic[Part]):
+    """The parts of a run, made in a thread of its own."""
+
+    def __init__(self, stopper: Stopper, run: Callable[[], Iterator[Part]]) -> None:
+        self._stopper = stopper
+        self._run = run
+        self._parts: queue.SimpleQueue[Part | BaseException | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the run's thread to end; whether it has."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        return self._thread is None or not self._thread.is_alive()
+
+    def __iter__(self) -> Iterator[Part]:
+        """Parts as they come; leaving the loop early, also by Ctrl-C, stops the run.
+
+        Raises:
+            BaseException: whatever the run raised.
+        """
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._work,), name="run", daemon=True)
+        self._thread.start()
+        try:
+            yield from self._received()
+        finally:
+            self._stopper.stop()
+
+    def _received(self) -> Iterator[Part]:
+        while (part := self._parts.get()) is not None:
+            if isinstance(part, BaseException):
+                raise part
+            yield part
+
+    def _work(self) -> None:
+        try:
+            for part in self._run():
+                self._parts.put(part)
+        except BaseException as error:  # noqa: BLE001 - not swallowed: handed to the waiting thread, which raises it
+            self._parts.put(error)
+        else:
+            self._parts.put(None)

@@ -1,0 +1,115 @@
+"""Where the photos of a conversation are found again: in memory, or as pixels in a folder of its owner's only.
+
+What is kept are the decoded pixels (PNG, lossless, so that they give the same answer), named by the hash of the
+file they came from. The file itself, its metadata and its name are not kept with them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from core.errors import UserError
+from graphs.chat.state import ShownPhoto
+from retrieval.photos.photo import Photo, PhotoError, PhotoShelf, decode_photo
+
+_OWNER_ONLY_FOLDER = 0o700
+_OWNER_ONLY_FILE = 0o600
+
+
+class MissingPhotoError(UserError):
+    """A photo of the conversation is not kept any more; showing it again mends that."""
+
+
+class KeptPhotos(Protocol):
+    """Puts photos on a shelf, also again."""
+
+    def keep(self, photo: Photo) -> ShownPhoto:
+        """Put a photo on the shelf, and remember its pixels for as long as this keeps them."""
+        ...
+
+    def bring(self, shown: ShownPhoto) -> None:
+        """Put a photo that was kept on the shelf again, unless it is there.
+
+        Raises:
+            MissingPhotoError: it is not kept any more.
+        """
+        ...
+
+
+class ShelfOnly:
+    """Keeps nothing but what the shelf holds: a conversation that ends with its process."""
+
+    def __init__(self, shelf: PhotoShelf) -> None:
+        self._shelf = shelf
+
+    def keep(self, photo: Photo) -> ShownPhoto:
+        """Put it on the shelf."""
+        return ShownPhoto(photo_id=self._shelf.add(photo), sha256=photo.sha256)
+
+    def bring(self, shown: ShownPhoto) -> None:
+        """It is on the shelf, or lost."""
+        if shown.photo_id not in self._shelf.ids():
+            raise MissingPhotoError(f"{shown.photo_id} is not here any more; show the photo again")
+
+
+class PhotoFolder:
+    """Keeps pixels in a folder; delete the folder to forget them."""
+
+    def __init__(self, folder: Path, shelf: PhotoShelf) -> None:
+        self._folder = folder
+        self._shelf = shelf
+
+    def keep(self, photo: Photo) -> ShownPhoto:
+        """Put it on the shelf and its pixels into the folder.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        shown = ShownPhoto(photo_id=self._shelf.add(photo), sha256=photo.sha256)
+        file = self._file(shown)
+        if not file.exists():
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY_FOLDER)
+                _write(file, _png(photo))
+            except OSError as error:
+                raise UserError(
+                    f"photos of the conversation {file}: {error.strerror}; choose another --home"
+                ) from error
+        return shown
+
+    def bring(self, shown: ShownPhoto) -> None:
+        """Read its pixels again."""
+        if shown.photo_id in self._shelf.ids():
+            return
+        file = self._file(shown)
+        try:
+            pixels = decode_photo(file.read_bytes(), file.name)
+        except (OSError, PhotoError) as error:
+            raise MissingPhotoError(
+                f"{shown.photo_id}: its pixels are not kept in {self._folder} any more; show the photo again"
+            ) from error
+        self._shelf.add(Photo(pixels.rgb, shown.sha256, file.name))
+
+    def _file(self, shown: ShownPhoto) -> Path:
+        return self._folder / f"{shown.sha256}.png"
+
+
+def _png(photo: Photo) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(photo.rgb)).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = file.with_suffix(f".{os.getpid()}.part")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY_FILE)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)
+    part.replace(file)

@@ -1,0 +1,110 @@
+"""receive: take a photo out of the person's message, so that no pixels stay in the conversation."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.messages import AnyMessage, HumanMessage
+
+from agents.schemas import Cost
+from core.errors import UserError
+from graphs.chat.photo_archive import KeptPhotos
+from graphs.chat.state import ChatState, ShownPhoto
+from retrieval.photos.photo import Photo, PhotoLimits, decode_photo
+from tools.untrusted_text import OPENING, untrusted
+
+MAX_PHOTO_BYTES = 20_000_000
+MAX_TEXT_CHARACTERS = 4_000
+SENT_NAME = "the photo sent"
+_LIMITS = PhotoLimits(max_bytes=MAX_PHOTO_BYTES)
+_DATA_URL = re.compile(r"data:image/[a-zA-Z0-9.+-]{1,40};base64,")
+
+
+def receive(photos: KeptPhotos, state: ChatState) -> dict[str, Any]:
+    """Begin a turn: the photo that came with it is kept, and its message holds only words from here on."""
+    turn: dict[str, Any] = {"working": [], "rounds": 0, "spent": Cost(), "reply": "", "is_new": False, "changed": False}
+    message = state["messages"][-1] if state.get("messages") else None
+    if not isinstance(message, HumanMessage):
+        return {**turn, "reply": "Send one message of the person: text, and perhaps a photo."}
+    bare = HumanMessage(said(message), id=message.id)
+    try:
+        sent = _sent_photo(message)
+        shown = photos.keep(sent) if sent else _asked_about(photos, state)
+    except UserError as error:
+        return {**turn, "messages": [bare], "reply": str(error)}
+    return {**turn, "messages": [bare], **_current(state, shown)}
+
+
+def _current(state: ChatState, shown: ShownPhoto | None) -> dict[str, Any]:
+    if shown is None:
+        return {"reply": "Show a photo first: send it as a base64 image block of a message."}
+    case = state.get("cases", {}).get(shown.photo_id)
+    now = {} if case is None else {"answer": case.get("told")}
+    return {"photo_id": shown.photo_id, "photos": [shown], "is_new": case is None, **now}
+
+
+def _asked_about(photos: KeptPhotos, state: ChatState) -> ShownPhoto | None:
+    """The current photo, on the shelf again if this process has not seen it."""
+    photo_id = state.get("photo_id")
+    if not photo_id:
+        return None
+    shown = next((photo for photo in state.get("photos", []) if photo.photo_id == photo_id), None)
+    if shown is None:
+        raise UserError(f"no photo {untrusted(photo_id)!r} in this conversation; show it first")
+    photos.bring(shown)
+    return shown
+
+
+def said(message: AnyMessage) -> str:
+    """The words of a message, at most 4,000 characters, with nothing unseen and nothing that looks like our data."""
+    lines = (untrusted_line(line) for line in message.text[:MAX_TEXT_CHARACTERS].splitlines())
+    return "\n".join(lines).replace(OPENING, "").strip()
+
+
+def untrusted_line(line: str) -> str:
+    """A line without characters that are not seen."""
+    return "".join(char for char in line if char.isprintable())
+
+
+def _sent_photo(message: HumanMessage) -> Photo | None:
+    """The first picture in a message.
+
+    Raises:
+        UserError: a link, which is never followed; not base64; too large; not a photo.
+    """
+    blocks = [block for block in message.content if isinstance(block, dict)] if _has_blocks(message) else []
+    pictures = [block for block in blocks if block.get("type") in ("image", "image_url")]
+    return decode_photo(_bytes(pictures[0]), SENT_NAME, limits=_LIMITS) if pictures else None
+
+
+def _has_blocks(message: HumanMessage) -> bool:
+    return isinstance(message.content, list)
+
+
+def _bytes(block: Mapping[str, Any]) -> bytes:
+    text = _base64_text(block)
+    if len(text) > MAX_PHOTO_BYTES * 4 // 3 + 4:
+        raise UserError(f"the photo is larger than {MAX_PHOTO_BYTES // 1_000_000} MB; scale it down")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UserError("the photo is not valid base64; send the file's bytes, encoded") from error
+
+
+def _base64_text(block: Mapping[str, Any]) -> str:
+    """The base64 of LangChain's image block, of its older form, or of OpenAI's data URL."""
+    url = block.get("url") or block.get("image_url")
+    address = url.get("url") if isinstance(url, Mapping) else url
+    if isinstance(address, str):
+        opening = _DATA_URL.match(address)
+        if opening is None:
+            raise UserError("links to photos are not followed; send the photo itself as base64")
+        return address[opening.end() :]
+    text = block.get("base64") or block.get("data")
+    if not isinstance(text, str):
+        raise UserError("the image block holds no base64; send {'type': 'image', 'base64': ..., 'mime_type': ...}")
+    return text

@@ -1,0 +1,229 @@
+"""A conversation as an application holds it: turns as streams of events, undo, resume, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from langchain_core.messages import AIMessageChunk, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Command, StreamMode
+
+from agents.schemas import Answer, Cost, Frozen
+from graphs.chat.cancellation import Stoppable, Stopper
+from graphs.chat.graph import Chat
+from graphs.chat.photo_archive import KeptPhotos
+from graphs.chat.state import Case, ChatState, ShownPhoto
+from graphs.events.steps import StepDone, step_event
+from graphs.events.tracing import Phase, TraceEvent, What
+from graphs.nodes.tool_calls import TOOL_CALL_TASK
+from retrieval.photos.photo import Photo
+
+_QUIET = frozenset({"begin", "receive", "locate", "tell", "commit", TOOL_CALL_TASK})
+"""Steps that say nothing by themselves: the reply that follows does."""
+
+
+class ToolCalled(Frozen):
+    """A tool was called, or has returned."""
+
+    event: TraceEvent
+
+
+class Token(Frozen):
+    """A piece of what the model writes, as it writes it."""
+
+    text: str
+    step: str
+
+
+class Asked(Frozen):
+    """The machine asks the person; the turn goes on when it is answered."""
+
+    question: str
+    answers: tuple[str, ...] = ()
+
+
+class Replied(Frozen):
+    """The turn is over."""
+
+    text: str
+    answer: Answer | None
+    streamed: bool = False
+
+
+ChatEvent = StepDone | ToolCalled | Token | Asked | Replied
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversation:
+    """One thread of the chat graph.
+
+    Attributes:
+        graph: compiled with `checkpointer`.
+        checkpointer: holds the thread.
+        photos: where photos are put.
+        thread_id: names it in the checkpoints.
+        coarse: whether steps may tell no more than their names.
+        allow_metadata: whether the position that a file claims may be reported.
+        runs: turns so far; one that was stopped may still wait for a slow call.
+    """
+
+    graph: Chat
+    checkpointer: BaseCheckpointSaver[str]
+    photos: KeptPhotos
+    thread_id: str
+    coarse: bool = False
+    allow_metadata: bool = False
+    runs: list[Stoppable[Any]] = field(default_factory=list)
+
+    def finish(self, seconds: float) -> bool:
+        """Wait for turns that were stopped to let go of the system; whether all have, so that it may be closed."""
+        return all(run.wait(seconds) for run in self.runs)
+
+    def show(self, photo: Photo, text: str = "") -> Iterator[ChatEvent]:
+        """A turn about a photo: locate it if it is new, else talk about it."""
+        shown = self.photos.keep(photo)
+        if photo.metadata and self.allow_metadata:
+            shown = shown.model_copy(update={"claimed": photo.metadata.position})
+        return self._turn({"messages": [HumanMessage(text)], "photo_id": shown.photo_id, "photos": [shown]})
+
+    def ask(self, text: str) -> Iterator[ChatEvent]:
+        """A turn of words about the current photo."""
+        return self._turn({"messages": [HumanMessage(text)]})
+
+    def turn_to(self, shown: ShownPhoto) -> None:
+        """Talk about another photo of this conversation from here on."""
+        case = self.cases.get(shown.photo_id)
+        values = {"photo_id": shown.photo_id, "answer": case["told"] if case else None}
+        self.graph.update_state(self._config(), values, as_node="tell")
+
+    def answer_question(self, text: str) -> Iterator[ChatEvent]:
+        """Answer what the machine asked; the turn goes on from its checkpoint."""
+        return self._turn(Command(resume=text))
+
+    def go_on(self) -> Iterator[ChatEvent]:
+        """Go on with a turn that was stopped or died, from its last finished step."""
+        for shown in self._values().get("photos", []):
+            self.photos.bring(shown)
+        return self._turn(None)
+
+    @property
+    def question(self) -> Asked | None:
+        """What the machine waits to be told, if it does."""
+        snapshot = self.graph.get_state(self._config())
+        return next((_asked(interrupt.value) for interrupt in snapshot.interrupts), None)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a turn was stopped, died or waits for the person."""
+        return bool(self.graph.get_state(self._config()).tasks)
+
+    @property
+    def photo_id(self) -> str | None:
+        """The photo that is talked about."""
+        return self._values().get("photo_id")
+
+    @property
+    def shown(self) -> Sequence[ShownPhoto]:
+        """Every photo, in the order it was shown."""
+        return self._values().get("photos", [])
+
+    @property
+    def cases(self) -> Mapping[str, Case]:
+        """What is known about each located photo, by its id."""
+        return self._values().get("cases", {})
+
+    @property
+    def cost(self) -> Cost:
+        """Of all turns."""
+        return self._values().get("total", Cost())
+
+    def undo(self) -> str | None:
+        """Go back to where the last turn began; the words of that turn, None if there was none."""
+        before = self._before_last_turn()
+        if before is None:
+            return None
+        people = [message.text for message in self._values().get("messages", []) if message.type == "human"]
+        if before == {}:
+            self.checkpointer.delete_thread(self.thread_id)
+        else:
+            self.graph.update_state(cast(RunnableConfig, before), None, as_node="__copy__")
+        return people[-1] if people else ""
+
+    def _before_last_turn(self) -> Mapping[str, Any] | None:
+        """The checkpoint before the last turn's input; {} if that was the first; None if there was no turn."""
+        snapshot = self.graph.get_state(self._config())
+        while snapshot.metadata is not None:
+            if snapshot.metadata.get("source") == "input":
+                return snapshot.parent_config or {}
+            if snapshot.parent_config is None:
+                return None
+            snapshot = self.graph.get_state(snapshot.parent_config)
+        return None
+
+    def _values(self) -> ChatState:
+        return cast(ChatState, self.graph.get_state(self._config()).values)
+
+    def _config(self) -> RunnableConfig:
+        return {"configurable": {"thread_id": self.thread_id}, "recursion_limit": 1000}
+
+    def _turn(self, given: Any) -> Iterator[ChatEvent]:
+        stopper = Stopper()
+        config: RunnableConfig = {**self._config(), "callbacks": [stopper]}
+        modes: list[StreamMode] = ["updates", "messages", "custom"]
+        streamed = ""
+        run = Stoppable[Any](
+            stopper,
+            lambda: self.graph.stream(given, config, stream_mode=modes, subgraphs=True, durability="sync"),
+        )
+        self.runs.append(run)
+        for inside, mode, part in run:
+            if inside and mode == "updates" and "__interrupt__" in part:
+                continue  # told once, by the outer graph
+            for event in self._events(mode, part, streamed):
+                streamed = _streamed(streamed, event)
+                yield event
+
+    def _events(self, mode: str, part: Any, streamed: str) -> Iterator[ChatEvent]:
+        if mode == "messages":
+            yield from _tokens(*part)
+        elif mode == "custom":
+            yield from _tool_events(part)
+        else:
+            for step, update in part.items():
+                yield from self._step(step, update or {}, streamed)
+
+    def _step(self, step: str, update: Any, streamed: str) -> Iterator[ChatEvent]:
+        if step == "__interrupt__":
+            yield from (_asked(interrupt.value) for interrupt in update)
+        elif step == "tell":
+            text = update["messages"][-1].text
+            yield Replied(text=text, answer=update.get("answer"), streamed=bool(streamed) and text == streamed.strip())
+        elif step not in _QUIET:
+            yield StepDone(step=step, text=step) if self.coarse else step_event(step, update)
+
+
+def _streamed(so_far: str, event: ChatEvent) -> str:
+    """What the model has written since its last tool calls."""
+    if isinstance(event, Token):
+        return so_far + event.text
+    return "" if isinstance(event, StepDone) and event.step != "discuss" else so_far
+
+
+def _tokens(message: Any, about: Mapping[str, Any]) -> Iterator[Token]:
+    """Pieces of text of a model that streams; a whole message is told by its step."""
+    if isinstance(message, AIMessageChunk) and message.text:
+        yield Token(text=message.text, step=str(about.get("langgraph_node", "")))
+
+
+def _tool_events(part: Mapping[str, Any]) -> Iterator[ToolCalled]:
+    if "event" in part:
+        event = TraceEvent.model_validate(part["event"])
+        if event.what is What.TOOL and event.phase is Phase.END:
+            yield ToolCalled(event=event)
+
+
+def _asked(value: Any) -> Asked:
+    return Asked(question=str(value["question"]), answers=tuple(value.get("answers", ())))

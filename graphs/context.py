@@ -1,0 +1,93 @@
+"""What the nodes work with: everything that is not state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+from langchain_core.tools import BaseTool
+
+from agents.chat_models.registry import LoadedModel
+from agents.messages import image_block
+from agents.schemas import Versions
+from agents.strategies import Strategy
+from geo.place import Place
+from geo.point import Point
+from graphs.budgets import Budgets
+from graphs.inference.correcting import Corrections
+from graphs.inference.posterior import PosteriorParameters
+from retrieval.candidate import Candidate, Region
+from retrieval.photos.photo import Photo
+
+
+class Shelf(Protocol):
+    """Hands out photos by id."""
+
+    def __hash__(self) -> int: ...
+
+    def get(self, photo_id: str) -> Photo:
+        """The photo of an id; KeyError if it is not here."""
+        ...
+
+
+Places = Callable[[Sequence[Point]], Sequence[Place | None]]
+"""The populated place nearest to each point, or None far from any."""
+
+Dissimilar = Callable[[str, int], Sequence[Candidate]]
+"""Of a photo id and a number, that many of the least similar items of each atlas, least similar first."""
+
+Clusterer = Callable[[Sequence[Candidate]], Sequence[Region]]
+"""Regions of candidates, the best first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """Model, tools, data and settings of a run.
+
+    Attributes:
+        model: in the LMM's seat.
+        tools: what it may call, by name.
+        shelf: where the tools find the photo.
+        places: names positions; offline and fast.
+        cluster: the geographic reranker.
+        dissimilar: the least similar items, for strategies that contrast.
+        strategy: which steps run.
+        budgets: what a run may spend.
+        parameters: of the posterior.
+        min_confidence: below it the machine abstains.
+        read_signs: whether to read the text in the photo.
+        recall_limit: candidates asked of each atlas.
+        versions: what an answer says it was made with.
+        corrections: what the system was fitted with: a calibration.
+    """
+
+    model: LoadedModel
+    tools: Mapping[str, BaseTool]
+    shelf: Shelf
+    places: Places
+    cluster: Clusterer
+    dissimilar: Dissimilar
+    strategy: Strategy
+    budgets: Budgets
+    parameters: PosteriorParameters
+    min_confidence: float
+    read_signs: bool
+    recall_limit: int
+    versions: Versions
+    corrections: Corrections = Corrections()  # noqa: RUF009 - immutable
+
+    def image(self, photo_id: str) -> dict[str, Any]:
+        """The photo as a content block for the model."""
+        return _image(self.shelf, photo_id)
+
+    def countries(self, points: Sequence[Point]) -> list[str | None]:
+        """Country code at each point; None far from any place."""
+        return [place.country_code if place else None for place in self.places(points)]
+
+
+@lru_cache(maxsize=4)
+def _image(shelf: Shelf, photo_id: str) -> dict[str, Any]:
+    """Encoding a JPEG costs some milliseconds and a run asks several times for the same photo."""
+    return image_block(shelf.get(photo_id).rgb)

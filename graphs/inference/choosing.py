@@ -1,0 +1,73 @@
+"""The point rule: which position of the posterior to answer, and whose coordinates it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from agents.schemas import Evidence, EvidenceKind, Hypothesis, Origin, PointSource
+from geo.point import Point
+from geo.sphere import distance_km
+from graphs.inference.posterior import Floats, Support
+from retrieval.candidate import AtlasKind, Candidate
+
+_OF_ORIGIN = {
+    Origin.MODEL: PointSource.MODEL,
+    Origin.REGION: PointSource.REGION_CENTRE,
+    Origin.PLACE_NAME: PointSource.NAMED_PLACE,
+    Origin.PERSON: PointSource.PERSON,
+}
+_OF_ATLAS = {AtlasKind.PHOTO: PointSource.RETRIEVED_PHOTO, AtlasKind.GPS: PointSource.RETRIEVED_PLACE}
+
+
+class Choice(NamedTuple):
+    """A position of the posterior: its row, its point, and the index of the hypothesis that owns it."""
+
+    row: int
+    point: Point
+    owner: int
+
+
+def choose(support: Support, utility: Mapping[float, float]) -> Choice:
+    """The hypotheses' position of greatest expected utility, the first on a tie.
+
+    Only positions that an open hypothesis owns are answered: the prior says where photos are taken,
+    not where this one was, and a candidate outside every hypothesis has nobody who would explain it.
+
+    Raises:
+        ValueError: no hypothesis owns a position.
+    """
+    eligible = np.flatnonzero((support.weight > 0.0) & (support.owner >= 0))
+    if not len(eligible):
+        raise ValueError("no hypothesis owns a position")
+    scores = expected_utility(support.lat_lon_deg[eligible], support, utility)
+    best = int(eligible[int(np.flatnonzero(scores >= scores.max() - 1e-12)[0])])
+    lat, lon = support.lat_lon_deg[best]
+    return Choice(best, Point(lat=float(lat), lon=float(lon)), int(support.owner[best]))
+
+
+def expected_utility(targets_deg: Floats, support: Support, utility: Mapping[float, float]) -> Floats:
+    """Expected utility (k,) of answering each of k positions (k, 2) under the posterior."""
+    away_km = np.hypot(distance_km(targets_deg[:, None, :], support.lat_lon_deg[None, :, :]), support.spread_km)
+    gain = sum((a * np.exp(-away_km / s) for s, a in utility.items()), np.zeros_like(away_km))
+    return np.asarray(gain @ support.weight)
+
+
+def source_of(
+    choice: Choice, candidates: Sequence[Candidate], hypotheses: Sequence[Hypothesis], evidence: Sequence[Evidence]
+) -> PointSource:
+    """Whose coordinates the chosen position is: rows of a support are candidates first, then hypotheses' own points."""
+    if choice.row < len(candidates):
+        return _OF_ATLAS[candidates[choice.row].kind]
+    hypothesis = hypotheses[choice.row - len(candidates)]
+    if hypothesis.origin is Origin.MODEL and is_named_on_a_sign(hypothesis.id, evidence):
+        return PointSource.NAMED_PLACE
+    return _OF_ORIGIN[hypothesis.origin]
+
+
+def is_named_on_a_sign(hypothesis_id: str, evidence: Sequence[Evidence]) -> bool:
+    """Whether a name read in the photo speaks for a hypothesis."""
+    named = (e.log_likelihood_ratio.get(hypothesis_id, 0.0) for e in evidence if e.kind is EvidenceKind.PLACE_NAME)
+    return any(nats > 0.0 for nats in named)

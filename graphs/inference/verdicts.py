@@ -1,0 +1,201 @@
+"""The commit rules: from what a run knows to a hypothesis, a point, its source and a radius, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from agents.schemas import AnswerStatus, Evidence, EvidenceKind, Hypothesis, Origin, PointSource, Source
+from agents.strategies import CommitRule
+from geo.point import Point
+from geo.sphere import distance_km, lat_lon_array
+from graphs.context import Workbench
+from graphs.inference.choosing import choose, expected_utility, source_of
+from graphs.inference.posterior import Floats, Support
+from graphs.inference.radius import Radius, posterior_radius, reading_radius, weighted_quantile
+from graphs.inference.reckoning import open_scene
+from graphs.inference.retrieval_only import region_ledger, top_candidate_ledger
+from graphs.inference.sight import SightReading, sight_reading
+from graphs.inference.support import posterior_support
+from graphs.inference.weighing import country_weights, weigh
+from graphs.reply_status import status_without_words
+from graphs.state import GeolocateState, Position
+
+AGREE_WITHIN_KM = 200.0
+"""Samples that lie this near to the answer agree with it."""
+
+_WHY_NO_WORDS = {
+    AnswerStatus.REFUSED: "the model declined to say where the photo was taken",
+    AnswerStatus.UNPARSABLE: "the model's reply holds no usable answer",
+    AnswerStatus.FAILED: "the model could not be reached",
+}
+
+
+class Chosen(NamedTuple):
+    """A point to answer: of which hypothesis, whose coordinates, how far the truth may be."""
+
+    hypothesis: Hypothesis
+    point: Point
+    source: PointSource
+    radius: Radius
+    confidence: float | None = None
+    """How often answers as probable as this one are right; None: not calibrated."""
+
+
+class Verdict(NamedTuple):
+    """What a commit rule came to: a choice, or why there is none and how that is called."""
+
+    hypotheses: list[Hypothesis]
+    evidence: list[Evidence]
+    chosen: Chosen | None
+    refusal: str = ""
+    status: AnswerStatus = AnswerStatus.ABSTAINED
+
+
+def by_posterior(bench: Workbench, state: GeolocateState) -> Verdict:
+    """The ledger's position of greatest expected utility."""
+    at = open_scene(bench, state, state["hypotheses"])
+    if not at.hypotheses:
+        return _without_words(state, list(state["hypotheses"]), list(state["evidence"]), "no hypothesis is left open")
+    countries = country_weights(state["records"])
+    support = posterior_support(at, state["candidate_countries"], state["evidence"], countries)
+    choice = choose(support, bench.parameters.utility)
+    chosen = Chosen(
+        at.hypotheses[choice.owner],
+        choice.point,
+        source_of(choice, at.candidates, at.hypotheses, state["evidence"]),
+        posterior_radius(choice.point, support),
+    )
+    return Verdict(list(state["hypotheses"]), list(state["evidence"]), chosen)
+
+
+def by_top_candidate(bench: Workbench, state: GeolocateState) -> Verdict:
+    """The most similar candidate."""
+    return _by_retrieval(bench, state, *top_candidate_ledger(bench, state))
+
+
+def by_top_region(bench: Workbench, state: GeolocateState) -> Verdict:
+    """The heaviest region."""
+    return _by_retrieval(bench, state, *region_ledger(bench, state))
+
+
+def _by_retrieval(
+    bench: Workbench, state: GeolocateState, hypotheses: list[Hypothesis], evidence: list[Evidence]
+) -> Verdict:
+    if not hypotheses:
+        return Verdict([], [], None, "nothing was retrieved")
+    at = open_scene(bench, state, hypotheses)
+    support = posterior_support(at, state["candidate_countries"], evidence, [])
+    first = hypotheses[0]
+    source = PointSource.REGION_CENTRE if first.origin is Origin.REGION else _source_of_best(bench, state)
+    return Verdict(hypotheses, evidence, Chosen(first, first.point, source, posterior_radius(first.point, support)))
+
+
+def _source_of_best(bench: Workbench, state: GeolocateState) -> PointSource:
+    at = open_scene(bench, state, [])
+    best = state["candidates"][int(np.argmax(at.candidate_weight))]
+    return PointSource(f"retrieved_{'photo' if best.kind.value == 'photo' else 'place'}")
+
+
+def by_model(bench: Workbench, state: GeolocateState) -> Verdict:
+    """The model's own answer; of several samples, the one that the most others lie near."""
+    positions = state["positions"]
+    reading = sight_reading(positions, bench.model.name, bench.parameters.sight)
+    if reading is None:
+        return _without_words(state, [], [], "the model was not asked before a budget was spent")
+    hypotheses = _said(positions, reading)
+    best = _consensus(positions, bench.parameters.utility)
+    agreeing = _near(positions, best)
+    chance = sum(_said_chance(positions[i], reading) for i in agreeing) / len(positions)
+    committed = hypotheses[best].model_copy(update={"probability": round(min(1.0, chance), 9)})
+    merged = [h for i, h in enumerate(hypotheses) if i not in agreeing]
+    source = PointSource.NAMED_PLACE if positions[best].origin is Origin.PLACE_NAME else PointSource.MODEL
+    chosen = Chosen(committed, positions[best].point, source, _sample_radius(positions, best, reading))
+    return Verdict([committed, *merged], _evidence(bench, state, [committed, *merged]), chosen)
+
+
+def _said(positions: Sequence[Position], reading: SightReading) -> list[Hypothesis]:
+    return [
+        Hypothesis(
+            id=f"H{number}",
+            name=position.name,
+            point=position.point,
+            radius_km=position.radius_km,
+            probability=round(_said_chance(position, reading) / len(positions), 9),
+            origin=position.origin,
+        )
+        for number, position in enumerate(positions, start=1)
+    ]
+
+
+def _said_chance(position: Position, reading: SightReading) -> float:
+    """As the model said; what its record says of its positions where it said nothing."""
+    return reading.within(position.radius_km) if position.confidence is None else position.confidence
+
+
+def _consensus(positions: Sequence[Position], utility: Mapping[float, float]) -> int:
+    """The sample of greatest expected utility if each sample may be the truth; the first of equals."""
+    at = lat_lon_array(p.point for p in positions)
+    count = len(positions)
+    support = Support(at, np.full(count, 1.0 / count), np.zeros(count), np.arange(count))
+    scores = expected_utility(at, support, utility)
+    return int(np.flatnonzero(scores >= scores.max() - 1e-12)[0])
+
+
+def _near(positions: Sequence[Position], best: int) -> set[int]:
+    away = _away_km(positions, best)
+    return {i for i in range(len(positions)) if away[i] <= AGREE_WITHIN_KM}
+
+
+def _away_km(positions: Sequence[Position], best: int) -> Floats:
+    at = lat_lon_array(p.point for p in positions)
+    return distance_km(at[best], at)
+
+
+def _sample_radius(positions: Sequence[Position], best: int, reading: SightReading) -> Radius:
+    """What the model's record says, or how far its samples scatter, whichever is more."""
+    usual = reading_radius(positions[best].radius_km, reading)
+    away, equal = _away_km(positions, best), np.ones(len(positions))
+    half = max(usual.radius_50_km, weighted_quantile(away, equal, 0.5))
+    return Radius(half, max(half, usual.radius_90_km, weighted_quantile(away, equal, 0.9)))
+
+
+def _evidence(bench: Workbench, state: GeolocateState, hypotheses: Sequence[Hypothesis]) -> list[Evidence]:
+    """What the model said, and what the tools returned; it is the model's answer, so nothing here weighs in it."""
+    at = open_scene(bench, state, hypotheses)._replace(reading=None)
+    weighed = weigh(at, state["records"], state["opinions"])
+    found = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(weighed, start=len(hypotheses) + 1)]
+    return [*_words(state["positions"]), *found]
+
+
+def _words(positions: Sequence[Position]) -> list[Evidence]:
+    return [
+        Evidence(
+            id=f"W{number}",
+            kind=EvidenceKind.OPINION,
+            claim=f"the model's own answer: {position.name}{position.why and f': {position.why}'}",
+            source=Source(tool="model", arguments={"sample": number}, result_sha256=position.reply_sha256),
+        )
+        for number, position in enumerate(positions, start=1)
+    ]
+
+
+def _without_words(
+    state: GeolocateState, hypotheses: list[Hypothesis], evidence: list[Evidence], otherwise: str
+) -> Verdict:
+    """No point: because the model gave nothing to use, or for another reason."""
+    status = status_without_words(state["replies"])
+    if status is None:
+        return Verdict(hypotheses, evidence, None, otherwise)
+    return Verdict(hypotheses, evidence, None, _WHY_NO_WORDS[status], status)
+
+
+RULES: Mapping[CommitRule, Callable[[Workbench, GeolocateState], Verdict]] = {
+    CommitRule.POSTERIOR: by_posterior,
+    CommitRule.TOP_CANDIDATE: by_top_candidate,
+    CommitRule.TOP_REGION: by_top_region,
+    CommitRule.MODEL: by_model,
+}
+"""How each rule comes to its verdict. Calibration changes the radius behind these."""

@@ -1,0 +1,34 @@
+"""The graphs that `langgraph.json` names, for `langgraph dev`: built on demand from the environment's settings."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from graphs.chat.conversing import chat_parts
+from graphs.chat.graph import Chat, build_chat
+from graphs.chat.photo_archive import PhotoFolder
+from graphs.geolocate import Geolocate
+from graphs.settings import make_settings
+from graphs.system import GeoSleuth
+
+
+@cache
+def geosleuth() -> GeoSleuth:
+    """The system of this server process; the server keeps its own checkpoints."""
+    return GeoSleuth.open(make_settings())
+
+
+def geolocate() -> Geolocate:
+    """The state machine. A photo is put on the shelf of `geosleuth()` before its id is sent; `chat` takes photos."""
+    return geosleuth().graph
+
+
+@cache
+def chat() -> Chat:
+    """The conversation. A photo comes in a message, as a base64 image block; it may ask the person (an interrupt).
+
+    Pixels are kept under <home>/served_photos, so that threads outlive the server's process.
+    """
+    system = geosleuth()
+    photos = PhotoFolder(system.settings.home / "served_photos", system.shelf)
+    return build_chat(chat_parts(system, photos, ask=True))
