@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.eval_throughput import fake_server
-from evals.records import RECORDS_FILE, read_records
+from evals.runs.records import RECORDS_FILE, read_records
 
 
 def command(chosen: argparse.Namespace, model: str, out: Path) -> list[str]:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from agents.schemas import Answer, EvidenceKind
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.mobilenet import mobilenet_embeddings
-from evals import metrics
+from evals.scores import distance
 from geo.sphere import distance_km
 from graphs.settings import DEFAULT_ATLAS, Settings
 from graphs.system import GeoSleuth
@@ -48,7 +48,7 @@ class Measured(NamedTuple):
 def best_constant(train: DevPhotos) -> int:
     """The training photo whose position, answered for all of them, scores most GeoScore."""
     away_km = distance_km(train.lat_lon_deg[:, None], train.lat_lon_deg[None, :])
-    return int(metrics.geoscore(away_km).mean(axis=0).argmax())
+    return int(distance.geoscore(away_km).mean(axis=0).argmax())
 
 
 def densest_constant(train: DevPhotos) -> int:
@@ -104,21 +104,21 @@ def saw_signs(given: Sequence[Answer]) -> NDArray[np.bool_]:
 def row(name: str, away_km: Floats, authors: Sequence[str]) -> str:
     """One line of the table: accuracies with Wilson intervals, median km, GeoScore with a bootstrap over authors."""
     cells = []
-    for threshold_km in metrics.THRESHOLDS_KM:
-        share, low, high = (100 * value for value in metrics.accuracy_interval(away_km, threshold_km))
+    for threshold_km in distance.THRESHOLDS_KM:
+        share, low, high = (100 * value for value in distance.accuracy_interval(away_km, threshold_km))
         cells.append(f"{share:.1f} ({low:.1f}–{high:.1f})")
-    score = metrics.clustered_bootstrap(metrics.geoscore(away_km), authors)
-    cells += [f"{metrics.median_km(away_km):,.0f}", f"{score.estimate:.0f} ({score.low:.0f}–{score.high:.0f})"]
+    score = distance.clustered_bootstrap(distance.geoscore(away_km), authors)
+    cells += [f"{distance.median_km(away_km):,.0f}", f"{score.estimate:.0f} ({score.low:.0f}–{score.high:.0f})"]
     return f"| {name} | {' | '.join(cells)} | {int(np.isnan(away_km).sum())} |"
 
 
 def difference(name: str, ours_km: Floats, theirs_km: Floats, authors: Sequence[str]) -> str:
     """Paired difference of GeoScore and of the accuracies in points, with intervals over authors."""
-    gains = [metrics.geoscore(ours_km) - metrics.geoscore(theirs_km)]
-    for threshold_km in metrics.THRESHOLDS_KM:
-        ours, theirs = metrics.hits(ours_km, threshold_km), metrics.hits(theirs_km, threshold_km)
+    gains = [distance.geoscore(ours_km) - distance.geoscore(theirs_km)]
+    for threshold_km in distance.THRESHOLDS_KM:
+        ours, theirs = distance.hits(ours_km, threshold_km), distance.hits(theirs_km, threshold_km)
         gains += [100.0 * (ours.astype(float) - theirs)]
-    intervals = [metrics.clustered_bootstrap(gain, authors) for gain in gains]
+    intervals = [distance.clustered_bootstrap(gain, authors) for gain in gains]
     return f"| {name} | " + " | ".join(f"{i.estimate:+.1f} ({i.low:+.1f} to {i.high:+.1f})" for i in intervals) + " |"
 
 
@@ -158,13 +158,13 @@ def measure(data: Path, home: Path, part: str) -> Measured:
 def report(found: Measured) -> str:
     """The tables as Markdown."""
     test, km, signs, _ = found
-    heads = " | ".join(f"{t:g} km" for t in metrics.THRESHOLDS_KM)
-    rule = "|---" * (len(metrics.THRESHOLDS_KM) + 4) + "|"
+    heads = " | ".join(f"{t:g} km" for t in distance.THRESHOLDS_KM)
+    rule = "|---" * (len(distance.THRESHOLDS_KM) + 4) + "|"
     lines = [f"{len(test.items)} photos by {len(set(test.authors))} photographers", ""]
     lines += [f"| system | {heads} | median km | GeoScore | no answer |", rule]
     lines += [row(name, away_km, test.authors) for name, away_km in km.items()]
     whole, silent = km["whole offline machine"], km["machine, no signs"]
-    lines += ["", f"| paired difference | GeoScore | {heads} |", "|---" * (len(metrics.THRESHOLDS_KM) + 2) + "|"]
+    lines += ["", f"| paired difference | GeoScore | {heads} |", "|---" * (len(distance.THRESHOLDS_KM) + 2) + "|"]
     for name in ("constant, best GeoScore on train", "constant, Paris", "compact fused, 1-NN"):
         lines.append(difference(f"whole machine − {name}", whole, km[name], test.authors))
     lines.append(difference("signs − no signs, all photos", whole, silent, test.authors))
@@ -179,7 +179,7 @@ def coverage(away_km: Floats, radii: Floats) -> list[str]:
     """How many true places lie within the radii that should hold 50 % and 90 % of them."""
     told = []
     for share, radius in zip((50, 90), radii.T, strict=True):
-        held = metrics.wilson_interval(int((away_km <= radius).sum()), len(away_km))
+        held = distance.wilson_interval(int((away_km <= radius).sum()), len(away_km))
         told.append(
             f"The {share} % radius (median {np.nanmedian(radius):,.0f} km) holds"
             f" {100 * held.estimate:.0f} % ({100 * held.low:.0f}–{100 * held.high:.0f})."

@@ -27,11 +27,11 @@ from agents.chat_models.registry import LoadedModel, load_model
 from agents.schemas import Answer
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.offline_machine import PHOTO_ATLAS, answer_km, difference, radii_km, row
-from evals import metrics
+from evals.fitting.sight_fit import as_rings, fitted_share, photographer_weights, ring_of
+from evals.scores import distance
 from geo.sphere import distance_km
 from graphs.inference.sight import ANY_MODEL, RINGS_KM
 from graphs.settings import DEFAULT_ATLAS, make_settings
-from graphs.sight_fit import as_rings, fitted_share, photographer_weights, ring_of
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo, load_photo
 
@@ -164,17 +164,17 @@ def _is_asked(label: str, path: Path, answered: Sequence[Answered]) -> bool:
 def table(name: str, given: dict[str, list[Answer]], photos: DevPhotos) -> Iterator[str]:
     """Accuracies of each system, paired differences, and what became of the replies."""
     km = {label: answer_km(found, photos) for label, found in given.items()}
-    heads = " | ".join(f"{t:g} km" for t in metrics.THRESHOLDS_KM)
+    heads = " | ".join(f"{t:g} km" for t in distance.THRESHOLDS_KM)
     statuses = Counter(answer.status.value for answer in given[SYSTEMS[0]])
     replies = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
     yield f"\n**{name}**: {len(photos.items)} photos by {len(set(photos.authors))} photographers; replies: {replies}"
     yield f"\n| system | {heads} | median km | GeoScore | no answer |"
-    yield "|---" * (len(metrics.THRESHOLDS_KM) + 4) + "|"
+    yield "|---" * (len(distance.THRESHOLDS_KM) + 4) + "|"
     for label, away_km in km.items():
         yield row(label, away_km, photos.authors)
     both = km[SYSTEMS[3]]
     yield f"\n| paired difference | GeoScore | {heads} |"
-    yield "|---" * (len(metrics.THRESHOLDS_KM) + 2) + "|"
+    yield "|---" * (len(distance.THRESHOLDS_KM) + 2) + "|"
     for label in (SYSTEMS[0], SYSTEMS[2]):
         yield difference(f"both − {label}", both, km[label], photos.authors)
     yield "\n" + radius_line(both, given[SYSTEMS[3]])

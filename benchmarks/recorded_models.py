@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from agents.chat_models.recorded import RecordedRow, read_rows
 from agents.structured_output.position import ReplyStatus, read_position
-from evals.metrics import THRESHOLDS_KM, geoscore
+from evals.scores.distance import THRESHOLDS_KM, geoscore
 from geo.sphere import distance_km
 
 LOOSE = re.compile(r'"latitude"\s*:\s*"?(-?[\d.]+)"?.*?"longitude"\s*:\s*"?(-?[\d.]+)"?', re.DOTALL)

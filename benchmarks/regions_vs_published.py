@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.dev_photos import load_dev_photos
 from benchmarks.mobilenet import mobilenet_embeddings
 from benchmarks.published_recipe import published_order, published_order_vectorised
-from evals import metrics
+from evals.scores import distance
 from geo.sphere import distance_km
 from retrieval import regions
 from retrieval.splits import part_indices, split_by_author
@@ -114,9 +114,9 @@ def report_accuracy(asked: Sequence[Query], lengths: Sequence[int] = LIST_LENGTH
         lists = [cut(query, length) for query in asked]
         km = {name: errors_km(lists, choose) for name, choose in methods.items()}
         for name, away in km.items():
-            shares = [metrics.accuracy_interval(away, limit) for limit in metrics.THRESHOLDS_KM]
+            shares = [distance.accuracy_interval(away, limit) for limit in distance.THRESHOLDS_KM]
             cells = [f"{100 * i.estimate:5.1f} [{100 * i.low:4.1f},{100 * i.high:5.1f}]" for i in shares]
-            score = metrics.geoscore(away).mean()
+            score = distance.geoscore(away).mean()
             print(
                 f"n={length:3d} {name:9s} {'  '.join(cells)}  median {np.median(away):5.0f} km  GeoScore {score:6.1f}"
             )
@@ -127,7 +127,7 @@ def paired(mine: NDArray[np.float64], theirs: NDArray[np.float64]) -> list[str]:
     """Photos only the first got within each threshold, minus those only the second did, with a 95 % bootstrap."""
     random = np.random.default_rng(0)
     cells = []
-    for limit in metrics.THRESHOLDS_KM:
+    for limit in distance.THRESHOLDS_KM:
         gain = (mine <= limit).astype(int) - (theirs <= limit).astype(int)
         draws = gain[random.integers(0, len(gain), (4000, len(gain)))].mean(axis=1) * 100
         low, high = np.percentile(draws, (2.5, 97.5))
@@ -181,7 +181,7 @@ def main() -> None:
     else:
         parts = (part_indices(photos.authors, part) for part in ("validation", "train"))
         asked = list(queries(photos, vectors, *parts))
-    print(f"{len(asked)} photos; accuracy in % within {metrics.THRESHOLDS_KM} km, with 95 % Wilson intervals")
+    print(f"{len(asked)} photos; accuracy in % within {distance.THRESHOLDS_KM} km, with 95 % Wilson intervals")
     print("paired: photos only `regions` got, only `published` got, and the 95 % interval of the difference in points")
     report_accuracy(asked)
     report_timing(asked, arguments.rounds)

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from agents.schemas import Cost
-from evals.columns import load_systems
-from evals.metrics import THRESHOLDS_KM
-from evals.records import RECORDS_FILE, Record, RunInfo, write_info, write_records
-from evals.scoring import score
+from evals.runs.records import RECORDS_FILE, Record, RunInfo, write_info, write_records
+from evals.scores.arrays import load_systems
+from evals.scores.distance import THRESHOLDS_KM
+from evals.scores.scoring import score
 
 PHOTOS = 25_600
 

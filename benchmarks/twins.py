@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from benchmarks.dev_photos import DEFAULT_DATA, load_dev_photos
-from evals.clean import TWIN_SIMILARITY
-from evals.likeness import TWIN_BITS, bits_apart, difference_hash, plain_share
+from evals.clean.perceptual_hash import TWIN_BITS, bits_apart, difference_hash, plain_share
+from evals.clean.protocol import TWIN_SIMILARITY
 from retrieval.encoders.registry import load_encoder
 from retrieval.photos.photo import Photo, load_photo
 

@@ -29,14 +29,14 @@ from benchmarks.scripted_lmm.mind import LOOKS, ScriptedMind, look_name
 from benchmarks.scripted_lmm.retrieval import KnownRetrieval, together_share
 from benchmarks.scripted_lmm.server import serve
 from benchmarks.scripted_lmm.skill import Rates, Skill
-from evals import metrics
+from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
+from evals.scores import distance
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
 from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
 from graphs.settings import DEFAULT_ATLAS, Settings
-from graphs.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
 from graphs.system import GeoSleuth
 from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import Photo, load_photo
@@ -198,14 +198,14 @@ def _table(outcomes: Sequence[Outcome], trial: Trial) -> Iterator[str]:
     yield ""
     yield "| | 25 km | 200 km | 750 km | GeoScore | last − this, 200 km | model calls | tool calls | tokens |"
     yield "|---|---|---|---|---|---|---|---|---|"
-    last = metrics.hits(outcomes[-1].km, RIGHT_WITHIN_KM)
+    last = distance.hits(outcomes[-1].km, RIGHT_WITHIN_KM)
     for one in outcomes:
-        within = " | ".join(f"{metrics.accuracy(one.km, km):.1%}" for km in (25.0, 200.0, 750.0))
-        gain = last.astype(float) - metrics.hits(one.km, RIGHT_WITHIN_KM)
-        interval = metrics.clustered_bootstrap(100 * gain, trial.authors)
+        within = " | ".join(f"{distance.accuracy(one.km, km):.1%}" for km in (25.0, 200.0, 750.0))
+        gain = last.astype(float) - distance.hits(one.km, RIGHT_WITHIN_KM)
+        interval = distance.clustered_bootstrap(100 * gain, trial.authors)
         difference = f"{interval.estimate:+.1f} ({interval.low:+.1f} to {interval.high:+.1f})"
         costs = f"{one.model_calls:.1f} | {one.tool_calls:.1f} | {one.tokens:,.0f}"
-        score = metrics.geoscore(one.km).mean()
+        score = distance.geoscore(one.km).mean()
         yield f"| {one.label} | {within} | {score:,.0f} | {difference if one is not outcomes[-1] else ''} | {costs} |"
     yield ""
 

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.errors import UserError
-from evals import metrics, reliability
-from evals.columns import columns_of
-from evals.conformal import Cases, Held, apply_calibration, cross_validated, fit_calibration, photographers_mean
-from evals.fitting import Material, add_run_arguments, gather
-from evals.records import Record
+from evals.fitting.conformal import Cases, Held, apply_calibration, cross_validated, fit_calibration, photographers_mean
+from evals.fitting.samples import Material, add_run_arguments, gather
+from evals.runs.records import Record
+from evals.scores import distance, reliability
+from evals.scores.arrays import columns_of
 from geo.sphere import Floats
 from graphs.inference.calibration import Calibration, evidence_level
 from retrieval.splits import SHARES
@@ -45,7 +45,7 @@ def cases_of(records: Sequence[Record]) -> Cases:
 def holding(away_km: Floats, radius: Floats, authors: Sequence[str]) -> str:
     """How often a radius holds: over photos with an interval over photographers, over photographers, and its size."""
     within = away_km <= radius
-    share = metrics.clustered_bootstrap(100.0 * within, authors)
+    share = distance.clustered_bootstrap(100.0 * within, authors)
     of_earth = float((reliability.cap_area_km2(radius) / reliability.EARTH_AREA_KM2).mean())
     return (
         f"{share.estimate:.1f} ({share.low:.1f}–{share.high:.1f}) | {100 * photographers_mean(within, authors):.1f}"

@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 
 from core.errors import UserError
-from evals import metrics, statistics
-from evals.columns import System, load_systems
-from evals.comparison import LEVEL, AtThreshold, Comparison, Pair, Rank, as_markdown
+from evals.scores import distance, significance
+from evals.scores.arrays import System, load_systems
+from evals.scores.comparison import LEVEL, AtThreshold, Comparison, Pair, Rank, as_markdown
 from geo.sphere import Floats, distance_km
 
 
@@ -89,13 +89,13 @@ def compare(systems: Sequence[System], intersect: bool = False) -> Comparison:
 
 def _pair(paired: Paired, i: int, j: int, thresholds_km: Sequence[float]) -> Pair:
     ours, theirs = paired.away_km[i], paired.away_km[j]
-    gain = metrics.geoscore(ours) - metrics.geoscore(theirs)
-    near = metrics.hits(ours, 25.0).astype(int) - metrics.hits(theirs, 25.0)
-    p = statistics.sign_flip_p_value(gain, paired.author)
+    gain = distance.geoscore(ours) - distance.geoscore(theirs)
+    near = distance.hits(ours, 25.0).astype(int) - distance.hits(theirs, 25.0)
+    p = significance.sign_flip_p_value(gain, paired.author)
     return Pair(
         first=paired.labels[i],
         second=paired.labels[j],
-        geoscore=metrics.clustered_bootstrap(gain, paired.author),
+        geoscore=distance.clustered_bootstrap(gain, paired.author),
         p=p,
         p_holm=p,
         thresholds=tuple(_at(paired, ours, theirs, km) for km in thresholds_km),
@@ -105,12 +105,12 @@ def _pair(paired: Paired, i: int, j: int, thresholds_km: Sequence[float]) -> Pai
 
 
 def _at(paired: Paired, ours: Floats, theirs: Floats, threshold_km: float) -> AtThreshold:
-    first, second = metrics.hits(ours, threshold_km), metrics.hits(theirs, threshold_km)
+    first, second = distance.hits(ours, threshold_km), distance.hits(theirs, threshold_km)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    p = statistics.mcnemar_exact(only_first, only_second)
+    p = significance.mcnemar_exact(only_first, only_second)
     return AtThreshold(
         km=threshold_km,
-        difference=metrics.clustered_bootstrap(100.0 * (first.astype(np.float64) - second), paired.author),
+        difference=distance.clustered_bootstrap(100.0 * (first.astype(np.float64) - second), paired.author),
         only_first=only_first,
         only_second=only_second,
         mcnemar_p=p,
@@ -120,8 +120,8 @@ def _at(paired: Paired, ours: Floats, theirs: Floats, threshold_km: float) -> At
 
 def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs with Holm's correction over all of them."""
-    overall = statistics.holm([pair.p for pair in pairs])
-    each = iter(statistics.holm([at.mcnemar_p for pair in pairs for at in pair.thresholds]))
+    overall = significance.holm([pair.p for pair in pairs])
+    each = iter(significance.holm([at.mcnemar_p for pair in pairs for at in pair.thresholds]))
     return [
         pair.model_copy(
             update={
@@ -135,7 +135,7 @@ def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
 
 def _ranking(paired: Paired, pairs: Sequence[Pair]) -> list[Rank]:
     """By GeoScore, saying whom each can and cannot be told from."""
-    scores = metrics.geoscore(paired.away_km).mean(axis=1)
+    scores = distance.geoscore(paired.away_km).mean(axis=1)
     order = sorted(range(len(paired.labels)), key=lambda i: (-scores[i], paired.labels[i]))
     return [_rank(paired.labels[i], float(scores[i]), pairs) for i in order]
 

@@ -21,10 +21,10 @@ from typing import NamedTuple
 
 from core.errors import UserError
 from evals.benchmarks.registry import BENCHMARKS
-from evals.columns import load_systems
-from evals.metrics import THRESHOLDS_KM
-from evals.scoring import Score, score
-from evals.tables import DASH, Table, km_label, markdown, percent
+from evals.scores.arrays import load_systems
+from evals.scores.distance import THRESHOLDS_KM
+from evals.scores.scoring import Score, score
+from evals.scores.tables import DASH, Table, km_label, markdown, percent
 
 
 class Published(NamedTuple):

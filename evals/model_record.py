@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from evals.fitting import add_run_arguments, of_one_system
-from evals.records import JudgementNote, Record
+from evals.fitting.samples import add_run_arguments, of_one_system
+from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share, photographer_weights
+from evals.runs.records import JudgementNote, Record
 from geo.sphere import Floats, distance_km
 from graphs.inference.sight import RINGS_KM, SightParameters, SightRecord, default_sight, load_sight, said_weights
-from graphs.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share, photographer_weights
 
 LEAST = 20
 """Photos with a first reading for a record; judgements for a rate."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evals.benchmarks.registry import BENCHMARKS
-from evals.clean import TWIN_SIMILARITY
-from evals.records import Protocol
+from evals.clean.protocol import TWIN_SIMILARITY
+from evals.runs.records import Protocol
 from graphs.settings import Settings, make_settings
 from retrieval.splits import SHARES
 
@@ -43,7 +43,9 @@ def _what(made: argparse.ArgumentParser) -> None:
     group.add_argument("--max-output-tokens", type=int, help="of one reply (default: the provider's)")
     group.add_argument("--calibration", type=Path, help="fitted by python -m evals.calibrate (default: none)")
     group.add_argument("--protocol", default="published", choices=[p.value for p in Protocol])
-    group.add_argument("--reference-table", type=Path, help="clean: CSV of reference items (python -m evals.clean)")
+    group.add_argument(
+        "--reference-table", type=Path, help="clean: CSV of reference items (python -m evals.clean.protocol)"
+    )
     group.add_argument("--twin-similarity", type=float, default=TWIN_SIMILARITY, help="clean: of the encoder's vectors")
 
 

@@ -26,17 +26,17 @@ from string import Template
 from core.errors import UserError
 from evals.benchmarks.loading import load_benchmark
 from evals.benchmarks.registry import find_benchmark
-from evals.charts import COLOURS
-from evals.columns import System, load_systems
 from evals.compare import compare
-from evals.comparison import comparison_tables
 from evals.leaderboard import leaderboard_table, published
-from evals.records import RunInfo
-from evals.report_charts import curves
-from evals.report_photos import photo_data
-from evals.scoring import Score, score
-from evals.tables import Table, all_tables, latex, markdown
-from evals.world_outline import ATTRIBUTION, land_path
+from evals.reporting.charts import COLOURS
+from evals.reporting.photos import photo_data
+from evals.reporting.report_charts import curves
+from evals.reporting.world_outline import ATTRIBUTION, land_path
+from evals.runs.records import RunInfo
+from evals.scores.arrays import System, load_systems
+from evals.scores.comparison import comparison_tables
+from evals.scores.scoring import Score, score
+from evals.scores.tables import Table, all_tables, latex, markdown
 
 MOST_ANSWERS = 20_000
 """A page of more answers than this would be slow to open."""
@@ -170,7 +170,7 @@ def _provenance(info: RunInfo) -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files("evals.page").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("evals.reporting.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _script_json(data: Mapping[str, object]) -> str:

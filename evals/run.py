@@ -17,24 +17,33 @@ from typing import NamedTuple
 
 from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
 from core.errors import UserError
-from evals import options, plan
+from evals import options
 from evals.benchmarks.loading import Holding, Item, load_benchmark
 from evals.benchmarks.registry import find_benchmark
-from evals.clean import ReferenceHiding, check_known, describe, flags, hide_references, read_reference_table, references
-from evals.columns import load_systems
-from evals.cost_estimate import call_usd, estimate, told
-from evals.gap import beside_published
-from evals.lab import Lab, open_lab
-from evals.likeness import glances
-from evals.progress import RunProgress
-from evals.recording import Query
-from evals.records import Flag, Outcome, Partial, PlaceNames, Protocol, RunInfo
-from evals.reply_cache import ReplyCache
-from evals.run_folder import RunFolder, now
-from evals.runner import Ended, Sitting, Work, photo_by_photo, run_queries
-from evals.scoring import score
-from evals.spending import Spending
-from evals.tables import accuracy_table, markdown
+from evals.clean.gap import beside_published
+from evals.clean.perceptual_hash import glances
+from evals.clean.protocol import (
+    ReferenceHiding,
+    check_known,
+    describe,
+    flags,
+    hide_references,
+    read_reference_table,
+    references,
+)
+from evals.runs import sample_selection
+from evals.runs.cost import call_usd, estimate, told
+from evals.runs.evaluated_systems import Lab, open_lab
+from evals.runs.folder import RunFolder, now
+from evals.runs.progress import RunProgress
+from evals.runs.recording import Query
+from evals.runs.records import Flag, Outcome, Partial, PlaceNames, Protocol, RunInfo
+from evals.runs.reply_cache import ReplyCache
+from evals.runs.runner import Ended, Sitting, Work, photo_by_photo, run_queries
+from evals.runs.spending import Spending
+from evals.scores.arrays import load_systems
+from evals.scores.scoring import score
+from evals.scores.tables import accuracy_table, markdown
 from geo.places.gazetteer import Gazetteer
 from geo.sphere import lat_lon_array
 from graphs.inference.calibration import parameters_digest
@@ -105,7 +114,9 @@ def prepare(chosen: argparse.Namespace, opened: ExitStack) -> Ready:
         raise UserError("--strategy names no strategy")
     settings = options.settings_of(chosen, strategies)
     protocol = Protocol(chosen.protocol)
-    out = chosen.out or plan.default_out(chosen.benchmark, protocol, settings.model, strategies, chosen.only)
+    out = chosen.out or sample_selection.default_out(
+        chosen.benchmark, protocol, settings.model, strategies, chosen.only
+    )
     settings = settings.model_copy(update={"audit_log": out / "audit.jsonl"})
     photos = _photos(chosen, settings, protocol)
     spending, model = _model(chosen, settings, out, opened)
@@ -143,7 +154,7 @@ def sit(ready: Ready, opened: ExitStack) -> Sitting:
 def _photos(chosen: argparse.Namespace, settings: Settings, protocol: Protocol) -> Photos:
     benchmark = find_benchmark(chosen.benchmark)
     holding = load_benchmark(benchmark, chosen.data or settings.home / "benchmarks" / benchmark.name)
-    items, partial = plan.choose_items(
+    items, partial = sample_selection.choose_items(
         holding,
         allow_partial=chosen.allow_partial,
         part=chosen.only,
@@ -220,18 +231,18 @@ def _info(ready: Ready) -> RunInfo:
         atlases=settings.atlases,
         expected=photos.holding.expected,
         photos=len(photos.items),
-        photos_sha256=plan.ids_sha256(photos.items),
+        photos_sha256=sample_selection.ids_sha256(photos.items),
         partial=photos.partial,
         thresholds_km=benchmark.thresholds_km,
         limit=chosen.limit,
         seed=chosen.seed,
         arguments=options.as_given(chosen),
-        settings_sha256=plan.settings_sha256(
+        settings_sha256=sample_selection.settings_sha256(
             settings, {"temperature": chosen.temperature, "max_output_tokens": chosen.max_output_tokens}
         ),
         posterior=parameters_digest(lab.parameters, lab.bench.model),
-        commit=plan.commit(),
-        versions=plan.versions(),
+        commit=sample_selection.commit(),
+        versions=sample_selection.versions(),
         citation=benchmark.citation,
         licence=benchmark.licence,
         started_at=now(),

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from evals.fitting.sight_fit import RIGHT_WITHIN_KM
 from geo.places.gazetteer import Gazetteer, PlaceCoordinates
 from geo.point import Point
 from geo.sphere import destination, distance_km, point_distance_km
-from graphs.sight_fit import RIGHT_WITHIN_KM
 
 DECOYS = 2_000
 """Wrong places are drawn from the most populous of the world, where LMMs guess, too."""

@@ -6,7 +6,7 @@ the other candidates and a coarse prior of where photos are taken. The answer
 is the position of the mixture with the greatest expected utility, where the
 utility of an error of d km is a sum of exponentials, sum of a_s * exp(-d / s):
 the small scales reward being near, the largest is GeoScore's. Every number is
-in graphs/inference/posterior.json, which `python -m graphs.posterior_fit` writes.
+in graphs/inference/posterior.json, which `python -m evals.fitting.posterior_fit` writes.
 """
 
 from __future__ import annotations

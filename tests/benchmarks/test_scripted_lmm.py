@@ -15,9 +15,9 @@ from benchmarks.scripted_lmm.mind import LOOKS, ScriptedMind, look_name
 from benchmarks.scripted_lmm.retrieval import KnownRetrieval
 from benchmarks.scripted_lmm.server import serve
 from benchmarks.scripted_lmm.skill import Rates, Skill
+from evals.fitting.sight_fit import RIGHT_WITHIN_KM
 from geo.point import Point
 from geo.sphere import point_distance_km
-from graphs.sight_fit import RIGHT_WITHIN_KM
 from tools.results import Circle
 from tools.services.imagery import WorldPictures
 

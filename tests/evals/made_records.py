@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from agents.schemas import Cost
-from evals.metrics import THRESHOLDS_KM
-from evals.records import Record, RunInfo, write_info, write_records
+from evals.runs.records import Record, RunInfo, write_info, write_records
+from evals.scores.distance import THRESHOLDS_KM
 from geo.point import Point
 from geo.sphere import destination
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from agents.schemas import Cost
 from evals.benchmarks.loading import Item
-from evals.recording import Bench, Query, broken
-from evals.records import Outcome, Protocol, Record, RunInfo
-from evals.run_folder import RunFolder
-from evals.runner import Sitting, Work, photo_by_photo, run_queries
+from evals.runs.folder import RunFolder
+from evals.runs.recording import Bench, Query, broken
+from evals.runs.records import Outcome, Protocol, Record, RunInfo
+from evals.runs.runner import Sitting, Work, photo_by_photo, run_queries
 from geo.point import Point
 from geo.sphere import point_distance_km
 

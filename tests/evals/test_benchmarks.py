@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from evals import plan
 from evals.benchmarks.loading import Holding, load_benchmark
 from evals.benchmarks.registry import BENCHMARKS, find_benchmark
+from evals.runs import sample_selection
 from retrieval.splits import split_by_author
 
 
@@ -111,7 +111,7 @@ def held(tmp_path: Path) -> Holding:
 
 def choose(held: Holding, **changed: object) -> tuple[list[str], str | None]:
     options: dict[str, object] = {"allow_partial": False}
-    items, partial = plan.choose_items(held, **{**options, **changed})  # type: ignore[arg-type]  # options of several types
+    items, partial = sample_selection.choose_items(held, **{**options, **changed})  # type: ignore[arg-type]  # options of several types
     return [item.photo for item in items], str(partial) if partial else None
 
 

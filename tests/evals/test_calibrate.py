@@ -9,9 +9,16 @@ import pytest
 
 from core.errors import UserError
 from evals import calibrate
-from evals.conformal import Cases, conformal_quantile, cross_validated, fit_calibration, fit_levels, photographers_mean
-from evals.fitting import gather
-from evals.reliability import expected_calibration_error
+from evals.fitting.conformal import (
+    Cases,
+    conformal_quantile,
+    cross_validated,
+    fit_calibration,
+    fit_levels,
+    photographers_mean,
+)
+from evals.fitting.samples import gather
+from evals.scores.reliability import expected_calibration_error
 from graphs.inference.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
 from tests.evals.made_records import made_record, random_records, write_run
 from tests.graphs.test_calibration import SUBJECT

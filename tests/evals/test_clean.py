@@ -11,11 +11,28 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from core.errors import UserError
-from evals import clean
 from evals.benchmarks.loading import Item
-from evals.clean import Reference, check_known, describe, flags, hide_references, read_reference_table, references
-from evals.likeness import PLAIN_SHARE, TWIN_BITS, Likeness, bits_apart, difference_hash, glance, likeness, plain_share
-from evals.records import Flag
+from evals.clean import protocol
+from evals.clean.perceptual_hash import (
+    PLAIN_SHARE,
+    TWIN_BITS,
+    Likeness,
+    bits_apart,
+    difference_hash,
+    glance,
+    likeness,
+    plain_share,
+)
+from evals.clean.protocol import (
+    Reference,
+    check_known,
+    describe,
+    flags,
+    hide_references,
+    read_reference_table,
+    references,
+)
+from evals.runs.records import Flag
 from geo.point import Point
 from retrieval.photos.photo import decode_photo
 from retrieval.stores.base import StoredItem
@@ -173,7 +190,7 @@ def test_a_reference_table_is_written_and_read_again(tmp_path: Path) -> None:
     (tmp_path / "photos" / "b.jpg").write_bytes(b"no photo")
     (tmp_path / "table.csv").write_text("IMG_ID,AUTHOR,LAT,LON\na.jpg,ann,1,2\nb.jpg,,3,4\n")
     out = tmp_path / "reference.csv"
-    assert clean.main([str(tmp_path / "table.csv"), str(tmp_path / "photos"), "--out", str(out)]) == 0
+    assert protocol.main([str(tmp_path / "table.csv"), str(tmp_path / "photos"), "--out", str(out)]) == 0
     table = read_reference_table(out)
     seen = glance(tmp_path / "photos" / "a.jpg")
     assert seen is not None

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from evals import metrics
-from evals.columns import load_systems
 from evals.compare import compare, main
-from evals.comparison import Comparison, as_markdown
+from evals.scores import distance
+from evals.scores.arrays import load_systems
+from evals.scores.comparison import Comparison, as_markdown
 from geo.point import Point
 from geo.sphere import destination
 from tests.evals.made_records import made_record, random_records, write_run
@@ -47,7 +47,7 @@ def test_a_comparison_by_hand(tmp_path: Path) -> None:
     assert (at[2500.0].only_first, at[2500.0].only_second, at[2500.0].mcnemar_p) == (2, 0, 0.5)
     # Five tests, of which two of p 0.5: all are 1 after Holm's correction.
     assert at[2500.0].mcnemar_p_holm == 1.0
-    ours, theirs = ([metrics.geoscore(km) for km in run] for run in ([0.5, 500, 10, 0.5], [0.5, 0.5, 3000, 3000]))
+    ours, theirs = ([distance.geoscore(km) for km in run] for run in ([0.5, 500, 10, 0.5], [0.5, 0.5, 3000, 3000]))
     assert pair.geoscore.estimate == pytest.approx(np.mean(ours) - np.mean(theirs), rel=1e-5)
     assert set(pair.only_first) == {"1-0.jpg", "2-0.jpg"}
     assert pair.only_second == ("0-1.jpg",)

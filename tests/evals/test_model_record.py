@@ -11,8 +11,8 @@ import pytest
 from core.errors import UserError
 from evals import model_record
 from evals.benchmarks.loading import Item
-from evals.recording import Bench, Query, answered
-from evals.records import Protocol, Record
+from evals.runs.recording import Bench, Query, answered
+from evals.runs.records import Protocol, Record
 from geo.point import Point
 from geo.sphere import destination
 from graphs.components import open_parameters

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.schemas import Cost, EvidenceKind
-from evals.records import (
+from evals.runs.records import (
     RECORDS_FILE,
     CandidateNote,
     EvidenceNote,

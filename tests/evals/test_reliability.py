@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals import metrics, reliability
+from evals.scores import distance, reliability
 from geo.sphere import HALF_CIRCUMFERENCE_KM, distance_km
 
 MISS = float("nan")
 
 
 def test_mean_counts_a_missing_answer_as_the_far_side_of_the_earth() -> None:
-    assert metrics.mean_km([10.0, MISS]) == pytest.approx((10.0 + HALF_CIRCUMFERENCE_KM) / 2)
-    assert metrics.mean_km([MISS]) == pytest.approx(20015.1, abs=0.1)
+    assert distance.mean_km([10.0, MISS]) == pytest.approx((10.0 + HALF_CIRCUMFERENCE_KM) / 2)
+    assert distance.mean_km([MISS]) == pytest.approx(20015.1, abs=0.1)
 
 
 def test_distances_agree_with_the_geodesic_within_what_a_sphere_can() -> None:

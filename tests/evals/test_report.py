@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from agents.schemas import Cost
-from evals.columns import load_systems
-from evals.records import Record
 from evals.report import main, report_page
+from evals.runs.records import Record
+from evals.scores.arrays import load_systems
 from retrieval.photos.photo import load_photo
 from tests.evals.made_records import made_record, random_records, write_run
 

@@ -19,11 +19,11 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from agents.chat_models.prices import Price
 from agents.strategies import find_strategy
 from core.errors import UserError
-from evals.cost_estimate import assumed_calls, estimate, told
-from evals.listening import listening
-from evals.records import RECORDS_FILE, write_info, write_records
-from evals.reply_cache import ReplyCache, one_answer
-from evals.spending import MoneySpentError, Spending
+from evals.runs.cost import assumed_calls, estimate, told
+from evals.runs.records import RECORDS_FILE, write_info, write_records
+from evals.runs.reply_cache import ReplyCache, one_answer
+from evals.runs.reply_recorder import listening
+from evals.runs.spending import MoneySpentError, Spending
 from tests.evals.made_runs import made_record, queries, run_info
 
 PRICE = Price(input=1_000_000.0, output=0.0)  # a dollar a token

@@ -16,8 +16,8 @@ from typing_extensions import override
 
 from benchmarks.fake_lmm import FakeLmm
 from evals import run as evals_run
-from evals.gap import gap_table
-from evals.records import Outcome, read_info, read_records
+from evals.clean.gap import gap_table
+from evals.runs.records import Outcome, read_info, read_records
 from geo.point import Point
 from geo.sphere import point_distance_km
 from retrieval.atlas.build import build_photo_atlas

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from evals.progress import RunProgress
-from evals.recording import Query, broken
-from evals.records import RECORDS_FILE, Outcome, Record, RecordError, read_info, read_records, read_scores
-from evals.run_folder import RunFolder
-from evals.runner import Ended, Sitting, Work, run_queries
-from evals.spending import MoneySpentError
+from evals.runs.folder import RunFolder
+from evals.runs.progress import RunProgress
+from evals.runs.recording import Query, broken
+from evals.runs.records import RECORDS_FILE, Outcome, Record, RecordError, read_info, read_records, read_scores
+from evals.runs.runner import Ended, Sitting, Work, run_queries
+from evals.runs.spending import MoneySpentError
 from tests.evals.made_runs import BENCH, Silent, made_record, queries, run_info, run_made
 
 ROOT = Path(__file__).parents[2]

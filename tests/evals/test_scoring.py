@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from agents.schemas import Cost
-from evals.columns import columns_of, load_systems
-from evals.metrics import THRESHOLDS_KM
-from evals.records import Outcome, Record, RecordError, write_records
-from evals.reliability import EARTH_AREA_KM2, cap_area_km2
-from evals.scoring import Score, score
+from evals.runs.records import Outcome, Record, RecordError, write_records
+from evals.scores.arrays import columns_of, load_systems
+from evals.scores.distance import THRESHOLDS_KM
+from evals.scores.reliability import EARTH_AREA_KM2, cap_area_km2
+from evals.scores.scoring import Score, score
 from geo.places.continents import CONTINENTS, continent_of
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point

@@ -8,9 +8,9 @@ import pytest
 
 from evals import leaderboard
 from evals.benchmarks.registry import BENCHMARKS
-from evals.columns import load_systems
-from evals.scoring import score
-from evals.tables import Table, accuracy_table, all_tables, latex, markdown
+from evals.scores.arrays import load_systems
+from evals.scores.scoring import score
+from evals.scores.tables import Table, accuracy_table, all_tables, latex, markdown
 from tests.evals.made_records import made_record, random_records, write_run
 
 HOSTILE = Table("50 % & more", ["a_b", "x|y"], [["<script>alert(1)</script>", "c:\\d | $e$ {f} ~^#"]])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from evals.fitting.posterior_fit import GRIDS, Case, fit, log_likelihood
 from geo.point import Point
-from graphs.posterior_fit import GRIDS, Case, fit, log_likelihood
 from retrieval.candidate import AtlasKind, Candidate
 from tests.graphs.machine_fakes import PARAMETERS
 

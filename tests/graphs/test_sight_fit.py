@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evals.fitting.sight_fit import (
+    SMOOTHING_PHOTOS,
+    as_rings,
+    balanced_accuracy,
+    fitted_share,
+    photographer_weights,
+    ring_of,
+)
 from graphs.inference.sight import RINGS_KM, SightRecord, said_weights
-from graphs.sight_fit import SMOOTHING_PHOTOS, as_rings, balanced_accuracy, fitted_share, photographer_weights, ring_of
 
 USUAL = np.array([0.01, 0.01, 0.03, 0.15, 0.8])
 

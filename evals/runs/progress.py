@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from evals.records import Outcome, Scored
+from evals.runs.records import Outcome, Scored
 
 NEAR_KM = 25.0
 PLAIN_EVERY_S = 30.0

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from core.errors import UserError
 from evals.benchmarks.loading import Holding, Item
-from evals.likeness import file_sha256
-from evals.records import Partial, Protocol
+from evals.clean.perceptual_hash import file_sha256
+from evals.runs.records import Partial, Protocol
 from graphs.settings import Settings
 from retrieval.splits import SHARES, split_by_author
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from evals.columns import LEVEL_KM, System
-from evals.records import LatLon, Outcome, PlaceNames, Record, read_records
+from evals.runs.records import LatLon, Outcome, PlaceNames, Record, read_records
+from evals.scores.arrays import LEVEL_KM, System
 from geo.places.continents import continent_of
 from geo.sphere import distance_km
 from retrieval.photos.photo import PhotoError, load_photo

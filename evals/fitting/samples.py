@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from agents.schemas import Versions
 from core.errors import UserError
-from evals.records import Outcome, Record, RunInfo, read_info, read_records
+from evals.runs.records import Outcome, Record, RunInfo, read_info, read_records
 from graphs.inference.calibration import Subject, subject_of, told_difference
 from graphs.inference.posterior import default_parameters
 from retrieval.splits import SHARES, split_by_author

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evals.metrics import Interval, wilson_interval
+from evals.scores.distance import Interval, wilson_interval
 from geo.sphere import EARTH_RADIUS_KM, HALF_CIRCUMFERENCE_KM, Floats
 
 Bools = NDArray[np.bool_]

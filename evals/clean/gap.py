@@ -1,4 +1,4 @@
-"""What a published protocol flatters: `python -m evals.gap PUBLISHED_RUN CLEAN_RUN`, on the same photos."""
+"""What a published protocol flatters: `python -m evals.clean.gap PUBLISHED_RUN CLEAN_RUN`, on the same photos."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from evals import metrics
-from evals.columns import System, load_systems
-from evals.metrics import THRESHOLDS_KM, Interval
-from evals.records import INFO_FILE, Protocol, RecordError, RunInfo, read_info
-from evals.tables import Table, km_label, markdown
+from evals.runs.records import INFO_FILE, Protocol, RecordError, RunInfo, read_info
+from evals.scores import distance
+from evals.scores.arrays import System, load_systems
+from evals.scores.distance import THRESHOLDS_KM, Interval
+from evals.scores.tables import Table, km_label, markdown
 
 
 def gap_table(published: Path, clean: Path) -> Table:
@@ -57,10 +57,10 @@ def _check(published: RunInfo, clean: RunInfo) -> None:
 def _rows(published: System, clean: System) -> list[list[str]]:
     shares, gaps = [], []
     for threshold in THRESHOLDS_KM:
-        before = metrics.hits(published.columns.distance_km, threshold)
-        after = metrics.hits(clean.columns.distance_km, threshold)
+        before = distance.hits(published.columns.distance_km, threshold)
+        after = distance.hits(clean.columns.distance_km, threshold)
         change = 100.0 * (after.astype(np.float64) - before)
-        gaps.append(metrics.clustered_bootstrap(change, clean.columns.author))
+        gaps.append(distance.clustered_bootstrap(change, clean.columns.author))
         shares.append((100.0 * before.mean(), 100.0 * after.mean()))
     return [
         [published.strategy, "published", *(f"{before:.1f}" for before, _ in shares)],
@@ -75,14 +75,14 @@ def _points(change: Interval) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m evals.gap", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m evals.clean.gap", description=__doc__)
     parser.add_argument("published", type=Path, help="folder of a run with --protocol published")
     parser.add_argument("clean", type=Path, help="folder of a run with --protocol clean")
     arguments = parser.parse_args(argv)
     try:
         sys.stdout.write(markdown(gap_table(arguments.published, arguments.clean)) + "\n")
     except UserError as error:
-        sys.stderr.write(f"evals.gap: error: {error}\n")
+        sys.stderr.write(f"evals.clean.gap: error: {error}\n")
         return 2
     return 0
 

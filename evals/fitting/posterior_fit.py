@@ -1,6 +1,6 @@
 """Fit the posterior's parameters to photos whose place is known, and that the encoder was not trained on.
 
-    python -m graphs.posterior_fit --home HOME --atlas world --atlas mine --table photos.csv --photos FOLDER \
+    python -m evals.fitting.posterior_fit --home HOME --atlas world --atlas mine --table photos.csv --photos FOLDER \
         --part calibration --out graphs/inference/posterior.json
 
 The parameters are those under which the true positions are likeliest: the

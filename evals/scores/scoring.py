@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from agents.schemas import Frozen
-from evals import metrics, reliability
-from evals.columns import COSTS, Columns, System
-from evals.metrics import Interval
-from evals.reliability import Coverage, ReliabilityBin
+from evals.scores import distance, reliability
+from evals.scores.arrays import COSTS, Columns, System
+from evals.scores.distance import Interval
+from evals.scores.reliability import Coverage, ReliabilityBin
 from geo.sphere import Floats
 
 CURVE_POINTS = 100
@@ -80,7 +80,7 @@ def score(system: System) -> Score:
     """Everything about one system."""
     columns, info = system.columns, system.info
     away_km = columns.distance_km
-    finite = _finite_or_none(metrics.median_km(away_km))
+    finite = _finite_or_none(distance.median_km(away_km))
     return Score(
         label=system.label,
         strategy=system.strategy,
@@ -93,8 +93,8 @@ def score(system: System) -> Score:
         flagged=columns.flagged,
         accuracy=_accuracy(away_km, info.thresholds_km),
         median_km=finite,
-        mean_km=metrics.mean_km(away_km),
-        geoscore=metrics.clustered_bootstrap(metrics.geoscore(away_km), columns.author),
+        mean_km=distance.mean_km(away_km),
+        geoscore=distance.clustered_bootstrap(distance.geoscore(away_km), columns.author),
         named=_named(columns),
         coverage_50=reliability.coverage(away_km, columns.radius_50_km),
         coverage_90=reliability.coverage(away_km, columns.radius_90_km),
@@ -111,14 +111,14 @@ def _finite_or_none(value: float) -> float | None:
 
 
 def _accuracy(away_km: Floats, thresholds_km: Sequence[float]) -> dict[float, Interval]:
-    return {km: metrics.accuracy_interval(away_km, km) for km in thresholds_km}
+    return {km: distance.accuracy_interval(away_km, km) for km in thresholds_km}
 
 
 def _named(columns: Columns) -> dict[str, NamedShare]:
     found = {}
     for level, (right, named) in columns.places.items():
         if named.any():
-            interval = metrics.wilson_interval(int(right.sum()), int(named.sum()))
+            interval = distance.wilson_interval(int(right.sum()), int(named.sum()))
             found[level] = NamedShare(right=interval, photos=int(named.sum()))
     return found
 
@@ -136,7 +136,7 @@ def _confidence(columns: Columns) -> dict[str, object]:
 
 
 def _losses(columns: Columns, threshold_km: float) -> Floats:
-    return np.where(metrics.hits(columns.distance_km, threshold_km), 0.0, 1.0)
+    return np.where(distance.hits(columns.distance_km, threshold_km), 0.0, 1.0)
 
 
 def _curve(x: Floats, y: Floats) -> Curve:
@@ -147,7 +147,7 @@ def _curve(x: Floats, y: Floats) -> Curve:
 
 def _hits_per_usd(columns: Columns) -> float | None:
     spent = float(columns.cost["usd"].sum())
-    return float(metrics.hits(columns.distance_km, WORTH_KM).sum()) / spent if spent else None
+    return float(distance.hits(columns.distance_km, WORTH_KM).sum()) / spent if spent else None
 
 
 def _strata(columns: Columns, thresholds_km: Sequence[float]) -> list[Stratum]:
@@ -165,6 +165,6 @@ def _stratum(columns: Columns, name: str, value: str, thresholds_km: Sequence[fl
         value=value,
         photos=len(away_km),
         accuracy=_accuracy(away_km, thresholds_km),
-        geoscore=float(metrics.geoscore(away_km).mean()),
-        median_km=_finite_or_none(metrics.median_km(away_km)),
+        geoscore=float(distance.geoscore(away_km).mean()),
+        median_km=_finite_or_none(distance.median_km(away_km)),
     )

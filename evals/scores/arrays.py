@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from agents.schemas import Level
 from core.errors import UserError
-from evals.records import Outcome, PlaceNames, RecordError, RunInfo, Scored, read_info, read_scores
-from evals.reliability import EARTH_AREA_KM2, cap_area_km2
+from evals.runs.records import Outcome, PlaceNames, RecordError, RunInfo, Scored, read_info, read_scores
+from evals.scores.reliability import EARTH_AREA_KM2, cap_area_km2
 from geo.places.continents import continent_of
 from geo.sphere import Floats, distance_km
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from core.errors import UserError
-from evals.columns import Bools, Texts
+from evals.scores.arrays import Bools, Texts
 from geo.sphere import Floats
 from graphs.inference.calibration import Calibration, Correction, EvidenceLevel, LevelFit, Subject, area_log_odds
 

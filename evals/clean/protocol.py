@@ -1,6 +1,6 @@
 """The clean protocol: what a query must not find among the reference photos, and who would have been found.
 
-    python -m evals.clean TABLE.csv PHOTOS_FOLDER --out reference.csv
+    python -m evals.clean.protocol TABLE.csv PHOTOS_FOLDER --out reference.csv
 
 writes a reference table (item_id, author, hash) for `python -m evals.run … --protocol clean --reference-table`.
 Authors that were given when an atlas was built are known without it; the hashes of its photos are not.
@@ -21,8 +21,8 @@ import numpy as np
 
 from core.errors import UserError
 from evals.benchmarks.loading import Item
-from evals.likeness import COPIES, PLAIN_SHARE, TWIN_BITS, Bits, Likeness, bits_apart, glances
-from evals.records import Flag
+from evals.clean.perceptual_hash import COPIES, PLAIN_SHARE, TWIN_BITS, Bits, Likeness, bits_apart, glances
+from evals.runs.records import Flag
 from retrieval.atlas.sources import photos_from_table
 from retrieval.stores.base import StoredItem
 from retrieval.stores.filters import Exclude
@@ -197,7 +197,7 @@ def write_reference_table(table: Path, photos: Path, out: Path) -> Counter[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write a reference table; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m evals.clean", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m evals.clean.protocol", description=__doc__)
     parser.add_argument("table", type=Path, help="CSV that an atlas was built from (IMG_ID, AUTHOR)")
     parser.add_argument("photos", type=Path, help="folder of its photos")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
@@ -205,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         counts = write_reference_table(arguments.table, arguments.photos, arguments.out)
     except UserError as error:
-        sys.stderr.write(f"evals.clean: error: {error}\n")
+        sys.stderr.write(f"evals.clean.protocol: error: {error}\n")
         return 2
     sys.stderr.write(f"{counts['seen']} photos seen, {counts['unusable']} unusable\n")
     return 0

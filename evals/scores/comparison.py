@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from agents.schemas import Frozen
-from evals.metrics import Interval
-from evals.tables import Table, km_label, markdown
+from evals.scores.distance import Interval
+from evals.scores.tables import Table, km_label, markdown
 
 LEVEL = 0.05
 SHOWN = 10

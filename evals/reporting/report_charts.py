@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evals.charts import PERCENT, Axis, Line, chart
-from evals.columns import System
-from evals.reliability import EARTH_AREA_KM2
-from evals.scoring import Score
+from evals.reporting.charts import PERCENT, Axis, Line, chart
+from evals.scores.arrays import System
+from evals.scores.reliability import EARTH_AREA_KM2
+from evals.scores.scoring import Score
 
 ERROR_STEPS_KM = np.geomspace(0.1, 20_015.0, 120)
 _SHARE = Axis("", 0.0, 1.0, PERCENT)

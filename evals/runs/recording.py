@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agents.schemas import Answer, Cost, Evidence, EvidenceKind
 from evals.benchmarks.loading import Item
-from evals.records import (
+from evals.runs.records import (
     CANDIDATES_OF_EACH_ATLAS,
     CandidateNote,
     EvidenceNote,

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from evals.records import (
+from evals.runs.records import (
     INFO_FILE,
     RECORDS_FILE,
     Record,

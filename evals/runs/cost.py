@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from agents.chat_models.prices import Price
 from agents.strategies import Step, Strategy
-from evals.records import INFO_FILE, Outcome, RecordError, read_info, read_scores
+from evals.runs.records import INFO_FILE, Outcome, RecordError, read_info, read_scores
 
 TOKENS_IN_PER_CALL = 2_500
 """A photo of 1,024 px is 800 to 1,600 tokens for most providers; the rest is the prompt and what was retrieved."""

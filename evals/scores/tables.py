@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from evals.metrics import Interval
-from evals.reliability import Coverage
-from evals.scoring import Score
+from evals.scores.distance import Interval
+from evals.scores.reliability import Coverage
+from evals.scores.scoring import Score
 
 DASH = "–"
 _LATEX = {
