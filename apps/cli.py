@@ -19,8 +19,8 @@ import typer
 
 from agents.schemas import Level
 from apps import options
-from apps.atlas_commands import atlas_app
-from apps.wording import printable
+from apps.commands.atlas import atlas_app
+from apps.output.formatting import printable
 from core.errors import UserError
 
 INTERRUPTED = 130
@@ -132,7 +132,7 @@ def locate_command(
     threads: options.Threads = None,
 ) -> int:
     """Say where photos were taken, how sure that is, and why. Environment: GEOSLEUTH_HOME and so on; options win."""
-    from apps.locate_command import Outputs, locate
+    from apps.commands.locate import Outputs, locate
 
     chosen = _chosen(encoder, atlas, model, strategy, allow_metadata, max_precision, no_signs, home, threads)
     outputs = Outputs(as_json, jsonl, geojson, kml, page, picture, not no_photo)
@@ -142,7 +142,7 @@ def locate_command(
     if ask or thread:
         if clues:
             raise UserError("--taken-at and the sun options cannot go with --ask or --thread yet")
-        from apps.asking_command import locate_in_thread
+        from apps.commands.answer import locate_in_thread
 
         return locate_in_thread(
             photos, lambda kept: options.chosen_settings(chosen, kept), outputs, thread, ask, events
@@ -162,8 +162,8 @@ def answer_command(
     home: options.Home = None,
 ) -> int:
     """Answer what `geosleuth locate --ask` or a chat asked; the run goes on from its checkpoint."""
-    from apps.asking_command import answer
-    from apps.locate_command import Outputs
+    from apps.commands.answer import answer
+    from apps.commands.locate import Outputs
 
     chosen = {"home": home}
     return answer(thread, said, lambda kept: options.chosen_settings(chosen, kept), Outputs(as_json, page=page), events)
@@ -192,7 +192,7 @@ def chat_command(
     threads: options.Threads = None,
 ) -> int:
     """Talk about photos: follow-up questions on the same evidence. Reads lines from a pipe, too."""
-    from apps import chat_command as chats
+    from apps.commands import chat as chats
 
     chosen = _chosen(encoder, atlas, model, strategy, allow_metadata, max_precision, no_signs, home, threads)
     if forget is not None:
@@ -235,8 +235,8 @@ def doctor_command(
     home: options.Home = None,
 ) -> int:
     """Say what is installed, what each missing thing would add, and how to get it."""
-    from apps.doctor import diagnose
-    from apps.doctor_report import print_findings
+    from apps.doctor.checks import diagnose
+    from apps.doctor.report import print_findings
     from graphs.settings import make_settings
 
     print_findings(diagnose(make_settings(home=home), online), as_json)

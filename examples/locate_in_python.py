@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from apps.wording import heading, km
+from apps.output.formatting import heading, km
 from graphs.events.steps import Answered
 from graphs.settings import make_settings
 from graphs.system import GeoSleuth

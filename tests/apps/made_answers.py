@@ -17,7 +17,7 @@ from agents.schemas import (
     Source,
     Versions,
 )
-from apps.located import Located, thumbnail_jpeg
+from apps.output.located_photo import Located, thumbnail_jpeg
 from geo.place import Place
 from geo.point import Point
 from retrieval.candidate import AtlasKind, Candidate

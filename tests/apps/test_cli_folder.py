@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from apps.folder_run import PhotoFile, photo_files, run
-from apps.run_file import RunStatus
+from apps.commands.folder import PhotoFile, photo_files, run
+from apps.output.results_file import RunStatus
 from tests.apps.conftest import Run, command, environment
 from tests.apps.made_answers import answered
 from tests.apps.photo_files import BAD, jpeg

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from apps import services
-from apps.doctor import diagnose
-from apps.doctor_findings import Finding, State, installed
-from apps.doctor_leaving import leaving, models
-from apps.doctor_report import print_findings
+from apps.doctor import services
+from apps.doctor.checks import diagnose
+from apps.doctor.data_flow import leaving, models
+from apps.doctor.findings import Finding, State, installed
+from apps.doctor.report import print_findings
 from graphs.settings import make_settings
 from tests.apps.conftest import Run, command, environment
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from apps.located import Located
-from apps.map_html import map_page
+from apps.maps.page import map_page
+from apps.output.located_photo import Located
 from tests.apps.made_answers import HOSTILE, abstained, answered, at, hostile, located
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from agents.schemas import Answer
-from apps.ground import window_picture
-from apps.map_png import HEIGHT, MAP_SIZE, WIDTH, save_png
-from apps.map_window import Window, window_around
-from apps.places_on_map import city_labels
-from apps.png_tools import AMBER, CYAN, drawable, shortened, text_width, wrapped
+from apps.maps.basemap_image import window_picture
+from apps.maps.city_labels import city_labels
+from apps.maps.picture import HEIGHT, MAP_SIZE, WIDTH, save_png
+from apps.maps.png_tools import AMBER, CYAN, drawable, shortened, text_width, wrapped
+from apps.maps.viewport import Window, window_around
 from geo.point import Point
 from tests.apps.made_answers import HOSTILE, abstained, answered, at, hostile, located
 

@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 
 from agents.schemas import AnswerStatus
-from apps import png_panel
-from apps.geojson import geojson_text
-from apps.kml import kml_text
-from apps.map_page_data import photo_data
-from apps.map_png import save_png
-from apps.render_terminal import print_answer, summary_line
-from apps.run_file import Record, RunFile, RunStatus
+from apps.maps import png_panel
+from apps.maps.page_data import photo_data
+from apps.maps.picture import save_png
+from apps.output.geojson import geojson_text
+from apps.output.kml import kml_text
+from apps.output.results_file import Record, RunFile, RunStatus
+from apps.output.terminal import print_answer, summary_line
 from tests.apps.made_answers import located, unanswered
 
 SAID = {

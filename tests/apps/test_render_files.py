@@ -11,9 +11,9 @@ import pytest
 import shapely
 import shapely.geometry
 
-from apps.areas import around, disc
-from apps.geojson import geojson_text
-from apps.kml import kml_text
+from apps.maps.geometry import around, disc
+from apps.output.geojson import geojson_text
+from apps.output.kml import kml_text
 from geo.sphere import distance_km
 from tests.apps.made_answers import HOSTILE, abstained, answered, at, hostile, located
 

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from agents.schemas import Answer, Level
-from apps.located import Located
-from apps.render_terminal import print_answer, summary_line
-from apps.wording import certainty_note, confidence_text, heading, km, percent, printable
+from apps.output.formatting import certainty_note, confidence_text, heading, km, percent, printable
+from apps.output.located_photo import Located
+from apps.output.terminal import print_answer, summary_line
 from tests.apps.made_answers import HOSTILE, abstained, answered, at, hostile, located
 
 

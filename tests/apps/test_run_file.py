@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.run_file import Record, RunFile, RunStatus
+from apps.output.results_file import Record, RunFile, RunStatus
 from core.errors import UserError
 from tests.apps.made_answers import HOSTILE, abstained, answered, hostile
 

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from apps.map_window import Window
+from apps.maps.viewport import Window
 from geo.basemap import basemap_file
 
 LonLat = NDArray[np.float64]

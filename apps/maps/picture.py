@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from agents.schemas import Answer
-from apps import border_lines, ground
-from apps.areas import around, disc
-from apps.border_lines import LineKind, lines_in
-from apps.ground import window_picture, world_picture
-from apps.located import Located
-from apps.map_window import KM_PER_DEGREE, Window, window_around
-from apps.places_on_map import city_labels
-from apps.png_panel import draw_panel
-from apps.png_tools import AMBER, CYAN, GREEN, INK, PAPER, PINK, SCALE, Sheet, text_width
-from apps.wording import alternatives
+from apps.maps import basemap_image, border_lines
+from apps.maps.basemap_image import window_picture, world_picture
+from apps.maps.border_lines import LineKind, lines_in
+from apps.maps.city_labels import city_labels
+from apps.maps.geometry import around, disc
+from apps.maps.png_panel import draw_panel
+from apps.maps.png_tools import AMBER, CYAN, GREEN, INK, PAPER, PINK, SCALE, Sheet, text_width
+from apps.maps.viewport import KM_PER_DEGREE, Window, window_around
+from apps.output.formatting import alternatives
+from apps.output.located_photo import Located
 from geo.point import Point
 
 WIDTH, HEIGHT = 1200, 675
 PANEL_WIDTH = 372
 MAP_SIZE = (WIDTH - PANEL_WIDTH, HEIGHT)
 _INSET_SIZE = (264, 132)
-_ATTRIBUTION = f"{ground.ATTRIBUTION} · {border_lines.ATTRIBUTION}"
+_ATTRIBUTION = f"{basemap_image.ATTRIBUTION} · {border_lines.ATTRIBUTION}"
 _INSET_BOX = (0.0, HEIGHT - _INSET_SIZE[1] - 26.0, _INSET_SIZE[0] + 26.0, float(HEIGHT))
 _CORNER_BOX = (MAP_SIZE[0] - 360.0, HEIGHT - 56.0, float(MAP_SIZE[0]), float(HEIGHT))
 _WORLD = Window(Point(lat=0.0, lon=0.0), 180.0, 2.0)

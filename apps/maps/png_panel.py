@@ -5,8 +5,7 @@ from __future__ import annotations
 from PIL import Image
 
 from agents.schemas import Answer, Hypothesis
-from apps.located import Located
-from apps.png_tools import (
+from apps.maps.png_tools import (
     AMBER,
     CYAN,
     GREEN,
@@ -20,7 +19,17 @@ from apps.png_tools import (
     shortened,
     wrapped,
 )
-from apps.wording import alternatives, certainty_note, evidence_label, heading, km, percent, printable, source_text
+from apps.output.formatting import (
+    alternatives,
+    certainty_note,
+    evidence_label,
+    heading,
+    km,
+    percent,
+    printable,
+    source_text,
+)
+from apps.output.located_photo import Located
 
 _MARGIN = 24.0
 _PHOTO_HEIGHT = 243.0

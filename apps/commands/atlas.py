@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from apps.console import answers, messages, progress_bar
-from apps.wording import printable
+from apps.output.formatting import printable
 from core.errors import UserError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.schemas import Answer
-from apps.run_file import Record
+from apps.output.results_file import Record
 from core.errors import UserError
 from retrieval.photos.photo import Photo, PhotoError, load_photo
 

@@ -8,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.schemas import Answer, Evidence, Hypothesis
-from apps.located import Located
-from apps.wording import (
+from apps.output.formatting import (
     alternatives,
     confidence_text,
     cost_text,
@@ -23,6 +22,7 @@ from apps.wording import (
     versions_text,
     why_no_answer,
 )
+from apps.output.located_photo import Located
 
 _LABEL_WIDTH = 14
 _INDENT = 2

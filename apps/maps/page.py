@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from agents.schemas import Answer
-from apps import border_lines, ground
-from apps.border_lines import LineKind, lines_in
-from apps.ground import window_picture, world_picture
-from apps.located import Located
-from apps.map_page_data import answer_bounds, jpeg_uri, photo_data
-from apps.map_window import Window, window_around
-from apps.places_on_map import city_labels
-from apps.wording import printable
+from apps.maps import basemap_image, border_lines
+from apps.maps.basemap_image import window_picture, world_picture
+from apps.maps.border_lines import LineKind, lines_in
+from apps.maps.city_labels import city_labels
+from apps.maps.page_data import answer_bounds, jpeg_uri, photo_data
+from apps.maps.viewport import Window, window_around
+from apps.output.formatting import printable
+from apps.output.located_photo import Located
 from geo.point import Point
 from geo.sphere import lat_lon_array, mean_point
 
@@ -86,7 +86,7 @@ def _page_data(located: Sequence[Located]) -> dict[str, Any]:
         "cities": _cities(window, answers, view),
         "legend": _legend(answers),
         "subtitle": "where, how sure, and why" if len(answers) == 1 else f"{len(answers)} photos",
-        "attribution": f"{ground.ATTRIBUTION} · {border_lines.ATTRIBUTION}",
+        "attribution": f"{basemap_image.ATTRIBUTION} · {border_lines.ATTRIBUTION}",
     }
 
 

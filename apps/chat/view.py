@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from agents.schemas import Answer, Cost
-from apps.located import Located
-from apps.render_terminal import print_answer
-from apps.wording import heading, printable
+from apps.output.formatting import heading, printable
+from apps.output.located_photo import Located
+from apps.output.terminal import print_answer
 
 if TYPE_CHECKING:
     from graphs.chat.session import Asked, ChatEvent, Replied, Token, ToolCalled

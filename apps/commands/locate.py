@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from agents.schemas import Answer
+from apps.commands.folder import PhotoFile, check_output, photo_files, run
 from apps.console import answers, messages, progress_bar
-from apps.event_output import events_told
-from apps.folder_run import PhotoFile, check_output, photo_files, run
-from apps.located import Located, thumbnail_jpeg
-from apps.render_terminal import print_answer, summary_line
-from apps.run_file import Record, RunFile, RunStatus
-from apps.wording import printable
+from apps.output.event_output import events_told
+from apps.output.formatting import printable
+from apps.output.located_photo import Located, thumbnail_jpeg
+from apps.output.results_file import Record, RunFile, RunStatus
+from apps.output.terminal import print_answer, summary_line
 from core.errors import UserError
 from retrieval.photos.photo import Photo, PhotoError, load_photo, photo_paths
 
@@ -199,19 +199,19 @@ def write_files(located: Sequence[Located], outputs: Outputs) -> None:
 
 def _written(located: Sequence[Located], outputs: Outputs) -> Iterable[Path]:
     if outputs.geojson is not None:
-        from apps.geojson import geojson_text
+        from apps.output.geojson import geojson_text
 
         yield _save(outputs.geojson, geojson_text(located))
     if outputs.kml is not None:
-        from apps.kml import kml_text
+        from apps.output.kml import kml_text
 
         yield _save(outputs.kml, kml_text(located))
     if outputs.page is not None:
-        from apps.map_html import map_page
+        from apps.maps.page import map_page
 
         yield _save(outputs.page, map_page(located))
     if outputs.picture is not None:
-        from apps.map_png import save_png
+        from apps.maps.picture import save_png
 
         save_png(located[0], outputs.picture)
         yield outputs.picture

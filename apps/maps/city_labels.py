@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apps.map_window import Window
+from apps.maps.viewport import Window
 from geo.places.tables import PlaceTables
 
 Box = tuple[float, float, float, float]

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from html import escape
 
 from agents.schemas import Answer, Hypothesis
-from apps.areas import disc, exteriors
-from apps.located import Located
-from apps.wording import confidence_text, heading, km, percent, printable, radius_note, source_text
+from apps.maps.geometry import disc, exteriors
+from apps.output.formatting import confidence_text, heading, km, percent, printable, radius_note, source_text
+from apps.output.located_photo import Located
 from geo.point import Point
 
 _NAMESPACE = "http://www.opengis.net/kml/2.2"

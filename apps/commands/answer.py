@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apps.chat_command import ChooseSettings, talking
-from apps.chat_view import ChatView
+from apps.chat.view import ChatView
+from apps.commands.chat import ChooseSettings, talking
+from apps.commands.locate import Outputs, write_files
 from apps.console import answers, messages
-from apps.locate_command import Outputs, write_files
-from apps.located import Located, thumbnail_jpeg
-from apps.render_terminal import print_answer
-from apps.wording import printable
+from apps.output.formatting import printable
+from apps.output.located_photo import Located, thumbnail_jpeg
+from apps.output.terminal import print_answer
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
 

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from apps.console import answers
-from apps.doctor_findings import Finding, State
-from apps.wording import printable
+from apps.doctor.findings import Finding, State
+from apps.output.formatting import printable
 
 _MARKS = {
     State.OK: ("✓", "green"),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
-from apps.map_window import Window
+from apps.maps.viewport import Window
 from geo.basemap import WorldRaster, blue_marble, shaded_relief
 
 ATTRIBUTION = "NASA Blue Marble · relief: Tom Patterson"

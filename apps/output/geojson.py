@@ -13,9 +13,9 @@ from typing import Any
 import shapely
 
 from agents.schemas import Answer, Hypothesis
-from apps.areas import disc
-from apps.located import Located
-from apps.wording import heading
+from apps.maps.geometry import disc
+from apps.output.formatting import heading
+from apps.output.located_photo import Located
 from geo.point import Point
 from retrieval.candidate import Candidate
 

@@ -19,7 +19,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from agents.schemas import Answer, AnswerStatus, Versions
-from apps.wording import printable
+from apps.output.formatting import printable
 from core.errors import UserError
 
 SYNC_EVERY_S = 5.0

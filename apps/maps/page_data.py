@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from agents.schemas import Answer, Evidence, Hypothesis, HypothesisStatus
-from apps.areas import around, disc, exteriors, near_longitude_deg
-from apps.located import Located
-from apps.wording import (
+from apps.maps.geometry import around, disc, exteriors, near_longitude_deg
+from apps.output.formatting import (
     certainty_note,
     confidence_text,
     cost_text,
@@ -24,6 +23,7 @@ from apps.wording import (
     source_text,
     versions_text,
 )
+from apps.output.located_photo import Located
 from geo.point import Point
 from retrieval.candidate import Candidate
 

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apps.chat_view import ChatView, cost_lines, photo_line
-from apps.line_reader import LineReader
-from apps.located import Located, thumbnail_jpeg
-from apps.wording import printable
+from apps.chat.line_reader import LineReader
+from apps.chat.view import ChatView, cost_lines, photo_line
+from apps.output.formatting import printable
+from apps.output.located_photo import Located, thumbnail_jpeg
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
 
@@ -166,7 +166,7 @@ class ChatLoop:
         self._view.say(printable_lines(why(follow_up_data(self._system.bench, case, case["told"], "", coarse))))
 
     def _map(self, rest: str) -> None:
-        from apps.locate_command import Outputs, write_files
+        from apps.commands.locate import Outputs, write_files
 
         located = [self._located(shown) for shown in self._conversation.shown if self._is_located(shown)]
         if not located:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.chat_loop import ChatLoop
-from apps.chat_view import ChatView
+from apps.chat.line_reader import LineReader
+from apps.chat.loop import ChatLoop
+from apps.chat.view import ChatView
+from apps.commands.locate import opened
 from apps.console import answers, messages
-from apps.event_output import events_told
-from apps.line_reader import LineReader
-from apps.locate_command import opened
+from apps.output.event_output import events_told
 from retrieval.photos.photo import load_photo
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from apps.doctor_findings import Finding, State, installed
-from apps.doctor_leaving import leaving, models
+from apps.doctor.data_flow import leaving, models
+from apps.doctor.findings import Finding, State, installed
 from core.errors import UserError
 from geo.basemap import blue_marble
 from geo.places.gazetteer import Gazetteer
@@ -199,7 +199,7 @@ def _services(online: bool) -> Iterator[Finding]:
     if not online:
         yield Finding("services", "network", State.UNKNOWN, "nothing is contacted unless you add --online")
         return
-    from apps.services import reachable_services
+    from apps.doctor.services import reachable_services
 
     for name, reached, detail, adds in reachable_services():
         yield Finding("services", name, State.OK if reached else State.MISSING, detail, "" if reached else adds)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.schemas import Answer
-from apps.areas import near_longitude_deg
+from apps.maps.geometry import near_longitude_deg
 from geo.point import Point
 from geo.sphere import HALF_CIRCUMFERENCE_KM, distance_km, lat_lon_array
 
