@@ -1,7 +1,7 @@
 """The quicker benchmarks in turn: `python -m benchmarks`. Each also runs alone and explains itself with --help.
 
-The long ones run by themselves: `training_speed`, `encoders_cost`, `recorded_ledger`,
-`worth_of_the_loop`, `eval_kills` and `eval_throughput`.
+The long ones run by themselves: `speed.training`, `speed.encoders`,
+`accuracy.recorded_ledger`, `simulation.loop`, `speed.eval_kills` and `speed.eval_throughput`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import sys
 from benchmarks.dev_photos import DEFAULT_DATA
 
 BENCHMARKS = {
-    "atlas_speed": [],
-    "locate_speed": [],
-    "regions_vs_published": ["--data", str(DEFAULT_DATA), "--encoder", "compact"],
-    "offline_machine": ["--data", str(DEFAULT_DATA)],
-    "recorded_models": [
+    "speed.atlas": [],
+    "speed.locate": [],
+    "accuracy.regions_vs_published": ["--data", str(DEFAULT_DATA), "--encoder", "compact"],
+    "accuracy.offline_machine": ["--data", str(DEFAULT_DATA)],
+    "accuracy.recorded_models": [
         *("--answers", str(DEFAULT_DATA / "recorded")),
         *("--truth", str(DEFAULT_DATA / "im2gps3k_dev" / "im2gps3k_dev.csv")),
     ],
-    "scoring_speed": [],
+    "speed.scoring": [],
 }
 
 

@@ -2,7 +2,7 @@
 
 A model's words are evidence only as far as its record shows. `sight.json` holds, for a few models and for
 any other, the share of photos whose true place lies within rings around the place the model gave first, and how
-often a photo from anywhere lies there. `python -m benchmarks.recorded_ledger fit` measured both on calibration
+often a photo from anywhere lies there. `python -m benchmarks.accuracy.recorded_ledger fit` measured both on calibration
 photos. From that, a reading is a distribution over the Earth: `SightReading` says how much of it a hypothesis
 holds, and how much likelier than usual it makes a position.
 """

@@ -17,7 +17,7 @@ from agents.chat_models.registry import LoadedModel, load_model
 from agents.messages import request
 from agents.reply_schemas import GivePosition, ProposeHypotheses, ReviseHypotheses
 from agents.structured_output.ask import ReplyStatus, ask, ask_structured
-from benchmarks.recorded_models import loose, ours, result
+from benchmarks.accuracy.recorded_models import loose, ours, result
 from core.errors import UserError
 from retrieval.photos.photo import photo_id_of
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from agents.messages import request
-from benchmarks.scripted_lmm.mind import LOOKS, ScriptedMind, look_name
-from benchmarks.scripted_lmm.retrieval import KnownRetrieval
-from benchmarks.scripted_lmm.server import serve
-from benchmarks.scripted_lmm.skill import Rates, Skill
+from benchmarks.simulation.error_model import Rates, Skill
+from benchmarks.simulation.policy import LOOKS, ScriptedMind, look_name
+from benchmarks.simulation.retrieval import KnownRetrieval
+from benchmarks.simulation.server import serve
 from evals.fitting.sight_fit import RIGHT_WITHIN_KM
 from geo.point import Point
 from geo.sphere import point_distance_km

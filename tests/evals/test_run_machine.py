@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from typing_extensions import override
 
-from benchmarks.fake_lmm import FakeLmm
+from benchmarks.speed.fake_lmm import FakeLmm
 from evals import run as evals_run
 from evals.clean.gap import gap_table
 from evals.runs.records import Outcome, read_info, read_records

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.published_recipe import published_order
+from benchmarks.accuracy.published_recipe import published_order
 from geo.sphere import distance_km, medoid_index, to_lat_lon_deg, unit_vectors
 from retrieval.regions import (
     cluster,

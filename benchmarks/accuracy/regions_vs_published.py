@@ -1,6 +1,6 @@
 """GeoSleuth's regions against the published geographic reranker, on the same candidate lists.
 
-    python -m benchmarks.regions_vs_published --data ../shared/data [--encoder compact] [--tune]
+    python -m benchmarks.accuracy.regions_vs_published --data ../shared/data [--encoder compact] [--tune]
 
 Candidates are the training photos nearest to each validation photo (split by author) in the space of the pretrained
 MobileNetV1 embedding, or of a GeoSleuth encoder. `--tune` looks at training photos only: five folds by author.
@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.accuracy.mobilenet import mobilenet_embeddings
+from benchmarks.accuracy.published_recipe import published_order, published_order_vectorised
 from benchmarks.dev_photos import load_dev_photos
-from benchmarks.mobilenet import mobilenet_embeddings
-from benchmarks.published_recipe import published_order, published_order_vectorised
 from evals.scores import distance
 from geo.sphere import distance_km
 from retrieval import regions

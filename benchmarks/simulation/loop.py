@@ -1,6 +1,6 @@
 """What the refinement loop is worth, with a scripted LMM whose skill is known: a simulation.
 
-    python -m benchmarks.worth_of_the_loop --data ../shared/data --home runs/offline_machine/home
+    python -m benchmarks.simulation.loop --data ../shared/data --home runs/offline_machine/home
 
 The LMM is a script behind a real HTTP server (`benchmarks.scripted_lmm`). It is told where each photo was taken and
 makes mistakes at chosen rates, so this says what the machine around a model adds at equal skill; it says nothing about
@@ -25,10 +25,10 @@ from tqdm import tqdm
 from agents.chat_models.registry import Capabilities, LoadedModel, ModelOptions, load_model
 from agents.schemas import Answer
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
-from benchmarks.scripted_lmm.mind import LOOKS, ScriptedMind, look_name
-from benchmarks.scripted_lmm.retrieval import KnownRetrieval, together_share
-from benchmarks.scripted_lmm.server import serve
-from benchmarks.scripted_lmm.skill import Rates, Skill
+from benchmarks.simulation.error_model import Rates, Skill
+from benchmarks.simulation.policy import LOOKS, ScriptedMind, look_name
+from benchmarks.simulation.retrieval import KnownRetrieval, together_share
+from benchmarks.simulation.server import serve
 from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
 from evals.scores import distance
 from geo.point import Point

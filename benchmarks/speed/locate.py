@@ -1,6 +1,6 @@
 """How fast an answer comes: cold, warm, and for a folder.
 
-python -m benchmarks.locate_speed --photos ../shared/data/im2gps3k_dev/images --count 40
+python -m benchmarks.speed.locate --photos ../shared/data/im2gps3k_dev/images --count 40
 """
 
 from __future__ import annotations

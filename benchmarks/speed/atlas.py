@@ -2,7 +2,7 @@
 
 Run on demand, on a quiet machine (processor time is shown beside wall time, for one that is not):
 
-    python benchmarks/atlas_speed.py --points 100000 --dim 256 [--vectors gps|gaussian] [--store qdrant-edge]
+    python benchmarks/speed/atlas.py --points 100000 --dim 256 [--vectors gps|gaussian] [--store qdrant-edge]
 
 `gps` vectors are random Fourier features of real places through a random two-layer network, normalised, with
 queries that are noisy copies: clustered, with near-ties, like a GPS atlas. `gaussian` ones have no structure at all.

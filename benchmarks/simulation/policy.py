@@ -10,8 +10,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCa
 from agents.chat_models.capabilities import Ready
 from agents.messages import read_data
 from agents.reply_schemas import GivePosition, NamePlace, ProposeHypotheses, ReviseHypotheses
-from benchmarks.scripted_lmm.server import Json, Reply
-from benchmarks.scripted_lmm.skill import Guess, Skill
+from benchmarks.simulation.error_model import Guess, Skill
+from benchmarks.simulation.server import Json, Reply
 from geo.point import Point
 from geo.sphere import point_distance_km
 

@@ -1,6 +1,6 @@
 """What counts as nearly the same picture: copies of photos against photos of other people.
 
-    python -m benchmarks.twins --data ../shared/data
+    python -m benchmarks.accuracy.near_duplicates --data ../shared/data
 
 On the training and calibration photos; the thresholds of the clean protocol were chosen on this.
 """

@@ -1,6 +1,6 @@
 """How fast `recipe: fusion` trains, beside a plain loop as published, in one run.
 
-    python -m benchmarks.training_speed [--batch N] [--steps N] [--card-tflops T] [--usd-per-hour D]
+    python -m benchmarks.speed.training [--batch N] [--steps N] [--card-tflops T] [--usd-per-hour D]
 
 On a GPU: CLIP ViT-L/14 + SegFormer-B5 with random weights in bfloat16. Without one: the tiny networks, which say
 nothing about a GPU; arithmetic of the full configuration is counted all the same, and hours are worked out from it.
@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.training_published import PublishedLoop
+from benchmarks.speed.training_published import PublishedLoop
 from retrieval.backbones.registry import load_image_backbone, load_segmenter
 from retrieval.photos.photo import decode_photo
 from retrieval.training.config import FusionConfig, load_any_config
@@ -149,7 +149,7 @@ def measure_ours(rig: Rig, *, segmenting: bool) -> Measured:
 
 
 def measure_published(rig: Rig) -> Measured:
-    """The plain loop: see `benchmarks.training_published`."""
+    """The plain loop: see `benchmarks.speed.training_published`."""
     clock = Clock(rig.world.device)
     loop = PublishedLoop(rig.config.model.image, rig.world.device, half=rig.real)
     return _timed(rig, (loop.batch(rig.batch) for _ in range(rig.steps + 2)), loop.step, clock)

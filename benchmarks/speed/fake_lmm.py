@@ -1,6 +1,6 @@
 """A server that speaks OpenAI's protocol and knows nothing: after a pause it answers with a position.
 
-    python -m benchmarks.fake_lmm --seconds 2
+    python -m benchmarks.speed.fake_lmm --seconds 2
 
 Prints its address. The position is a function of what was asked, so that two runs get the same answers.
 """

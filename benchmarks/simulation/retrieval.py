@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.scripted_lmm.skill import Rates, Skill
+from benchmarks.simulation.error_model import Rates, Skill
 from geo.point import Point
 from geo.sphere import destination, point_distance_km
 from retrieval.candidate import AtlasKind, Candidate

@@ -1,6 +1,6 @@
 """Does a run keep a slow model busy? 500 photos, 50 at once, a model that answers in 2 s: ideally 20 s.
 
-    python -m benchmarks.eval_throughput --data ../shared/data/im2gps3k_dev --home runs/offline_machine/home
+    python -m benchmarks.speed.eval_throughput --data ../shared/data/im2gps3k_dev --home runs/offline_machine/home
 
 Says how long the photos took after start-up, what they cost in CPU time, and how memory went.
 """
@@ -47,7 +47,7 @@ class Memory:
 
 def fake_server(seconds: float, opened: ExitStack) -> str:
     """The address of a fake model, which ends with `opened`."""
-    command = [sys.executable, "-m", "benchmarks.fake_lmm", "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.speed.fake_lmm", "--seconds", str(seconds)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own module
     opened.callback(process.wait)
     opened.callback(process.kill)

@@ -1,7 +1,7 @@
 """Real models' recorded answers through the machine: the model alone, retrieval alone, and both through the ledger.
 
-    python -m benchmarks.recorded_ledger fit        # what a first reading is worth, on calibration photos
-    python -m benchmarks.recorded_ledger measure    # accuracy, on validation photos
+    python -m benchmarks.accuracy.recorded_ledger fit        # what a first reading is worth, on calibration photos
+    python -m benchmarks.accuracy.recorded_ledger measure    # accuracy, on validation photos
 
 `fit` writes graphs/sight.json: for each file of answers, how far its positions lie from the truth on the calibration
 photos it answered about. `measure` runs the machine with what is in graphs/sight.json and in graphs/posterior.json,
@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.schemas import Answer
+from benchmarks.accuracy.offline_machine import PHOTO_ATLAS, answer_km, difference, radii_km, row
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
-from benchmarks.offline_machine import PHOTO_ATLAS, answer_km, difference, radii_km, row
 from evals.fitting.sight_fit import as_rings, fitted_share, photographer_weights, ring_of
 from evals.scores import distance
 from geo.sphere import distance_km

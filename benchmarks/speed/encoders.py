@@ -1,6 +1,6 @@
 """What the encoders cost on one CPU core: CPU seconds a photo and a position, with random weights of the real shape.
 
-    python -m benchmarks.encoders_cost [--photos 2] [--positions 2048]
+    python -m benchmarks.speed.encoders [--photos 2] [--positions 2048]
 
 CPU time is counted, not time on the wall, so a busy machine changes little.
 GeoCLIP's GPS encoder has its released weights.

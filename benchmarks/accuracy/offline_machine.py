@@ -1,6 +1,6 @@
 """What each part of the offline machine is worth, on photos whose photographers training never saw.
 
-    python -m benchmarks.offline_machine --data ../shared/data --out runs/offline_machine
+    python -m benchmarks.accuracy.offline_machine --data ../shared/data --out runs/offline_machine
 
 Prints a Markdown table and writes the distances of every photo to `distances.csv`. The photo atlas holds the
 training photos; nothing here is fitted on the validation photos. An abstention is a miss.
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from agents.schemas import Answer, EvidenceKind
+from benchmarks.accuracy.mobilenet import mobilenet_embeddings
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
-from benchmarks.mobilenet import mobilenet_embeddings
 from evals.scores import distance
 from geo.sphere import distance_km
 from graphs.settings import DEFAULT_ATLAS, Settings

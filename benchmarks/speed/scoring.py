@@ -1,6 +1,6 @@
 """How long it takes to read and score a run of 25,600 photos, candidates and replies and all.
 
-    python -m benchmarks.scoring_speed
+    python -m benchmarks.speed.scoring
 
 Makes the run in a temporary folder: each record has 40 candidates, 6 hypotheses, 6 pieces of evidence and a reply.
 """

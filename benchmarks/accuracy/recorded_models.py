@@ -1,6 +1,6 @@
 """What real models' recorded answers are worth by themselves: parsed, refused, unparsable, and how far off.
 
-Run: python -m benchmarks.recorded_models --answers FOLDER --truth CSV
+Run: python -m benchmarks.accuracy.recorded_models --answers FOLDER --truth CSV
 
 FOLDER holds JSONL files of {"photo": NAME, "response": TEXT}, CSV the photos' true positions (IMG_ID, LAT, LON).
 The denominator is every row of a file: what gives no position is a miss at every distance. Beside it stands the loose
