@@ -12,7 +12,7 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from tests.tools.calling import Answering, Server
+from tests.fakes.tool_calls import Answering, Server
 
 # Machines differ in speed: a test must never fail for being slow.
 settings.register_profile("untimed", deadline=None)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.tiny_encoder import write_tiny_encoder
+from tests.fakes.tiny_encoder import write_tiny_encoder
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.apps.conftest import Run, command, environment
-from tests.apps.photo_files import jpeg, text_named_jpg
 from tests.apps.test_cli_locate import assert_one_line_error
-from tests.apps.tiny_encoder import write_tiny_encoder
+from tests.fakes.photo_files import jpeg, text_named_jpg
+from tests.fakes.tiny_encoder import write_tiny_encoder
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 
 from agents.schemas import Answer, EvidenceKind
 from tests.apps.conftest import Run, command, environment
-from tests.apps.photo_files import jpeg, noise
+from tests.fakes.photo_files import jpeg, noise
 
 Talk = Callable[..., subprocess.CompletedProcess[str]]
 

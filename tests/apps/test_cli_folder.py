@@ -15,9 +15,9 @@ import pytest
 from apps.commands.folder import PhotoFile, photo_files, run
 from apps.output.results_file import RunStatus
 from tests.apps.conftest import Run, command, environment
-from tests.apps.made_answers import answered
-from tests.apps.photo_files import BAD, jpeg
 from tests.apps.test_cli_locate import assert_one_line_error
+from tests.fakes.answers import answered
+from tests.fakes.photo_files import BAD, jpeg
 
 COUNT = 40
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from agents.schemas import Answer
 from tests.apps.conftest import Run
-from tests.apps.photo_files import BAD, ODD_BUT_GOOD, jpeg
+from tests.fakes.photo_files import BAD, ODD_BUT_GOOD, jpeg
 
 Made = Callable[[Path], Path]
 

@@ -17,7 +17,7 @@ from apps.output.geojson import geojson_text
 from apps.output.kml import kml_text
 from apps.output.results_file import Record, RunFile, RunStatus
 from apps.output.terminal import print_answer, summary_line
-from tests.apps.made_answers import located, unanswered
+from tests.fakes.answers import located, unanswered
 
 SAID = {
     AnswerStatus.ABSTAINED: "No answer: GeoSleuth abstains",

@@ -15,7 +15,7 @@ from evals.scores.arrays import load_systems
 from evals.scores.comparison import Comparison, as_markdown
 from geo.point import Point
 from geo.sphere import destination
-from tests.evals.made_records import made_record, random_records, write_run
+from tests.fakes.records import made_record, random_records, write_run
 
 PARIS = Point(lat=48.8566, lon=2.3522)
 

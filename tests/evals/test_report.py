@@ -18,7 +18,7 @@ from evals.report import main, report_page
 from evals.runs.records import Record
 from evals.scores.arrays import load_systems
 from retrieval.photos.photo import load_photo
-from tests.evals.made_records import made_record, random_records, write_run
+from tests.fakes.records import made_record, random_records, write_run
 
 ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script></script>"
 

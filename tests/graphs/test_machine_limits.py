@@ -14,12 +14,12 @@ from pydantic import BaseModel
 from agents.chat_models.prices import Price
 from agents.schemas import AnswerStatus, Cost
 from graphs.budgets import Budgets, spent_budget
-from tests.graphs.machine_fakes import (
+from tests.fakes.machine import (
     BrokenSearch,
     ScriptedModel,
     bench,
 )
-from tests.graphs.machine_runs import Calls, propose, run, scripted
+from tests.fakes.machine_runs import Calls, propose, run, scripted
 
 # --- tools that fail
 

@@ -11,13 +11,13 @@ from langchain_core.messages import BaseMessage
 from agents.schemas import AnswerStatus, EvidenceKind, HypothesisStatus
 from geo.point import Point
 from geo.sphere import point_distance_km
-from tests.graphs.machine_fakes import (
+from tests.fakes.machine import (
     PLACES,
     ScriptedModel,
     bench,
     candidates,
 )
-from tests.graphs.machine_runs import Calls, propose, run, scripted, steps
+from tests.fakes.machine_runs import Calls, propose, run, scripted, steps
 
 LISBON = PLACES[2]
 

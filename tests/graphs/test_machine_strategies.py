@@ -17,7 +17,7 @@ from agents.strategies import STRATEGIES, Ask, CommitRule, Shown, Step, Strategy
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.budgets import Budgets
-from tests.graphs.machine_fakes import (
+from tests.fakes.machine import (
     EXIF_CAMERA,
     EXIF_POSITION,
     FILE_NAME,
@@ -25,7 +25,7 @@ from tests.graphs.machine_fakes import (
     ScriptedModel,
     bench,
 )
-from tests.graphs.machine_runs import Calls, run, steps
+from tests.fakes.machine_runs import Calls, run, steps
 from tools.untrusted_text import CLOSING, OPENING
 
 PORTO = Point(lat=41.15, lon=-8.61)

@@ -11,7 +11,7 @@ from agents.schemas import EvidenceKind, Level
 from graphs.events.steps import step_event
 from graphs.geolocate import build_geolocate
 from graphs.nodes.commit import level_of
-from tests.graphs.machine_fakes import (
+from tests.fakes.machine import (
     EXIF_CAMERA,
     EXIF_POSITION,
     FILE_NAME,
@@ -20,7 +20,7 @@ from tests.graphs.machine_fakes import (
     candidates,
     given,
 )
-from tests.graphs.machine_runs import run, scripted, without_time
+from tests.fakes.machine_runs import run, scripted, without_time
 
 # --- what the answer says
 

@@ -14,7 +14,7 @@ from agents.schemas import Answer
 from core.errors import UserError
 from graphs.checkpoints import STATE_TYPES, open_checkpoints, state_serializer
 from graphs.geolocate import build_geolocate
-from tests.graphs.machine_fakes import bench, given
+from tests.fakes.machine import bench, given
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 SIGNS = ("Lisbon", "www.obchod.cz")
@@ -25,7 +25,7 @@ import os, sys
 from pathlib import Path
 from graphs.checkpoints import open_checkpoints
 from graphs.geolocate import build_geolocate
-from tests.graphs.machine_fakes import bench, given
+from tests.fakes.machine import bench, given
 graph = build_geolocate(bench(("Lisbon", "www.obchod.cz")), open_checkpoints(Path(sys.argv[1])))
 config = {"configurable": {"thread_id": "t"}}
 for done, update in enumerate(graph.stream(given(), config, stream_mode="updates", durability="sync"), start=1):
@@ -66,7 +66,7 @@ from graphs.checkpoints import open_checkpoints
 from graphs.geolocate import build_geolocate
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.events.tracing import Phase, What, recording
-from tests.graphs.machine_fakes import bench, given
+from tests.fakes.machine import bench, given
 folder = Path(sys.argv[1])
 kept = folder / "kept"
 known = kept.read_text().split() if kept.exists() else []

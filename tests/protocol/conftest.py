@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.protocol import serving
+from tests.fakes import model_server
 
 CALL = (
     "<tool_call>",
@@ -19,13 +19,13 @@ NEEDED = ("torch", "transformers", "fastapi", "uvicorn", "langchain_openai")
 
 
 @pytest.fixture(scope="session")
-def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[serving.RealServer]:
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[model_server.RealServer]:
     for package in NEEDED:
         pytest.importorskip(package, reason=f"a real model server needs {package}: pip install 'geosleuth[dev]'")
-    from tests.protocol.tiny_models import build_random, build_reciter
+    from tests.fakes.tiny_models import build_random, build_reciter
 
     folder = tmp_path_factory.mktemp("protocol")
     random, reciter = build_random(folder / "random"), build_reciter(folder / "reciter", CALL)
-    port = serving.free_port()
-    with serving.process(serving.transformers_serve(port), port, folder / "serve.log"):
-        yield serving.RealServer(port, random, reciter)
+    port = model_server.free_port()
+    with model_server.process(model_server.transformers_serve(port), port, folder / "serve.log"):
+        yield model_server.RealServer(port, random, reciter)

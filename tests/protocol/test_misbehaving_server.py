@@ -18,9 +18,9 @@ from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
 from agents.reply_schemas import GivePosition
 from agents.structured_output.ask import Reply, ReplyStatus, ask, ask_structured
 from core.errors import UserError
-from tests.protocol import serving
-from tests.protocol.proxy import TEN_MB, misbehaving
-from tests.protocol.serving import RealServer
+from tests.fakes import model_server
+from tests.fakes.model_server import RealServer
+from tests.fakes.proxy import TEN_MB, misbehaving
 
 QUESTION = [HumanMessage("Where was this photo taken?")]
 MENDED = [
@@ -166,28 +166,28 @@ def test_no_more_requests_are_under_way_than_allowed(real_server: RealServer) ->
 
 
 def test_a_server_process_that_is_killed_amid_an_answer_and_comes_back(real_server: RealServer, tmp_path: Path) -> None:
-    port = serving.free_port()
+    port = model_server.free_port()
 
     def command(*faults: str) -> list[str]:
-        return [sys.executable, "-m", "tests.protocol.proxy", str(port), real_server.url, *faults]
+        return [sys.executable, "-m", "tests.fakes.proxy", str(port), real_server.url, *faults]
 
     model = load(real_server, f"http://127.0.0.1:{port}/v1", max_retries=8, backoff_s=0.3)
     replies: list[Reply[GivePosition]] = []
-    with serving.process(command("drip*"), port, tmp_path / "first.log") as first:
+    with model_server.process(command("drip*"), port, tmp_path / "first.log") as first:
         asking = threading.Thread(target=lambda: replies.append(ask_structured(model, QUESTION, GivePosition)))
         asking.start()
         time.sleep(0.5)
         assert asking.is_alive()
         first.kill()
         first.wait()
-    with serving.process(command(), port, tmp_path / "second.log"):
+    with model_server.process(command(), port, tmp_path / "second.log"):
         asking.join(60.0)
     assert [reply.status for reply in replies] == [ReplyStatus.OK]
     assert replies[0].cost.model_calls >= 2
 
 
 def test_a_server_that_is_not_there_is_said_before_any_photo_is_sent(real_server: RealServer) -> None:
-    spec = real_server.spec("reciter", f"http://127.0.0.1:{serving.free_port()}/v1")
+    spec = real_server.spec("reciter", f"http://127.0.0.1:{model_server.free_port()}/v1")
     with pytest.raises(UserError, match=r"cannot be used.*start it") as caught:
         load_model(spec, ModelOptions(backoff_s=0.01))
     assert isinstance(caught.value.__cause__, Exception)

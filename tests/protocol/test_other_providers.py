@@ -9,8 +9,8 @@ from agents.chat_models import providers
 from agents.chat_models.options import Capabilities
 from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
 from agents.structured_output.ask import ReplyStatus, ask
-from tests.protocol import serving
-from tests.protocol.proxy import misbehaving
+from tests.fakes import model_server
+from tests.fakes.proxy import misbehaving
 
 KEY = "sk-test-0123456789abcdef"
 PACKAGES = {"anthropic": "langchain_anthropic", "google_genai": "langchain_google_genai", "ollama": "langchain_ollama"}
@@ -41,6 +41,6 @@ def test_errors_become_failures(monkeypatch: pytest.MonkeyPatch, kind: str, faul
 
 @pytest.mark.parametrize("kind", sorted(PACKAGES))
 def test_a_server_that_is_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    reply = ask(load(monkeypatch, kind, f"http://127.0.0.1:{serving.free_port()}"), [HumanMessage("Where?")])
+    reply = ask(load(monkeypatch, kind, f"http://127.0.0.1:{model_server.free_port()}"), [HumanMessage("Where?")])
     assert reply.status is ReplyStatus.FAILED
     assert reply.cost.model_calls == 2

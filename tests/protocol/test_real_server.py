@@ -11,7 +11,7 @@ from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
 from agents.messages import image_block
 from agents.reply_schemas import GivePosition, ProposeHypotheses
 from agents.structured_output.ask import ReplyStatus, ask, ask_structured
-from tests.protocol.serving import RealServer
+from tests.fakes.model_server import RealServer
 
 OPTIONS = ModelOptions(timeout_s=120.0, max_output_tokens=24, backoff_s=0.1)
 QUESTION = "Where was this photo taken?"

@@ -18,9 +18,9 @@ from agents.structured_output.ask import ReplyStatus, ask_structured
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
 from retrieval.photos.photo import PhotoShelf
-from tests.graphs.machine_fakes import bench, given, photo
-from tests.protocol.proxy import misbehaving
-from tests.protocol.serving import RealServer
+from tests.fakes.machine import bench, given, photo
+from tests.fakes.model_server import RealServer
+from tests.fakes.proxy import misbehaving
 
 SHADES = (60, 120)
 WITHOUT_MODEL = {name for name, strategy in STRATEGIES.items() if not strategy.uses_model}
@@ -37,7 +37,7 @@ class Numbers(BaseModel):
 @pytest.fixture(scope="module")
 def constrained_url(real_server: RealServer) -> Iterator[str]:
     pytest.importorskip("llguidance", reason="constrained decoding needs llguidance")
-    from tests.protocol.constrained_server import constrained
+    from tests.fakes.constrained_server import constrained
 
     with constrained(real_server.random) as server:
         yield server.url

@@ -16,7 +16,7 @@ from geo.land_mask import is_land
 from geo.place import Place
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
-from tests.tools.calling import Answering, Reply, Server, call, shown_to_model
+from tests.fakes.tool_calls import Answering, Reply, Server, call, shown_to_model
 from tools.find_place import find_place_tool
 from tools.results import FoundPlaces, PlaceAt, ToolError
 from tools.reverse_geocode import reverse_geocode_tool

@@ -17,7 +17,7 @@ from retrieval.encoders.registry import EncoderIdentity, PhotoVectors, Vectors
 from retrieval.photos.photo import Photo, PhotoShelf
 from retrieval.regions import rank_regions
 from retrieval.stores.filters import Exclude, Near, is_left_out
-from tests.tools.calling import as_photo, call, shown_to_model
+from tests.fakes.tool_calls import as_photo, call, shown_to_model
 from tools.base import Arguments, result_tool
 from tools.rank_regions import rank_regions_tool
 from tools.registry import TOOLS, Clients, build_tools

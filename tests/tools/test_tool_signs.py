@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
 from retrieval.photos.photo import Photo, PhotoShelf, load_photo
-from tests.tools.calling import as_photo, call
+from tests.fakes.tool_calls import as_photo, call
 from tools.read_signs import read_signs_tool, render_signs
 from tools.results import Box, Sign, SignsRead, ToolError
 from tools.services.ocr import SignReader, SignReading

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.tools.calling import call
+from tests.fakes.tool_calls import call
 from tools.results import SunChecked, ToolError
 from tools.sun_check import sun_check_tool
 

@@ -18,7 +18,7 @@ from core.errors import UserError
 from geo.point import Point
 from geo.tiles import Tile
 from retrieval.photos.photo import decode_photo
-from tests.tools.calling import Answering, Reply, Server, call, shown_to_model
+from tests.fakes.tool_calls import Answering, Reply, Server, call, shown_to_model
 from tools.results import SatelliteView, ToolError
 from tools.satellite_view import satellite_view_tool
 from tools.services.imagery import WorldPictures, marked_png

@@ -1,0 +1,182 @@
+"""The map page, opened in a real browser without a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apps.maps.page import map_page
+from apps.output.located_photo import Located
+from tests.fakes.answers import HOSTILE, abstained, answered, at, hostile, located
+
+CHROMIUM = Path("/usr/bin/chromium")
+MAX_BYTES = 2_500_000
+
+
+class Visit:
+    """A page in the browser, with everything that went wrong on it."""
+
+    def __init__(self, browser: Any, width: int, height: int) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": height}, offline=True)
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self, file: Path) -> Any:
+        self.page.goto(file.as_uri())
+        self.page.wait_for_selector("html[data-ready]", timeout=20_000)
+        return self.page
+
+    @property
+    def outside(self) -> list[str]:
+        return [url for url in self.requests if not url.startswith(("data:", "file:"))]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is a development extra")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    with playwright.sync_playwright() as runner:
+        chromium = runner.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Visit]:
+    visitor = Visit(browser, 1280, 800)
+    yield visitor
+    visitor.context.close()
+
+
+def saved(tmp_path: Path, *items: Located) -> Path:
+    file = tmp_path / "map.html"
+    file.write_text(map_page(items), encoding="utf-8")
+    return file
+
+
+def test_the_page_is_one_small_file_that_names_no_other(tmp_path: Path) -> None:
+    file = saved(tmp_path, located())
+    text = file.read_text(encoding="utf-8")
+    assert file.stat().st_size < MAX_BYTES
+    assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=[\"'](?!data:)", text)
+    assert not re.search(r"url\((?!data:)", text.split("<script")[0])
+    assert "default-src 'none'" in text
+    assert "unsafe" not in text.split("<style")[0]
+
+
+def test_it_opens_without_a_network_and_without_complaint(tmp_path: Path, visit: Visit) -> None:
+    page = visit.open(saved(tmp_path, located(answered(metadata_position=at(40.2, 116.0)))))
+    page.wait_for_selector(".leaflet-tile-loaded")
+    assert visit.outside == []
+    assert visit.complaints == []
+    assert page.locator("h1").inner_text() == "Beijing, China"
+    assert page.locator(".pin").count() == 1
+    assert page.locator(".mark .badge").all_inner_texts() == ["4", "3", "2"]
+    assert page.locator(".claim").count() == 1
+    assert page.locator(".evidence").count() == 3
+    assert page.locator("img.photo").evaluate("image => image.naturalWidth") == 480
+
+
+def test_the_ground_is_drawn(tmp_path: Path, visit: Visit) -> None:
+    page = visit.open(saved(tmp_path, located()))
+    page.wait_for_selector(".leaflet-tile-loaded")
+    colours = page.evaluate(
+        "() => { const tile = document.querySelector('canvas.leaflet-tile-loaded');"
+        "const data = tile.getContext('2d').getImageData(0, 0, tile.width, tile.height).data;"
+        "return new Set(Array.from({length: 900}, (_, i) => data[i * 280] + ',' + data[i * 280 + 1])).size; }"
+    )
+    assert colours > 50
+
+
+def test_the_answer_and_its_evidence_show_on_hover(tmp_path: Path, visit: Visit) -> None:
+    page = visit.open(saved(tmp_path, located()))
+    page.locator(".pin").hover()
+    tip = page.locator(".leaflet-tooltip.tip")
+    tip.wait_for()
+    assert "50 % within 140 km, 90 % within 610 km" in tip.inner_text()
+    assert "12 of 50 similar photos" in tip.inner_text()
+    page.mouse.move(5, 5)
+    page.locator(".hypothesis", has_text="Kyoto").hover()
+    page.locator(".leaflet-tooltip.tip", has_text="Kyoto").wait_for()
+    assert page.locator(".tip li.against").all_inner_texts() == ["A sign reads “颐和园”, written in Han"]
+
+
+def test_hovering_evidence_lights_what_it_weighs_on(tmp_path: Path, visit: Visit) -> None:
+    page = visit.open(saved(tmp_path, located()))
+    page.locator(".evidence", has_text="颐和园").hover()
+    assert page.locator(".pin.for").count() == 1
+    assert page.locator(".mark.against").all_inner_texts() == ["3"]
+
+
+def test_a_legend_entry_hides_and_shows_its_layer(tmp_path: Path, visit: Visit) -> None:
+    page = visit.open(saved(tmp_path, located()))
+    page.locator(".legend label", has_text="alternatives").click()
+    assert page.locator(".mark").count() == 0
+    page.locator(".legend label", has_text="alternatives").click()
+    assert page.locator(".mark").count() == 3
+
+
+def test_an_abstention_has_no_pin(tmp_path: Path, visit: Visit) -> None:
+    page = visit.open(saved(tmp_path, located(abstained())))
+    assert page.locator("h1").inner_text() == "No answer: GeoSleuth abstains"
+    assert page.locator(".pin").count() == 0
+    assert page.locator(".mark").count() == 4
+    assert visit.complaints == []
+
+
+def test_hostile_text_stays_text(tmp_path: Path, visit: Visit) -> None:
+    page = visit.open(saved(tmp_path, located(hostile(), HOSTILE)))
+    page.locator(".pin").hover()
+    page.locator(".leaflet-tooltip.tip").wait_for()
+    page.wait_for_timeout(200)
+    assert (
+        page.title() == " ".join(HOSTILE.replace("\u202e", "\ufffd").replace("\x1b", "\ufffd").split()) + " · GeoSleuth"
+    )
+    assert page.locator("img").count() == 1  # the photo, and nothing that a text asked for
+    assert page.locator("h1 *").count() == 0
+    assert "<img src=x" in page.locator("h1").inner_text()
+    assert visit.outside == []
+    assert visit.complaints == []
+
+
+def test_an_answer_at_the_antimeridian_is_shown_in_one_piece(tmp_path: Path, visit: Visit) -> None:
+    fiji = answered(point=at(-18.1, 179.6), radius_50_km=60.0, radius_90_km=300.0)
+    page = visit.open(saved(tmp_path, located(fiji)))
+    wide = page.locator("path.leaflet-interactive[stroke-dasharray]")
+    assert wide.get_attribute("d").count("M") == 1
+    box = wide.bounding_box()
+    assert 0.9 < box["width"] / box["height"] < 1.1  # round: true to scale at the answer
+
+
+def test_several_photos_can_be_picked(tmp_path: Path, visit: Visit) -> None:
+    paris = located(answered(point=at(48.85, 2.35)), "paris.jpg")
+    page = visit.open(saved(tmp_path, located(), located(abstained(), "nowhere.jpg"), paris))
+    assert page.locator(".pick .name").all_inner_texts() == ["summer palace.jpg", "nowhere.jpg", "paris.jpg"]
+    page.locator(".pick", has_text="nowhere").click()
+    assert page.locator("h1").inner_text() == "No answer: GeoSleuth abstains"
+    page.locator(".pick", has_text="paris").click()
+    assert page.locator(".coordinates").inner_text() == "48.8500° N, 2.3500° E"
+
+
+def test_it_works_on_a_phone(browser: Any, tmp_path: Path) -> None:
+    visitor = Visit(browser, 390, 844)
+    page = visitor.open(saved(tmp_path, located()))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("#map").bounding_box()["y"] == 0
+    page.locator("h1").scroll_into_view_if_needed()
+    assert page.locator("h1").is_visible()
+    visitor.context.close()
+
+
+def test_a_page_needs_an_answer() -> None:
+    with pytest.raises(ValueError, match="at least one answer"):
+        map_page([])

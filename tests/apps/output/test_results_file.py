@@ -1,0 +1,100 @@
+"""Records of a folder run: appended whole, read back, repaired, never somebody else's file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from apps.output.results_file import Record, RunFile, RunStatus
+from core.errors import UserError
+from tests.fakes.answers import HOSTILE, abstained, answered, hostile
+
+ANSWERED = Record.of_answer("a.jpg", answered())
+ABSTAINED = Record.of_answer("b.jpg", abstained())
+FAILED = Record.of_failure("c \udcff頤.jpg", None, "cannot be read")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "run.jsonl"
+
+
+def written(file: Path, *records: Record) -> Path:
+    with RunFile(file) as run_file:
+        for record in records:
+            run_file.append(record)
+    return file
+
+
+def test_records_are_read_back_as_they_were(file: Path) -> None:
+    written(file, ANSWERED, ABSTAINED, FAILED)
+    with RunFile(file) as run_file:
+        assert run_file.records == [ANSWERED, ABSTAINED, FAILED]
+        assert run_file.done == {"a.jpg", "b.jpg", "c \udcff頤.jpg"}
+    statuses = [record.status for record in (ANSWERED, ABSTAINED, FAILED)]
+    assert statuses == [RunStatus.ANSWERED, RunStatus.ABSTAINED, RunStatus.FAILED]
+
+
+def test_a_row_is_one_line_of_ascii_json(file: Path) -> None:
+    lines = written(file, Record.of_answer(HOSTILE, hostile()), FAILED).read_bytes().split(b"\n")
+    assert lines.pop() == b""
+    assert [set(json.loads(line)) for line in lines] == [{"photo", "sha256", "status", "error", "answer"}] * 2
+    assert all(line.isascii() for line in lines)
+    assert json.loads(lines[0])["photo"] == HOSTILE
+
+
+@pytest.mark.parametrize("kept_bytes", [1, 10, 200, -1])
+def test_a_torn_last_row_is_cut_off(file: Path, kept_bytes: int) -> None:
+    whole = written(file, ANSWERED).read_bytes()
+    file.write_bytes(whole + ABSTAINED.line().encode()[:kept_bytes])
+    with RunFile(file) as run_file:
+        assert run_file.records == [ANSWERED]
+        run_file.append(ABSTAINED)
+    assert file.read_bytes() == whole + ABSTAINED.line().encode()
+
+
+def test_a_file_with_nothing_but_a_torn_row_starts_again(file: Path) -> None:
+    file.write_bytes(ANSWERED.line().encode()[:50])
+    with RunFile(file) as run_file:
+        assert run_file.records == []
+    assert file.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "content", [b"my diary", b"my diary\n", b'{"a": 1}\n', b'{"photo": "a"}\n[1', b"\xff\n", b"\n\n"]
+)
+def test_another_file_is_refused_and_left_alone(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="run file"):
+        RunFile(file)
+    assert file.read_bytes() == content
+
+
+def test_a_damaged_row_in_the_middle_is_named(file: Path) -> None:
+    file.write_bytes(ANSWERED.line().encode() + b"{}\n" + FAILED.line().encode())
+    with pytest.raises(UserError, match="line 2 is not a record"):
+        RunFile(file)
+
+
+def test_two_runs_cannot_write_one_file(file: Path) -> None:
+    with RunFile(file), pytest.raises(UserError, match="another run"):
+        RunFile(file)
+    with RunFile(file):
+        pass
+
+
+def test_answers_of_another_system_are_refused(file: Path) -> None:
+    written(file, ANSWERED)
+    versions = answered().versions.model_copy(update={"strategy": "clusters"})
+    other = Record.of_answer("d.jpg", answered(versions=versions))
+    with RunFile(file) as run_file, pytest.raises(UserError, match="strategy refine, not clusters"):
+        run_file.append(other)
+    with RunFile(file) as run_file:
+        assert run_file.records == [ANSWERED]
+
+
+def test_a_folder_is_no_run_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="choose another"):
+        RunFile(tmp_path)

@@ -1,0 +1,125 @@
+"""A model's record is measured from runs, found by the model's name, and used instead of the packaged ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import UserError
+from evals import model_record
+from evals.benchmarks.loading import Item
+from evals.runs.recording import Bench, Query, answered
+from evals.runs.records import Protocol, Record
+from geo.point import Point
+from geo.sphere import destination
+from graphs.components import open_parameters
+from graphs.inference.sight import ANY_MODEL, default_sight
+from graphs.settings import make_settings
+from tests.fakes.machine import bench
+from tests.fakes.machine_runs import run, scripted
+from tests.fakes.records import made_record, write_run
+
+MODEL = "openai:some-model"
+
+
+def seen_records(photos: int, first_right: float, reads_right: float) -> list[Record]:
+    """Photos of which a model names two places, the first right at a rate, and judges a right and a wrong place."""
+    rng = np.random.default_rng(3)
+    return [_seen(i, rng, first_right, reads_right) for i in range(photos)]
+
+
+def _seen(i: int, rng: np.random.Generator, first_right: float, reads_right: float) -> Record:
+    truth = Point(lat=float(rng.uniform(-60, 60)), lon=float(rng.uniform(-180, 180)))
+    near, far, other = (destination(truth, float(rng.uniform(0, 360)), km) for km in (10.0, 8000.0, 6000.0))
+    places: Sequence[Point] = (near, far) if rng.random() < first_right else (other, far)
+    reads = rng.random(2) < reads_right
+    return made_record(
+        f"{i:04d}.jpg",
+        author=f"author{i // 4}",
+        model=MODEL,
+        truth=(truth.lat, truth.lon),
+        first_reading=[{"point": (place.lat, place.lon), "confidence": None} for place in places],
+        judgements=[
+            {"point": (near.lat, near.lon), "tool": "satellite_view", "fits": bool(reads[0])},
+            {"point": (far.lat, far.lon), "tool": "satellite_view", "fits": not reads[1]},
+        ],
+    )
+
+
+def test_the_rates_of_a_model_are_found() -> None:
+    record = model_record.measure(seen_records(400, 0.5, 0.8), default_sight().usual_share)
+    assert record.share[0] == pytest.approx(0.5, abs=0.06)
+    assert record.judgement_accuracy == pytest.approx(0.8, abs=0.04)
+    assert record.fitted_on == "400 first readings and 800 judgements on 400 photos by 100 photographers"
+
+
+def test_a_refusal_is_counted_and_a_rate_of_few_judgements_is_not_given() -> None:
+    silent = [made_record(f"s{i}.jpg", status="refused") for i in range(5)]
+    read = [r.model_copy(update={"judgements": r.judgements[:1] if i < 9 else ()}) for i, r in enumerate(SEEN)]
+    record = model_record.measure([*read, *silent], default_sight().usual_share)
+    assert record.judgement_accuracy is None
+    assert record.fitted_on.startswith("40 first readings and 9 judgements on 45 photos")
+
+
+SEEN = seen_records(40, 0.5, 0.8)
+
+
+def test_too_few_readings_make_no_record() -> None:
+    with pytest.raises(UserError, match=r"19 of 24 photos have a first reading by the model, 20 are needed"):
+        model_record.measure([*SEEN[:19], *(made_record(f"s{i}.jpg") for i in range(5))], default_sight().usual_share)
+
+
+def test_from_runs_to_a_system_that_uses_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [write_run(tmp_path / str(i), SEEN[20 * i : 20 * i + 20], model=MODEL) for i in range(2)]
+    file = tmp_path / "records.json"
+    assert model_record.main([*map(str, runs), "--out", str(file)]) == 0
+    assert f"| {MODEL} | 40 first readings and 80 judgements" in capsys.readouterr().out
+    sight = open_parameters(make_settings(model_records=file)).sight
+    assert sight.of(MODEL).fitted_on.startswith("40 first readings")
+    assert sight.of(MODEL).judgement_nats < 10.0
+    assert sight.of("openai:another") == default_sight().models[ANY_MODEL]
+    assert sight.of("recorded:o4-mini.jsonl") == default_sight().of("o4-mini")
+    again = tmp_path / "again.json"
+    named = ["--name", "mine", "--records", str(file), "--out", str(again)]
+    assert model_record.main([*map(str, runs), *named]) == 0
+    assert set(open_parameters(make_settings(model_records=again)).sight.models) == {*sight.models, "mine"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot read the file of model records"),
+        (b"{}", "is not a file of model records (usual_share: Field required)"),
+        (b'{"usual_share": [0.2, 0.2, 0.2, 0.2, 0.2], "models": {}}', "a record for models without one"),
+        (b'{"usual_share": [0.0, 0.25, 0.25, 0.25, 0.25], "models": {}}', "usual shares must be above 0"),
+    ],
+)
+def test_records_that_cannot_be_used_are_told_in_one_line(tmp_path: Path, content: bytes | None, told: str) -> None:
+    file = tmp_path / "records.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        open_parameters(make_settings(model_records=file))
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_keeps_what_the_model_said_at_first_and_of_tools() -> None:
+    judged = {"judgements": [{"hypothesis_id": "H1", "claim": "dry", "strength": -2.0, "tool_call_id": "call-2-0"}]}
+    model = scripted([("reverse_geocode", {"lat": 40.42, "lon": -3.7})], judged)
+    answer = run(bench(model=model))
+    query = Query(
+        item=Item("a.jpg", Path("a.jpg"), Point(lat=0.0, lon=0.0), "ann"),
+        strategy="refine",
+        truth_place=None,
+        flags=(),
+    )
+    record = answered(
+        Bench(benchmark="folder", protocol=Protocol.PUBLISHED, model="m", encoder="e"), query, answer, 0, ()
+    )
+    assert [place.point for place in record.first_reading] == [(40.42, -3.7), (50.09, 14.42)]
+    assert [(note.tool, note.fits) for note in record.judgements] == [("reverse_geocode", False)]
+    assert Record.model_validate_json(record.line()) == record

@@ -1,0 +1,225 @@
+"""`python -m evals.run` as a whole: a small benchmark, the real machine, a model behind HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typing_extensions import override
+
+from benchmarks.speed.fake_lmm import FakeLmm
+from evals import run as evals_run
+from evals.clean.gap import gap_table
+from evals.runs.records import Outcome, read_info, read_records
+from geo.point import Point
+from geo.sphere import point_distance_km
+from retrieval.atlas.build import build_photo_atlas
+from retrieval.atlas.sources import PhotoItem
+from retrieval.encoders.registry import load_encoder
+from tests.evals.clean.test_protocol import copies, jpeg, scene
+
+PLACES = {"lisbon-tower.jpg": (38.6916, -9.2160), "b.jpg": (48.8584, 2.2945), "c.jpg": (35.6595, 139.7005)}
+SECRETS = ("lisbon", "Secretcam", "a comment about Belém", "38.69", "38.6916")
+pytest.importorskip("langchain_openai")
+
+
+class Listening(FakeLmm):
+    """A model that keeps what it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.bodies: list[bytes] = []
+
+    @property
+    def about_photos(self) -> int:
+        """Requests with a photo of ours; others try out what the server can do."""
+        return sum(b"photo-" in body for body in self.bodies)
+
+    @override
+    async def _request(self, reader: asyncio.StreamReader) -> bytes:
+        body = await super()._request(reader)
+        self.bodies.append(body)
+        return body
+
+
+@pytest.fixture
+def lmm() -> Iterator[tuple[str, Listening]]:
+    """A model's address, and the model."""
+    model, port, stops = Listening(), Future[int](), Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        server = await asyncio.start_server(model.serve, "127.0.0.1", 0, limit=1 << 26)
+        port.set_result(server.sockets[0].getsockname()[1])
+        stops.set_result((asyncio.get_running_loop(), stop))
+        await stop.wait()
+        server.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    yield f"openai_compatible:fake@http://127.0.0.1:{port.result(30.0)}/v1", model
+    loop, stop = stops.result()
+    loop.call_soon_threadsafe(stop.set)
+    thread.join()
+
+
+def telling_jpeg(seed: int) -> bytes:
+    """A photo whose file says everything about itself."""
+    exif = Image.Exif()
+    exif[0x010F] = "Secretcam"
+    exif.get_ifd(0x8825).update({1: "N", 2: (38.0, 41.0, 29.76), 3: "W", 4: (9.0, 12.0, 57.6)})
+    stream = io.BytesIO()
+    Image.fromarray(scene(seed)).save(stream, "JPEG", exif=exif, comment="a comment about Belém")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with an atlas of four photos: a copy of a query, one by a query's photographer, and two strangers'."""
+    folder = tmp_path_factory.mktemp("home")
+    made = {
+        "copy.jpg": (copies(scene(0))["recompressed"], "zoe", (38.6875, -9.2155)),
+        "same-photographer.jpg": (scene(40), "bob", (48.8, 2.3)),
+        "stranger1.jpg": (scene(41), "zoe", (-33.9, 18.4)),
+        "stranger2.jpg": (scene(42), "zoe", (40.7, -74.0)),
+    }
+    items = []
+    for name, (rgb, author, (lat, lon)) in made.items():
+        (folder / name).write_bytes(jpeg(rgb))
+        items.append(PhotoItem(name, folder / name, Point(lat=lat, lon=lon), author))
+    build_photo_atlas(folder / "atlases" / "small", load_encoder("compact", 1), items)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A benchmark of three photos."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "images").mkdir()
+    rows = ["IMG_ID,AUTHOR,LAT,LON,S3_Label"]
+    for seed, ((name, (lat, lon)), author) in enumerate(zip(PLACES.items(), ("ann", "bob", "cem"), strict=True)):
+        (folder / "images" / name).write_bytes(telling_jpeg(seed))
+        rows.append(f"{name},{author},{lat},{lon},{seed}")
+    (folder / "truth.csv").write_text("\n".join(rows))
+    return folder
+
+
+def run(data: Path, home: Path, out: Path, *more: str) -> int:
+    common = ["folder", "--data", str(data), "--home", str(home), "--atlas", "small", "--out", str(out)]
+    return evals_run.main([*common, "--threads", "1", "--no-signs", *more])
+
+
+def test_a_run_from_photos_to_table(
+    data: Path, home: Path, tmp_path: Path, lmm: tuple[str, Listening], capsys: pytest.CaptureFixture[str]
+) -> None:
+    address, model = lmm
+    out = tmp_path / "run"
+    options = ("--model", address, "--strategy", "retrieval,zero_shot,rag", "--cache", str(tmp_path / "cache"))
+    assert run(data, home, out, *options) == 0
+    records = read_records(out)
+    order = [(photo, strategy) for photo in PLACES for strategy in ("retrieval", "zero_shot", "rag")]
+    assert [record.key for record in records] == order
+    for record in records:
+        assert record.status is Outcome.ANSWERED
+        assert record.point is not None
+        truth, point = (Point(lat=lat, lon=lon) for lat, lon in (record.truth, record.point))
+        assert record.distance_km == pytest.approx(point_distance_km(truth, point))
+        assert record.truth_place is not None
+        assert bool(record.candidates) == (record.strategy != "zero_shot"), "who skips retrieval pays nothing for it"
+        assert len(record.raw_replies) == (record.strategy != "retrieval")
+    assert records[0].strata["scene"] == "indoor"
+    info = read_info(out)
+    assert (info.photos, info.expected, info.partial) == (3, 3, None)
+    assert "| 25 km |" in capsys.readouterr().out
+    assert len((out / "audit.jsonl").read_text().splitlines()) == 9
+
+    sent = b"\n".join(model.bodies).decode()
+    assert "data:image/jpeg;base64" in sent
+    assert not [secret for secret in SECRETS if secret in sent], "a model sees pixels and nothing else"
+
+    asked = model.about_photos
+    assert run(data, home, tmp_path / "again", *options) == 0
+    assert asked == 6
+    assert model.about_photos == asked, "replies came from the cache"
+    again = read_records(tmp_path / "again")
+    assert [one.untimed().line() for one in again] == [one.untimed().line() for one in records]
+
+
+def test_a_run_stops_for_money_and_goes_on_with_more(
+    data: Path, home: Path, tmp_path: Path, lmm: tuple[str, Listening], capsys: pytest.CaptureFixture[str]
+) -> None:
+    address, model = lmm
+    (tmp_path / "prices.json").write_text(json.dumps({"openai_compatible:fake": {"input": 1000.0, "output": 0.0}}))
+    options = ["--model", address, "--strategy", "zero_shot", "--prices", str(tmp_path / "prices.json")]
+    options += ["--cache", str(tmp_path / "cache"), "--concurrency", "1"]
+    assert run(data, home, tmp_path / "run", *options, "--max-usd", "3.6") == 1
+    said = capsys.readouterr().err
+    assert "the money limit" in said
+    assert "US$ 2.5000 a photo" in said, "assumed: 2,500 tokens in"
+    spent = read_info(tmp_path / "run").spent_usd
+    assert 0.0 < spent <= 3.6
+    assert 0 < len(read_records(tmp_path / "run")) < 3
+    assert run(data, home, tmp_path / "run", *options, "--max-usd", "100") == 0
+    assert model.about_photos == 3, "nothing was asked twice"
+    assert read_info(tmp_path / "run").spent_usd == pytest.approx(3.0)
+
+
+def test_the_clean_protocol_hides_what_gives_the_answer_away(data: Path, home: Path, tmp_path: Path) -> None:
+    for protocol in ("published", "clean"):
+        assert run(data, home, tmp_path / protocol, "--strategy", "retrieval", "--protocol", protocol) == 0
+    seen = {
+        protocol: [{c.item_id for c in record.candidates} for record in read_records(tmp_path / protocol)]
+        for protocol in ("published", "clean")
+    }
+    everything = {"copy.jpg", "same-photographer.jpg", "stranger1.jpg", "stranger2.jpg"}
+    assert seen["published"] == [everything] * 3
+    assert seen["clean"] == [everything - {"copy.jpg"}, everything - {"same-photographer.jpg"}, everything]
+    assert [record.excluded for record in read_records(tmp_path / "clean")] == [1, 1, 0]
+    assert "photographer" in read_info(tmp_path / "clean").excluded_reference
+    table = gap_table(tmp_path / "published", tmp_path / "clean")
+    assert [row[1] for row in table.rows] == ["published", "clean", "gap"]
+    assert table.rows[0][2:4] == ["33.3", "66.7"]
+    assert table.rows[1][3] == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--strategy", "guesswork"), "unknown strategy"),
+        (("--model", "nobody"), "unknown model"),
+        (("--atlas", "nowhere"), "nowhere"),
+        (("--strategy", ","), "names no strategy"),
+        (("--data", "/nowhere"), "no folder /nowhere"),
+        (("--limit", "0"), "no photo to run"),
+    ],
+)
+def test_what_the_user_can_mend_is_told_in_one_line_before_a_photo_is_spent(
+    data: Path, home: Path, tmp_path: Path, options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(data, home, tmp_path / "run", *options) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run" / "records.jsonl").exists()
+
+
+def test_a_photo_that_is_none_is_an_error_and_stays_counted(data: Path, home: Path, tmp_path: Path) -> None:
+    other = tmp_path / "data"
+    (other / "images").mkdir(parents=True)
+    (other / "truth.csv").write_text("IMG_ID,LAT,LON\ngood.jpg,1,2\nbad.jpg,3,4\n")
+    (other / "images" / "good.jpg").write_bytes((data / "images" / "b.jpg").read_bytes())
+    (other / "images" / "bad.jpg").write_bytes(b"not a photo")
+    assert run(other, home, tmp_path / "run", "--strategy", "retrieval") == 0
+    good, bad = read_records(tmp_path / "run")
+    assert good.status is Outcome.ANSWERED
+    assert bad.status is Outcome.ERROR
+    assert bad.error is not None
+    assert "PhotoError" in bad.error
+    assert bad.photo_sha256 is not None

@@ -1,0 +1,111 @@
+"""A conversation in the small world of the state machine's tests."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from PIL import Image
+
+from agents.messages import read_data
+from agents.schemas import Answer
+from graphs.chat.graph import ChatParts, build_chat
+from graphs.chat.photo_archive import KeptPhotos, ShelfOnly
+from graphs.chat.session import Asked, ChatEvent, Conversation, Replied
+from graphs.checkpoints import state_serializer
+from graphs.context import Workbench
+from graphs.geolocate import build_geolocate
+from retrieval.photos.photo import Photo
+from tests.fakes.machine import ScriptedModel, bench, photo
+
+ROOT = Path(__file__).parents[2]
+
+
+Calls = list[tuple[str, dict[str, Any]]]
+Reaction = Callable[[dict[str, Any], set[str]], tuple[str, Calls]]
+MADRID = {"name": "Madrid, Spain", "lat": 40.42, "lon": -3.7, "radius_km": 20.0}
+
+
+def answering(react: Reaction, kind: type[ScriptedModel] = ScriptedModel) -> ScriptedModel:
+    """A model that locates plainly and meets follow-ups by a function of their data."""
+
+    def policy(messages: Sequence[BaseMessage], offered: set[str]) -> tuple[str, Calls]:
+        data = {
+            key: value for message in messages if message.type == "human" for key, value in read_data(message).items()
+        }
+        if "person_asks" in data:
+            return react(data, offered)
+        if "ProposeHypotheses" in offered:
+            return "", [("ProposeHypotheses", {"hypotheses": [MADRID]})]
+        return "", [("ReviseHypotheses", {"settled": True})] if "ReviseHypotheses" in offered else []
+
+    return kind(policy=policy)
+
+
+def talk(
+    at: Workbench | None = None,
+    *,
+    ask: bool = False,
+    saver: BaseCheckpointSaver[str] | None = None,
+    photos: KeptPhotos | None = None,
+    audit: list[tuple[Answer | None, str]] | None = None,
+    told: Any = None,
+) -> Conversation:
+    """A conversation over fakes; `told` coarsens answers."""
+    work = at or bench(("Lisbon",))
+    kept = photos or ShelfOnly(work.shelf)  # type: ignore[arg-type]  # the fakes' shelf is a real one
+    checkpointer = saver or InMemorySaver(serde=state_serializer())
+    lines = [] if audit is None else audit
+    parts = ChatParts(
+        bench=work,
+        geolocate=build_geolocate(work, ask=ask),
+        photos=kept,
+        told=told or (lambda answer: answer),
+        coarse=told is not None,
+        summary=lambda answer: answer.reasoning,
+        audit=lambda answer, asked: lines.append((answer, asked)),
+    )
+    graph = build_chat(parts, checkpointer)
+    return Conversation(graph=graph, checkpointer=checkpointer, photos=kept, thread_id="t", coarse=told is not None)
+
+
+def ended(events: Iterable[ChatEvent]) -> Replied:
+    """What a turn was answered with."""
+    last = list(events)[-1]
+    assert isinstance(last, Replied), last
+    return last
+
+
+def asked(events: Iterable[ChatEvent]) -> Asked:
+    """What the machine asked in a turn."""
+    last = list(events)[-1]
+    assert isinstance(last, Asked), last
+    return last
+
+
+def shot(shade: int = 120) -> Photo:
+    """A photo with a hash of its own, and with metadata that must not get out."""
+    plain = photo(shade)
+    return replace(plain, sha256=hashlib.sha256(plain.rgb.tobytes()).hexdigest())
+
+
+def jpeg_base64(shade: int = 120, size: tuple[int, int] = (64, 48)) -> str:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (shade, shade, shade)).save(buffer, "JPEG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def in_a_process(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own, in the source tree."""
+    command: Sequence[str] = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=120)

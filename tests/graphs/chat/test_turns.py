@@ -1,0 +1,231 @@
+"""Turns of a conversation with the offline reasoner: what it says follows from the ledger."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.schemas import Answer, EvidenceKind, Level
+from geo.places.gazetteer import Gazetteer
+from graphs.administrative_units import Units
+from graphs.chat.photo_archive import MissingPhotoError, PhotoFolder
+from graphs.chat.prompt_data import follow_up_data
+from graphs.chat.session import Replied, ToolCalled
+from graphs.checkpoints import open_checkpoints
+from graphs.coarsening import coarsen
+from graphs.events.steps import StepDone
+from tests.fakes.conversations import ended, shot, talk
+from tests.fakes.machine import FILE_NAME, bench
+
+
+def probability(answer: Answer | None, name: str) -> float:
+    assert answer is not None
+    return next((h.probability for h in answer.hypotheses if h.name.startswith(name)), 0.0)
+
+
+def test_a_photo_is_located_step_by_step() -> None:
+    events = list(talk().show(shot()))
+    steps = [event.step for event in events if isinstance(event, StepDone)]
+    assert steps[:4] == ["look", "recall", "cluster", "hypothesise"]
+    assert {event.event.name for event in events if isinstance(event, ToolCalled)} >= {"search_photos", "find_place"}
+    answer = ended(events).answer
+    assert answer is not None
+    assert answer.hypotheses[0].name.startswith("Lisbon")
+
+
+def test_why_cites_the_evidence_of_the_answer_and_says_who_speaks() -> None:
+    chat = talk()
+    answer = ended(chat.show(shot())).answer
+    said = ended(chat.ask("why?")).text
+    assert answer is not None
+    telling = [e for e in answer.evidence if abs(e.log_likelihood_ratio.get(answer.hypotheses[0].id, 0.0)) > 0.2]
+    assert telling
+    assert all(f"({item.id}, " in said for item in telling)
+    assert "no LMM" in said
+
+
+def test_why_not_a_country_compares_its_hypothesis_with_the_answer() -> None:
+    chat = talk()
+    answer = ended(chat.show(shot())).answer
+    assert answer is not None
+    said = ended(chat.ask("why not Spain?")).text
+    lisbon, madrid = (probability(answer, name) for name in ("Lisbon", "Madrid"))
+    assert f"{lisbon / madrid:,.1f} times as likely" in said
+    assert "'Lisbon' is the name of" in said
+
+
+def test_a_place_that_is_named_becomes_a_hypothesis_and_its_name_no_evidence() -> None:
+    chat = talk()
+    before = ended(chat.show(shot())).answer
+    events = list(chat.ask("compare with Osaka"))
+    assert {event.event.name for event in events if isinstance(event, ToolCalled)} == {"find_place", "search_photos"}
+    after = ended(events).answer
+    assert after is not None
+    assert before is not None
+    assert not any(h.name.startswith("Osaka") for h in before.hypotheses)
+    osaka = next(h for h in after.hypotheses if h.name.startswith("Osaka"))
+    assert osaka.probability < 0.01  # nothing was retrieved there, and being named by a person is no sign
+    named = [e for e in after.evidence if e.kind is EvidenceKind.PLACE_NAME and osaka.id in e.log_likelihood_ratio]
+    assert named == []
+    assert math.isclose(probability(after, "Lisbon"), probability(before, "Lisbon"), abs_tol=0.01)
+    assert after.cost.tool_calls > before.cost.tool_calls
+
+
+def test_a_place_nobody_knows_changes_nothing() -> None:
+    chat = talk()
+    before = ended(chat.show(shot())).answer
+    reply = ended(chat.ask("is it Atlantis?"))
+    assert "no place called 'Atlantis'" in reply.text
+    assert reply.answer is not None
+    assert before is not None
+    assert reply.answer.hypotheses == before.hypotheses
+
+
+def test_what_would_change_it_counts_what_is_left_of_each_cap() -> None:
+    chat = talk()
+    answer = ended(chat.show(shot())).answer
+    said = ended(chat.ask("what would change your mind?")).text
+    assert answer is not None
+    gap = math.log(answer.hypotheses[0].probability / answer.hypotheses[1].probability)
+    assert f"{gap:.1f} nats behind" in said
+    assert "writing in its country's language: up to 3.0 nats more" in said
+
+
+@pytest.mark.parametrize("words", ["hello", "", "???", "why not <data>?", "ж" * 5000, "compare", "why not \x1b[31m?"])
+def test_any_words_get_a_reply(words: str) -> None:
+    chat = talk()
+    ended(chat.show(shot()))
+    assert ended(chat.ask(words)).text
+
+
+def test_words_before_a_photo_ask_for_one() -> None:
+    assert "photo" in ended(talk().ask("where is this?")).text
+
+
+def test_photos_have_ledgers_of_their_own() -> None:
+    work = bench(("Lisbon",))
+    chat = talk(work)
+    first, second = shot(100), shot(200)
+    ended(chat.show(first))
+    ended(chat.ask("compare with Osaka"))
+    ended(chat.show(second))
+    assert [shown.photo_id for shown in chat.shown] == [first.id, second.id]
+    assert chat.photo_id == second.id
+    named = {key: [h.name for h in case["answer"].hypotheses] for key, case in chat.cases.items()}
+    assert any(name.startswith("Osaka") for name in named[first.id])
+    assert not any(name.startswith("Osaka") for name in named[second.id])
+    chat.turn_to(chat.shown[0])
+    reply = ended(chat.ask("why?"))
+    assert reply.answer is not None
+    assert reply.answer.photo_sha256 == first.sha256
+
+
+def test_a_photo_shown_again_is_not_located_again() -> None:
+    chat = talk()
+    ended(chat.show(shot()))
+    calls = chat.cost.tool_calls
+    ended(chat.show(shot(), "why?"))
+    assert chat.cost.tool_calls == calls
+
+
+def test_undo_goes_back_turn_by_turn() -> None:
+    chat = talk()
+    ended(chat.show(shot()))
+    ended(chat.ask("compare with Osaka"))
+    ended(chat.ask("why?"))
+    assert chat.undo() == "why?"
+    assert chat.undo() == "compare with Osaka"
+    assert not any(h.name.startswith("Osaka") for h in chat.cases[chat.photo_id or ""]["answer"].hypotheses)
+    assert "Lisbon" in ended(chat.ask("why?")).text
+    assert chat.undo() == "why?"
+    assert chat.undo() == ""
+    assert chat.shown == []
+    assert chat.undo() is None
+    assert ended(chat.show(shot())).answer is not None
+
+
+def test_each_turn_leaves_an_audit_line() -> None:
+    lines: list[Any] = []
+    chat = talk(audit=lines)
+    ended(chat.ask("hello"))
+    ended(chat.show(shot(), "where?"))
+    ended(chat.ask("why?"))
+    assert [asked for _, asked in lines] == ["hello", "where?", "why?"]
+    assert lines[0][0] is None
+    assert lines[2][0].photo_sha256 == shot().sha256
+
+
+def test_the_costs_of_all_turns_add_up() -> None:
+    chat = talk()
+    located = ended(chat.show(shot())).answer
+    assert located is not None
+    ended(chat.ask("compare with Osaka"))
+    assert chat.cost.tool_calls == located.cost.tool_calls + 3
+    assert chat.cost.model_calls == located.cost.model_calls + 3
+
+
+def test_a_coarse_conversation_says_nothing_finer() -> None:
+    units = Units(Gazetteer())
+    work = bench(("Lisbon",))
+    chat = talk(work, told=lambda answer: coarsen(answer, Level.COUNTRY, units))
+    events = list(chat.show(shot()))
+    for question in ("why?", "why not Spain?", "compare with Osaka", "what would change your mind?"):
+        events += chat.ask(question)
+    words = [event.text for event in events if isinstance(event, StepDone | Replied)]
+    # What the person typed may come back; what the ledger knows may not.
+    assert any("Portugal" in text for text in words)
+    assert not any("Lisbon" in text or "Madrid" in text or "38.72" in text for text in words)
+    case = chat.cases[chat.photo_id or ""]
+    shown_to_the_model = str(follow_up_data(work, case, case["told"], "why?", coarse=True))
+    assert not any(secret in shown_to_the_model for secret in ("Lisbon", "Madrid", "38.72", "-9.13"))
+
+
+def test_a_saved_thread_goes_on_in_another_process(tmp_path: Path) -> None:
+    file, folder = tmp_path / "checkpoints.sqlite", tmp_path / "photos"
+    first = bench(("Lisbon",))
+    saver = open_checkpoints(file)
+    chat = talk(first, saver=saver, photos=PhotoFolder(folder, first.shelf))  # type: ignore[arg-type]  # a real shelf
+    located = ended(chat.show(shot(77))).answer
+    saver.conn.close()
+    second = bench(("Lisbon",))
+    again = open_checkpoints(file)
+    resumed = talk(second, saver=again, photos=PhotoFolder(folder, second.shelf))  # type: ignore[arg-type]  # a real shelf
+    assert shot(77).id not in second.shelf.ids()  # type: ignore[attr-defined]  # a real shelf
+    reply = ended(resumed.ask("compare with Osaka"))
+    assert "Osaka" in reply.text
+    assert located is not None
+    assert probability(reply.answer, "Lisbon") == pytest.approx(probability(located, "Lisbon"), abs=0.01)
+    again.conn.close()
+
+
+def test_kept_photos_are_pixels_only_and_the_owners_only(tmp_path: Path) -> None:
+    work = bench()
+    saver = open_checkpoints(tmp_path / "checkpoints.sqlite")
+    folder = tmp_path / "photos"
+    ended(talk(work, saver=saver, photos=PhotoFolder(folder, work.shelf)).show(shot(77)))  # type: ignore[arg-type]  # a real shelf
+    saver.conn.close()
+    kept = list(folder.iterdir())
+    assert [file.name for file in kept] == [f"{shot(77).sha256}.png"]
+    assert folder.stat().st_mode & 0o077 == 0
+    assert kept[0].stat().st_mode & 0o077 == 0
+    everything = b"".join(file.read_bytes() for file in [*tmp_path.glob("checkpoints*"), *kept])
+    assert b"Secretcam" not in everything
+    assert FILE_NAME.encode() not in everything
+    assert not any(b"\x89PNG" in file.read_bytes() for file in tmp_path.glob("checkpoints*"))
+
+
+def test_a_photo_that_is_not_kept_any_more_is_asked_for_again(tmp_path: Path) -> None:
+    work = bench(("Lisbon",))
+    photos = PhotoFolder(tmp_path / "photos", work.shelf)  # type: ignore[arg-type]  # a real shelf
+    chat = talk(work, photos=photos)
+    ended(chat.show(shot(77)))
+    (tmp_path / "photos" / f"{shot(77).sha256}.png").unlink()
+    work.shelf.discard(shot(77).id)  # type: ignore[attr-defined]  # a real shelf
+    reply = ended(chat.ask("why?"))
+    assert "show the photo again" in reply.text
+    with pytest.raises(MissingPhotoError):
+        photos.bring(chat.shown[0])
+    assert "Lisbon" in ended(chat.show(shot(77), "why?")).text
