@@ -28,9 +28,8 @@ from evals.benchmarks.loading import load_benchmark
 from evals.benchmarks.registry import find_benchmark
 from evals.compare import compare
 from evals.leaderboard import leaderboard_table, published
-from evals.reporting.charts import COLOURS
+from evals.reporting.charts import COLOURS, curves
 from evals.reporting.photos import photo_data
-from evals.reporting.report_charts import curves
 from evals.reporting.world_outline import ATTRIBUTION, land_path
 from evals.runs.records import RunInfo
 from evals.scores.arrays import System, load_systems

@@ -32,7 +32,7 @@ from evals.clean.protocol import (
     references,
 )
 from evals.runs import sample_selection
-from evals.runs.cost import call_usd, estimate, told
+from evals.runs.cost import Spending, call_usd, estimate, told
 from evals.runs.evaluated_systems import Lab, open_lab
 from evals.runs.folder import RunFolder, now
 from evals.runs.progress import RunProgress
@@ -40,7 +40,6 @@ from evals.runs.recording import Query
 from evals.runs.records import Flag, Outcome, Partial, PlaceNames, Protocol, RunInfo
 from evals.runs.reply_cache import ReplyCache
 from evals.runs.runner import Ended, Sitting, Work, photo_by_photo, run_queries
-from evals.runs.spending import Spending
 from evals.scores.arrays import load_systems
 from evals.scores.scoring import score
 from evals.scores.tables import accuracy_table, markdown

@@ -23,8 +23,7 @@ from agents.schemas import (
 from core.errors import UserError
 from geo.point import Point
 from graphs.chat.state import ShownPhoto
-from graphs.question import PersonQuestion
-from graphs.state import CaptureClues, Opinion, Position, ToolRecord
+from graphs.state import CaptureClues, Opinion, PersonQuestion, Position, ToolRecord
 from retrieval.candidate import AtlasKind, Candidate, Region
 
 STATE_TYPES: tuple[type, ...] = (

@@ -3,9 +3,141 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from agents.schemas import Answer, Evidence, Hypothesis, Level, Source
-from graphs.administrative_units import Units
+from geo.place import Place
+from geo.point import Point
+from geo.sphere import Floats, distance_km
+
+MIN_CITY_POPULATION = 15_000
+"""A hamlet is finer than a city: it counts as part of the nearest town of this size."""
+
+
+class Coordinates(Protocol):
+    """Every place of a gazetteer, the most populous first."""
+
+    @property
+    def lat_lon_deg(self) -> Floats:
+        """Positions (n, 2)."""
+        ...
+
+    @property
+    def population(self) -> NDArray[np.int64]:
+        """People (n,)."""
+        ...
+
+
+class PlaceLookup(Protocol):
+    """What a gazetteer must answer."""
+
+    def places_at(self, lat_lon_deg: ArrayLike) -> list[Place]:
+        """The nearest place of each position (n, 2)."""
+        ...
+
+    def find(self, name: str, country_code: str | None = None) -> list[Place]:
+        """Places, regions and countries of a name."""
+        ...
+
+    def coordinates(self) -> Coordinates:
+        """Every place."""
+        ...
+
+
+class Unit(NamedTuple):
+    """A city, region, country or continent."""
+
+    name: str
+    centre: Point
+    place: Place
+
+
+_CONTINENT_CODES: Mapping[str, str] = {
+    "Africa": (
+        "AO BF BI BJ BW CD CF CG CI CM CV DJ DZ EG EH ER ET GA GH GM GN GQ GW KE KM LR LS LY MA MG ML MR MU "
+        "MW MZ NA NE NG RE RW SC SD SH SL SN SO SS ST SZ TD TG TN TZ UG YT ZA ZM ZW"
+    ),
+    "Antarctica": "AQ BV GS HM TF",
+    "Asia": (
+        "AE AF AM AZ BD BH BN BT CC CN CX GE HK ID IL IN IO IQ IR JO JP KG KH KP KR KW KZ LA LB LK MM MN MO "
+        "MV MY NP OM PH PK PS QA SA SG SY TH TJ TL TM TR TW UZ VN YE"
+    ),
+    "Europe": (
+        "AD AL AT AX BA BE BG BY CH CY CZ DE DK EE ES FI FO FR GB GG GI GR HR HU IE IM IS IT JE LI LT LU LV "
+        "MC MD ME MK MT NL NO PL PT RO RS RU SE SI SJ SK SM UA VA XK"
+    ),
+    "North America": (
+        "AG AI AW BB BL BM BQ BS BZ CA CR CU CW DM DO GD GL GP GT HN HT JM KN KY LC MF MQ MS MX NI PA PM PR "
+        "SV SX TC TT US VC VG VI"
+    ),
+    "Oceania": "AS AU CK FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TO TV UM VU WF WS",
+    "South America": "AR BO BR CL CO EC FK GF GY PE PY SR UY VE",
+}
+_CONTINENT_CENTRES: Mapping[str, tuple[float, float]] = {
+    "Africa": (2.0, 21.0),
+    "Antarctica": (-82.0, 34.0),
+    "Asia": (44.0, 88.0),
+    "Europe": (53.0, 26.0),
+    "North America": (45.0, -101.0),
+    "Oceania": (-23.0, 140.0),
+    "South America": (-15.0, -60.0),
+}
+_CONTINENT_OF = {code: name for name, codes in _CONTINENT_CODES.items() for code in codes.split()}
+
+
+class Units:
+    """Looks units up in a gazetteer."""
+
+    def __init__(self, gazetteer: PlaceLookup) -> None:
+        self._gazetteer = gazetteer
+
+    def unit(self, point: Point, level: Level) -> Unit:
+        """The unit of a level that a point lies in; the country where a region is not known.
+
+        Raises:
+            ValueError: street level, which is no unit.
+        """
+        place = self._gazetteer.places_at([(point.lat, point.lon)])[0]
+        match level:
+            case Level.CITY:
+                return self._city(point)
+            case Level.REGION if place.region:
+                return self._area(place, place.region, place.region)
+            case Level.REGION | Level.COUNTRY:
+                return self._area(place, place.country, None)
+            case Level.CONTINENT:
+                return _continent(place)
+        raise ValueError(f"{level.value} is no unit with a centre")
+
+    @cached_property
+    def _city_lat_lon_deg(self) -> Floats:
+        every = self._gazetteer.coordinates()
+        return every.lat_lon_deg[every.population >= MIN_CITY_POPULATION]
+
+    def _city(self, point: Point) -> Unit:
+        nearest = int(distance_km((point.lat, point.lon), self._city_lat_lon_deg).argmin())
+        lat, lon = self._city_lat_lon_deg[nearest].tolist()
+        place = self._gazetteer.places_at([(lat, lon)])[0].model_copy(update={"distance_km": None})
+        return Unit(place.name, place.point, place)
+
+    def _area(self, place: Place, name: str, region: str | None) -> Unit:
+        """A region or country; its centre is the gazetteer's, and the place names nothing finer."""
+        found = self._gazetteer.find(name, place.country_code)
+        same = (area for area in found if area.city is None and area.region == region)
+        area = next(same)
+        return Unit(area.name, area.point, area.model_copy(update={"distance_km": None}))
+
+
+def _continent(place: Place) -> Unit:
+    name = _CONTINENT_OF[place.country_code]
+    lat, lon = _CONTINENT_CENTRES[name]
+    centre = Point(lat=lat, lon=lon)
+    return Unit(name, centre, Place(country=name, country_code="", point=centre))
+
 
 UNIT_RADIUS_KM: Mapping[Level, float] = {
     Level.CITY: 25.0,

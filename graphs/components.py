@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 
+from agents.chat_models.registry import MODELS, LoadedModel, ModelOptions, load_model
+from agents.strategies import Strategy
 from geo.land_mask import is_land
 from geo.place import Place
 from geo.places.gazetteer import Gazetteer
@@ -24,13 +26,12 @@ from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import build_gps_atlas
 from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest
 from retrieval.candidate import Candidate, Region
-from retrieval.encoders.registry import GALLERY_SOURCE, Gallery, PhotoEncoder, own_gallery
+from retrieval.encoders.base import PhotoEncoder
+from retrieval.encoders.registry import GALLERY_SOURCE, Gallery, own_gallery
 from retrieval.regions import rank_regions
-from tools.services.geocoders import Nominatim
+from tools.services.geocoders import Nominatim, PlaceSource
 from tools.services.imagery import GroundSource, WorldPictures
-from tools.services.places import PlaceSource
-from tools.services.tile_server import TileServer, known_server
-from tools.services.tile_views import TileViews
+from tools.services.tile_server import TileServer, TileViews, known_server
 
 Progress = Callable[[int, int], None]
 
@@ -157,3 +158,37 @@ def ground_source(settings: Settings, stack: ExitStack) -> GroundSource:
         server = known_server(name)
     client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))
     return TileViews(server, settings.home / "tiles", client)
+
+
+_HAVE_NO_TEMPERATURE = frozenset({"offline", "recorded"})
+
+
+def seated(settings: Settings, given: LoadedModel | None) -> LoadedModel:
+    """The model to ask.
+
+    Raises:
+        UserError: a model that cannot be loaded.
+    """
+    strategy = settings.find_strategy(settings.strategy)
+    if given is not None:
+        return tempered(given, strategy)
+    return load_model(settings.model, model_options(settings, strategy))
+
+
+def model_options(settings: Settings, strategy: Strategy) -> ModelOptions:
+    """How the settings and the strategy want a model to be used."""
+    return ModelOptions(
+        timeout_s=settings.model_timeout_s,
+        max_retries=settings.model_retries,
+        concurrency=settings.model_concurrency,
+        temperature=strategy.temperature,
+        prices=settings.prices,
+    )
+
+
+def tempered(model: LoadedModel, strategy: Strategy) -> LoadedModel:
+    """The model at the strategy's temperature: loaded again if it is one that has a temperature, and at another."""
+    kind = model.name.partition(":")[0]
+    if strategy.temperature in (None, model.options.temperature) or kind in _HAVE_NO_TEMPERATURE or kind not in MODELS:
+        return model
+    return load_model(model.name, model.options.model_copy(update={"temperature": strategy.temperature}))

@@ -19,8 +19,7 @@ from geo.places.country_facts import country_facts
 from geo.places.names import name_key
 from geo.sphere import point_distance_km
 from graphs.inference.ledger import open_hypotheses
-from graphs.question import PersonQuestion
-from graphs.state import Opinion
+from graphs.state import Opinion, PersonQuestion
 
 CLOSE_RATIO = 3.0
 """Two hypotheses are close when the first is at most three times as likely as the second."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from graphs.chat.conversing import chat_parts
 from graphs.chat.graph import Chat, build_chat
 from graphs.chat.photo_archive import PhotoFolder
+from graphs.chat.session import chat_parts
 from graphs.geolocate import Geolocate
 from graphs.settings import make_settings
 from graphs.system import GeoSleuth

@@ -15,8 +15,18 @@ from pydantic import Field
 
 from agents.schemas import Answer, Cost, Evidence, Frozen, Hypothesis, Origin
 from geo.point import Point
-from graphs.question import PersonQuestion
 from retrieval.candidate import Candidate, Region
+
+
+class PersonQuestion(Frozen):
+    """What is asked, and what each answer says for or against the two hypotheses, in nats."""
+
+    text: str
+    first: str = Field(description="id of the hypothesis that “yes” speaks for")
+    second: str
+    names: tuple[str, str]
+    on_yes: dict[str, float]
+    on_no: dict[str, float]
 
 
 class ToolRecord(Frozen):

@@ -16,10 +16,9 @@ from langsmith.utils import tracing_is_enabled
 from agents.chat_models.registry import LoadedModel, ModelDescription, find_model
 from agents.schemas import Answer, Versions
 from geo.places.gazetteer import Gazetteer
-from graphs.administrative_units import Units
 from graphs.audit import append_line, audit_line
 from graphs.checkpoints import open_checkpoints
-from graphs.coarsening import coarsen
+from graphs.coarsening import Units, coarsen
 from graphs.components import (
     EMBEDDED_GROUND,
     EMBEDDED_PLACES,
@@ -31,17 +30,19 @@ from graphs.components import (
     open_atlases,
     open_parameters,
     place_source,
+    seated,
+    tempered,
 )
 from graphs.context import Workbench
 from graphs.events.steps import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
 from graphs.inference.correcting import open_corrections
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
-from graphs.seating import seated, tempered
 from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, PhotoInput
 from retrieval.encoders.registry import load_encoder
-from retrieval.photos.photo import Photo, PhotoShelf
+from retrieval.photos.photo import Photo
+from retrieval.photos.store import PhotoShelf
 from tools.registry import Clients, build_tools
 from tools.services.atlas_search import Hiding, PhotoSearch
 from tools.services.ocr import SignReader, SignReading

@@ -12,7 +12,7 @@ from geo.places.country_facts import country_of_name
 from geo.places.names import name_key
 from geo.point import Point
 from graphs.context import Workbench
-from graphs.nodes.own_calls import call_tool
+from graphs.nodes.tool_calls import call_tool
 from graphs.state import GeolocateState, Position, ToolRecord, add_cost
 from tools.results import FoundPlaces
 from tools.untrusted_text import untrusted

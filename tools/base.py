@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from langchain_core.tools import StructuredTool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from retrieval.photos.photo import Photo, PhotoError, PhotoShelf
+from retrieval.photos.photo import Photo, PhotoError
+from retrieval.photos.store import PhotoShelf
 from tools.results import Box, ToolError, ToolResult
 
 Content = str | list[str | dict[str, Any]]

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from tools.base import Arguments, result_tool
 from tools.results import FoundPlaces
-from tools.services.places import PlaceSource, shown_place
+from tools.services.geocoders import PlaceSource, shown_place
 from tools.untrusted_text import quoted, untrusted
 
 KEPT_PLACES = 50

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.tools import StructuredTool
 
-from retrieval.photos.photo import PhotoShelf
+from retrieval.photos.store import PhotoShelf
 from tools.base import PhotoArguments, photo_part, result_tool
 from tools.results import Box, Sign, SignsRead
 from tools.services.language_id import likely_languages

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from langchain_core.tools import BaseTool
 
 from geo.point import Point
-from retrieval.photos.photo import PhotoShelf
+from retrieval.photos.store import PhotoShelf
 from tools.find_place import find_place_tool
 from tools.rank_regions import Clusterer, rank_regions_tool
 from tools.read_signs import read_signs_tool
@@ -16,9 +16,9 @@ from tools.reverse_geocode import reverse_geocode_tool
 from tools.satellite_view import satellite_view_tool
 from tools.search_photos import search_photos_tool
 from tools.services.atlas_search import PhotoSearch
+from tools.services.geocoders import PlaceSource
 from tools.services.imagery import GroundSource
 from tools.services.ocr import SignReader
-from tools.services.places import PlaceSource
 from tools.sun_check import sun_check_tool
 
 

@@ -9,7 +9,7 @@ from langchain_core.tools import StructuredTool
 from geo.point import Point
 from tools.base import PositionArguments, result_tool
 from tools.results import PlaceAt
-from tools.services.places import PlaceSource, shown_place
+from tools.services.geocoders import PlaceSource, shown_place
 from tools.untrusted_text import quoted
 
 MAX_DISTANCE_KM = 500.0

@@ -14,10 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from agents.chat_models.adapter import AdaptedChat
 from agents.chat_models.failures import ModelFailure
-from agents.chat_models.options import Capabilities, ModelOptions
 from agents.chat_models.providers import Provided
 from agents.chat_models.retry import Attempts
-from agents.chat_models.spec import ModelSpec
+from agents.chat_models.spec import Capabilities, ModelOptions, ModelSpec
 from core.errors import UserError
 
 PROBE_TOKENS = 64

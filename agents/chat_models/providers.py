@@ -11,8 +11,15 @@ from typing import Any, NamedTuple
 from langchain_core.language_models import BaseChatModel
 
 from agents.chat_models.http_limits import LimitedClient, limited_hooks
-from agents.chat_models.options import ModelOptions
-from agents.chat_models.spec import ANTHROPIC_URL, GOOGLE_URL, OLLAMA_URL, OPENAI_URL, ModelSpec, remote_host
+from agents.chat_models.spec import (
+    ANTHROPIC_URL,
+    GOOGLE_URL,
+    OLLAMA_URL,
+    OPENAI_URL,
+    ModelOptions,
+    ModelSpec,
+    remote_host,
+)
 from core.errors import UserError
 
 NO_KEY = "none-needed"

@@ -10,11 +10,19 @@ from langchain_core.messages import AIMessage
 
 from agents.chat_models.adapter import AdaptedChat
 from agents.chat_models.capabilities import capabilities_of
-from agents.chat_models.options import Capabilities, ModelOptions
 from agents.chat_models.prices import FREE, Price, find_price
 from agents.chat_models.providers import provide
 from agents.chat_models.recorded import load_recorded
-from agents.chat_models.spec import MODELS, ModelDescription, ModelSpec, describe, find_model, parse_spec
+from agents.chat_models.spec import (
+    MODELS,
+    Capabilities,
+    ModelDescription,
+    ModelOptions,
+    ModelSpec,
+    describe,
+    find_model,
+    parse_spec,
+)
 from agents.offline.reasoner import OfflineReasoner
 
 __all__ = ["MODELS", "Capabilities", "LoadedModel", "ModelDescription", "ModelOptions", "find_model", "load_model"]

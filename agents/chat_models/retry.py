@@ -13,7 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from tenacity.wait import wait_exponential_jitter
 
 from agents.chat_models.failures import ModelFailure
-from agents.chat_models.options import ModelOptions
+from agents.chat_models.spec import ModelOptions
 
 V = TypeVar("V")
 

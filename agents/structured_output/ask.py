@@ -15,10 +15,9 @@ from agents.chat_models.registry import LoadedModel
 from agents.chat_models.retry import Attempts
 from agents.prompts import render
 from agents.schemas import Cost
-from agents.structured_output.answer_reading import arguments_of
-from agents.structured_output.position import MAX_TEXT_CHARACTERS
+from agents.structured_output.arguments import arguments_of
+from agents.structured_output.position import MAX_TEXT_CHARACTERS, looks_like_a_refusal
 from agents.structured_output.position import ReplyStatus as ReplyStatus  # the name callers know it by
-from agents.structured_output.refusals import looks_like_a_refusal
 
 V = TypeVar("V")
 T = TypeVar("T", bound=BaseModel)

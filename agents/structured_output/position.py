@@ -9,13 +9,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import cache
+from importlib import resources
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.structured_output.coordinates import NO_POSITION, LatLon, Unread, pair_from_fields, pair_in_text
 from agents.structured_output.json_repair import find_objects, is_cut_off
-from agents.structured_output.refusals import looks_like_a_refusal
+
+MAX_REFUSAL_CHARACTERS = 1_500
+"""A refusal is short; a long text that says "I cannot be certain" somewhere is an answer that could not be read."""
+
+
+def looks_like_a_refusal(text: str) -> bool:
+    """Whether a reply declines: one of the phrases of agents/data/refusals.txt stands in it and it is short."""
+    plain = " ".join(text.replace("’", "'").casefold().split())
+    return len(plain) <= MAX_REFUSAL_CHARACTERS and any(phrase.search(plain) for phrase in _phrases())
+
+
+@cache
+def _phrases() -> tuple[re.Pattern[str], ...]:
+    lines = resources.files("agents").joinpath("data/refusals.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(re.compile(line.strip()) for line in lines if line.strip() and not line.startswith("#"))
+
 
 MAX_TEXT_CHARACTERS = 100_000
 """Of a reply; a longer one is not an answer to a question for one position."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from retrieval.atlas.atlas import AtlasInfo
     from retrieval.atlas.manifest import AtlasManifest
     from retrieval.candidate import Candidate
-    from retrieval.encoders.registry import PhotoEncoder
+    from retrieval.encoders.base import PhotoEncoder
     from retrieval.stores.filters import Near
     from retrieval.stores.settings import StoreSettings
 

@@ -67,7 +67,7 @@ def talking(
     """An open system with a conversation, and the thread it is saved in; `ask` None: as the settings say, or at a
     terminal.
     """
-    from graphs.chat.conversing import open_conversation
+    from graphs.chat.session import open_conversation
     from graphs.chat.threads import SavedThread
 
     with ExitStack() as stack:

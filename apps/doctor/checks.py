@@ -9,16 +9,21 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+import httpx
 
 from apps.doctor.data_flow import leaving, models
-from apps.doctor.findings import Finding, State, installed
+from apps.doctor.report import Finding, State, installed
 from core.errors import UserError
 from geo.basemap import blue_marble
 from geo.places.gazetteer import Gazetteer
+from geo.tiles import Tile
 from graphs.chat.threads import thread_names
 from graphs.settings import DEFAULT_ATLAS, Settings
 from retrieval.atlas.atlas import atlas_info, list_atlases
 from retrieval.encoders.registry import ENCODERS, load_encoder
+from tools.services.tile_server import KNOWN_SERVERS, known_server
 
 
 @dataclass(frozen=True)
@@ -199,7 +204,41 @@ def _services(online: bool) -> Iterator[Finding]:
     if not online:
         yield Finding("services", "network", State.UNKNOWN, "nothing is contacted unless you add --online")
         return
-    from apps.doctor.services import reachable_services
+    from apps.doctor.checks import reachable_services
 
     for name, reached, detail, adds in reachable_services():
         yield Finding("services", name, State.OK if reached else State.MISSING, detail, "" if reached else adds)
+
+
+_TIMEOUT_S = 5.0
+
+
+class Service(NamedTuple):
+    """A service, whether it answered, and what it would add."""
+
+    name: str
+    reached: bool
+    detail: str
+    adds: str
+
+
+def reachable_services() -> Iterator[Service]:
+    """Ask each service one small question."""
+    for name, url, adds in _questions():
+        yield ask(name, url, adds)
+
+
+def ask(name: str, url: str, adds: str) -> Service:
+    """Whether a URL answers at all: any reply of a server counts, but for its own failures."""
+    try:
+        status = httpx.get(url, timeout=_TIMEOUT_S, headers={"User-Agent": "GeoSleuth doctor"}).status_code
+    except httpx.HTTPError as error:
+        return Service(name, False, f"no answer from {httpx.URL(url).host}: {type(error).__name__}", adds)
+    return Service(name, status < 500, f"{httpx.URL(url).host} answers with status {status}", adds)
+
+
+def _questions() -> Iterator[tuple[str, str, str]]:
+    for name in KNOWN_SERVERS:
+        yield name, known_server(name).url(Tile(0, 0, 0)), "satellite views sharper than 7 km a pixel"
+    yield "Nominatim", "https://nominatim.openstreetmap.org/status", "street-level place names"
+    yield "Qdrant server", "http://localhost:6333/readyz", "atlases too large for one process"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from agents.chat_models.registry import find_model
 from agents.chat_models.spec import MODELS
-from apps.doctor.findings import Finding, State, installed
+from apps.doctor.report import Finding, State, installed
 from graphs.components import EMBEDDED_GROUND, EMBEDDED_PLACES
 from graphs.events.telemetry import INSTALL, spans_go_to, spans_wanted
 from graphs.settings import Settings

@@ -26,7 +26,8 @@ from geo.sphere import distance_km
 from graphs.settings import DEFAULT_ATLAS, Settings
 from graphs.system import GeoSleuth
 from retrieval.atlas.build import build_photo_atlas
-from retrieval.encoders.registry import PhotoVectors, load_encoder
+from retrieval.encoders.base import PhotoVectors
+from retrieval.encoders.registry import load_encoder
 from retrieval.photos.photo import Photo, load_photo
 
 Floats = NDArray[np.float64]

@@ -25,7 +25,7 @@ from geo.point import Point
 from geo.sphere import distance_km, unit_vectors
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import build_gps_atlas
-from retrieval.encoders.registry import EncoderIdentity, PhotoVectors, Vectors
+from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors
 from retrieval.stores.filters import Near
 from retrieval.stores.registry import STORES, default_store_settings
 from retrieval.stores.settings import StoreSettings

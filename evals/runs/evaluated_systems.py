@@ -9,11 +9,11 @@ from agents.chat_models.registry import LoadedModel
 from agents.strategies import Strategy
 from evals.clean.perceptual_hash import file_sha256
 from evals.clean.protocol import ReferenceHiding
+from evals.runs.cost import Spending
 from evals.runs.recording import Bench, Query, answered, broken
 from evals.runs.records import Protocol, Record
 from evals.runs.reply_cache import one_answer
 from evals.runs.reply_recorder import listening
-from evals.runs.spending import Spending
 from graphs.inference.posterior import PosteriorParameters
 from graphs.settings import Settings
 from graphs.system import GeoSleuth

@@ -25,7 +25,7 @@ from langchain_core.outputs import ChatGeneration, Generation
 from typing_extensions import override
 
 from core.errors import UserError
-from evals.runs.spending import Spending
+from evals.runs.cost import Spending
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (

@@ -8,10 +8,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from evals.runs.cost import MoneySpentError
 from evals.runs.folder import RunFolder
 from evals.runs.recording import Query
 from evals.runs.records import Outcome, Record
-from evals.runs.spending import MoneySpentError
 
 NOTE_SPENDING_EVERY = 20
 

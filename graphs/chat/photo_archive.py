@@ -16,7 +16,8 @@ from PIL import Image
 
 from core.errors import UserError
 from graphs.chat.state import ShownPhoto
-from retrieval.photos.photo import Photo, PhotoError, PhotoShelf, decode_photo
+from retrieval.photos.photo import Photo, PhotoError, decode_photo
+from retrieval.photos.store import PhotoShelf
 
 _OWNER_ONLY_FOLDER = 0o700
 _OWNER_ONLY_FILE = 0o600

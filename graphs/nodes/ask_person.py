@@ -29,8 +29,7 @@ from graphs.human_feedback import (
 from graphs.inference.reckoning import reckon
 from graphs.nodes.model_calls import ask_model_structured
 from graphs.prompt_data import ledger_data
-from graphs.question import PersonQuestion
-from graphs.state import GeolocateState
+from graphs.state import GeolocateState, PersonQuestion
 
 RULES_ONLY = "offline"
 

@@ -13,8 +13,7 @@ from agents.strategies import Shown, Step
 from agents.structured_output.ask import ReplyStatus
 from graphs.context import Workbench
 from graphs.nodes.model_calls import ask_model
-from graphs.nodes.own_calls import limits_left
-from graphs.nodes.tool_calls import carry_out
+from graphs.nodes.tool_calls import carry_out, limits_left
 from graphs.prompt_data import ledger_data, scene_data
 from graphs.state import GeolocateState
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.schemas import Cost
 from graphs.context import Workbench
-from graphs.nodes.own_calls import call_tool
+from graphs.nodes.tool_calls import call_tool
 from graphs.state import GeolocateState, add_cost
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from agents.strategies import Shown
 from graphs.context import Workbench
-from graphs.nodes.own_calls import call_tool
+from graphs.nodes.tool_calls import call_tool
 from graphs.state import GeolocateState
 from tools.results import PhotoMatches
 

@@ -17,7 +17,7 @@ from retrieval.atlas.manifest import (
 )
 from retrieval.atlas.verify import Verification, verify_store
 from retrieval.candidate import AtlasKind, Candidate
-from retrieval.encoders.registry import EncoderIdentity, PhotoEncoder, Vectors
+from retrieval.encoders.base import EncoderIdentity, PhotoEncoder, Vectors
 from retrieval.stores.base import Hit, StoredItem, VectorStore
 from retrieval.stores.filters import Exclude, Near
 from retrieval.stores.registry import StorePlace, open_store

@@ -29,7 +29,7 @@ from retrieval.atlas.manifest import (
 from retrieval.atlas.sources import PhotoItem
 from retrieval.atlas.verify import store_checksum
 from retrieval.candidate import AtlasKind
-from retrieval.encoders.registry import PhotoEncoder, Vectors
+from retrieval.encoders.base import PhotoEncoder, Vectors
 from retrieval.photos.photo import Photo, PhotoError, load_photo
 from retrieval.stores.base import Progress, StoredItem, VectorStore
 from retrieval.stores.registry import StorePlace, open_store

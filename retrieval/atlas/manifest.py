@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import UserError
 from retrieval.candidate import AtlasKind
-from retrieval.encoders.registry import EncoderIdentity
+from retrieval.encoders.base import EncoderIdentity
 from retrieval.stores.settings import StoreSettings
 
 MANIFEST_FILE = "atlas.json"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retrieval.atlas.manifest import AtlasManifest
-from retrieval.encoders.registry import Vectors
+from retrieval.encoders.base import Vectors
 from retrieval.stores.base import Page, StoredItem, VectorStore
 
 SAMPLE = 64

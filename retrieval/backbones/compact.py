@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from core.errors import UserError
-from retrieval.backbones.base import BackboneDescription, ImageBackbone, Segmenter, Weights
-from retrieval.backbones.loading import resized, weights_identity
+from retrieval.backbones.base import BackboneDescription, ImageBackbone, Segmenter, Weights, resized, weights_identity
 
 CLASSES = 19
 BACKBONE_STRIDE = 32

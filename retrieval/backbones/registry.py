@@ -37,8 +37,7 @@ from retrieval.backbones.compact import (
     class_distributions,
     fold_norms,
 )
-from retrieval.backbones.weight_files import WEIGHT_FILES
-from retrieval.backbones.weights import find_weights
+from retrieval.backbones.weights import WEIGHT_FILES, find_weights
 
 __all__ = [
     "BACKBONES",
@@ -214,7 +213,7 @@ def load_segmenter(
 
         return DeepLabSegmenter(about, weights, file, seed, grid)
     _need_transformers(name)
-    from retrieval.backbones.segment import Mask2FormerSegmenter, SegformerSegmenter
+    from retrieval.backbones.hugging_face import Mask2FormerSegmenter, SegformerSegmenter
 
     kind = SegformerSegmenter if name == "segformer-b5-ade" else Mask2FormerSegmenter
     return kind(about, weights, file, seed, grid)

@@ -17,8 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.errors import UserError
-from retrieval.backbones.base import BackboneDescription, ImageBackbone, Pixels, Segmenter, Weights
-from retrieval.backbones.loading import resized, weights_identity
+from retrieval.backbones.base import (
+    BackboneDescription,
+    ImageBackbone,
+    Pixels,
+    Segmenter,
+    Weights,
+    resized,
+    weights_identity,
+)
 
 TOKEN_SHAPE = (7, 7, 1024)
 SEGMENT_SHAPE = (33, 33, 19)

@@ -19,7 +19,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import UserError
-from retrieval.encoders.registry import EncoderIdentity, PhotoVectors, Vectors, checked_positions
+from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors, checked_positions
 from retrieval.photos.photo import Photo
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from retrieval.backbones.base import Backbone
 from retrieval.backbones.device import compute_on
 from retrieval.backbones.hugging_face import ClipBackbone
 from retrieval.backbones.registry import ImageBackbone, Segmenter, Weights, load_image_backbone, load_segmenter
+from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors, checked_positions
 from retrieval.encoders.compact import MEND, verified_revision
 from retrieval.encoders.fusion import FusionEncoder, Views
-from retrieval.encoders.registry import EncoderIdentity, PhotoVectors, Vectors, checked_positions
 from retrieval.location.registry import build_location_encoder
 from retrieval.photos.photo import Photo
 

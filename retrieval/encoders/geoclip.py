@@ -21,10 +21,9 @@ from core.errors import UserError
 from retrieval.backbones.device import Compute, compute_on
 from retrieval.backbones.hugging_face import CLIP_PROJECTION_DIM, ClipBackbone
 from retrieval.backbones.registry import BACKBONES
-from retrieval.backbones.weight_files import WEIGHT_FILES
-from retrieval.backbones.weights import find_weights, sha256_of
+from retrieval.backbones.weights import WEIGHT_FILES, find_weights, sha256_of
+from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors, checked_positions
 from retrieval.encoders.geoclip_release import HOW_TO_GET, GeoClipRelease, find_release
-from retrieval.encoders.registry import EncoderIdentity, PhotoVectors, Vectors, checked_positions
 from retrieval.location.geoclip import GEOCLIP_DIM, GeoClipLocations
 from retrieval.photos.photo import Photo
 

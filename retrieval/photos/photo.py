@@ -10,12 +10,8 @@ import hashlib
 import io
 import os
 import struct
-import threading
 import warnings
 import zlib
-from collections import Counter, OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,16 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from retrieval.photos.decoding import PhotoError, photo_paths, printable, read_file
+from retrieval.photos.decoding import PhotoError, photo_paths, printable, read_file, upright_rgb
 from retrieval.photos.metadata import PhotoMetadata, read_metadata
-from retrieval.photos.pixels import upright_rgb
 
 __all__ = [
     "Photo",
     "PhotoError",
     "PhotoLimits",
     "PhotoMetadata",
-    "PhotoShelf",
     "decode_photo",
     "load_photo",
     "photo_paths",
@@ -208,64 +202,3 @@ def _decode(image: Image.Image, shown: str, long_side_px: int) -> tuple[NDArray[
 
 def _reason(error: BaseException) -> str:
     return printable(str(error).splitlines()[0][:120]) if str(error) else type(error).__name__
-
-
-class PhotoShelf:
-    """Hands a photo to whoever knows its id, so that tools built once serve every photo. Safe between threads.
-
-    It keeps the most recently used `capacity` photos (a photo is at most 7.7 MB): a folder of thousands
-    must not fill the memory. Photos that are held stay, however many others come.
-    """
-
-    def __init__(self, capacity: int = 64) -> None:
-        self._capacity = capacity
-        self._photos: OrderedDict[str, Photo] = OrderedDict()
-        self._held: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def add(self, photo: Photo) -> str:
-        """Put a photo on the shelf, without its metadata; returns its id."""
-        with self._lock:
-            self._photos[photo.id] = photo.without_metadata()
-            self._photos.move_to_end(photo.id)
-            self._make_room()
-        return photo.id
-
-    @contextmanager
-    def holding(self, photo: Photo) -> Iterator[str]:
-        """Keep a photo on the shelf for as long as somebody works on it; gives its id."""
-        with self._lock:
-            self._held[photo.id] += 1
-        try:
-            yield self.add(photo)
-        finally:
-            with self._lock:
-                self._held -= Counter((photo.id,))
-                self._make_room()
-
-    def _make_room(self) -> None:
-        spare = len(self._photos) - self._capacity
-        if spare > 0:
-            idle = [photo_id for photo_id in self._photos if photo_id not in self._held]
-            for photo_id in idle[:spare]:
-                del self._photos[photo_id]
-
-    def get(self, photo_id: str) -> Photo:
-        """The photo of an id.
-
-        Raises:
-            KeyError: no such photo here.
-        """
-        with self._lock:
-            self._photos.move_to_end(photo_id)
-            return self._photos[photo_id]
-
-    def discard(self, photo_id: str) -> None:
-        """Take a photo off the shelf, if it is there."""
-        with self._lock:
-            self._photos.pop(photo_id, None)
-
-    def ids(self) -> tuple[str, ...]:
-        """Ids of all photos here, the least recently used first."""
-        with self._lock:
-            return tuple(self._photos)

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from apps.doctor import services
+from apps.doctor import checks
 from apps.doctor.checks import diagnose
 from apps.doctor.data_flow import leaving, models
-from apps.doctor.findings import Finding, State, installed
-from apps.doctor.report import print_findings
+from apps.doctor.report import Finding, State, installed, print_findings
 from graphs.settings import make_settings
 from tests.apps.conftest import Run, command, environment
 
@@ -55,11 +54,11 @@ def test_damaged_and_half_built_atlases_are_problems(tmp_path: Path) -> None:
 def test_nothing_is_contacted_unless_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def ask(name: str, url: str, adds: str) -> services.Service:
+    def ask(name: str, url: str, adds: str) -> checks.Service:
         asked.append(url)
-        return services.Service(name, True, "", adds)
+        return checks.Service(name, True, "", adds)
 
-    monkeypatch.setattr(services, "ask", ask)
+    monkeypatch.setattr(checks, "ask", ask)
     diagnose(make_settings(home=tmp_path))
     assert asked == []
     diagnose(make_settings(home=tmp_path), online=True)
@@ -87,9 +86,9 @@ def service() -> Iterator[str]:
 
 
 def test_a_service_that_answers_is_reached(service: str) -> None:
-    assert services.ask("a", service, "x").reached is True
-    assert services.ask("a", f"{service}/ill", "x").reached is False
-    nobody = services.ask("a", "http://127.0.0.1:9/", "x")
+    assert checks.ask("a", service, "x").reached is True
+    assert checks.ask("a", f"{service}/ill", "x").reached is False
+    nobody = checks.ask("a", "http://127.0.0.1:9/", "x")
     assert (nobody.reached, "no answer from 127.0.0.1" in nobody.detail) == (False, True)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from retrieval.encoders.registry import EncoderIdentity, PhotoVectors
+from retrieval.encoders.base import EncoderIdentity, PhotoVectors
 from retrieval.photos.photo import Photo
 
 DIM = 8

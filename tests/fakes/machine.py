@@ -24,7 +24,8 @@ from graphs.budgets import Budgets
 from graphs.context import Workbench
 from graphs.inference.posterior import default_parameters
 from retrieval.candidate import AtlasKind, Candidate, Region
-from retrieval.photos.photo import Photo, PhotoMetadata, PhotoShelf
+from retrieval.photos.photo import Photo, PhotoMetadata
+from retrieval.photos.store import PhotoShelf
 from tools.find_place import find_place_tool
 from tools.read_signs import read_signs_tool
 from tools.results import Box, Sign, ToolError

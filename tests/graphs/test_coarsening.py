@@ -12,8 +12,7 @@ from agents.schemas import Answer, AnswerStatus, Level
 from geo.place import Place
 from geo.point import Point
 from geo.sphere import distance_km, lat_lon_array
-from graphs.administrative_units import Units
-from graphs.coarsening import UNIT_RADIUS_KM, coarsen
+from graphs.coarsening import UNIT_RADIUS_KM, Units, coarsen
 from graphs.geolocate import build_geolocate
 from tests.fakes.machine import EXIF_POSITION, PLACES, bench, given
 

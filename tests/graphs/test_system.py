@@ -17,7 +17,7 @@ from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from graphs import components, system
-from graphs.administrative_units import Units
+from graphs.coarsening import Units
 from graphs.events.steps import Answered, StepDone
 from graphs.settings import DEFAULT_ATLAS, make_settings
 from graphs.state import CaptureClues

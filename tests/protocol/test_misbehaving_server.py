@@ -13,8 +13,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.graph import END, START, StateGraph
 
-from agents.chat_models.options import Capabilities
 from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
+from agents.chat_models.spec import Capabilities
 from agents.reply_schemas import GivePosition
 from agents.structured_output.ask import Reply, ReplyStatus, ask, ask_structured
 from core.errors import UserError

@@ -6,8 +6,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from agents.chat_models import providers
-from agents.chat_models.options import Capabilities
 from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
+from agents.chat_models.spec import Capabilities
 from agents.structured_output.ask import ReplyStatus, ask
 from tests.fakes import model_server
 from tests.fakes.proxy import misbehaving

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage
 
-from agents.chat_models.options import Capabilities
 from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
+from agents.chat_models.spec import Capabilities
 from agents.messages import image_block
 from agents.reply_schemas import GivePosition, ProposeHypotheses
 from agents.structured_output.ask import ReplyStatus, ask, ask_structured

@@ -10,14 +10,14 @@ import pytest
 from langchain_core.messages import HumanMessage
 from pydantic import BaseModel, Field
 
-from agents.chat_models.options import Capabilities
 from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
+from agents.chat_models.spec import Capabilities
 from agents.schemas import Answer, AnswerStatus
 from agents.strategies import STRATEGIES
 from agents.structured_output.ask import ReplyStatus, ask_structured
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
-from retrieval.photos.photo import PhotoShelf
+from retrieval.photos.store import PhotoShelf
 from tests.fakes.machine import bench, given, photo
 from tests.fakes.model_server import RealServer
 from tests.fakes.proxy import misbehaving

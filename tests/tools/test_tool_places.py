@@ -20,8 +20,7 @@ from tests.fakes.tool_calls import Answering, Reply, Server, call, shown_to_mode
 from tools.find_place import find_place_tool
 from tools.results import FoundPlaces, PlaceAt, ToolError
 from tools.reverse_geocode import reverse_geocode_tool
-from tools.services.geocoders import Nominatim
-from tools.services.places import shown_place
+from tools.services.geocoders import Nominatim, shown_place
 
 Serve = Callable[[Answering], Server]
 

@@ -13,8 +13,9 @@ from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from retrieval.candidate import AtlasKind, Candidate, Region
-from retrieval.encoders.registry import EncoderIdentity, PhotoVectors, Vectors
-from retrieval.photos.photo import Photo, PhotoShelf
+from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors
+from retrieval.photos.photo import Photo
+from retrieval.photos.store import PhotoShelf
 from retrieval.regions import rank_regions
 from retrieval.stores.filters import Exclude, Near, is_left_out
 from tests.fakes.tool_calls import as_photo, call, shown_to_model

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
-from retrieval.photos.photo import Photo, PhotoShelf, load_photo
+from retrieval.photos.photo import Photo, load_photo
+from retrieval.photos.store import PhotoShelf
 from tests.fakes.tool_calls import as_photo, call
 from tools.read_signs import read_signs_tool, render_signs
 from tools.results import Box, Sign, SignsRead, ToolError

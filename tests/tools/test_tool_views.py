@@ -22,8 +22,7 @@ from tests.fakes.tool_calls import Answering, Reply, Server, call, shown_to_mode
 from tools.results import SatelliteView, ToolError
 from tools.satellite_view import satellite_view_tool
 from tools.services.imagery import WorldPictures, marked_png
-from tools.services.tile_server import TileServer, known_server
-from tools.services.tile_views import TileViews
+from tools.services.tile_server import TileServer, TileViews, known_server
 
 Serve = Callable[[Answering], Server]
 

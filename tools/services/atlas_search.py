@@ -11,8 +11,9 @@ from pydantic import Field
 
 from retrieval.candidate import AtlasKind, Candidate
 from retrieval.diversify import spread_out
-from retrieval.encoders.registry import PhotoEncoder, Vectors
-from retrieval.photos.photo import Photo, PhotoShelf
+from retrieval.encoders.base import PhotoEncoder, Vectors
+from retrieval.photos.photo import Photo
+from retrieval.photos.store import PhotoShelf
 from retrieval.stores.filters import Exclude, Near
 from tools.base import PhotoArguments, photo_part
 from tools.results import Box, Circle

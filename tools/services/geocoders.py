@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,6 +21,7 @@ from geo.point import Point
 from geo.sphere import point_distance_km
 from tools.results import ToolError
 from tools.services.rate_limited_http import PoliteFetcher
+from tools.untrusted_text import untrusted
 
 ATTRIBUTION = "© OpenStreetMap contributors, ODbL"
 CACHED_ANSWERS = 1000
@@ -103,3 +104,30 @@ def _place(entry: Any) -> Place | None:
 def _population(tags: dict[str, str]) -> int | None:
     digits = str(tags.get("population", "")).replace(",", "").replace(" ", "")
     return int(digits) if digits.isdecimal() else None
+
+
+class PlaceSource(Protocol):
+    """A gazetteer or a geocoding service. A service that cannot be reached raises `ToolError`."""
+
+    def place_at(self, point: Point) -> Place | None:
+        """The place nearest to a point, with its distance; None where there is none."""
+        ...
+
+    def find(self, name: str, country_code: str | None = None) -> Sequence[Place]:
+        """Places of a name, the most populous first; `country_code` (alpha-2) keeps one country's."""
+        ...
+
+
+def shown_place(place: Place) -> dict[str, Any]:
+    """A place for the model: names as untrusted text, degrees to 4 places (11 m), unknown fields left out."""
+    shown: dict[str, Any] = {
+        "city": place.city and untrusted(place.city),
+        "region": place.region and untrusted(place.region),
+        "country": untrusted(place.country),
+        "country_code": place.country_code,
+        "lat": round(place.point.lat, 4),
+        "lon": round(place.point.lon, 4),
+        "population": place.population,
+        "distance_km": None if place.distance_km is None else round(place.distance_km, 1),
+    }
+    return {key: value for key, value in shown.items() if value is not None}

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
+import threading
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from string import Formatter
 from urllib.parse import urlsplit
 
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from core.errors import UserError
-from geo.tiles import Tile
+from geo.point import Point
+from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, Tile, covering_tiles, km_per_pixel
+from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo
+from tools.results import ToolError
+from tools.services.imagery import GroundView
+from tools.services.rate_limited_http import PoliteFetcher
 
 KNOWN_SERVERS = ("Esri.WorldImagery", "NASAGIBS.BlueMarble", "USGS.USImagery")
 """Providers of `xyzservices` with pictures of the ground, no key, and terms that allow single views."""
@@ -82,3 +97,106 @@ def known_server(name: str) -> TileServer:
         allowed_hosts=frozenset({urlsplit(template).netloc}),
         max_zoom=int(provider.get("max_zoom", _DEFAULT_MAX_ZOOM)),
     )
+
+
+Rgb = NDArray[np.uint8]
+
+MAX_TILE_BYTES = 2_000_000
+_TILE_LIMITS = PhotoLimits(max_bytes=MAX_TILE_BYTES, max_megapixels=1.1, min_side_px=64, long_side_px=1024)
+_BEYOND_MAP = 128
+
+
+class TileCache:
+    """Tiles on disk, one folder for a server; a reader never sees a half-written tile."""
+
+    def __init__(self, folder: Path, server: TileServer) -> None:
+        self._folder = folder / hashlib.sha256(server.url_template.encode()).hexdigest()[:16]
+
+    def get(self, tile: Tile) -> bytes | None:
+        """The bytes of a tile, if they are here."""
+        path = self._path(tile)
+        return path.read_bytes() if path.is_file() else None
+
+    def put(self, tile: Tile, data: bytes) -> None:
+        """Keep a tile."""
+        path = self._path(tile)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+        Path(temporary).replace(path)
+
+    def discard(self, tile: Tile) -> None:
+        """Forget a tile."""
+        self._path(tile).unlink(missing_ok=True)
+
+    def _path(self, tile: Tile) -> Path:
+        return self._folder / str(tile.zoom) / str(tile.x) / str(tile.y)
+
+
+class TileViews:
+    """A `GroundSource` over one tile server. Safe between threads; at most one request at a time."""
+
+    def __init__(
+        self, server: TileServer, cache_folder: Path, client: httpx.Client, min_interval_s: float = 0.05
+    ) -> None:
+        self._server = server
+        self._cache = TileCache(cache_folder, server)
+        self._fetcher = PoliteFetcher(server.name, client, "image/", MAX_TILE_BYTES, min_interval_s)
+        self._lock = threading.Lock()
+
+    @property
+    def zooms(self) -> range:
+        """Zoom levels the server has."""
+        return range(self._server.max_zoom + 1)
+
+    def view(self, point: Point, zoom: int, size_px: int) -> GroundView:
+        """See `GroundSource`; the map ends at 85° north and south, and beyond its edge the picture is grey."""
+        if abs(point.lat) > MAX_LATITUDE_DEG:
+            raise ToolError(f"this map ends at {MAX_LATITUDE_DEG:.2f}° north and south")
+        picture = np.full((size_px, size_px, 3), _BEYOND_MAP, np.uint8)
+        for placed in covering_tiles(point, zoom, size_px):
+            _paste(picture, self._tile(placed.tile), placed)
+        scale = km_per_pixel(point.lat, zoom)
+        return GroundView(picture, scale, scale, self._server.name, self._server.attribution)
+
+    def _tile(self, tile: Tile) -> Rgb:
+        with self._lock:
+            cached = self._cache.get(tile)
+            try:
+                if cached is not None:
+                    return _decoded(cached)
+            except PhotoError:  # damaged on disk: fetched again
+                self._cache.discard(tile)
+            return self._fetched(tile)
+
+    def _fetched(self, tile: Tile) -> Rgb:
+        name = self._server.name
+        data = self._fetcher.get(self._server.url(tile))
+        if data is None:
+            raise ToolError(f"{name} has no picture of this place at this zoom; try a lower zoom")
+        try:
+            rgb = _decoded(data)
+        except PhotoError as error:
+            raise ToolError(f"{name} sent a tile that is no usable picture") from error
+        self._cache.put(tile, data)
+        return rgb
+
+
+def _decoded(data: bytes) -> Rgb:
+    """A tile as (256, 256, 3), whatever size it was served in."""
+    rgb = decode_photo(data, "tile", limits=_TILE_LIMITS).rgb
+    if rgb.shape[:2] == (TILE_PX, TILE_PX):
+        return rgb
+    return np.asarray(Image.fromarray(rgb).resize((TILE_PX, TILE_PX), Image.Resampling.LANCZOS))
+
+
+def _paste(picture: Rgb, tile: Rgb, placed: PlacedTile) -> None:
+    """Write the part of a tile that lies inside the picture."""
+    size = len(picture)
+    rows = slice(max(0, placed.top_px), min(size, placed.top_px + TILE_PX))
+    columns = slice(max(0, placed.left_px), min(size, placed.left_px + TILE_PX))
+    picture[rows, columns] = tile[
+        rows.start - placed.top_px : rows.stop - placed.top_px,
+        columns.start - placed.left_px : columns.stop - placed.left_px,
+    ]

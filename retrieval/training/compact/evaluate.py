@@ -20,7 +20,8 @@ from tqdm import tqdm
 from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
 from geo.sphere import distance_km
-from retrieval.encoders.registry import ENCODERS, PhotoEncoder, load_encoder
+from retrieval.encoders.base import PhotoEncoder
+from retrieval.encoders.registry import ENCODERS, load_encoder
 from retrieval.photos.photo import Photo
 from retrieval.splits import part_indices
 from retrieval.training import validation

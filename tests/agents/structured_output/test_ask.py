@@ -16,8 +16,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.tools import tool
 from pydantic import Field
 
-from agents.chat_models.adapter import AdaptedChat
-from agents.chat_models.pictures import LEFT_OUT, pictures_after_results, without_pictures
+from agents.chat_models.adapter import LEFT_OUT, AdaptedChat, pictures_after_results, without_pictures
 from agents.chat_models.prices import Price
 from agents.chat_models.registry import LoadedModel, ModelOptions
 from agents.reply_schemas import GivePosition, ProposeHypotheses, ReviseHypotheses

@@ -19,11 +19,10 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from agents.chat_models.prices import Price
 from agents.strategies import find_strategy
 from core.errors import UserError
-from evals.runs.cost import assumed_calls, estimate, told
+from evals.runs.cost import MoneySpentError, Spending, assumed_calls, estimate, told
 from evals.runs.records import RECORDS_FILE, write_info, write_records
 from evals.runs.reply_cache import ReplyCache, one_answer
 from evals.runs.reply_recorder import listening
-from evals.runs.spending import MoneySpentError, Spending
 from tests.fakes.eval_runs import made_record, queries, run_info
 
 PRICE = Price(input=1_000_000.0, output=0.0)  # a dollar a token

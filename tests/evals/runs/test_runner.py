@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from evals.runs.cost import MoneySpentError
 from evals.runs.folder import RunFolder
 from evals.runs.progress import RunProgress
 from evals.runs.recording import Query, broken
 from evals.runs.records import RECORDS_FILE, Outcome, Record, RecordError, read_info, read_records, read_scores
 from evals.runs.runner import Ended, Sitting, Work, run_queries
-from evals.runs.spending import MoneySpentError
 from tests.fakes.eval_runs import BENCH, Silent, made_record, queries, run_info, run_made
 
 ROOT = Path(__file__).parents[3]

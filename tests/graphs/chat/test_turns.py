@@ -10,12 +10,11 @@ import pytest
 
 from agents.schemas import Answer, EvidenceKind, Level
 from geo.places.gazetteer import Gazetteer
-from graphs.administrative_units import Units
 from graphs.chat.photo_archive import MissingPhotoError, PhotoFolder
 from graphs.chat.prompt_data import follow_up_data
 from graphs.chat.session import Replied, ToolCalled
 from graphs.checkpoints import open_checkpoints
-from graphs.coarsening import coarsen
+from graphs.coarsening import Units, coarsen
 from graphs.events.steps import StepDone
 from tests.fakes.conversations import ended, shot, talk
 from tests.fakes.machine import FILE_NAME, bench

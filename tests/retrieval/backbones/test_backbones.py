@@ -26,7 +26,7 @@ from retrieval.backbones.registry import (  # noqa: E402
     resized_class_map,
     soft_tokens,
 )
-from retrieval.backbones.weight_files import WEIGHT_FILES  # noqa: E402
+from retrieval.backbones.weights import WEIGHT_FILES  # noqa: E402
 from retrieval.encoders.compact import preprocess  # noqa: E402
 
 IMAGE = [one.name for one in BACKBONES.values() if one.kind is Kind.IMAGE]

@@ -11,10 +11,17 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import UserError
-from retrieval.backbones import weights_fetch
-from retrieval.backbones.weight_files import WEIGHT_FILES
-from retrieval.backbones.weights import WeightFile, cached_path, find_weights, hub_file, missing_message, sha256_of
-from retrieval.backbones.weights_fetch import fetch
+from retrieval.backbones import weights
+from retrieval.backbones.weights import (
+    WEIGHT_FILES,
+    WeightFile,
+    cached_path,
+    fetch,
+    find_weights,
+    hub_file,
+    missing_message,
+    sha256_of,
+)
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -115,7 +122,7 @@ def test_no_network_and_no_space_are_one_clear_line(tmp_path: Path, monkeypatch:
 
     with pytest.raises(UserError, match=r"no route.*go on"):
         fetch(FILE, tmp_path / "net.bin", None, client(unreachable))
-    monkeypatch.setattr(weights_fetch, "SPARE_BYTES", 10**18)
+    monkeypatch.setattr(weights, "SPARE_BYTES", 10**18)
     with pytest.raises(UserError, match="space left"):
         fetch(FILE, tmp_path / "net.bin", None, client(serve))
 
@@ -173,7 +180,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """What the command refuses with."""
     monkeypatch.setattr(sys, "argv", ["retrieval.backbones.weights", *arguments])
     with pytest.raises(SystemExit) as caught:
-        weights_fetch.main()
+        weights.main()
     return str(caught.value)
 
 
@@ -181,7 +188,7 @@ def test_the_command_lists_everything_and_refuses_the_unknown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["retrieval.backbones.weights"])
-    weights_fetch.main()
+    weights.main()
     listed = capsys.readouterr().out
     assert all(name in listed for name in WEIGHT_FILES)
     unknown = run(monkeypatch, "no-such-net")

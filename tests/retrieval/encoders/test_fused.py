@@ -17,8 +17,9 @@ from safetensors.torch import save_file  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
 from retrieval.backbones.device import compute_on  # noqa: E402
+from retrieval.encoders.base import PhotoVectors  # noqa: E402
 from retrieval.encoders.fused import FusionCard, FusionPhotoEncoder, Towers  # noqa: E402
-from retrieval.encoders.registry import PhotoVectors, load_encoder  # noqa: E402
+from retrieval.encoders.registry import load_encoder  # noqa: E402
 from retrieval.photos.photo import Photo  # noqa: E402
 
 CARD: dict[str, Any] = {

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from retrieval.photos.photo import Photo, PhotoMetadata, PhotoShelf, decode_photo
+from retrieval.photos.photo import Photo, PhotoMetadata, decode_photo
+from retrieval.photos.store import PhotoShelf
 
 PARIS = {1: "N", 2: (48.0, 51.0, 30.0), 3: "E", 4: (2.0, 17.0, 40.0)}
 
