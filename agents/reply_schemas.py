@@ -11,13 +11,13 @@ MAX_TEXT_CHARACTERS = 600
 MAX_NAME_CHARACTERS = 200
 
 
-class Said(BaseModel):
+class ModelStatement(BaseModel):
     """Something a model said: validated, never trusted."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class SaidPlace(Said):
+class PredictedPlace(ModelStatement):
     """A place: by name, by position, or both. A name without a position is looked up in the gazetteer."""
 
     name: str = Field("", max_length=MAX_NAME_CHARACTERS, description="from small to large: city, region, country")
@@ -38,28 +38,28 @@ class SaidPlace(Said):
         return self
 
 
-class GivePosition(SaidPlace):
+class GivePosition(PredictedPlace):
     """Say where the photo was taken: one place, as exactly as the evidence allows."""
 
 
-class ProposedHypothesis(SaidPlace):
+class ProposedHypothesis(PredictedPlace):
     """One place where the photo may have been taken."""
 
 
-class ProposeHypotheses(Said):
+class ProposeHypotheses(ModelStatement):
     """Propose distinct places where the photo may have been taken, most likely first."""
 
     hypotheses: list[ProposedHypothesis] = Field(max_length=MAX_PROPOSED)
 
 
-class NamePlace(Said):
+class NamePlace(ModelStatement):
     """Name one area of the level that is asked for."""
 
     name: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS)
     why: str = Field("", max_length=MAX_TEXT_CHARACTERS, description="what in the photo or the data speaks for it")
 
 
-class Judgement(Said):
+class Judgement(ModelStatement):
     """What one observation says about one hypothesis."""
 
     hypothesis_id: str = Field(max_length=20)
@@ -72,7 +72,7 @@ class Judgement(Said):
     )
 
 
-class ReviseHypotheses(Said):
+class ReviseHypotheses(ModelStatement):
     """Add, merge or reject hypotheses and judge the evidence. Leave a list empty to change nothing."""
 
     add: list[ProposedHypothesis] = Field(default_factory=list, max_length=MAX_PROPOSED)

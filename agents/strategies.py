@@ -52,7 +52,7 @@ class Shown(StrEnum):
     COUNTRIES = "countries"
 
 
-class Asked(StrEnum):
+class Elicited(StrEnum):
     """What one question of a strategy wants to hear."""
 
     TEXT = "text"
@@ -69,7 +69,7 @@ class Ask(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str = Field(pattern="^[a-z][a-z0-9_]*$", description="name of a template, without .md")
-    wants: Asked = Asked.POSITION
+    wants: Elicited = Elicited.POSITION
     values: dict[str, str] = Field(default_factory=dict, description="for the template's placeholders")
 
 
@@ -128,7 +128,7 @@ class Strategy(BaseModel):
         return self
 
     def _rules(self) -> list[tuple[bool, str]]:
-        asks_last = bool(self.asks) and self.asks[-1].wants is Asked.POSITION
+        asks_last = bool(self.asks) and self.asks[-1].wants is Elicited.POSITION
         ledger = self.commit_rule is CommitRule.POSTERIOR
         retrieved = {Shown.SIMILAR, Shown.DISSIMILAR, Shown.REGIONS, Shown.COUNTRIES}
         return [
@@ -173,7 +173,7 @@ _REGISTERED = (
         summary="describe the clues first, then answer",
         steps=frozenset({Step.GUESS}),
         commit_rule=CommitRule.MODEL,
-        asks=(Ask(prompt="clues", wants=Asked.TEXT), _POSITION),
+        asks=(Ask(prompt="clues", wants=Elicited.TEXT), _POSITION),
         shown=frozenset({Shown.QUESTION}),
     ),
     Strategy(
@@ -206,7 +206,7 @@ _REGISTERED = (
         steps=frozenset({Step.GUESS}),
         commit_rule=CommitRule.MODEL,
         asks=(
-            *(Ask(prompt="level", wants=Asked.PLACE, values={"level": level}) for level in _LEVELS),
+            *(Ask(prompt="level", wants=Elicited.PLACE, values={"level": level}) for level in _LEVELS),
             _POSITION,
         ),
         shown=frozenset({Shown.QUESTION}),

@@ -19,17 +19,17 @@ import numpy as np
 from core.errors import UserError
 from evals.fitting.conformal import Cases, Held, apply_calibration, cross_validated, fit_calibration, photographers_mean
 from evals.fitting.samples import Material, add_run_arguments, gather
-from evals.runs.records import Record
+from evals.runs.records import EvalRecord
 from evals.scores import distance, reliability
-from evals.scores.arrays import columns_of
+from evals.scores.arrays import score_arrays_of
 from geo.sphere import Floats
 from graphs.inference.calibration import Calibration, evidence_level
 from retrieval.splits import SHARES
 
 
-def cases_of(records: Sequence[Record]) -> Cases:
+def cases_of(records: Sequence[EvalRecord]) -> Cases:
     """Columns of answered records, which are in the order of their photos."""
-    columns = columns_of(records)
+    columns = score_arrays_of(records)
     levels = [evidence_level((note.kind, note.nats) for note in r.evidence).value for r in records]
     return Cases(
         author=columns.author,

@@ -20,7 +20,7 @@ import numpy as np
 from core.errors import UserError
 from evals.fitting.samples import add_run_arguments, of_one_system
 from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share, photographer_weights
-from evals.runs.records import JudgementNote, Record
+from evals.runs.records import EvalRecord, JudgementNote
 from geo.sphere import Floats, distance_km
 from graphs.inference.sight import RINGS_KM, SightParameters, SightRecord, default_sight, load_sight, said_weights
 
@@ -28,7 +28,7 @@ LEAST = 20
 """Photos with a first reading for a record; judgements for a rate."""
 
 
-def measure(records: Sequence[Record], usual: Sequence[float]) -> SightRecord:
+def measure(records: Sequence[EvalRecord], usual: Sequence[float]) -> SightRecord:
     """A model's record from the records of a run.
 
     Args:
@@ -56,7 +56,7 @@ def measure(records: Sequence[Record], usual: Sequence[float]) -> SightRecord:
     )
 
 
-def distances_and_weights(records: Sequence[Record]) -> tuple[Floats, Floats]:
+def distances_and_weights(records: Sequence[EvalRecord]) -> tuple[Floats, Floats]:
     """From each truth to each place of the first reading in km, (n, k), and the places' weights, (n, k)."""
     most = max(len(record.first_reading) for record in records)
     away_km, said = np.full((len(records), most), np.inf), np.zeros((len(records), most))
@@ -67,7 +67,7 @@ def distances_and_weights(records: Sequence[Record]) -> tuple[Floats, Floats]:
     return away_km, said
 
 
-def is_right(note: JudgementNote, record: Record) -> bool:
+def is_right(note: JudgementNote, record: EvalRecord) -> bool:
     """Whether the hypothesis that was judged is the right one."""
     return float(distance_km(record.truth, note.point)) <= RIGHT_WITHIN_KM
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.benchmarks.registry import BENCHMARKS
-from evals.clean.protocol import TWIN_SIMILARITY
+from evals.clean.protocol import NEAR_DUPLICATE_SIMILARITY
 from evals.runs.records import Protocol
 from graphs.settings import Settings, make_settings
 from retrieval.splits import SHARES
@@ -46,7 +46,9 @@ def _what(made: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--reference-table", type=Path, help="clean: CSV of reference items (python -m evals.clean.protocol)"
     )
-    group.add_argument("--twin-similarity", type=float, default=TWIN_SIMILARITY, help="clean: of the encoder's vectors")
+    group.add_argument(
+        "--twin-similarity", type=float, default=NEAR_DUPLICATE_SIMILARITY, help="clean: of the encoder's vectors"
+    )
 
 
 def _on_what(made: argparse.ArgumentParser) -> None:

@@ -18,28 +18,28 @@ from typing import NamedTuple
 from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
 from core.errors import UserError
 from evals import options
-from evals.benchmarks.loading import Holding, Item, load_benchmark
+from evals.benchmarks.loading import BenchmarkData, Sample, load_benchmark
 from evals.benchmarks.registry import find_benchmark
 from evals.clean.gap import beside_published
-from evals.clean.perceptual_hash import glances
+from evals.clean.perceptual_hash import fingerprints_of
 from evals.clean.protocol import (
-    ReferenceHiding,
+    CleanExclusion,
     check_known,
     describe,
+    exclude_references,
     flags,
-    hide_references,
     read_reference_table,
     references,
 )
 from evals.runs import sample_selection
-from evals.runs.cost import Spending, call_usd, estimate, told
-from evals.runs.evaluated_systems import Lab, open_lab
+from evals.runs.cost import CostBudget, call_usd, estimate, told
+from evals.runs.evaluated_systems import EvaluatedSystems, open_evaluated_systems
 from evals.runs.folder import RunFolder, now
 from evals.runs.progress import RunProgress
-from evals.runs.recording import Query
-from evals.runs.records import Flag, Outcome, Partial, PlaceNames, Protocol, RunInfo
+from evals.runs.recording import EvalQuery
+from evals.runs.records import Flag, Partial, PlaceNames, Protocol, RecordStatus, RunInfo
 from evals.runs.reply_cache import ReplyCache
-from evals.runs.runner import Ended, Sitting, Work, photo_by_photo, run_queries
+from evals.runs.runner import Ended, RunPlan, RunSession, photo_by_photo, run_queries
 from evals.scores.arrays import load_systems
 from evals.scores.scoring import score
 from evals.scores.tables import accuracy_table, markdown
@@ -57,26 +57,26 @@ FREE_KINDS = {"offline", "recorded"}
 EXIT = {Ended.COMPLETE: 0, Ended.MONEY: 1, Ended.ERRORS: 1, Ended.INTERRUPTED: 130}
 
 
-class Photos(NamedTuple):
+class RunPhotos(NamedTuple):
     """The photos of a run, and what only the scorer knows of them; rows correspond."""
 
-    holding: Holding
-    items: Sequence[Item]
+    holding: BenchmarkData
+    items: Sequence[Sample]
     places: Sequence[PlaceNames | None]
     flags: Sequence[tuple[Flag, ...]]
     partial: Partial | None
-    hiding: ReferenceHiding | None
+    exclusion: CleanExclusion | None
     hidden: str
 
 
-class Ready(NamedTuple):
+class PreparedRun(NamedTuple):
     """A run that can start."""
 
     chosen: argparse.Namespace
     settings: Settings
-    photos: Photos
+    photos: RunPhotos
     model: LoadedModel
-    lab: Lab
+    systems: EvaluatedSystems
     out: Path
 
 
@@ -99,10 +99,10 @@ def run(chosen: argparse.Namespace) -> int:
     with ExitStack() as opened:
         ready = prepare(chosen, opened)
         _say_estimate(ready)
-        return 0 if chosen.estimate else EXIT[sit(ready, opened).ended]
+        return 0 if chosen.estimate else EXIT[run_session(ready, opened).ended]
 
 
-def prepare(chosen: argparse.Namespace, opened: ExitStack) -> Ready:
+def prepare(chosen: argparse.Namespace, opened: ExitStack) -> PreparedRun:
     """Check and open everything that a run needs; closed with `opened`.
 
     Raises:
@@ -118,39 +118,41 @@ def prepare(chosen: argparse.Namespace, opened: ExitStack) -> Ready:
     )
     settings = settings.model_copy(update={"audit_log": out / "audit.jsonl"})
     photos = _photos(chosen, settings, protocol)
-    spending, model = _model(chosen, settings, out, opened)
+    cost_budget, model = _model(chosen, settings, out, opened)
     name = photos.holding.benchmark.name
-    lab = open_lab(settings, strategies, model, benchmark=name, hiding=photos.hiding, spending=spending)
-    opened.callback(lab.close)
-    return Ready(chosen, settings, photos, model, lab, out)
+    systems = open_evaluated_systems(
+        settings, strategies, model, benchmark=name, exclusion=photos.exclusion, cost_budget=cost_budget
+    )
+    opened.callback(systems.close)
+    return PreparedRun(chosen, settings, photos, model, systems, out)
 
 
-def sit(ready: Ready, opened: ExitStack) -> Sitting:
+def run_session(ready: PreparedRun, opened: ExitStack) -> RunSession:
     """Do what is not done yet, and say what came of it.
 
     Raises:
         UserError: the folder holds another run, or cannot be written.
     """
-    chosen, lab = ready.chosen, ready.lab
+    chosen, systems = ready.chosen, ready.systems
     folder = opened.enter_context(RunFolder(ready.out, _info(ready)))
-    lab.spending.start_from(folder.info.spent_usd)
+    systems.cost_budget.start_from(folder.info.spent_usd)
     if chosen.retry_errors:
-        folder.forget(lambda record: record.status is Outcome.ERROR)
-    queries = list(photo_by_photo(lab.sleuths, lambda strategy: _queries(strategy, ready.photos)))
-    work = Work(lab.locate, lab.broken, lambda: lab.spending.spent_usd)
+        folder.forget(lambda record: record.status is RecordStatus.ERROR)
+    queries = list(photo_by_photo(systems.by_strategy, lambda strategy: _queries(strategy, ready.photos)))
+    work = RunPlan(systems.locate, systems.broken, lambda: systems.cost_budget.spent_usd)
     with RunProgress(len(queries), folder.scores.values(), work.spent_usd) as progress:
         sitting = run_queries(
             queries, work, folder, progress, concurrency=chosen.concurrency, max_errors=chosen.max_errors
         )
     if sitting.ended is Ended.COMPLETE:
-        folder.finish([query.key for query in queries], lab.spending.spent_usd)
+        folder.finish([query.key for query in queries], systems.cost_budget.spent_usd)
         _say_results(folder.folder)
     else:
         _say_stopped(sitting, folder, len(queries))
     return sitting
 
 
-def _photos(chosen: argparse.Namespace, settings: Settings, protocol: Protocol) -> Photos:
+def _photos(chosen: argparse.Namespace, settings: Settings, protocol: Protocol) -> RunPhotos:
     benchmark = find_benchmark(chosen.benchmark)
     holding = load_benchmark(benchmark, chosen.data or settings.home / "benchmarks" / benchmark.name)
     items, partial = sample_selection.choose_items(
@@ -162,16 +164,16 @@ def _photos(chosen: argparse.Namespace, settings: Settings, protocol: Protocol) 
         seed=chosen.seed,
     )
     places = [PlaceNames.of(p) for p in Gazetteer().places_at(lat_lon_array(item.truth for item in items))]
-    seen = glances([item.path for item in items], settings.threads)
-    hiding, hidden = None, ""
+    seen = fingerprints_of([item.path for item in items], settings.threads)
+    exclusion, hidden = None, ""
     if protocol is Protocol.CLEAN:
         table = read_reference_table(chosen.reference_table) if chosen.reference_table else {}
         stored = list(_stored(settings))
         known = references(stored, table)
         check_known(known, settings.atlases)
-        hiding = hide_references(items, seen, known, chosen.twin_similarity)
-        hidden = describe(items, known, hiding)
-    return Photos(holding, items, places, flags(items, seen), partial, hiding, hidden)
+        exclusion = exclude_references(items, seen, known, chosen.twin_similarity)
+        hidden = describe(items, known, exclusion)
+    return RunPhotos(holding, items, places, flags(items, seen), partial, exclusion, hidden)
 
 
 def _stored(settings: Settings) -> Iterator[StoredItem]:
@@ -187,7 +189,7 @@ def _stored(settings: Settings) -> Iterator[StoredItem]:
 
 def _model(
     chosen: argparse.Namespace, settings: Settings, out: Path, opened: ExitStack
-) -> tuple[Spending, LoadedModel]:
+) -> tuple[CostBudget, LoadedModel]:
     """The model with its cache, and the purse that both share."""
     bare = ModelOptions(
         timeout_s=chosen.timeout,
@@ -201,32 +203,32 @@ def _model(
     price = priced.price
     if chosen.max_usd is not None and price is None:
         raise UserError(f"--max-usd needs to know what {settings.model} costs: give its price with --prices")
-    spending = Spending(chosen.max_usd, assumed_usd=call_usd(price) or 0.0)
+    cost_budget = CostBudget(chosen.max_usd, assumed_usd=call_usd(price) or 0.0)
     if settings.model.partition(":")[0] in FREE_KINDS:
-        return spending, priced
+        return cost_budget, priced
     file = None if chosen.no_cache else chosen.cache or settings.home / "replies.sqlite"
-    cache = ReplyCache(file, spending, priced.usd, str(out.resolve()))
+    cache = ReplyCache(file, cost_budget, priced.usd, str(out.resolve()))
     opened.callback(cache.close)
-    spending.start_from(cache.spent_usd())
-    return spending, load_model(settings.model, bare.model_copy(update={"cache": cache}))
+    cost_budget.start_from(cache.spent_usd())
+    return cost_budget, load_model(settings.model, bare.model_copy(update={"cache": cache}))
 
 
-def _say_estimate(ready: Ready) -> None:
-    lab, model = ready.lab, ready.model
-    if any(strategy.uses_model for strategy in lab.strategies) and model.name.partition(":")[0] not in FREE_KINDS:
-        estimates = estimate(lab.strategies, model.name, model.price, ready.out.parent)
-        sys.stderr.write(told(estimates, dict.fromkeys(lab.sleuths, len(ready.photos.items))) + "\n")
+def _say_estimate(ready: PreparedRun) -> None:
+    systems, model = ready.systems, ready.model
+    if any(strategy.uses_model for strategy in systems.strategies) and model.name.partition(":")[0] not in FREE_KINDS:
+        estimates = estimate(systems.strategies, model.name, model.price, ready.out.parent)
+        sys.stderr.write(told(estimates, dict.fromkeys(systems.by_strategy, len(ready.photos.items))) + "\n")
 
 
-def _info(ready: Ready) -> RunInfo:
-    chosen, settings, lab, photos = ready.chosen, ready.settings, ready.lab, ready.photos
+def _info(ready: PreparedRun) -> RunInfo:
+    chosen, settings, systems, photos = ready.chosen, ready.settings, ready.systems, ready.photos
     benchmark = photos.holding.benchmark
     return RunInfo(
         benchmark=benchmark.name,
-        protocol=lab.bench.protocol,
-        strategies=tuple(lab.sleuths),
-        model=lab.bench.model,
-        encoder=lab.bench.encoder,
+        protocol=systems.description.protocol,
+        strategies=tuple(systems.by_strategy),
+        model=systems.description.model,
+        encoder=systems.description.encoder,
         atlases=settings.atlases,
         expected=photos.holding.expected,
         photos=len(photos.items),
@@ -239,7 +241,7 @@ def _info(ready: Ready) -> RunInfo:
         settings_sha256=sample_selection.settings_sha256(
             settings, {"temperature": chosen.temperature, "max_output_tokens": chosen.max_output_tokens}
         ),
-        posterior=parameters_digest(lab.parameters, lab.bench.model),
+        posterior=parameters_digest(systems.parameters, systems.description.model),
         commit=sample_selection.commit(),
         versions=sample_selection.versions(),
         citation=benchmark.citation,
@@ -249,9 +251,9 @@ def _info(ready: Ready) -> RunInfo:
     )
 
 
-def _queries(strategy: str, photos: Photos) -> list[Query]:
+def _queries(strategy: str, photos: RunPhotos) -> list[EvalQuery]:
     rows = zip(photos.items, photos.places, photos.flags, strict=True)
-    return [Query(item=item, strategy=strategy, truth_place=place, flags=odd) for item, place, odd in rows]
+    return [EvalQuery(item=item, strategy=strategy, truth_place=place, flags=odd) for item, place, odd in rows]
 
 
 def _say_results(run: Path) -> None:
@@ -265,7 +267,7 @@ def _say_results(run: Path) -> None:
     )
 
 
-def _say_stopped(sitting: Sitting, folder: RunFolder, total: int) -> None:
+def _say_stopped(sitting: RunSession, folder: RunFolder, total: int) -> None:
     said = f"stopped: {sitting.ended.value}; {len(folder.scores)} of {total} records are in {folder.folder}"
     if sitting.ended is Ended.ERRORS:
         kinds = Counter(score.error for score in folder.scores.values() if score.error)

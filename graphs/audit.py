@@ -13,7 +13,7 @@ from agents.schemas import Answer
 from core.errors import UserError
 
 
-def audit_line(answer: Answer | None, question: str, left_the_machine: Sequence[str]) -> str:
+def audit_entry(answer: Answer | None, question: str, left_the_machine: Sequence[str]) -> str:
     """The line of a query, or of a turn of a conversation; the photo appears as a hash, never as pixels or a name.
 
     `answer` is None in a conversation that no photo was shown in yet.
@@ -35,7 +35,7 @@ def _about(answer: Answer) -> dict[str, Any]:
     }
 
 
-def append_line(file: Path, line: str) -> None:
+def write_audit_line(file: Path, line: str) -> None:
     """Append one line in one write, so that lines of several processes do not mix; the file is its owner's only.
 
     Raises:

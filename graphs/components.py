@@ -163,7 +163,7 @@ def ground_source(settings: Settings, stack: ExitStack) -> GroundSource:
 _HAVE_NO_TEMPERATURE = frozenset({"offline", "recorded"})
 
 
-def seated(settings: Settings, given: LoadedModel | None) -> LoadedModel:
+def load_chat_model(settings: Settings, given: LoadedModel | None) -> LoadedModel:
     """The model to ask.
 
     Raises:

@@ -22,7 +22,7 @@ from retrieval.candidate import Candidate, Region
 from retrieval.photos.photo import Photo
 
 
-class Shelf(Protocol):
+class PhotoLookup(Protocol):
     """Hands out photos by id."""
 
     def __hash__(self) -> int: ...
@@ -43,13 +43,13 @@ Clusterer = Callable[[Sequence[Candidate]], Sequence[Region]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workbench:
+class GeolocateContext:
     """Model, tools, data and settings of a run.
 
     Attributes:
         model: in the LMM's seat.
         tools: what it may call, by name.
-        shelf: where the tools find the photo.
+        photo_store: where the tools find the photo.
         places: names positions; offline and fast.
         cluster: the geographic reranker.
         dissimilar: the least similar items, for strategies that contrast.
@@ -65,7 +65,7 @@ class Workbench:
 
     model: LoadedModel
     tools: Mapping[str, BaseTool]
-    shelf: Shelf
+    photo_store: PhotoLookup
     places: Places
     cluster: Clusterer
     dissimilar: Dissimilar
@@ -80,7 +80,7 @@ class Workbench:
 
     def image(self, photo_id: str) -> dict[str, Any]:
         """The photo as a content block for the model."""
-        return _image(self.shelf, photo_id)
+        return _image(self.photo_store, photo_id)
 
     def countries(self, points: Sequence[Point]) -> list[str | None]:
         """Country code at each point; None far from any place."""
@@ -88,6 +88,6 @@ class Workbench:
 
 
 @lru_cache(maxsize=4)
-def _image(shelf: Shelf, photo_id: str) -> dict[str, Any]:
+def _image(photo_store: PhotoLookup, photo_id: str) -> dict[str, Any]:
     """Encoding a JPEG costs some milliseconds and a run asks several times for the same photo."""
-    return image_block(shelf.get(photo_id).rgb)
+    return image_block(photo_store.get(photo_id).rgb)

@@ -18,7 +18,7 @@ from langgraph.graph.state import CompiledStateGraph
 from agents.schemas import Cost
 from agents.strategies import Step
 from graphs.budgets import spent_budget
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.nodes.ask_person import after_pose, ask_person, pose_question
 from graphs.nodes.commit import commit
 from graphs.nodes.guess import guess
@@ -30,8 +30,8 @@ from graphs.nodes.revise import revise
 from graphs.nodes.tool_calls import MAX_TOOL_CALLS_AT_ONCE
 from graphs.state import AnswerOutput, FullState, GeolocateState, PhotoInput, add_cost
 
-Node = Callable[[Workbench, GeolocateState], dict[str, Any]]
-Route = Callable[[Workbench, GeolocateState], str]
+Node = Callable[[GeolocateContext, GeolocateState], dict[str, Any]]
+Route = Callable[[GeolocateContext, GeolocateState], str]
 Preparing = Literal["look", "recall", "cluster"]
 Onward = Literal["hypothesise", "investigate", "guess", "commit"]
 Geolocate = CompiledStateGraph[FullState, None, PhotoInput, AnswerOutput]
@@ -49,69 +49,71 @@ NODES: dict[str, Node] = {
 }
 
 
-def after_start(bench: Workbench, state: GeolocateState) -> Preparing | Onward:
+def after_start(context: GeolocateContext, state: GeolocateState) -> Preparing | Onward:
     """The first step that the strategy has."""
-    return "look" if bench.strategy.runs(Step.LOOK) else after_look(bench, state)
+    return "look" if context.strategy.runs(Step.LOOK) else after_look(context, state)
 
 
-def after_look(bench: Workbench, state: GeolocateState) -> Preparing | Onward:
+def after_look(context: GeolocateContext, state: GeolocateState) -> Preparing | Onward:
     """Retrieve, if the strategy does."""
-    return "recall" if bench.strategy.runs(Step.RECALL) else onward(bench, state)
+    return "recall" if context.strategy.runs(Step.RECALL) else route_after_retrieval(context, state)
 
 
-def after_recall(bench: Workbench, state: GeolocateState) -> Preparing | Onward:
+def after_recall(context: GeolocateContext, state: GeolocateState) -> Preparing | Onward:
     """Cluster, if the strategy does."""
-    return "cluster" if bench.strategy.runs(Step.CLUSTER) else onward(bench, state)
+    return "cluster" if context.strategy.runs(Step.CLUSTER) else route_after_retrieval(context, state)
 
 
-def onward(bench: Workbench, _: GeolocateState) -> Onward:
+def route_after_retrieval(context: GeolocateContext, _: GeolocateState) -> Onward:
     """From what was prepared to the model, if the strategy has one; each step sees to the budgets itself."""
-    if bench.strategy.runs(Step.HYPOTHESISE):
+    if context.strategy.runs(Step.HYPOTHESISE):
         return "hypothesise"
-    if bench.strategy.runs(Step.INVESTIGATE):
+    if context.strategy.runs(Step.INVESTIGATE):
         return "investigate"
-    return "guess" if bench.strategy.runs(Step.GUESS) else "commit"
+    return "guess" if context.strategy.runs(Step.GUESS) else "commit"
 
 
-def after_hypothesise(bench: Workbench, state: GeolocateState) -> Literal["investigate", "commit"]:
+def after_hypothesise(context: GeolocateContext, state: GeolocateState) -> Literal["investigate", "commit"]:
     """Investigate what was proposed, while the budgets last."""
-    goes_on = bench.strategy.runs(Step.INVESTIGATE) and bool(state["hypotheses"]) and _may_ask(bench, state)
+    goes_on = context.strategy.runs(Step.INVESTIGATE) and bool(state["hypotheses"]) and _may_ask(context, state)
     return "investigate" if goes_on else "commit"
 
 
-def after_investigate(bench: Workbench, state: GeolocateState) -> Literal["tools", "guess", "commit"]:
+def after_investigate(context: GeolocateContext, state: GeolocateState) -> Literal["tools", "guess", "commit"]:
     """A model that calls no tool has nothing more to find out."""
-    return "tools" if pending_calls(state) else _conclusion(bench)
+    return "tools" if pending_calls(state) else _conclusion(context)
 
 
-def after_tools(bench: Workbench, state: GeolocateState) -> Literal["revise", "investigate", "guess", "commit"]:
+def after_tools(
+    context: GeolocateContext, state: GeolocateState
+) -> Literal["revise", "investigate", "guess", "commit"]:
     """Revise the ledger, or, without one, let the model go on while the budgets last."""
-    if bench.strategy.runs(Step.REVISE):
+    if context.strategy.runs(Step.REVISE):
         return "revise"
-    return "investigate" if _may_ask(bench, state) else _conclusion(bench)
+    return "investigate" if _may_ask(context, state) else _conclusion(context)
 
 
-def after_revise(bench: Workbench, state: GeolocateState) -> Literal["investigate", "commit"]:
+def after_revise(context: GeolocateContext, state: GeolocateState) -> Literal["investigate", "commit"]:
     """Another round unless the outcome is settled or a budget is spent."""
-    return "investigate" if not state["settled"] and _may_ask(bench, state) else "commit"
+    return "investigate" if not state["settled"] and _may_ask(context, state) else "commit"
 
 
-def _conclusion(bench: Workbench) -> Literal["guess", "commit"]:
+def _conclusion(context: GeolocateContext) -> Literal["guess", "commit"]:
     """The model's own last word, if the strategy wants it."""
-    return "guess" if bench.strategy.runs(Step.GUESS) else "commit"
+    return "guess" if context.strategy.runs(Step.GUESS) else "commit"
 
 
-def _may_ask(bench: Workbench, state: GeolocateState) -> bool:
-    return spent_budget(bench.budgets, state["cost"], state["round"]) is None
+def _may_ask(context: GeolocateContext, state: GeolocateState) -> bool:
+    return spent_budget(context.budgets, state["cost"], state["round"]) is None
 
 
 _ONWARD = ("hypothesise", "investigate", "guess", "commit")
 
 ROUTES: dict[str, tuple[Route, tuple[str, ...]]] = {
-    "begin": (after_start, ("look", "recall", *_ONWARD)),
+    "initialise": (after_start, ("look", "recall", *_ONWARD)),
     "look": (after_look, ("recall", *_ONWARD)),
     "recall": (after_recall, ("cluster", *_ONWARD)),
-    "cluster": (onward, _ONWARD),
+    "cluster": (route_after_retrieval, _ONWARD),
     "hypothesise": (after_hypothesise, ("investigate", "commit")),
     "investigate": (after_investigate, ("tools", "guess", "commit")),
     "tools": (after_tools, ("revise", "investigate", "guess", "commit")),
@@ -125,19 +127,19 @@ class _StateNode(Protocol):
     def __call__(self, state: FullState) -> dict[str, Any]: ...
 
 
-def _charged(node: Node, bench: Workbench) -> _StateNode:
+def _charged(node: Node, context: GeolocateContext) -> _StateNode:
     """A node at a workbench, which adds the time it took to the cost."""
 
     def run(state: FullState) -> dict[str, Any]:
         started = time.perf_counter()
-        update = node(bench, state)
+        update = node(context, state)
         spent = Cost(seconds=time.perf_counter() - started)
         return {**update, "cost": add_cost(update.get("cost", Cost()), spent)}
 
     return run
 
 
-def begin(state: FullState) -> dict[str, Any]:  # noqa: ARG001 - a node takes the state
+def initialise(state: FullState) -> dict[str, Any]:  # noqa: ARG001 - a node takes the state
     """Give every channel its first value, so that no node has to ask whether one is there."""
     return {
         "candidates": [],
@@ -153,32 +155,32 @@ def begin(state: FullState) -> dict[str, Any]:  # noqa: ARG001 - a node takes th
 
 
 def build_geolocate(
-    bench: Workbench, checkpointer: BaseCheckpointSaver[str] | None = None, ask: bool = False
+    context: GeolocateContext, checkpointer: BaseCheckpointSaver[str] | None = None, ask: bool = False
 ) -> Geolocate:
     """Wire the machine. With a checkpointer a run that died goes on from its last finished node.
 
     Args:
-        bench: what the nodes work with.
+        context: what the nodes work with.
         checkpointer: where the state is kept.
         ask: stop before committing to ask a person, where two hypotheses are close; resume with their answer.
     """
     graph: StateGraph[FullState, None, PhotoInput, AnswerOutput] = StateGraph(
         FullState, input_schema=PhotoInput, output_schema=AnswerOutput
     )
-    graph.add_node("begin", begin)
+    graph.add_node("initialise", initialise)
     for name, node in NODES.items():
-        graph.add_node(name, _charged(node, bench))
-    graph.add_edge(START, "begin")
+        graph.add_node(name, _charged(node, context))
+    graph.add_edge(START, "initialise")
     for step, (route, destinations) in ROUTES.items():
         # Whoever asks a person does it last, before anything is committed.
         graph.add_conditional_edges(
             step,
-            partial(route, bench),
+            partial(route, context),
             {name: "pose_question" if ask and name == "commit" else name for name in destinations},
         )
     if ask:
-        graph.add_node("pose_question", _charged(pose_question, bench))
-        graph.add_node("ask_person", _charged(ask_person, bench))
+        graph.add_node("pose_question", _charged(pose_question, context))
+        graph.add_node("ask_person", _charged(ask_person, context))
         graph.add_conditional_edges("pose_question", after_pose, ["ask_person", "commit"])
         graph.add_edge("ask_person", "commit")
     graph.add_edge("commit", END)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from graphs.chat.graph import Chat, build_chat
-from graphs.chat.photo_archive import PhotoFolder
+from graphs.chat.photo_archive import FolderPhotoArchive
 from graphs.chat.session import chat_parts
 from graphs.geolocate import Geolocate
 from graphs.settings import make_settings
@@ -19,7 +19,7 @@ def geosleuth() -> GeoSleuth:
 
 
 def geolocate() -> Geolocate:
-    """The state machine. A photo is put on the shelf of `geosleuth()` before its id is sent; `chat` takes photos."""
+    """The state machine. Put a photo into the store of `geosleuth()` before its id is sent; `chat` takes photos."""
     return geosleuth().graph
 
 
@@ -30,5 +30,5 @@ def chat() -> Chat:
     Pixels are kept under <home>/served_photos, so that threads outlive the server's process.
     """
     system = geosleuth()
-    photos = PhotoFolder(system.settings.home / "served_photos", system.shelf)
+    photos = FolderPhotoArchive(system.settings.home / "served_photos", system.photo_store)
     return build_chat(chat_parts(system, photos, ask=True))

@@ -10,7 +10,7 @@ from agents.schemas import Evidence, Hypothesis
 from agents.strategies import Shown
 from geo.place import Place
 from geo.point import Point
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.inference.ledger import elsewhere, open_hypotheses
 from graphs.inference.posterior import Floats, candidate_weights
 from graphs.inference.weighing import signs_of
@@ -27,18 +27,20 @@ MIN_REGION_RADIUS_KM = 25.0
 """A lone candidate still stands for its surroundings."""
 
 
-def scene_data(bench: Workbench, state: GeolocateState, shown: frozenset[Shown] | None = None) -> dict[str, Any]:
+def scene_data(
+    context: GeolocateContext, state: GeolocateState, shown: frozenset[Shown] | None = None
+) -> dict[str, Any]:
     """What the strategy shows of the scene, or what `shown` says: always the photo's id, which tools want."""
-    wanted = bench.strategy.shown if shown is None else shown
-    parts = {part.value: _PARTS[part](bench, state) for part in Shown if part in wanted}
+    wanted = context.strategy.shown if shown is None else shown
+    parts = {part.value: _PARTS[part](context, state) for part in Shown if part in wanted}
     return {"photo_id": state["photo_id"], **parts}
 
 
-def _question(_: Workbench, state: GeolocateState) -> str:
+def _question(_: GeolocateContext, state: GeolocateState) -> str:
     return state["question"]
 
 
-def _signs(_: Workbench, state: GeolocateState) -> list[dict[str, Any]] | None:
+def _signs(_: GeolocateContext, state: GeolocateState) -> list[dict[str, Any]] | None:
     return sign_data(state)
 
 
@@ -50,18 +52,18 @@ def sign_data(state: GeolocateState) -> list[dict[str, Any]] | None:
     return [{"text": s.text, "confidence": round(s.confidence, 2), "script": s.script} for s in signs]
 
 
-def _similar(bench: Workbench, state: GeolocateState) -> list[dict[str, Any]]:
-    weight = candidate_weights(state["candidates"], bench.parameters)
+def _similar(context: GeolocateContext, state: GeolocateState) -> list[dict[str, Any]]:
+    weight = candidate_weights(state["candidates"], context.parameters)
     order = sorted(range(len(weight)), key=lambda i: (-weight[i], i))[:MAX_CANDIDATES]
-    return _candidates(bench, [state["candidates"][i] for i in order])
+    return _candidates(context, [state["candidates"][i] for i in order])
 
 
-def _dissimilar(bench: Workbench, state: GeolocateState) -> list[dict[str, Any]]:
-    return _candidates(bench, state["contrast"][:MAX_CANDIDATES])
+def _dissimilar(context: GeolocateContext, state: GeolocateState) -> list[dict[str, Any]]:
+    return _candidates(context, state["contrast"][:MAX_CANDIDATES])
 
 
-def _candidates(bench: Workbench, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    places = bench.places([candidate.point for candidate in candidates])
+def _candidates(context: GeolocateContext, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    places = context.places([candidate.point for candidate in candidates])
     return [
         {
             "lat": round(candidate.point.lat, 4),
@@ -73,10 +75,10 @@ def _candidates(bench: Workbench, candidates: Sequence[Candidate]) -> list[dict[
     ]
 
 
-def ledger_data(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def ledger_data(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """The hypotheses with their probabilities and the evidence behind them."""
     still_open = open_hypotheses(state["hypotheses"])
-    countries = bench.countries([h.point for h in still_open])
+    countries = context.countries([h.point for h in still_open])
     return {
         "photo_id": state["photo_id"],
         "hypotheses": [_hypothesis(h, code) for h, code in zip(still_open, countries, strict=True)],
@@ -122,11 +124,11 @@ class Area(NamedTuple):
     radius_km: float
 
 
-def region_areas(bench: Workbench, state: GeolocateState) -> list[Area]:
+def region_areas(context: GeolocateContext, state: GeolocateState) -> list[Area]:
     """The heaviest regions, at most eight."""
     regions = state["regions"][:MAX_REGIONS]
-    weight = candidate_weights(state["candidates"], bench.parameters)
-    places = bench.places([region.centre for region in regions])
+    weight = candidate_weights(state["candidates"], context.parameters)
+    places = context.places([region.centre for region in regions])
     return [
         Area(
             place_name(place, region.centre),
@@ -139,7 +141,7 @@ def region_areas(bench: Workbench, state: GeolocateState) -> list[Area]:
     ]
 
 
-def _regions(bench: Workbench, state: GeolocateState) -> list[dict[str, Any]]:
+def _regions(context: GeolocateContext, state: GeolocateState) -> list[dict[str, Any]]:
     return [
         {
             "id": f"R{number}",
@@ -148,33 +150,33 @@ def _regions(bench: Workbench, state: GeolocateState) -> list[dict[str, Any]]:
             "share": area.share,
             **_area(area.point, area.radius_km),
         }
-        for number, area in enumerate(region_areas(bench, state), start=1)
+        for number, area in enumerate(region_areas(context, state), start=1)
     ]
 
 
-def _countries(bench: Workbench, state: GeolocateState) -> list[dict[str, Any]]:
-    weight = candidate_weights(state["candidates"], bench.parameters)
+def _countries(context: GeolocateContext, state: GeolocateState) -> list[dict[str, Any]]:
+    weight = candidate_weights(state["candidates"], context.parameters)
     rows: dict[str, list[int]] = defaultdict(list)
     for index, code in enumerate(state["candidate_countries"]):
         if code:
             rows[code].append(index)
     by_share = sorted(rows.items(), key=lambda item: (-weight[item[1]].sum(), item[0]))
-    return [_country(bench, state, weight, code, members) for code, members in by_share[:MAX_COUNTRIES]]
+    return [_country(context, state, weight, code, members) for code, members in by_share[:MAX_COUNTRIES]]
 
 
 def _country(
-    bench: Workbench, state: GeolocateState, weight: Floats, code: str, members: Sequence[int]
+    context: GeolocateContext, state: GeolocateState, weight: Floats, code: str, members: Sequence[int]
 ) -> dict[str, Any]:
     best = state["candidates"][max(members, key=lambda i: (weight[i], -i))]
     return {
         "country_code": code,
-        "name": place_name(bench.places([best.point])[0], best.point),
+        "name": place_name(context.places([best.point])[0], best.point),
         "share": round(float(weight[list(members)].sum()), 4),
         **_area(best.point, 150.0),
     }
 
 
-_PARTS: Mapping[Shown, Callable[[Workbench, GeolocateState], Any]] = {
+_PARTS: Mapping[Shown, Callable[[GeolocateContext, GeolocateState], Any]] = {
     Shown.QUESTION: _question,
     Shown.SIGNS: _signs,
     Shown.SIMILAR: _similar,

@@ -90,7 +90,7 @@ class PhotoInput(TypedDict):
     """What a run is given."""
 
     photo_id: str
-    """Names the photo on the shelf; the state never holds pixels."""
+    """Names the photo in the photo store; the state never holds pixels."""
     photo_sha256: str
     """Of the file's bytes, in hex."""
     question: str

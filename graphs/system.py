@@ -16,7 +16,7 @@ from langsmith.utils import tracing_is_enabled
 from agents.chat_models.registry import LoadedModel, ModelDescription, find_model
 from agents.schemas import Answer, Versions
 from geo.places.gazetteer import Gazetteer
-from graphs.audit import append_line, audit_line
+from graphs.audit import audit_entry, write_audit_line
 from graphs.checkpoints import open_checkpoints
 from graphs.coarsening import Units, coarsen
 from graphs.components import (
@@ -25,15 +25,15 @@ from graphs.components import (
     Progress,
     clusterer,
     ground_source,
+    load_chat_model,
     namer,
     on_land,
     open_atlases,
     open_parameters,
     place_source,
-    seated,
     tempered,
 )
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.events.steps import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
 from graphs.inference.correcting import open_corrections
@@ -42,10 +42,10 @@ from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, PhotoInput
 from retrieval.encoders.registry import load_encoder
 from retrieval.photos.photo import Photo
-from retrieval.photos.store import PhotoShelf
+from retrieval.photos.store import PhotoStore
 from tools.registry import Clients, build_tools
-from tools.services.atlas_search import Hiding, PhotoSearch
-from tools.services.ocr import SignReader, SignReading
+from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
+from tools.services.ocr import OcrOutput, OcrReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +54,16 @@ class GeoSleuth:
 
     Attributes:
         settings: what it was opened with.
-        bench: model, tools and data, for those who build other graphs on them.
+        context: model, tools and data, for those who build other graphs on them.
         graph: the state machine.
     """
 
     settings: Settings
-    bench: Workbench
+    context: GeolocateContext
     graph: Geolocate
     gazetteer: Gazetteer
     units: Units
-    shelf: PhotoShelf
+    photo_store: PhotoStore
     model: ModelDescription
     resources: ExitStack
 
@@ -74,7 +74,7 @@ class GeoSleuth:
         progress: Progress | None = None,
         *,
         model: LoadedModel | None = None,
-        hiding: Hiding | None = None,
+        exclusion: ReferenceExclusion | None = None,
     ) -> Self:
         """Load what the settings name; the first time, build the default atlas, telling `progress`.
 
@@ -82,24 +82,24 @@ class GeoSleuth:
             settings: what to open.
             progress: told about the building of the default atlas.
             model: in the LMM's seat, instead of the one the settings name.
-            hiding: what searches must not see; for evaluations.
+            exclusion: what searches must not see; for evaluations.
 
         Raises:
             UserError: something missing or unusable that the user can mend.
         """
         with ExitStack() as opened:
-            bench, gazetteer, shelf = _bench(settings, opened, progress, model, hiding)
+            context, gazetteer, photo_store = _bench(settings, opened, progress, model, exclusion)
             checkpointer = None
             if settings.checkpoints:
                 checkpointer = open_checkpoints(settings.checkpoints)
                 opened.callback(checkpointer.conn.close)
             return cls(
                 settings=settings,
-                bench=bench,
-                graph=build_geolocate(bench, checkpointer),
+                context=context,
+                graph=build_geolocate(context, checkpointer),
                 gazetteer=gazetteer,
                 units=Units(gazetteer),
-                shelf=shelf,
+                photo_store=photo_store,
                 model=find_model(model.name if model else settings.model),
                 resources=opened.pop_all(),
             )
@@ -133,7 +133,7 @@ class GeoSleuth:
                     told = self.told(changed["answer"])
                     self.note(told, question)
                     yield Answered(answer=told)
-                elif step not in ("begin", TOOL_CALL_TASK):
+                elif step not in ("initialise", TOOL_CALL_TASK):
                     # A step tells more than a coarsened answer may: then only its name is told.
                     yield StepDone(step=step, text=step) if self.settings.max_precision else step_event(step, changed)
 
@@ -143,14 +143,14 @@ class GeoSleuth:
         Raises:
             UserError: no such strategy.
         """
-        seat = model or self.bench.model
-        versions = self.bench.versions.model_copy(update={"strategy": name, "model": seat.name})
+        seat = model or self.context.model
+        versions = self.context.versions.model_copy(update={"strategy": name, "model": seat.name})
         strategy = self.settings.find_strategy(name)
         settings = self.settings.model_copy(update={"strategy": name})
         # Files were fitted for the strategy the settings name: another one has at most a packaged calibration.
         own = settings.model_copy(update={"calibration": None})
-        bench = replace(
-            self.bench,
+        context = replace(
+            self.context,
             strategy=strategy,
             model=tempered(seat, strategy),
             versions=versions,
@@ -158,13 +158,13 @@ class GeoSleuth:
                 settings if name == self.settings.strategy else own,
                 versions,
                 strategy,
-                self.bench.corrections.kinds,
-                self.bench.parameters,
+                self.context.corrections.kinds,
+                self.context.parameters,
             ),
         )
-        graph = build_geolocate(bench, cast(BaseCheckpointSaver[str] | None, self.graph.checkpointer))
+        graph = build_geolocate(context, cast(BaseCheckpointSaver[str] | None, self.graph.checkpointer))
         described = find_model(model.name) if model else self.model
-        return replace(self, settings=settings, bench=bench, graph=graph, model=described, resources=ExitStack())
+        return replace(self, settings=settings, context=context, graph=graph, model=described, resources=ExitStack())
 
     def close(self) -> None:
         """Let go of atlases and checkpoints."""
@@ -182,7 +182,7 @@ class GeoSleuth:
         self, photo: Photo, question: str, thread: str | None, clues: CaptureClues | None
     ) -> tuple[PhotoInput | None, RunnableConfig]:
         """The input of a run (None to go on with one that died) and its configuration."""
-        photo_id = self.shelf.add(photo)
+        photo_id = self.photo_store.add(photo)
         config: RunnableConfig = {"configurable": {"thread_id": thread or photo_id}, "recursion_limit": 1000}
         if thread and self.settings.checkpoints and self.graph.get_state(config).tasks:
             return None, config
@@ -207,7 +207,7 @@ class GeoSleuth:
         Raises:
             UserError: the audit log cannot be written.
         """
-        append_line(self.settings.audit_path, audit_line(told, question, self._left_the_machine()))
+        write_audit_line(self.settings.audit_path, audit_entry(told, question, self._left_the_machine()))
 
     def _left_the_machine(self) -> list[str]:
         left = ["photo and question, to the model"] if self.model.leaves_the_machine else []
@@ -232,21 +232,21 @@ def _bench(
     opened: ExitStack,
     progress: Progress | None,
     model: LoadedModel | None,
-    hiding: Hiding | None,
-) -> tuple[Workbench, Gazetteer, PhotoShelf]:
+    exclusion: ReferenceExclusion | None,
+) -> tuple[GeolocateContext, Gazetteer, PhotoStore]:
     encoder = load_encoder(settings.encoder, settings.threads)
-    gazetteer, shelf = Gazetteer(), PhotoShelf()
+    gazetteer, photo_store = Gazetteer(), PhotoStore()
     atlases = open_atlases(settings, encoder, gazetteer, opened, progress)
     parameters = open_parameters(settings)
     cluster = clusterer(parameters)
-    search = PhotoSearch(atlases, encoder, shelf, hiding)
+    search = PhotoSearch(atlases, encoder, photo_store, exclusion)
     clients = Clients(
-        shelf=shelf,
+        photo_store=photo_store,
         search=search,
         cluster=cluster,
         places=place_source(settings, gazetteer, opened),
         is_land=on_land,
-        reader=SignReader(SignReading(threads=settings.threads)),
+        reader=OcrReader(OcrOutput(threads=settings.threads)),
         ground=ground_source(settings, opened),
     )
     tools = {tool.name: tool for tool in build_tools(clients) if settings.read_signs or tool.name != "read_signs"}
@@ -259,10 +259,10 @@ def _bench(
         strategy=settings.strategy,
     )
     kinds = {atlas.manifest.kind for atlas in atlases}
-    bench = Workbench(
-        model=seated(settings, model),
+    context = GeolocateContext(
+        model=load_chat_model(settings, model),
         tools=tools,
-        shelf=shelf,
+        photo_store=photo_store,
         places=namer(gazetteer),
         cluster=cluster,
         dissimilar=search.least_similar,
@@ -275,4 +275,4 @@ def _bench(
         versions=versions,
         corrections=open_corrections(settings, versions, strategy, kinds, parameters),
     )
-    return bench, gazetteer, shelf
+    return context, gazetteer, photo_store

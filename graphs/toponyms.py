@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from agents.reply_schemas import SaidPlace
+from agents.reply_schemas import PredictedPlace
 from agents.schemas import Cost, Origin
 from geo.place import Place
 from geo.places.country_facts import country_of_name
 from geo.places.names import name_key
 from geo.point import Point
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.nodes.tool_calls import call_tool
 from graphs.state import GeolocateState, Position, ToolRecord, add_cost
 from tools.results import FoundPlaces
@@ -24,7 +24,7 @@ MAX_LOOKUPS = 3
 MIN_NAME_CHARACTERS, MAX_NAME_CHARACTERS = 2, 100
 
 
-class Located(NamedTuple):
+class ResolvedToponym(NamedTuple):
     """A said place with a position (None: nobody knows the name), and the look-ups it took."""
 
     position: Position | None
@@ -32,17 +32,19 @@ class Located(NamedTuple):
     cost: Cost
 
 
-def located(bench: Workbench, state: GeolocateState, said: SaidPlace, key: str, reply_sha256: str) -> Located:
+def resolve_toponym(
+    context: GeolocateContext, state: GeolocateState, said: PredictedPlace, key: str, reply_sha256: str
+) -> ResolvedToponym:
     """The position that is meant. `key` names the look-ups, once in a run."""
     if said.lat is not None and said.lon is not None:
         point = Point(lat=said.lat, lon=said.lon)
         name = untrusted(said.name) or str(point)
-        return Located(_position(said, name, point, CITY_RADIUS_KM, Origin.MODEL, reply_sha256), [], Cost())
-    return _looked_up(bench, state, said, key, reply_sha256)
+        return ResolvedToponym(_position(said, name, point, CITY_RADIUS_KM, Origin.MODEL, reply_sha256), [], Cost())
+    return _looked_up(context, state, said, key, reply_sha256)
 
 
 def _position(
-    said: SaidPlace, name: str, point: Point, usual_radius_km: float, origin: Origin, reply_sha256: str
+    said: PredictedPlace, name: str, point: Point, usual_radius_km: float, origin: Origin, reply_sha256: str
 ) -> Position:
     return Position(
         name=name,
@@ -55,21 +57,23 @@ def _position(
     )
 
 
-def _looked_up(bench: Workbench, state: GeolocateState, said: SaidPlace, key: str, reply_sha256: str) -> Located:
+def _looked_up(
+    context: GeolocateContext, state: GeolocateState, said: PredictedPlace, key: str, reply_sha256: str
+) -> ResolvedToponym:
     records: list[ToolRecord] = []
     cost = Cost()
-    if "find_place" not in bench.tools:
-        return Located(None, records, cost)
+    if "find_place" not in context.tools:
+        return ResolvedToponym(None, records, cost)
     parts = [part.strip() for part in said.name.split(",") if part.strip()]
     for number, arguments in enumerate(_lookups(parts)):
-        made = call_tool(bench, state, "find_place", arguments, key=f"{key}-{number}")
+        made = call_tool(context, state, "find_place", arguments, key=f"{key}-{number}")
         records.extend(made["records"])
         cost = add_cost(cost, made["cost"])
         place = _meant(records[-1], parts)
         if place:
             position = _position(said, place.name, place.point, _radius_km(place), Origin.PLACE_NAME, reply_sha256)
-            return Located(position, records, cost)
-    return Located(None, records, cost)
+            return ResolvedToponym(position, records, cost)
+    return ResolvedToponym(None, records, cost)
 
 
 def _lookups(parts: Sequence[str]) -> Iterator[dict[str, str]]:

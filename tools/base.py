@@ -10,7 +10,7 @@ from langchain_core.tools import StructuredTool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retrieval.photos.photo import Photo, PhotoError
-from retrieval.photos.store import PhotoShelf
+from retrieval.photos.store import PhotoStore
 from tools.results import Box, ToolError, ToolResult
 
 Content = str | list[str | dict[str, Any]]
@@ -67,17 +67,17 @@ def result_tool(
     )
 
 
-def photo_part(shelf: PhotoShelf, photo_id: str, box: Box | None) -> Photo:
+def photo_part(photo_store: PhotoStore, photo_id: str, box: Box | None) -> Photo:
     """The photo of an id, or the part of it in a box.
 
     Raises:
         ToolError: no such photo, or a part too small to look at.
     """
     try:
-        photo = shelf.get(photo_id)
+        photo = photo_store.get(photo_id)
         return photo if box is None else photo.crop(box.left, box.top, box.right, box.bottom)
     except KeyError as error:
-        known = ", ".join(shelf.ids()[-5:]) or "none"
+        known = ", ".join(photo_store.ids()[-5:]) or "none"
         raise ToolError(f"no photo {photo_id[:60]!r} here; photo ids: {known}") from error
     except PhotoError as error:
         raise ToolError(str(error)) from error

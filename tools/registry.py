@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from langchain_core.tools import BaseTool
 
 from geo.point import Point
-from retrieval.photos.store import PhotoShelf
+from retrieval.photos.store import PhotoStore
 from tools.find_place import find_place_tool
 from tools.rank_regions import Clusterer, rank_regions_tool
 from tools.read_signs import read_signs_tool
@@ -18,7 +18,7 @@ from tools.search_photos import search_photos_tool
 from tools.services.atlas_search import PhotoSearch
 from tools.services.geocoders import PlaceSource
 from tools.services.imagery import GroundSource
-from tools.services.ocr import SignReader
+from tools.services.ocr import OcrReader
 from tools.sun_check import sun_check_tool
 
 
@@ -27,7 +27,7 @@ class Clients:
     """What the tools work with; all are safe to share between threads.
 
     Attributes:
-        shelf: where photos are found by id.
+        photo_store: where photos are found by id.
         search: the open atlases and their encoder.
         cluster: candidates to regions.
         places: the gazetteer.
@@ -36,12 +36,12 @@ class Clients:
         ground: pictures from above.
     """
 
-    shelf: PhotoShelf
+    photo_store: PhotoStore
     search: PhotoSearch
     cluster: Clusterer
     places: PlaceSource
     is_land: Callable[[Point], bool]
-    reader: SignReader
+    reader: OcrReader
     ground: GroundSource
 
 
@@ -50,7 +50,7 @@ TOOLS: dict[str, Callable[[Clients], BaseTool]] = {
     "rank_regions": lambda clients: rank_regions_tool(clients.search, clients.cluster),
     "reverse_geocode": lambda clients: reverse_geocode_tool(clients.places, clients.is_land),
     "find_place": lambda clients: find_place_tool(clients.places),
-    "read_signs": lambda clients: read_signs_tool(clients.shelf, clients.reader),
+    "read_signs": lambda clients: read_signs_tool(clients.photo_store, clients.reader),
     "satellite_view": lambda clients: satellite_view_tool(clients.ground),
     "sun_check": lambda _: sun_check_tool(),
 }

@@ -23,7 +23,7 @@ PROBE_TOKENS = 64
 _PROBED = frozenset({"vllm", "openai_compatible"})
 
 
-class Ready(BaseModel):
+class SayReady(BaseModel):
     """Say that you are ready."""
 
     ready: bool
@@ -93,16 +93,16 @@ class _Prober:
 
 
 def _calls_a_tool(ask: _Prober) -> bool:
-    answer = ask(HumanMessage("Call the tool Ready with ready=true."), tools=[convert_to_openai_tool(Ready)])
+    answer = ask(HumanMessage("Call the tool Ready with ready=true."), tools=[convert_to_openai_tool(SayReady)])
     return isinstance(answer, AIMessage) and bool(answer.tool_calls)
 
 
 def _keeps_a_schema(ask: _Prober) -> bool:
     """Whether the server answers with the object that was asked for and nothing else."""
-    wanted = {"type": "json_schema", "json_schema": {"name": "reply", "schema": Ready.model_json_schema()}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "reply", "schema": SayReady.model_json_schema()}}
     answer = ask(HumanMessage("Say that you are ready."), response_format=wanted)
     try:
-        return isinstance(answer, AIMessage) and Ready.model_validate_json(answer.text).ready is not None
+        return isinstance(answer, AIMessage) and SayReady.model_validate_json(answer.text).ready is not None
     except ValidationError:
         return False
 

@@ -54,7 +54,7 @@ class Attempts:
         seconds = min(self._options.timeout_s, self._left_s())
         if seconds <= 0.0:
             raise ModelFailure("no time is left to ask the model", is_retryable=False)
-        return within(seconds, call)
+        return run_within(seconds, call)
 
     def _left_s(self) -> float:
         return float("inf") if self._deadline is None else self._deadline - time.monotonic()
@@ -76,7 +76,7 @@ class _Outcome(NamedTuple):
     error: BaseException | None
 
 
-def within(seconds: float, call: Callable[[], V]) -> V:
+def run_within(seconds: float, call: Callable[[], V]) -> V:
     """What a call returns, if it does in time.
 
     The call runs in a daemon thread, as some clients know no limit for a whole answer; one that is given up goes on

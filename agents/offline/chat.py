@@ -52,7 +52,7 @@ class Question(NamedTuple):
     places: list[str]
 
 
-class Reply(NamedTuple):
+class ChatReply(NamedTuple):
     """Tool calls to make first, or the text."""
 
     calls: list[Call]
@@ -101,7 +101,7 @@ def question_words() -> frozenset[str]:
     return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
 
 
-def respond(data: Row, results: Results, offered: set[str]) -> Reply:
+def respond(data: Row, results: Results, offered: set[str]) -> ChatReply:
     """The reply to what `data["person_asks"]` says, or the calls to make before it."""
     question = read_question(str(data["person_asks"]))
     if question.asks is Asks.PLACES and open_rows(data):
@@ -111,19 +111,19 @@ def respond(data: Row, results: Results, offered: set[str]) -> Reply:
         Asks.WHY: why,
         Asks.WHERE: answer_text,
     }.get(question.asks, _cannot)(data)
-    return Reply([], f"{text}\n{NO_LMM}")
+    return ChatReply([], f"{text}\n{NO_LMM}")
 
 
 def _cannot(data: Row) -> str:
     return f"{answer_text(data)}\nI do not understand more than that. {HELP}"
 
 
-def _about_places(data: Row, names: Sequence[str], results: Results, offered: set[str]) -> Reply:
+def _about_places(data: Row, names: Sequence[str], results: Results, offered: set[str]) -> ChatReply:
     unknown = [name for name in names if not _known(data, name) and _looked_up(results, name) is None]
     if unknown and "find_place" in offered:
-        return Reply([("find_place", {"name": name}) for name in unknown], "")
+        return ChatReply([("find_place", {"name": name}) for name in unknown], "")
     calls = [*_additions(data, names, results, offered)]
-    return Reply(calls, "") if calls else Reply([], f"{_compared(data, names, results)}\n{NO_LMM}")
+    return ChatReply(calls, "") if calls else ChatReply([], f"{_compared(data, names, results)}\n{NO_LMM}")
 
 
 def _known(data: Row, name: str) -> Row | None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from agents.structured_output.coordinates import LAT_KEYS, LON_KEYS, LatLon, pair_from_fields
 from agents.structured_output.json_repair import find_objects
-from agents.structured_output.position import ReplyStatus, read_confidence, read_position
+from agents.structured_output.position import ReplyStatus, parse_confidence, parse_position
 
 Schema = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ def arguments_in_text(text: str, parameters: Schema) -> dict[str, Any] | None:
 
 
 def _position_arguments(text: str) -> dict[str, Any] | None:
-    read = read_position(text)
+    read = parse_position(text)
     if read.status is not ReplyStatus.OK or read.position is None:
         return None
     said = read.position
@@ -71,7 +71,7 @@ def _mended_object(value: Mapping[str, Any], schema: Schema, root: Schema) -> di
     if {"lat", "lon"} <= fields.keys():
         mended = _with_position(mended)
     if "confidence" in fields and "confidence" in mended:
-        mended["confidence"] = read_confidence(mended["confidence"])
+        mended["confidence"] = parse_confidence(mended["confidence"])
     return {key: mend(part, fields[key], root) if key in fields else part for key, part in mended.items()}
 
 

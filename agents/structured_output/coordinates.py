@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from agents.structured_output.dms import BODY, HEMISPHERE, MARKS, read_angle
+from agents.structured_output.dms import BODY, HEMISPHERE, MARKS, parse_dms
 
 LAT_KEYS = ("lat", "latitude", "lat_deg", "latitude_deg", "estimated_latitude", "predicted_latitude")
 LON_KEYS = (
@@ -52,7 +52,7 @@ def pair_from_values(first: object, second: object) -> LatLon | Unread:
 
     They are exchanged if hemisphere letters say so, or if the first cannot be a latitude and the second can.
     """
-    lat, lon = read_angle(first), read_angle(second)
+    lat, lon = parse_dms(first), parse_dms(second)
     if lat is None or lon is None:
         return Unread("latitude or longitude is not a number in degrees")
     if lat.axis == "lon" or lon.axis == "lat":

@@ -42,7 +42,7 @@ _SCIENTIFIC = re.compile(r"[-+]?\d(?:\.\d+)?[eE][-+]\d{1,2}")
 """How languages write very small numbers; the sign keeps "5E" an angle with its hemisphere."""
 
 
-def read_angle(value: object) -> Angle | None:
+def parse_dms(value: object) -> Angle | None:
     """Signed degrees of a number, or of a text that is nothing but one angle; None if it is not.
 
     A minus sign with S or W says the same thing twice; with N or E it is a contradiction and unreadable.

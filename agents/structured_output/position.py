@@ -57,7 +57,7 @@ class ReplyStatus(StrEnum):
     """No reply: unreachable, too slow, rate-limited or broken off, after all retries."""
 
 
-class SaidPosition(BaseModel):
+class ParsedPosition(BaseModel):
     """A position that a model said: validated, never trusted."""
 
     model_config = ConfigDict(frozen=True)
@@ -80,12 +80,12 @@ class PositionRead(NamedTuple):
     """
 
     status: ReplyStatus
-    position: SaidPosition | None = None
+    position: ParsedPosition | None = None
     named: str | None = None
     problem: str = ""
 
 
-def read_position(text: str) -> PositionRead:
+def parse_position(text: str) -> PositionRead:
     """The position that a reply gives: in JSON (fenced, cut off, amid prose), in labels, in degrees or in plain prose.
 
     Of several JSON objects with a position the last counts, as models come to their answer at the end; of a list of
@@ -160,11 +160,11 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _ok(pair: LatLon, fields: Mapping[str, Any]) -> PositionRead:
     name = _place_name(fields)
-    position = SaidPosition(
+    position = ParsedPosition(
         lat=pair.lat,
         lon=pair.lon,
         name=name,
-        confidence=read_confidence(fields.get("confidence")),
+        confidence=parse_confidence(fields.get("confidence")),
         reason=next((str(fields[key]) for key in _REASON_KEYS if isinstance(fields.get(key), str)), None),
     )
     return PositionRead(ReplyStatus.OK, position, name)
@@ -185,7 +185,7 @@ def _is_name(value: object) -> bool:
     return text.casefold() not in _EMPTY_NAMES and not (text.startswith("<") and text.endswith(">")) and len(text) < 200
 
 
-def read_confidence(value: object) -> float | None:
+def parse_confidence(value: object) -> float | None:
     """Between 0 and 1; percentages become fractions; None if it is neither."""
     text = str(value).strip() if isinstance(value, (int, float, str)) and not isinstance(value, bool) else ""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text)

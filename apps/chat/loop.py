@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from apps.chat.line_reader import LineReader
 from apps.chat.view import ChatView, cost_lines, photo_line
 from apps.output.formatting import printable
-from apps.output.located_photo import Located, thumbnail_jpeg
+from apps.output.located_photo import LocatedPhoto, thumbnail_jpeg
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
 
@@ -163,7 +163,7 @@ class ChatLoop:
         if case is None:
             raise UserError("no photo is located yet: /photo PATH shows one")
         coarse = self._conversation.coarse
-        self._view.say(printable_lines(why(follow_up_data(self._system.bench, case, case["told"], "", coarse))))
+        self._view.say(printable_lines(why(follow_up_data(self._system.context, case, case["told"], "", coarse))))
 
     def _map(self, rest: str) -> None:
         from apps.commands.locate import Outputs, write_files
@@ -177,10 +177,10 @@ class ChatLoop:
     def _is_located(self, shown: ShownPhoto) -> bool:
         return shown.photo_id in self._conversation.cases
 
-    def _located(self, shown: ShownPhoto) -> Located:
+    def _located(self, shown: ShownPhoto) -> LocatedPhoto:
         self._conversation.photos.bring(shown)
-        picture = thumbnail_jpeg(self._system.shelf.get(shown.photo_id))
-        return Located(self._name(shown.photo_id), self._conversation.cases[shown.photo_id]["told"], picture)
+        picture = thumbnail_jpeg(self._system.photo_store.get(shown.photo_id))
+        return LocatedPhoto(self._name(shown.photo_id), self._conversation.cases[shown.photo_id]["told"], picture)
 
     def _cost(self, _: str) -> None:
         self._view.say(cost_lines(self._conversation.cost))

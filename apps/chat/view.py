@@ -10,11 +10,11 @@ from rich.text import Text
 
 from agents.schemas import Answer, Cost
 from apps.output.formatting import heading, printable
-from apps.output.located_photo import Located
+from apps.output.located_photo import LocatedPhoto
 from apps.output.terminal import print_answer
 
 if TYPE_CHECKING:
-    from graphs.chat.session import Asked, ChatEvent, Replied, Token, ToolCalled
+    from graphs.chat.session import ChatEvent, PersonAsked, Token, ToolCalled, TurnEnded
     from graphs.events.steps import StepDone
 
 _STEP_WIDTH = 12
@@ -32,7 +32,7 @@ class ChatView:
 
     def follow(
         self, events: Iterable[ChatEvent], located: str | None = None, tell_reply: bool = True
-    ) -> Replied | Asked | None:
+    ) -> TurnEnded | PersonAsked | None:
         """Print a turn as it happens; what it ended with.
 
         Args:
@@ -40,9 +40,9 @@ class ChatView:
             located: name of the photo that the turn locates; then its whole answer is printed.
             tell_reply: whether to print the reply at all.
         """
-        from graphs.chat.session import Asked, Replied, Token, ToolCalled
+        from graphs.chat.session import PersonAsked, Token, ToolCalled, TurnEnded
 
-        ended: Replied | Asked | None = None
+        ended: TurnEnded | PersonAsked | None = None
         for event in events:
             if isinstance(event, Token):
                 self._token(event)
@@ -50,10 +50,10 @@ class ChatView:
             self._end_of_stream()
             if isinstance(event, ToolCalled):
                 self._tool(event)
-            elif isinstance(event, Asked):
+            elif isinstance(event, PersonAsked):
                 ended = event
                 self.question(event)
-            elif isinstance(event, Replied):
+            elif isinstance(event, TurnEnded):
                 ended = event
                 if tell_reply:
                     self._reply(event, located)
@@ -70,7 +70,7 @@ class ChatView:
         """Print a line about the conversation, to standard error."""
         self._err.print(Text(text, style=style))
 
-    def question(self, asked: Asked) -> None:
+    def question(self, asked: PersonAsked) -> None:
         """What the machine asks the person."""
         choices = f" ({', '.join(asked.answers)})" if asked.answers else ""
         self._out.print(Text(f"? {printable(asked.question)}{choices}", style="bold cyan"))
@@ -94,9 +94,9 @@ class ChatView:
         outcome = printable(event.error, _TEXT_LIMIT) if event.error else f"{event.seconds or 0.0:.2f} s"
         self._err.print(Text(f"    {event.name}  {outcome}", style="red" if event.error else "dim"))
 
-    def _reply(self, reply: Replied, located: str | None) -> None:
+    def _reply(self, reply: TurnEnded, located: str | None) -> None:
         if located is not None and reply.answer is not None:
-            print_answer(self._out, Located(located, reply.answer))
+            print_answer(self._out, LocatedPhoto(located, reply.answer))
         elif not reply.streamed:
             self._out.print(Text("\n".join(_clean(line) for line in reply.text.splitlines())))
 

@@ -13,7 +13,7 @@ from apps.commands.chat import ChooseSettings, talking
 from apps.commands.locate import Outputs, write_files
 from apps.console import answers, messages
 from apps.output.formatting import printable
-from apps.output.located_photo import Located, thumbnail_jpeg
+from apps.output.located_photo import LocatedPhoto, thumbnail_jpeg
 from apps.output.terminal import print_answer
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
@@ -97,8 +97,8 @@ def _until_answered(
 
 def _printed(system: GeoSleuth, saved: SavedThread | None, photo_id: str, answer: Answer, outputs: Outputs) -> int:
     name = saved.photo_name(photo_id) if saved else photo_id
-    picture = thumbnail_jpeg(system.shelf.get(photo_id)) if outputs.shows_photos else None
-    located = Located(printable(name), answer, picture)
+    picture = thumbnail_jpeg(system.photo_store.get(photo_id)) if outputs.shows_photos else None
+    located = LocatedPhoto(printable(name), answer, picture)
     if outputs.as_json:
         answers().out(json.dumps(answer.model_dump(mode="json"), indent=2), highlight=False)
     else:

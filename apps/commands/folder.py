@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.schemas import Answer
-from apps.output.results_file import Record
+from apps.output.results_file import PhotoResult
 from core.errors import UserError
 from retrieval.photos.photo import Photo, PhotoError, load_photo
 
@@ -47,7 +47,7 @@ def _folder(argument: Path) -> str:
     return os.path.abspath(argument if argument.is_dir() else argument.parent)
 
 
-def run(files: Sequence[PhotoFile], locate: Locate) -> Generator[Record, None, None]:
+def run(files: Sequence[PhotoFile], locate: Locate) -> Generator[PhotoResult, None, None]:
     """The record of each file, in order.
 
     Files that cannot be used become failed records. Anything else that goes wrong ends the run: what was
@@ -55,9 +55,9 @@ def run(files: Sequence[PhotoFile], locate: Locate) -> Generator[Record, None, N
     """
     for decoded in _decoded_ahead(files):
         if decoded.photo is None:
-            yield Record.of_failure(decoded.file.name, decoded.sha256, decoded.error or "cannot be used")
+            yield PhotoResult.of_failure(decoded.file.name, decoded.sha256, decoded.error or "cannot be used")
         else:
-            yield Record.of_answer(decoded.file.name, locate(decoded.photo))
+            yield PhotoResult.of_answer(decoded.file.name, locate(decoded.photo))
 
 
 def _decoded_ahead(files: Sequence[PhotoFile]) -> Iterator[_Decoded]:

@@ -15,8 +15,8 @@ from apps.commands.folder import PhotoFile, check_output, photo_files, run
 from apps.console import answers, messages, progress_bar
 from apps.output.event_output import events_told
 from apps.output.formatting import printable
-from apps.output.located_photo import Located, thumbnail_jpeg
-from apps.output.results_file import Record, RunFile, RunStatus
+from apps.output.located_photo import LocatedPhoto, thumbnail_jpeg
+from apps.output.results_file import PhotoResult, RunFile, RunStatus
 from apps.output.terminal import print_answer, summary_line
 from core.errors import UserError
 from retrieval.photos.photo import Photo, PhotoError, load_photo, photo_paths
@@ -102,7 +102,7 @@ def _locate_one(
     with opened(settings) as system:
         answer = _followed(system, photo, clues)
     shown = thumbnail_jpeg(photo) if outputs.shows_photos else None
-    located = Located(path.name, answer, shown)
+    located = LocatedPhoto(path.name, answer, shown)
     if outputs.as_json:
         answers().out(json.dumps(answer.model_dump(mode="json"), indent=2), highlight=False)
     else:
@@ -134,7 +134,7 @@ def _locate_many(files: Sequence[PhotoFile], settings: Settings, outputs: Output
     return 1 if any(record.status is RunStatus.FAILED for record in records) else 0
 
 
-def _run(files: Sequence[PhotoFile], settings: Settings, run_file: RunFile | None) -> list[Record]:
+def _run(files: Sequence[PhotoFile], settings: Settings, run_file: RunFile | None) -> list[PhotoResult]:
     """Locate what has no record yet; the records of all these files, in their order."""
     done = {record.photo: record for record in run_file.records} if run_file else {}
     pending = [file for file in files if file.name not in done]
@@ -154,20 +154,21 @@ def _run(files: Sequence[PhotoFile], settings: Settings, run_file: RunFile | Non
     return [done[file.name] for file in files]
 
 
-def _print_record(record: Record) -> None:
+def _print_record(record: PhotoResult) -> None:
     if record.answer is None:
         line = Text(printable(record.photo, 40).ljust(40), style="dim")
         answers().print(line.append(f"  failed: {printable(record.error or '')}", style="red"), soft_wrap=True)
     else:
-        answers().print(summary_line(Located(record.photo, record.answer)), soft_wrap=True)
+        answers().print(summary_line(LocatedPhoto(record.photo, record.answer)), soft_wrap=True)
 
 
-def _write_many(records: Sequence[Record], files: Sequence[PhotoFile], outputs: Outputs) -> None:
+def _write_many(records: Sequence[PhotoResult], files: Sequence[PhotoFile], outputs: Outputs) -> None:
     paths = {file.name: file.path for file in files}
-    located = [Located(record.photo, record.answer) for record in records if record.answer is not None]
+    located = [LocatedPhoto(record.photo, record.answer) for record in records if record.answer is not None]
     if outputs.page is not None:
         shown = [
-            Located(item.name, item.answer, _small_thumbnail(paths[item.name])) for item in located[:MAX_THUMBNAILS]
+            LocatedPhoto(item.name, item.answer, _small_thumbnail(paths[item.name]))
+            for item in located[:MAX_THUMBNAILS]
         ]
         located = shown + located[MAX_THUMBNAILS:]
     if located:
@@ -183,7 +184,7 @@ def _small_thumbnail(path: Path) -> bytes | None:
         return None
 
 
-def _summarise(records: Sequence[Record], outputs: Outputs) -> None:
+def _summarise(records: Sequence[PhotoResult], outputs: Outputs) -> None:
     counts = {status: sum(record.status is status for record in records) for status in RunStatus}
     always = (RunStatus.ANSWERED, RunStatus.ABSTAINED, RunStatus.FAILED)
     parts = [f"{count} {status.value}" for status, count in counts.items() if count or status in always]
@@ -191,13 +192,13 @@ def _summarise(records: Sequence[Record], outputs: Outputs) -> None:
     messages().print(f"{len(records)} photos: {', '.join(parts)}{where}")
 
 
-def write_files(located: Sequence[Located], outputs: Outputs) -> None:
+def write_files(located: Sequence[LocatedPhoto], outputs: Outputs) -> None:
     """Write the maps that were asked for, and say where they are."""
     for file in _written(located, outputs):
         messages().print(f"wrote {file}")
 
 
-def _written(located: Sequence[Located], outputs: Outputs) -> Iterable[Path]:
+def _written(located: Sequence[LocatedPhoto], outputs: Outputs) -> Iterable[Path]:
     if outputs.geojson is not None:
         from apps.output.geojson import geojson_text
 

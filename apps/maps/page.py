@@ -27,7 +27,7 @@ from apps.maps.city_labels import city_labels
 from apps.maps.page_data import answer_bounds, jpeg_uri, photo_data
 from apps.maps.viewport import Window, window_around
 from apps.output.formatting import printable
-from apps.output.located_photo import Located
+from apps.output.located_photo import LocatedPhoto
 from geo.point import Point
 from geo.sphere import lat_lon_array, mean_point
 
@@ -51,7 +51,7 @@ _LEGEND = (
 )
 
 
-def map_page(located: Sequence[Located]) -> str:
+def map_page(located: Sequence[LocatedPhoto]) -> str:
     """The page of one or several answers.
 
     Raises:
@@ -73,7 +73,7 @@ def map_page(located: Sequence[Located]) -> str:
     )
 
 
-def _page_data(located: Sequence[Located]) -> dict[str, Any]:
+def _page_data(located: Sequence[LocatedPhoto]) -> dict[str, Any]:
     answers = [item.answer for item in located]
     centre = _middle(answers)
     window = _detail_window(answers[0]) if len(answers) == 1 else Window(centre, 170.0, 2.0)
@@ -183,7 +183,7 @@ def _legend(answers: Sequence[Answer]) -> list[tuple[str, str]]:
     return [entry for entry in _LEGEND if shown[entry[0]]]
 
 
-def _title(located: Sequence[Located]) -> str:
+def _title(located: Sequence[LocatedPhoto]) -> str:
     return f"{printable(located[0].name)} · GeoSleuth" if len(located) == 1 else f"{len(located)} photos · GeoSleuth"
 
 

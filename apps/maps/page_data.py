@@ -23,7 +23,7 @@ from apps.output.formatting import (
     source_text,
     versions_text,
 )
-from apps.output.located_photo import Located
+from apps.output.located_photo import LocatedPhoto
 from geo.point import Point
 from retrieval.candidate import Candidate
 
@@ -34,7 +34,7 @@ _BRIEF_COUNT = 4
 _TEXT_LIMIT = 600
 
 
-def photo_data(item: Located, centre_lon_deg: float, brief: bool = False) -> Data:
+def photo_data(item: LocatedPhoto, centre_lon_deg: float, brief: bool = False) -> Data:
     """One photo's panel and marks; positions are (longitude, latitude) within 180° of the map's middle.
 
     `brief` keeps the most telling hypotheses, evidence and candidates: a page of many photos has to stay small.

@@ -20,7 +20,7 @@ from apps.maps.png_panel import draw_panel
 from apps.maps.png_tools import AMBER, CYAN, GREEN, INK, PAPER, PINK, SCALE, Sheet, text_width
 from apps.maps.viewport import KM_PER_DEGREE, Window, window_around
 from apps.output.formatting import alternatives
-from apps.output.located_photo import Located
+from apps.output.located_photo import LocatedPhoto
 from geo.point import Point
 
 WIDTH, HEIGHT = 1200, 675
@@ -33,12 +33,12 @@ _CORNER_BOX = (MAP_SIZE[0] - 360.0, HEIGHT - 56.0, float(MAP_SIZE[0]), float(HEI
 _WORLD = Window(Point(lat=0.0, lon=0.0), 180.0, 2.0)
 
 
-def save_png(located: Located, file: Path) -> None:
+def save_png(located: LocatedPhoto, file: Path) -> None:
     """Write the picture of an answer."""
     map_picture(located).save(file, "PNG", optimize=True)
 
 
-def map_picture(located: Located) -> Image.Image:
+def map_picture(located: LocatedPhoto) -> Image.Image:
     """The map with the answer, its radii, alternatives and candidates; the world; and the panel."""
     window = window_around(located.answer, MAP_SIZE[0] / MAP_SIZE[1])
     sheet = Sheet(window_picture(window, (MAP_SIZE[0] * SCALE, MAP_SIZE[1] * SCALE)))

@@ -29,13 +29,13 @@ from apps.output.formatting import (
     printable,
     source_text,
 )
-from apps.output.located_photo import Located
+from apps.output.located_photo import LocatedPhoto
 
 _MARGIN = 24.0
 _PHOTO_HEIGHT = 243.0
 
 
-def draw_panel(sheet: Sheet, located: Located, thumbnail: Image.Image | None, left: float) -> None:
+def draw_panel(sheet: Sheet, located: LocatedPhoto, thumbnail: Image.Image | None, left: float) -> None:
     """Fill the sheet from `left` to its right edge."""
     answer = located.answer
     inner = _Column(sheet, left + _MARGIN, sheet.image.width / SCALE - left - 2 * _MARGIN)

@@ -15,7 +15,7 @@ import shapely
 from agents.schemas import Answer, Hypothesis
 from apps.maps.geometry import disc
 from apps.output.formatting import heading
-from apps.output.located_photo import Located
+from apps.output.located_photo import LocatedPhoto
 from geo.point import Point
 from retrieval.candidate import Candidate
 
@@ -23,17 +23,17 @@ Feature = dict[str, Any]
 _DECIMALS = 6
 
 
-def feature_collection(located: Iterable[Located]) -> dict[str, Any]:
+def feature_collection(located: Iterable[LocatedPhoto]) -> dict[str, Any]:
     """All answers as one FeatureCollection; a photo without an answer has a feature without a geometry."""
     return {"type": "FeatureCollection", "features": [feature for item in located for feature in _features(item)]}
 
 
-def geojson_text(located: Iterable[Located]) -> str:
+def geojson_text(located: Iterable[LocatedPhoto]) -> str:
     """The FeatureCollection as ASCII JSON."""
     return json.dumps(feature_collection(located), indent=1) + "\n"
 
 
-def _features(item: Located) -> Iterator[Feature]:
+def _features(item: LocatedPhoto) -> Iterator[Feature]:
     photo = {"photo": item.name, "photo_sha256": item.answer.photo_sha256}
     for geometry, properties in _shapes(item.answer):
         yield {"type": "Feature", "geometry": geometry, "properties": properties | photo}

@@ -13,7 +13,7 @@ from html import escape
 from agents.schemas import Answer, Hypothesis
 from apps.maps.geometry import disc, exteriors
 from apps.output.formatting import confidence_text, heading, km, percent, printable, radius_note, source_text
-from apps.output.located_photo import Located
+from apps.output.located_photo import LocatedPhoto
 from geo.point import Point
 
 _NAMESPACE = "http://www.opengis.net/kml/2.2"
@@ -26,7 +26,7 @@ _STYLES = {
 }
 
 
-def kml_text(located: Iterable[Located]) -> str:
+def kml_text(located: Iterable[LocatedPhoto]) -> str:
     """A KML document of all answers."""
     root = ET.Element("kml", xmlns=_NAMESPACE)
     document = ET.SubElement(root, "Document")
@@ -39,7 +39,7 @@ def kml_text(located: Iterable[Located]) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _photo_folder(document: ET.Element, item: Located) -> None:
+def _photo_folder(document: ET.Element, item: LocatedPhoto) -> None:
     answer = item.answer
     folder = ET.SubElement(document, "Folder")
     _text(folder, "name", f"{printable(item.name)}: {heading(answer)}")

@@ -40,7 +40,7 @@ class RunStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class Record:
+class PhotoResult:
     """One photo of a run.
 
     Attributes:
@@ -114,7 +114,7 @@ class RunFile:
         """Photos that have a row."""
         return frozenset(record.photo for record in self.records)
 
-    def append(self, record: Record) -> None:
+    def append(self, record: PhotoResult) -> None:
         """Add a row.
 
         Raises:
@@ -156,7 +156,7 @@ class RunFile:
         except BlockingIOError as error:
             raise UserError(f"run file {self._file}: another run is writing it; wait, or choose another") from error
 
-    def _read(self) -> list[Record]:
+    def _read(self) -> list[PhotoResult]:
         with self._file.open("rb") as stream:
             data = stream.read()
         whole, newline, torn = data.rpartition(b"\n")
@@ -165,22 +165,22 @@ class RunFile:
             self._cut_off(len(whole) + len(newline), torn, records)
         return records
 
-    def _parsed(self, number: int, line: bytes) -> Record:
+    def _parsed(self, number: int, line: bytes) -> PhotoResult:
         try:
-            return Record.parse(line)
+            return PhotoResult.parse(line)
         except (ValueError, ValidationError) as error:
             raise UserError(
                 f"run file {self._file}: line {number} is not a record of a run; choose another file, or mend the line"
             ) from error
 
-    def _cut_off(self, kept_bytes: int, torn: bytes, records: list[Record]) -> None:
+    def _cut_off(self, kept_bytes: int, torn: bytes, records: list[PhotoResult]) -> None:
         """Remove the torn row, unless the file is somebody else's."""
         beginning = b'{"photo": '
         if not records and not beginning.startswith(torn[: len(beginning)]):
             raise UserError(f"run file {self._file}: holds something else than records; choose another with --jsonl")
         os.ftruncate(self._handle, kept_bytes)
 
-    def _check_same_system(self, record: Record) -> None:
+    def _check_same_system(self, record: PhotoResult) -> None:
         earlier = next((row.answer.versions for row in self.records if row.answer), None)
         if record.answer is not None and earlier is not None and record.answer.versions != earlier:
             raise UserError(

@@ -22,19 +22,19 @@ from apps.output.formatting import (
     versions_text,
     why_no_answer,
 )
-from apps.output.located_photo import Located
+from apps.output.located_photo import LocatedPhoto
 
 _LABEL_WIDTH = 14
 _INDENT = 2
 _BLANK = Text()
 
 
-def print_answer(console: Console, located: Located) -> None:
+def print_answer(console: Console, located: LocatedPhoto) -> None:
     """The whole answer: place, radius, confidence, alternatives, evidence with sources, cost."""
     console.print(answer_view(located))
 
 
-def answer_view(located: Located) -> RenderableType:
+def answer_view(located: LocatedPhoto) -> RenderableType:
     """The answer as something rich can print; untrusted text is plain text, never markup."""
     answer = located.answer
     parts: list[RenderableType] = [
@@ -49,7 +49,7 @@ def answer_view(located: Located) -> RenderableType:
     return Group(*parts, _BLANK, _footer(answer))
 
 
-def summary_line(located: Located) -> Text:
+def summary_line(located: LocatedPhoto) -> Text:
     """One line for a photo of a folder run."""
     answer = located.answer
     line = Text(printable(located.name, 40).ljust(40), style="dim")

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.chat_models.recorded import RecordedRow, read_rows
-from agents.structured_output.position import ReplyStatus, read_position
+from agents.structured_output.position import ReplyStatus, parse_position
 from evals.scores.distance import THRESHOLDS_KM, geoscore
 from geo.sphere import distance_km
 
@@ -40,7 +40,7 @@ class Result(NamedTuple):
 
 def ours(text: str) -> tuple[str, Position | None]:
     """As the machine reads replies."""
-    read = read_position(text)
+    read = parse_position(text)
     position = (read.position.lat, read.position.lon) if read.position else None
     return read.status.value, position
 

@@ -62,7 +62,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Skill:
+class ErrorModel:
     """A scripted LMM's mind.
 
     Attributes:

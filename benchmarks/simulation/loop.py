@@ -25,8 +25,8 @@ from tqdm import tqdm
 from agents.chat_models.registry import Capabilities, LoadedModel, ModelOptions, load_model
 from agents.schemas import Answer
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
-from benchmarks.simulation.error_model import Rates, Skill
-from benchmarks.simulation.policy import LOOKS, ScriptedMind, look_name
+from benchmarks.simulation.error_model import ErrorModel, Rates
+from benchmarks.simulation.policy import LOOKS, ScriptedPolicy, look_name
 from benchmarks.simulation.retrieval import KnownRetrieval, together_share
 from benchmarks.simulation.server import serve
 from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
@@ -83,16 +83,16 @@ class Trial(NamedTuple):
 
 
 @contextmanager
-def scripted_model(skill: Skill) -> Iterator[LoadedModel]:
+def scripted_model(skill: ErrorModel) -> Iterator[LoadedModel]:
     """A scripted LMM, loaded like any OpenAI-compatible one, while the block lasts."""
     options = ModelOptions(capabilities=Capabilities(images=True, tools=True), concurrency=16)
-    with serve(ScriptedMind(skill)) as url:
+    with serve(ScriptedPolicy(skill)) as url:
         yield load_model(f"openai_compatible:scripted@{url}", options)
 
 
 def run(trial: Trial, case: Case, known_retrieval: float | None = None) -> Outcome:
     """Answer every photo by a case's strategy."""
-    skill = Skill(case.rates, trial.truth)
+    skill = ErrorModel(case.rates, trial.truth)
     with scripted_model(skill) as model:
         locate = _locator(trial, case, model, known_retrieval)
         with ThreadPoolExecutor(4) as pool:
@@ -106,20 +106,20 @@ def run(trial: Trial, case: Case, known_retrieval: float | None = None) -> Outco
 
 def _locator(trial: Trial, case: Case, model: LoadedModel, known_retrieval: float | None) -> Callable[[Photo], Answer]:
     system = trial.system.with_strategy(case.strategy)
-    sight = measured_sight(Skill(case.rates, trial.others))
-    parameters = system.bench.parameters.model_copy(update={"sight": sight})
-    bench = replace(system.bench, model=model, budgets=Budgets(rounds=case.rounds), parameters=parameters)
+    sight = measured_sight(ErrorModel(case.rates, trial.others))
+    parameters = system.context.parameters.model_copy(update={"sight": sight})
+    context = replace(system.context, model=model, budgets=Budgets(rounds=case.rounds), parameters=parameters)
     if known_retrieval is not None:
         search = KnownRetrieval(known_retrieval, trial.truth)
-        tools = {**bench.tools, "search_photos": search_photos_tool(search)}  # type: ignore[arg-type]  # its one method
+        tools = {**context.tools, "search_photos": search_photos_tool(search)}  # type: ignore[arg-type]  # its one method
         # The ledger is told how often retrieval is right: what lies together weighs just that.
         share = together_share(parameters.temperature[AtlasKind.PHOTO])
         trusted = parameters.model_copy(update={"prior_share": max(0.0, 1.0 - known_retrieval / share)})
-        bench = replace(bench, tools=tools, parameters=trusted)
-    return replace(system, bench=bench, graph=build_geolocate(bench)).locate
+        context = replace(context, tools=tools, parameters=trusted)
+    return replace(system, context=context, graph=build_geolocate(context)).locate
 
 
-def measured_sight(skill: Skill) -> SightParameters:
+def measured_sight(skill: ErrorModel) -> SightParameters:
     """The model's record, as it would be measured for a real one: on photos that are not asked about afterwards."""
     guesses = {photo: skill.guesses(photo) for photo in skill.truth}
     away = [[point_distance_km(g.point, skill.truth[photo]) for g in guesses[photo]] for photo in guesses]

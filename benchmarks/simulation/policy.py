@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage, convert_to_messages
 
-from agents.chat_models.capabilities import Ready
+from agents.chat_models.capabilities import SayReady
 from agents.messages import read_data
 from agents.reply_schemas import GivePosition, NamePlace, ProposeHypotheses, ReviseHypotheses
-from benchmarks.simulation.error_model import Guess, Skill
+from benchmarks.simulation.error_model import ErrorModel, Guess
 from benchmarks.simulation.server import Json, Reply
 from geo.point import Point
 from geo.sphere import point_distance_km
@@ -34,10 +34,10 @@ class Look(NamedTuple):
     point: Point
 
 
-class ScriptedMind:
+class ScriptedPolicy:
     """The policy of a scripted LMM with a given skill."""
 
-    def __init__(self, skill: Skill) -> None:
+    def __init__(self, skill: ErrorModel) -> None:
         self._skill = skill
 
     def __call__(self, body: Mapping[str, Any]) -> Reply:
@@ -45,8 +45,8 @@ class ScriptedMind:
         messages = convert_to_messages(body["messages"])
         offered = {tool["function"]["name"] for tool in body.get("tools", [])}
         data = _merged(messages)
-        if Ready.__name__ in offered:
-            return _said(Ready, {"ready": True})
+        if SayReady.__name__ in offered:
+            return _said(SayReady, {"ready": True})
         if ProposeHypotheses.__name__ in offered:
             return _said(ProposeHypotheses, {"hypotheses": [_place(g) for g in self._guesses(data)]})
         if ReviseHypotheses.__name__ in offered:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.simulation.error_model import Rates, Skill
+from benchmarks.simulation.error_model import ErrorModel, Rates
 from geo.point import Point
 from geo.sphere import destination, point_distance_km
 from retrieval.candidate import AtlasKind, Candidate
@@ -41,7 +41,9 @@ class KnownRetrieval:
         return tuple(_candidate(rank, point) for rank, point in enumerate(found[:limit]))
 
     def _found(self, photo_id: str) -> list[Point]:
-        skill = Skill(Rates(first=self.right, listed=self.right, guesses=FOUND - TOGETHER + 1), self.truth, OTHER_SEED)
+        skill = ErrorModel(
+            Rates(first=self.right, listed=self.right, guesses=FOUND - TOGETHER + 1), self.truth, OTHER_SEED
+        )
         first, *others = [guess.point for guess in skill.guesses(photo_id)]
         together = [destination(first, 137.5 * i, TOGETHER_KM * i / FOUND) for i in range(TOGETHER)]
         return [*together, *others]

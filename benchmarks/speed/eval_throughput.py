@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from evals import options
-from evals.run import prepare, sit
+from evals.run import prepare, run_session
 
 PAGE_BYTES = resource.getpagesize()
 
@@ -66,7 +66,7 @@ def measure(chosen: argparse.Namespace, out: Path) -> str:
         ready = prepare(options.parser().parse_args(command), opened)
         started, cpu = time.perf_counter(), time.process_time()
         with Memory() as memory:
-            sit(ready, opened)
+            run_session(ready, opened)
         wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
     strategies = len(options.names(chosen.strategy))
     ideal_s = chosen.seconds * chosen.photos * strategies / chosen.concurrency

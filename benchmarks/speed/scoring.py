@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.schemas import Cost
-from evals.runs.records import RECORDS_FILE, Record, RunInfo, write_info, write_records
+from evals.runs.records import RECORDS_FILE, EvalRecord, RunInfo, write_info, write_records
 from evals.scores.arrays import load_systems
 from evals.scores.distance import THRESHOLDS_KM
 from evals.scores.scoring import score
@@ -22,7 +22,7 @@ from evals.scores.scoring import score
 PHOTOS = 25_600
 
 
-def made_record(number: int, rng: np.random.Generator) -> Record:
+def made_record(number: int, rng: np.random.Generator) -> EvalRecord:
     """A record of ordinary size."""
     truth, point = rng.uniform(-60, 60, 2).tolist(), rng.uniform(-60, 60, 2).tolist()
     hypotheses = [
@@ -32,7 +32,7 @@ def made_record(number: int, rng: np.random.Generator) -> Record:
     evidence = [{"kind": "retrieval", "claim": "c" * 80, "tool": "search_photos", "nats": 1.0} for _ in range(6)]
     one = {"atlas": "world", "kind": "gps", "similarity": 0.5, "point": truth, "item_id": "geonames:123456"}
     place = {"country_code": "FR", "region": "Brittany", "city": "Brest"}
-    return Record.model_validate(
+    return EvalRecord.model_validate(
         {
             **{"benchmark": "yfcc26k", "protocol": "clean", "strategy": "refine", "model": "m", "encoder": "e@1"},
             **{"photo": f"{number:06d}.jpg", "photo_sha256": "a" * 64, "author": f"a{number // 10}", "truth": truth},

@@ -28,8 +28,8 @@ from retrieval.photos.photo import decode_photo
 from retrieval.training.config import FusionConfig, load_any_config
 from retrieval.training.contrastive_task import CLASSES, POSITIONS, TOKENS, Contrast
 from retrieval.training.data.loading import LIMITS
-from retrieval.training.distributed import World, pick_device
-from retrieval.training.frozen_backbones import PIXELS, SEGMENT_PIXELS, Eyes
+from retrieval.training.distributed import ProcessGroup, pick_device
+from retrieval.training.frozen_backbones import PIXELS, SEGMENT_PIXELS, FrozenBackbones
 from retrieval.training.gradient_cache import GradientStep
 from retrieval.training.towers import TokenShape, Towers
 from retrieval.training.trainer import Batch
@@ -44,7 +44,7 @@ ASSUMED_SHARE = 0.4
 class Rig(NamedTuple):
     """What the measurement runs on."""
 
-    world: World
+    process_group: ProcessGroup
     config: FusionConfig
     batch: int
     steps: int
@@ -52,7 +52,7 @@ class Rig(NamedTuple):
     @property
     def real(self) -> bool:
         """True with the real networks."""
-        return self.world.device.type == "cuda"
+        return self.process_group.device.type == "cuda"
 
 
 class Measured(NamedTuple):
@@ -68,17 +68,17 @@ class Measured(NamedTuple):
 class MadeUpFeed:
     """Random photos that lie on the device already; implements `retrieval.training.contrastive_task.Feed`."""
 
-    def __init__(self, rig: Rig, eyes: Eyes, *, segmenting: bool, clock: Clock) -> None:
+    def __init__(self, rig: Rig, frozen: FrozenBackbones, *, segmenting: bool, clock: Clock) -> None:
         self.batch, self.steps_per_epoch = rig.batch, rig.steps
-        self._eyes, self._clock, self._rig = eyes, clock, rig
-        device, generator = rig.world.device, torch.Generator().manual_seed(0)
-        self._seen = {PIXELS: _pixels(rig.batch, eyes.image.description.preprocessing.size_px, generator, device)}
-        assert eyes.segmenter is not None  # noqa: S101  # the configuration names one
+        self._eyes, self._clock, self._rig = frozen, clock, rig
+        device, generator = rig.process_group.device, torch.Generator().manual_seed(0)
+        self._seen = {PIXELS: _pixels(rig.batch, frozen.image.description.preprocessing.size_px, generator, device)}
+        assert frozen.segmenter is not None  # noqa: S101  # the configuration names one
         if segmenting:
-            size_px = eyes.segmenter.description.preprocessing.size_px
+            size_px = frozen.segmenter.description.preprocessing.size_px
             self._seen[SEGMENT_PIXELS] = _pixels(rig.batch, size_px, generator, device)
         else:
-            shape = (rig.batch, eyes.shape.semantic_tokens, eyes.shape.classes)
+            shape = (rig.batch, frozen.shape.semantic_tokens, frozen.shape.classes)
             self._seen[CLASSES] = torch.rand(shape, generator=generator).softmax(dim=-1).to(device)
         spread = torch.tensor([160.0, 340.0])
         self._positions = ((torch.rand(rig.batch, 2, generator=generator) - 0.5) * spread).to(device)
@@ -122,19 +122,28 @@ class Clock:
 
 def measure_ours(rig: Rig, *, segmenting: bool) -> Measured:
     """The trainer's own step: backbones, towers with gradient caching, loss, clipping, AdamW."""
-    eyes = Eyes(rig.config.model, rig.world.device, rig.config.loop.bf16)
-    clock = Clock(rig.world.device)
-    feed = MadeUpFeed(rig, eyes, segmenting=segmenting, clock=clock)
-    towers = Towers(rig.config.model, eyes.shape, 0).to(rig.world.device)
+    frozen = FrozenBackbones(rig.config.model, rig.process_group.device, rig.config.loop.bf16)
+    clock = Clock(rig.process_group.device)
+    feed = MadeUpFeed(rig, frozen, segmenting=segmenting, clock=clock)
+    towers = Towers(rig.config.model, frozen.shape, 0).to(rig.process_group.device)
     gallery = torch.rand(5000, 2) * 100.0
     config = rig.config
     task = Contrast(
-        towers, config.objective, config.negatives, feed, gallery, gallery, "fused", config.loop.chunk, rig.world, 0
+        towers,
+        config.objective,
+        config.negatives,
+        feed,
+        gallery,
+        gallery,
+        "fused",
+        config.loop.chunk,
+        rig.process_group,
+        0,
     )
     if rig.real and config.loop.compile:
         towers.compile()
     autocast = torch.bfloat16 if config.loop.bf16 else None
-    gradients = GradientStep(task.embed, task.loss, task.objective, rig.world, autocast)
+    gradients = GradientStep(task.embed, task.loss, task.objective, rig.process_group, autocast)
     optimiser = torch.optim.AdamW([*towers.parameters(), *task.objective.parameters()], 1e-4)
 
     def step(batch: Batch) -> None:
@@ -150,8 +159,8 @@ def measure_ours(rig: Rig, *, segmenting: bool) -> Measured:
 
 def measure_published(rig: Rig) -> Measured:
     """The plain loop: see `benchmarks.speed.training_published`."""
-    clock = Clock(rig.world.device)
-    loop = PublishedLoop(rig.config.model.image, rig.world.device, half=rig.real)
+    clock = Clock(rig.process_group.device)
+    loop = PublishedLoop(rig.config.model.image, rig.process_group.device, half=rig.real)
     return _timed(rig, (loop.batch(rig.batch) for _ in range(rig.steps + 2)), loop.step, clock)
 
 
@@ -275,7 +284,7 @@ def build_rig(arguments: argparse.Namespace) -> Rig:
     overrides += [f"loop.bf16={real}", f"loop.chunk={min(256, batch)}"] + ([] if real else ["negatives.queue=64"])
     config = load_any_config(CONFIG, overrides)
     assert isinstance(config, FusionConfig)  # noqa: S101  # it is ours
-    return Rig(World(device), config, batch, arguments.steps)
+    return Rig(ProcessGroup(device), config, batch, arguments.steps)
 
 
 def main() -> None:
@@ -288,7 +297,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     rig = build_rig(arguments)
-    rate = matmul_rate(rig.world.device, torch.bfloat16 if rig.real else torch.float32)
+    rate = matmul_rate(rig.process_group.device, torch.bfloat16 if rig.real else torch.float32)
     name = torch.cuda.get_device_name() if rig.real else "CPU, one thread, TINY networks: says nothing about a GPU"
     print(f"{name}; batch {rig.batch}; measured matmul rate {rate / TERA:.3f} TFLOP/s\n")
     print("| loop | images/s | s/step | memory GB | TFLOP/s | of matmul rate |\n|---|---|---|---|---|---|")

@@ -24,7 +24,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Item:
+class Sample:
     """A photo of a benchmark.
 
     Attributes:
@@ -48,7 +48,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Holding:
+class BenchmarkData:
     """What is on disk of a benchmark.
 
     Attributes:
@@ -61,7 +61,7 @@ class Holding:
 
     benchmark: Benchmark
     folder: Path
-    items: tuple[Item, ...]
+    items: tuple[Sample, ...]
     missing: tuple[str, ...]
     expected: int
 
@@ -82,7 +82,7 @@ class Holding:
         return told
 
 
-def load_benchmark(benchmark: Benchmark, folder: Path) -> Holding:
+def load_benchmark(benchmark: Benchmark, folder: Path) -> BenchmarkData:
     """What is on disk of a benchmark.
 
     Raises:
@@ -94,10 +94,12 @@ def load_benchmark(benchmark: Benchmark, folder: Path) -> Holding:
     rows = read(benchmark, folder)
     items = tuple(row for row in rows if row.path.is_file())
     missing = tuple(row.photo for row in rows if not row.path.is_file())
-    return Holding(benchmark, folder, items, missing, len(rows) if benchmark.expected is None else benchmark.expected)
+    return BenchmarkData(
+        benchmark, folder, items, missing, len(rows) if benchmark.expected is None else benchmark.expected
+    )
 
 
-def _table(benchmark: Benchmark, folder: Path) -> list[Item]:
+def _table(benchmark: Benchmark, folder: Path) -> list[Sample]:
     table = _only_table(benchmark, folder)
     photos = _photo_folder(benchmark, folder)
     find = _Finder(photos)
@@ -149,12 +151,12 @@ class _Finder:
         return self._by_suffix
 
 
-def _item(row: Mapping[str, str], number: int, table: Path, find: _Finder) -> Item:
+def _item(row: Mapping[str, str], number: int, table: Path, find: _Finder) -> Sample:
     photo = row["img_id"]
     if not photo or Path(photo).is_absolute() or ".." in Path(photo).parts:
         raise UserError(f"{table}, row {number}: {photo!r} is not the name of a photo")
     truth = _point(row["lat"], row["lon"], f"{table}, row {number} ({photo})")
-    return Item(photo, find(photo), truth, row.get("author") or _author(photo), _strata(row))
+    return Sample(photo, find(photo), truth, row.get("author") or _author(photo), _strata(row))
 
 
 def _point(lat: str, lon: str, where: str) -> Point:
@@ -192,7 +194,7 @@ def _number(text: str) -> str | float:
     return value if math.isfinite(value) else text
 
 
-def _landmarks(benchmark: Benchmark, folder: Path) -> list[Item]:
+def _landmarks(benchmark: Benchmark, folder: Path) -> list[Sample]:
     """Photos of landmarks: `query/mml_query.csv` has the positions, `query/mml_query_ground.csv` the photos."""
     places = folder / "query" / "mml_query.csv"
     at = {
@@ -201,7 +203,7 @@ def _landmarks(benchmark: Benchmark, folder: Path) -> list[Item]:
     }
     table = folder / "query" / "mml_query_ground.csv"
     photos = folder / benchmark.photos[0]
-    items: list[Item] = []
+    items: list[Sample] = []
     for number, row in _rows(table, ("landmark_id", "images")):
         landmark = row["landmark_id"]
         if landmark not in at:
@@ -211,9 +213,9 @@ def _landmarks(benchmark: Benchmark, folder: Path) -> list[Item]:
     return items
 
 
-def _landmark_photo(photo: str, photos: Path, truth: Point, landmark: str) -> Item:
+def _landmark_photo(photo: str, photos: Path, truth: Point, landmark: str) -> Sample:
     path = photos.joinpath(*photo[:3], f"{photo}.jpg")
-    return Item(photo, path, truth, None, {"landmark": landmark})
+    return Sample(photo, path, truth, None, {"landmark": landmark})
 
 
 def _rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -231,7 +233,7 @@ def _rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[int, Mapping[str
         raise UserError(f"cannot read the table {table} ({error}): fetch it again, or give a CSV in UTF-8") from error
 
 
-def _refuse_twins(items: Sequence[Item], table: Path) -> None:
+def _refuse_twins(items: Sequence[Sample], table: Path) -> None:
     seen: set[str] = set()
     for item in items:
         if item.photo in seen:

@@ -33,7 +33,7 @@ _GLANCE = PhotoLimits(long_side_px=256)
 Bits = NDArray[np.uint8]
 
 
-class Likeness(NamedTuple):
+class Fingerprint(NamedTuple):
     """What a glance at a photo tells.
 
     Attributes:
@@ -49,23 +49,23 @@ class Likeness(NamedTuple):
     plain: float
 
 
-def likeness(photo: Photo) -> Likeness:
+def fingerprint(photo: Photo) -> Fingerprint:
     """Look at a decoded photo."""
-    return Likeness(photo.id, photo.sha256, difference_hash(photo.rgb), plain_share(photo.rgb))
+    return Fingerprint(photo.id, photo.sha256, difference_hash(photo.rgb), plain_share(photo.rgb))
 
 
-def glance(path: Path) -> Likeness | None:
+def fingerprint_of(path: Path) -> Fingerprint | None:
     """Look at a file, decoded small; None if it is no photo that can be used: locating it will say why."""
     try:
-        return likeness(decode_photo(read_file(path, _GLANCE.max_bytes), path.name, limits=_GLANCE))
+        return fingerprint(decode_photo(read_file(path, _GLANCE.max_bytes), path.name, limits=_GLANCE))
     except PhotoError:
         return None
 
 
-def glances(paths: Sequence[Path], threads: int = 2) -> list[Likeness | None]:
+def fingerprints_of(paths: Sequence[Path], threads: int = 2) -> list[Fingerprint | None]:
     """Look at many files."""
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(glance, paths))
+        return list(pool.map(fingerprint_of, paths))
 
 
 def difference_hash(rgb: NDArray[np.uint8]) -> Bits:

@@ -20,14 +20,14 @@ from typing import NamedTuple
 import numpy as np
 
 from core.errors import UserError
-from evals.benchmarks.loading import Item
-from evals.clean.perceptual_hash import COPIES, PLAIN_SHARE, TWIN_BITS, Bits, Likeness, bits_apart, glances
+from evals.benchmarks.loading import Sample
+from evals.clean.perceptual_hash import COPIES, PLAIN_SHARE, TWIN_BITS, Bits, Fingerprint, bits_apart, fingerprints_of
 from evals.runs.records import Flag
 from retrieval.atlas.sources import photos_from_table
 from retrieval.stores.base import StoredItem
 from retrieval.stores.filters import Exclude
 
-TWIN_SIMILARITY = 0.98
+NEAR_DUPLICATE_SIMILARITY = 0.98
 """Of the compact encoder: no two of 1,001 photos by different people reach it; a recompressed copy always does."""
 
 COLUMNS = ("item_id", "author", "hash")
@@ -42,10 +42,10 @@ class Reference(NamedTuple):
 
 
 @dataclass
-class ReferenceHiding:
+class CleanExclusion:
     """Hides, from each query, reference photos by its photographer, its twins, and the photo itself.
 
-    Implements `tools.services.atlas_search.Hiding`. Safe between threads: each query writes its own entry only.
+    Implements `ReferenceExclusion`. Safe between threads: each query writes its own entry only.
 
     Attributes:
         twin_similarity: from this similarity to the whole photo on, a reference photo is its twin.
@@ -54,10 +54,10 @@ class ReferenceHiding:
         twins: of the query, by embedding, as they are found.
     """
 
-    twin_similarity: float = TWIN_SIMILARITY
+    twin_similarity: float = NEAR_DUPLICATE_SIMILARITY
     hidden: dict[str, Exclude] = field(default_factory=dict)
     known: dict[str, frozenset[str]] = field(default_factory=dict)
-    twins: dict[str, frozenset[str]] = field(default_factory=dict)
+    near_duplicates: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def exclude(self, photo_id: str) -> Exclude:
         """Values to leave out, by field."""
@@ -65,11 +65,11 @@ class ReferenceHiding:
 
     def note_twins(self, photo_id: str, item_ids: Collection[str]) -> None:
         """Keep which twins were left out."""
-        self.twins[photo_id] = self.twins.get(photo_id, frozenset()) | frozenset(item_ids)
+        self.near_duplicates[photo_id] = self.near_duplicates.get(photo_id, frozenset()) | frozenset(item_ids)
 
     def excluded(self, photo_id: str) -> int:
         """How many reference items a query could not see."""
-        return len(self.known.get(photo_id, frozenset()) | self.twins.get(photo_id, frozenset()))
+        return len(self.known.get(photo_id, frozenset()) | self.near_duplicates.get(photo_id, frozenset()))
 
 
 def references(items: Iterable[StoredItem], table: Mapping[str, Reference]) -> list[Reference]:
@@ -84,19 +84,19 @@ def references(items: Iterable[StoredItem], table: Mapping[str, Reference]) -> l
     ]
 
 
-def hide_references(
-    queries: Sequence[Item],
-    seen: Sequence[Likeness | None],
+def exclude_references(
+    queries: Sequence[Sample],
+    seen: Sequence[Fingerprint | None],
     known: Sequence[Reference],
-    twin_similarity: float = TWIN_SIMILARITY,
-) -> ReferenceHiding:
+    twin_similarity: float = NEAR_DUPLICATE_SIMILARITY,
+) -> CleanExclusion:
     """What each query must not find.
 
     Args:
         queries: photos of the benchmark.
         seen: what a glance at each told; None where the file is unusable.
         known: reference items of all photo atlases.
-        twin_similarity: see `ReferenceHiding`.
+        twin_similarity: see `CleanExclusion`.
     """
     by_author: dict[str, set[str]] = defaultdict(set)
     for item in known:
@@ -104,7 +104,7 @@ def hide_references(
             by_author[item.author].add(item.item_id)
     hashed = [item for item in known if item.hash is not None]
     hashes = np.stack([item.hash for item in hashed if item.hash is not None]) if hashed else None
-    hiding = ReferenceHiding(twin_similarity)
+    exclusion = CleanExclusion(twin_similarity)
     names = {item.item_id for item in known}
     for query, look in zip(queries, seen, strict=True):
         if look is None:
@@ -113,12 +113,12 @@ def hide_references(
         if hashes is not None:
             ids |= {hashed[i].item_id for i in np.flatnonzero(bits_apart(hashes, look.hash) <= TWIN_BITS)}
         own = by_author.get(query.author, set()) if query.author else set()
-        hiding.known[look.photo_id] = frozenset(ids | own)
-        hiding.hidden[look.photo_id] = {"item_id": frozenset(ids | own)}
-    return hiding
+        exclusion.known[look.photo_id] = frozenset(ids | own)
+        exclusion.hidden[look.photo_id] = {"item_id": frozenset(ids | own)}
+    return exclusion
 
 
-def flags(queries: Sequence[Item], seen: Sequence[Likeness | None]) -> list[tuple[Flag, ...]]:
+def flags(queries: Sequence[Sample], seen: Sequence[Fingerprint | None]) -> list[tuple[Flag, ...]]:
     """What is odd about each photo of a benchmark."""
     usable = [(query, look) for query, look in zip(queries, seen, strict=True) if look is not None]
     hashes = np.stack([look.hash for _, look in usable]) if usable else np.zeros((0, 32), np.uint8)
@@ -133,7 +133,7 @@ def flags(queries: Sequence[Item], seen: Sequence[Likeness | None]) -> list[tupl
     return [found.get(query.photo, ()) for query in queries]
 
 
-def describe(queries: Sequence[Item], known: Sequence[Reference], hiding: ReferenceHiding) -> str:
+def describe(queries: Sequence[Sample], known: Sequence[Reference], exclusion: CleanExclusion) -> str:
     """In words, for the head of every table: what was hidden and what could not be known."""
     authors = sum(item.author is not None for item in known)
     hashes = sum(item.hash is not None for item in known)
@@ -141,7 +141,7 @@ def describe(queries: Sequence[Item], known: Sequence[Reference], hiding: Refere
     return (
         f"hidden from each query: reference photos by its photographer (known for {authors} of {len(known)};"
         f" {nameless} queries have none), within {TWIN_BITS} of 256 bits of its perceptual hash"
-        f" (known for {hashes}), or at least {hiding.twin_similarity:g} similar to it"
+        f" (known for {hashes}), or at least {exclusion.twin_similarity:g} similar to it"
     )
 
 
@@ -186,7 +186,7 @@ def write_reference_table(table: Path, photos: Path, out: Path) -> Counter[str]:
         UserError: the table cannot be used.
     """
     items = photos_from_table(table, photos)
-    seen = glances([item.path for item in items])
+    seen = fingerprints_of([item.path for item in items])
     with out.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)

@@ -105,18 +105,18 @@ def _with(parameters: PosteriorParameters, name: str, value: float) -> Posterior
     return parameters.model_copy(update={field: value})
 
 
-def gather(sleuth: GeoSleuth, items: Sequence[PhotoItem]) -> list[Case]:
+def gather(system: GeoSleuth, items: Sequence[PhotoItem]) -> list[Case]:
     """Search the open atlases with each photo."""
     photos_by = Counter(item.author for item in items)
-    return [_case(sleuth, item, photos_by[item.author]) for item in items]
+    return [_case(system, item, photos_by[item.author]) for item in items]
 
 
-def _case(sleuth: GeoSleuth, item: PhotoItem, of_author: int) -> Case:
+def _case(system: GeoSleuth, item: PhotoItem, of_author: int) -> Case:
     if item.point is None:
         raise ValueError(f"{item.item_id} has no position")
-    photo_id = sleuth.shelf.add(load_photo(item.path))
-    call = {"photo_id": photo_id, "limit": sleuth.settings.recall_limit}
-    search = sleuth.bench.tools["search_photos"]
+    photo_id = system.photo_store.add(load_photo(item.path))
+    call = {"photo_id": photo_id, "limit": system.settings.recall_limit}
+    search = system.context.tools["search_photos"]
     message = search.invoke({"name": "search_photos", "args": call, "id": "fit", "type": "tool_call"})
     matches: PhotoMatches = message.artifact
     return Case(matches.candidates, (item.point.lat, item.point.lon), of_author**-0.5)
@@ -136,9 +136,9 @@ def main() -> None:
     every = photos_from_table(chosen.table, chosen.photos)
     items = [every[i] for i in part_indices([item.author or "" for item in every], chosen.part)]
     settings = make_settings(home=chosen.home, atlases=tuple(chosen.atlas), encoder=chosen.encoder, read_signs=False)
-    with GeoSleuth.open(settings) as sleuth:
-        cases = gather(sleuth, items)
-        told = f"{len(cases)} {chosen.part} photos, encoder {sleuth.bench.versions.encoder}"
+    with GeoSleuth.open(settings) as system:
+        cases = gather(system, items)
+        told = f"{len(cases)} {chosen.part} photos, encoder {system.context.versions.encoder}"
     fitted = fit(cases, default_parameters(), told)
     # The prior is not fitted: it stays in graphs/inference/photo_prior.csv.
     text = fitted.model_dump_json(indent=2, exclude={"prior_lat_lon_weight", "sight"})

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from agents.schemas import Versions
 from core.errors import UserError
-from evals.runs.records import Outcome, Record, RunInfo, read_info, read_records
+from evals.runs.records import EvalRecord, RecordStatus, RunInfo, read_info, read_records
 from graphs.inference.calibration import Subject, subject_of, told_difference
 from graphs.inference.posterior import default_parameters
 from retrieval.splits import SHARES, split_by_author
@@ -20,7 +20,7 @@ LEAST_PHOTOGRAPHERS = 5
 class Material(NamedTuple):
     """Answered photos of one strategy, whose they are, and in which part of the split by photographer."""
 
-    answered: list[Record]
+    answered: list[EvalRecord]
     part: list[str]
     subject: Subject
     told: str
@@ -41,7 +41,7 @@ def gather(runs: Sequence[Path], strategy: str | None, parts: Sequence[str]) -> 
         UserError: no such strategy, runs of different systems, photos twice, or too few photographers.
     """
     records, subject = of_one_system(runs, strategy, parts)
-    answered = [(r, part) for r, part in records if r.status is Outcome.ANSWERED and r.point and r.radius_90_km]
+    answered = [(r, part) for r, part in records if r.status is RecordStatus.ANSWERED and r.point and r.radius_90_km]
     if any(r.calibrated for r, _ in answered):
         raise UserError("these answers are calibrated already: run with GEOSLEUTH_CALIBRATED=false to fit on raw ones")
     photographers = len({r.author for r, _ in answered})
@@ -53,7 +53,7 @@ def gather(runs: Sequence[Path], strategy: str | None, parts: Sequence[str]) -> 
 
 def of_one_system(
     runs: Sequence[Path], strategy: str | None, parts: Sequence[str]
-) -> tuple[list[tuple[Record, str]], Subject]:
+) -> tuple[list[tuple[EvalRecord, str]], Subject]:
     """The records of one strategy with their parts, in the order of their photos, and the system that made them.
 
     Raises:
@@ -70,7 +70,7 @@ def of_one_system(
     return records, found[0][1]
 
 
-def _of_run(run: Path, strategy: str | None, parts: Sequence[str]) -> tuple[list[tuple[Record, str]], Subject]:
+def _of_run(run: Path, strategy: str | None, parts: Sequence[str]) -> tuple[list[tuple[EvalRecord, str]], Subject]:
     info = read_info(run)
     name = _chosen(strategy, info)
     records = [r for r in read_records(run) if r.strategy == name]
@@ -78,7 +78,7 @@ def _of_run(run: Path, strategy: str | None, parts: Sequence[str]) -> tuple[list
     return kept, _subject(info, name, [r for r, _ in kept])
 
 
-def _parts(records: Sequence[Record], info: RunInfo) -> list[str]:
+def _parts(records: Sequence[EvalRecord], info: RunInfo) -> list[str]:
     """The part each photo belongs to: what the run was limited to, else the split of all its photos."""
     only = info.arguments.get("only")
     if isinstance(only, str) and only in SHARES:
@@ -94,7 +94,7 @@ def _chosen(strategy: str | None, info: RunInfo) -> str:
     raise UserError(f"name the strategy with --strategy: {', '.join(info.strategies)}")
 
 
-def _subject(info: RunInfo, strategy: str, records: Sequence[Record]) -> Subject:
+def _subject(info: RunInfo, strategy: str, records: Sequence[EvalRecord]) -> Subject:
     versions = Versions(geosleuth="", encoder=info.encoder, atlases=info.atlases, model=info.model, strategy=strategy)
     subject = subject_of(versions, {c.kind for r in records for c in r.candidates}, default_parameters())
     return subject.model_copy(update={"posterior": info.posterior}) if info.posterior else subject

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from evals.runs.records import LatLon, Outcome, PlaceNames, Record, read_records
+from evals.runs.records import EvalRecord, LatLon, PlaceNames, RecordStatus, read_records
 from evals.scores.arrays import LEVEL_KM, System
 from geo.places.continents import continent_of
 from geo.sphere import distance_km
@@ -30,7 +30,7 @@ def photo_data(systems: Sequence[System], files: Mapping[str, Path]) -> Data:
         files: the file of each photo id, where there is one; thumbnails are made from their pixels alone.
     """
     records = [_by_photo(system) for system in systems]
-    first: dict[str, Record] = {}
+    first: dict[str, EvalRecord] = {}
     for own in records:
         for photo, record in own.items():
             first.setdefault(photo, record)
@@ -42,11 +42,11 @@ def photo_data(systems: Sequence[System], files: Mapping[str, Path]) -> Data:
     }
 
 
-def _by_photo(system: System) -> dict[str, Record]:
+def _by_photo(system: System) -> dict[str, EvalRecord]:
     return {r.photo: r for r in read_records(system.run) if r.strategy == system.strategy}
 
 
-def _photo(record: Record, file: Path | None) -> Data:
+def _photo(record: EvalRecord, file: Path | None) -> Data:
     return {
         "id": record.photo,
         "at": record.truth,
@@ -64,7 +64,7 @@ def _place(place: PlaceNames | None) -> str:
     return ", ".join(dict.fromkeys(name for name in names if name))
 
 
-def _thumbnail(record: Record, file: Path) -> str | None:
+def _thumbnail(record: EvalRecord, file: Path) -> str | None:
     """A small JPEG of the very photo that was answered, as a data URI; None if the file is another, or no photo."""
     try:
         photo = load_photo(file)
@@ -79,8 +79,8 @@ def _thumbnail(record: Record, file: Path) -> str | None:
     return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def _answer(record: Record) -> Data:
-    point = record.point if record.status is Outcome.ANSWERED else None
+def _answer(record: EvalRecord) -> Data:
+    point = record.point if record.status is RecordStatus.ANSWERED else None
     return {
         "status": record.status.value,
         "at": point,
@@ -104,13 +104,13 @@ def _answer(record: Record) -> Data:
     }
 
 
-def _candidates(record: Record) -> Iterator[list[Any]]:
+def _candidates(record: EvalRecord) -> Iterator[list[Any]]:
     for candidate in record.candidates[:CANDIDATES]:
         similarity, away_km = round(candidate.similarity, 3), _away_km(record, candidate.point)
         yield [candidate.atlas, candidate.rank, similarity, candidate.point, away_km]
 
 
-def _left_out(record: Record) -> str:
+def _left_out(record: EvalRecord) -> str:
     """What the page does not show of a record."""
     lists = {
         "hypotheses": len(record.hypotheses) - HYPOTHESES,
@@ -121,7 +121,7 @@ def _left_out(record: Record) -> str:
     return ", ".join(f"{count} more {name}" for name, count in lists.items() if count > 0)
 
 
-def _away_km(record: Record, point: LatLon) -> float:
+def _away_km(record: EvalRecord, point: LatLon) -> float:
     return round(float(distance_km(record.truth, point)), 3)
 
 

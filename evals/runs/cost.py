@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from agents.chat_models.prices import Price
 from agents.strategies import Step, Strategy
-from evals.runs.records import INFO_FILE, Outcome, RecordError, read_info, read_scores
+from evals.runs.records import INFO_FILE, RecordError, RecordStatus, read_info, read_scores
 
 TOKENS_IN_PER_CALL = 2_500
 """A photo of 1,024 px is 800 to 1,600 tokens for most providers; the rest is the prompt and what was retrieved."""
@@ -91,7 +91,7 @@ def observed(folder: Path, model: str) -> dict[str, Estimate]:
 def _of_run(run: Path) -> dict[str, Estimate]:
     costs = defaultdict(list)
     for score in read_scores(run):
-        if score.status is not Outcome.ERROR:
+        if score.status is not RecordStatus.ERROR:
             costs[score.strategy].append(score.cost)
     return {
         strategy: Estimate(
@@ -125,7 +125,7 @@ class MoneySpentError(Exception):
     """One more call could exceed the limit: the run stops here, and resumes with a higher one."""
 
 
-class Spending:
+class CostBudget:
     """What a run has spent in US dollars. Safe between threads.
 
     Before each call the price of the dearest call so far is set aside (at first an assumption), so that calls under

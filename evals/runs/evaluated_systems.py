@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from agents.chat_models.registry import LoadedModel
 from agents.strategies import Strategy
 from evals.clean.perceptual_hash import file_sha256
-from evals.clean.protocol import ReferenceHiding
-from evals.runs.cost import Spending
-from evals.runs.recording import Bench, Query, answered, broken
-from evals.runs.records import Protocol, Record
+from evals.clean.protocol import CleanExclusion
+from evals.runs.cost import CostBudget
+from evals.runs.recording import EvalQuery, SystemDescription, answered, broken
+from evals.runs.records import EvalRecord, Protocol
 from evals.runs.reply_cache import one_answer
 from evals.runs.reply_recorder import listening
 from graphs.inference.posterior import PosteriorParameters
@@ -24,83 +24,85 @@ NAMELESS = "photo"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lab:
+class EvaluatedSystems:
     """An open system for all strategies of a run. Close it, or use it as a context manager.
 
     Attributes:
-        bench: what every record says of the system.
-        sleuths: by strategy; they share model, atlases, encoder, and the vectors of photos.
-        hiding: what searches do not see; None: nothing is hidden.
-        spending: of the run.
+        description: what every record says of the system.
+        by_strategy: by strategy; they share model, atlases, encoder, and the vectors of photos.
+        exclusion: what searches do not see; None: nothing is hidden.
+        cost_budget: of the run.
     """
 
-    bench: Bench
-    sleuths: dict[str, GeoSleuth]
-    hiding: ReferenceHiding | None
-    spending: Spending
+    description: SystemDescription
+    by_strategy: dict[str, GeoSleuth]
+    exclusion: CleanExclusion | None
+    cost_budget: CostBudget
 
     @property
     def strategies(self) -> list[Strategy]:
         """The run's strategies, as data."""
-        return [sleuth.bench.strategy for sleuth in self.sleuths.values()]
+        return [system.context.strategy for system in self.by_strategy.values()]
 
     @property
     def parameters(self) -> PosteriorParameters:
         """The posterior's, which all strategies share."""
-        return next(iter(self.sleuths.values())).bench.parameters
+        return next(iter(self.by_strategy.values())).context.parameters
 
-    def locate(self, query: Query) -> Record:
+    def locate(self, query: EvalQuery) -> EvalRecord:
         """Locate a photo by one strategy. Safe between threads.
 
         Raises:
             PhotoError: the file cannot be used.
             MoneySpentError: a call of the model could exceed the limit.
         """
-        sleuth = self.sleuths[query.strategy]
+        system = self.by_strategy[query.strategy]
         photo = only_pixels(load_photo(query.item.path))
-        with sleuth.shelf.holding(photo), one_answer(), listening() as heard:
-            answer = sleuth.locate(photo)
+        with system.photo_store.holding(photo), one_answer(), listening() as heard:
+            answer = system.locate(photo)
         # Replies from the cache cost this run nothing; the answer's price is what anybody else would pay for it.
-        cost = answer.cost.model_copy(update={"usd": heard.list_usd(sleuth.bench.model.price)})
+        cost = answer.cost.model_copy(update={"usd": heard.list_usd(system.context.model.price)})
         answer = answer.model_copy(update={"cost": cost})
         # Samples are asked for side by side: which was first is chance, and chance has no place in a record.
-        replies = tuple(sorted(heard.texts())) if sleuth.bench.strategy.samples > 1 else heard.texts()
-        excluded = self.hiding.excluded(photo.id) if self.hiding else 0
-        return answered(self.bench, query, answer, excluded, replies)
+        replies = tuple(sorted(heard.texts())) if system.context.strategy.samples > 1 else heard.texts()
+        excluded = self.exclusion.excluded(photo.id) if self.exclusion else 0
+        return answered(self.description, query, answer, excluded, replies)
 
-    def broken(self, query: Query, error: BaseException) -> Record:
+    def broken(self, query: EvalQuery, error: BaseException) -> EvalRecord:
         """The record of a query that raised."""
-        return broken(self.bench, query, file_sha256(query.item.path), error)
+        return broken(self.description, query, file_sha256(query.item.path), error)
 
     def close(self) -> None:
         """Let go of everything."""
-        next(iter(self.sleuths.values())).close()
+        next(iter(self.by_strategy.values())).close()
 
 
-def open_lab(
+def open_evaluated_systems(
     settings: Settings,
     strategies: Sequence[str],
     model: LoadedModel,
     *,
     benchmark: str,
-    hiding: ReferenceHiding | None,
-    spending: Spending,
-) -> Lab:
+    exclusion: CleanExclusion | None,
+    cost_budget: CostBudget,
+) -> EvaluatedSystems:
     """Open the system of a run.
 
     Raises:
         UserError: an unknown strategy, or something missing that the user can mend.
     """
-    first = GeoSleuth.open(settings.model_copy(update={"strategy": strategies[0]}), model=model, hiding=hiding)
+    first = GeoSleuth.open(settings.model_copy(update={"strategy": strategies[0]}), model=model, exclusion=exclusion)
     try:
-        sleuths = {name: first if name == strategies[0] else first.with_strategy(name) for name in strategies}
+        by_strategy = {name: first if name == strategies[0] else first.with_strategy(name) for name in strategies}
     except BaseException:
         first.close()
         raise
-    versions = first.bench.versions
-    protocol = Protocol.CLEAN if hiding else Protocol.PUBLISHED
-    bench = Bench(benchmark=benchmark, protocol=protocol, model=model.name, encoder=versions.encoder)
-    return Lab(bench=bench, sleuths=sleuths, hiding=hiding, spending=spending)
+    versions = first.context.versions
+    protocol = Protocol.CLEAN if exclusion else Protocol.PUBLISHED
+    description = SystemDescription(benchmark=benchmark, protocol=protocol, model=model.name, encoder=versions.encoder)
+    return EvaluatedSystems(
+        description=description, by_strategy=by_strategy, exclusion=exclusion, cost_budget=cost_budget
+    )
 
 
 def only_pixels(photo: Photo) -> Photo:

@@ -19,7 +19,7 @@ from typing import IO, Self
 from evals.runs.records import (
     INFO_FILE,
     RECORDS_FILE,
-    Record,
+    EvalRecord,
     RecordError,
     RunInfo,
     Scored,
@@ -65,7 +65,7 @@ class RunFolder:
             raise
         self._synced_at = time.monotonic()
 
-    def append(self, record: Record) -> None:
+    def append(self, record: EvalRecord) -> None:
         """Add a record.
 
         Raises:

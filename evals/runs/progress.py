@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from evals.runs.records import Outcome, Scored
+from evals.runs.records import RecordStatus, Scored
 
 NEAR_KM = 25.0
 PLAIN_EVERY_S = 30.0
@@ -89,7 +89,7 @@ class RunProgress:
     def _count(self, score: Scored) -> None:
         self._seen[score.strategy] += 1
         self._near[score.strategy] += score.distance_km is not None and score.distance_km <= NEAR_KM
-        self._failed += score.status is not Outcome.ANSWERED
+        self._failed += score.status is not RecordStatus.ANSWERED
 
     def _say(self) -> None:
         self._said_at = time.monotonic()

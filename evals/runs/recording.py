@@ -6,19 +6,19 @@ from collections import Counter
 from dataclasses import dataclass
 
 from agents.schemas import Answer, Cost, Evidence, EvidenceKind
-from evals.benchmarks.loading import Item
+from evals.benchmarks.loading import Sample
 from evals.runs.records import (
     CANDIDATES_OF_EACH_ATLAS,
     CandidateNote,
+    EvalRecord,
     EvidenceNote,
     Flag,
     HypothesisNote,
     JudgementNote,
     LatLon,
-    Outcome,
     PlaceNames,
     Protocol,
-    Record,
+    RecordStatus,
     SaidNote,
 )
 from geo.point import Point
@@ -29,10 +29,10 @@ MAX_ERROR_CHARACTERS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Query:
+class EvalQuery:
     """A photo to be located by one strategy, and all that only the scorer knows of it."""
 
-    item: Item
+    item: Sample
     strategy: str
     truth_place: PlaceNames | None
     flags: tuple[Flag, ...]
@@ -44,7 +44,7 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class SystemDescription:
     """What every record of a run says of the system."""
 
     benchmark: str
@@ -53,13 +53,15 @@ class Bench:
     encoder: str
 
 
-def answered(bench: Bench, query: Query, answer: Answer, excluded: int, replies: tuple[str, ...]) -> Record:
+def answered(
+    system: SystemDescription, query: EvalQuery, answer: Answer, excluded: int, replies: tuple[str, ...]
+) -> EvalRecord:
     """The record of a photo that the machine came to an end with."""
     point = answer.point
-    return Record(
-        **_common(bench, query),
+    return EvalRecord(
+        **_common(system, query),
         photo_sha256=answer.photo_sha256,
-        status=Outcome(answer.status.value),
+        status=RecordStatus(answer.status.value),
         point=_lat_lon(point) if point else None,
         distance_km=point_distance_km(query.item.truth, point) if point else None,
         radius_50_km=answer.radius_50_km,
@@ -84,13 +86,13 @@ def answered(bench: Bench, query: Query, answer: Answer, excluded: int, replies:
     )
 
 
-def broken(bench: Bench, query: Query, sha256: str | None, error: BaseException) -> Record:
+def broken(system: SystemDescription, query: EvalQuery, sha256: str | None, error: BaseException) -> EvalRecord:
     """The record of a photo that broke the machine: a miss that stays counted."""
     told = f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_ERROR_CHARACTERS]
-    return Record(
-        **_common(bench, query),
+    return EvalRecord(
+        **_common(system, query),
         photo_sha256=sha256,
-        status=Outcome.ERROR,
+        status=RecordStatus.ERROR,
         point=None,
         distance_km=None,
         radius_50_km=None,
@@ -109,13 +111,13 @@ def broken(bench: Bench, query: Query, sha256: str | None, error: BaseException)
     )
 
 
-def _common(bench: Bench, query: Query) -> dict[str, object]:
+def _common(system: SystemDescription, query: EvalQuery) -> dict[str, object]:
     return {
-        "benchmark": bench.benchmark,
-        "protocol": bench.protocol,
+        "benchmark": system.benchmark,
+        "protocol": system.protocol,
         "strategy": query.strategy,
-        "model": bench.model,
-        "encoder": bench.encoder,
+        "model": system.model,
+        "encoder": system.encoder,
         "photo": query.item.photo,
         "author": query.item.author,
         "truth": _lat_lon(query.item.truth),

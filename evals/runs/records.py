@@ -1,6 +1,6 @@
 """Records: one line of JSON a photo and strategy, and what a run was. Everything that scores reads only these.
 
-A run folder holds `run.json` (a `RunInfo`) and `records.jsonl` (a `Record` a line). Serialisation is byte-stable:
+A run folder holds `run.json` (a `RunInfo`) and `records.jsonl` (a `EvalRecord` a line). Serialisation is byte-stable:
 the same record always gives the same line, and only `cost.seconds` depends on the clock.
 """
 
@@ -39,7 +39,7 @@ class Protocol(StrEnum):
     """Reference items of the same photographer, or nearly the same picture, are hidden from each query."""
 
 
-class Outcome(StrEnum):
+class RecordStatus(StrEnum):
     """How a photo ended: an answer's status, or `error` where the machine itself broke on it."""
 
     ANSWERED = AnswerStatus.ANSWERED.value
@@ -134,7 +134,7 @@ class Scored(BaseModel):
     author: str | None
     truth: LatLon
     truth_place: PlaceNames | None
-    status: Outcome
+    status: RecordStatus
     point: LatLon | None
     distance_km: float | None = Field(description="great circle from truth to point")
     radius_50_km: float | None
@@ -161,7 +161,7 @@ class Scored(BaseModel):
         return self.photo, self.strategy
 
 
-class Record(Scored):
+class EvalRecord(Scored):
     """What one strategy made of one photo: the scored part, then what people want to see."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -238,13 +238,13 @@ class RecordError(UserError):
 R = TypeVar("R", bound=Scored)
 
 
-def read_records(run: Path) -> list[Record]:
+def read_records(run: Path) -> list[EvalRecord]:
     """All records of a run folder, in the file's order; a torn last line of a run that died is left out.
 
     Raises:
         RecordError: no such file, or a line that is not a record.
     """
-    return list(_parsed_lines(run, Record))
+    return list(_parsed_lines(run, EvalRecord))
 
 
 def read_scores(run: Path) -> list[Scored]:
@@ -277,7 +277,7 @@ def _parsed_lines(run: Path, kind: type[R]) -> Iterator[R]:
         raise RecordError(f"cannot read {file} ({error.strerror}): is {run} the folder of a run?") from error
 
 
-def write_records(file: Path, records: Iterable[Record]) -> None:
+def write_records(file: Path, records: Iterable[EvalRecord]) -> None:
     """Write records, at once or not at all."""
     write_lines(file, (record.line() for record in records))
 

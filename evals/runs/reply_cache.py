@@ -25,7 +25,7 @@ from langchain_core.outputs import ChatGeneration, Generation
 from typing_extensions import override
 
 from core.errors import UserError
-from evals.runs.cost import Spending
+from evals.runs.cost import CostBudget
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS replies (
 """
 
 
-class Asked:
+class AskCounter:
     """How often each question was asked while one photo was worked on. Safe between threads.
 
     A question and its reply come in one thread. Where no reply came, its thread asks again or has ended: the next
@@ -67,13 +67,13 @@ class Asked:
             return n
 
 
-_asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
+_asked: ContextVar[AskCounter | None] = ContextVar("asked", default=None)
 
 
 @contextmanager
 def one_answer() -> Iterator[None]:
     """Everything asked within is asked for one answer: repeated questions are counted from 0."""
-    token = _asked.set(Asked())
+    token = _asked.set(AskCounter())
     try:
         yield
     finally:
@@ -85,7 +85,7 @@ class ReplyCache(BaseCache):
 
     Args:
         file: made if it is not there; None keeps replies in memory only.
-        spending: what every new reply is charged to, and asked before each new question.
+        cost_budget: what every new reply is charged to, and asked before each new question.
         usd: price of a reply.
         run: whose money it is, so that a run that was killed still knows what it has spent.
 
@@ -93,8 +93,10 @@ class ReplyCache(BaseCache):
         UserError: the file cannot be opened or is no SQLite database.
     """
 
-    def __init__(self, file: Path | None, spending: Spending, usd: Callable[[AIMessage], float], run: str = "") -> None:
-        self._spending, self._usd, self._run = spending, usd, run
+    def __init__(
+        self, file: Path | None, cost_budget: CostBudget, usd: Callable[[AIMessage], float], run: str = ""
+    ) -> None:
+        self._spending, self._usd, self._run = cost_budget, usd, run
         self._lock = threading.Lock()
         self._connection = _connect(file)
         self.hits = self.misses = 0
@@ -106,7 +108,7 @@ class ReplyCache(BaseCache):
         Raises:
             MoneySpentError: it is new, and the money limit would not hold one more call.
         """
-        key, asked = _key(prompt, llm_string), _asked.get() or Asked()
+        key, asked = _key(prompt, llm_string), _asked.get() or AskCounter()
         n = asked.number(key)
         with self._lock:
             row = self._connection.execute("SELECT reply FROM replies WHERE key = ? AND n = ?", (key, n)).fetchone()
@@ -120,7 +122,7 @@ class ReplyCache(BaseCache):
     @override
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         """Keep a new reply, and charge it."""
-        key, asked = _key(prompt, llm_string), _asked.get() or Asked()
+        key, asked = _key(prompt, llm_string), _asked.get() or AskCounter()
         usd = sum(self._usd(message) for message in _messages(return_val))
         row = (key, asked.answered(key), _as_text(return_val), self._run, usd)
         with self._lock, self._connection:

@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 from evals.runs.cost import MoneySpentError
 from evals.runs.folder import RunFolder
-from evals.runs.recording import Query
-from evals.runs.records import Outcome, Record
+from evals.runs.recording import EvalQuery
+from evals.runs.records import EvalRecord, RecordStatus
 
 NOTE_SPENDING_EVERY = 20
 
@@ -25,7 +25,7 @@ class Ended(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-class Sitting(NamedTuple):
+class RunSession(NamedTuple):
     """What a sitting came to."""
 
     ended: Ended
@@ -35,12 +35,12 @@ class Sitting(NamedTuple):
 class Watcher(Protocol):
     """Told of every record."""
 
-    def saw(self, record: Record) -> None:
+    def saw(self, record: EvalRecord) -> None:
         """A photo is done."""
         ...
 
 
-class Work(NamedTuple):
+class RunPlan(NamedTuple):
     """How photos are done.
 
     Attributes:
@@ -49,14 +49,20 @@ class Work(NamedTuple):
         spent_usd: so far.
     """
 
-    locate: Callable[[Query], Record]
-    broken: Callable[[Query, BaseException], Record]
+    locate: Callable[[EvalQuery], EvalRecord]
+    broken: Callable[[EvalQuery, BaseException], EvalRecord]
     spent_usd: Callable[[], float]
 
 
 def run_queries(
-    queries: Iterable[Query], work: Work, folder: RunFolder, watcher: Watcher, *, concurrency: int, max_errors: int
-) -> Sitting:
+    queries: Iterable[EvalQuery],
+    work: RunPlan,
+    folder: RunFolder,
+    watcher: Watcher,
+    *,
+    concurrency: int,
+    max_errors: int,
+) -> RunSession:
     """Do what is not done yet.
 
     Args:
@@ -71,7 +77,7 @@ def run_queries(
         RecordError: a record cannot be written.
     """
     open_queries = (query for query in queries if query.key not in folder.scores)
-    errors = sum(score.status is Outcome.ERROR for score in folder.scores.values())
+    errors = sum(score.status is RecordStatus.ERROR for score in folder.scores.values())
     with ThreadPoolExecutor(concurrency, thread_name_prefix="photo") as pool:
         sitting = _Sitting(work, folder, watcher, max_errors, errors)
         try:
@@ -84,16 +90,16 @@ def run_queries(
         except KeyboardInterrupt:
             sitting.ended = Ended.INTERRUPTED
         sitting.finish()
-    return Sitting(sitting.ended or Ended.COMPLETE, sitting.last_error)
+    return RunSession(sitting.ended or Ended.COMPLETE, sitting.last_error)
 
 
 class _Sitting:
     """The state of a sitting, kept by the main thread alone."""
 
-    def __init__(self, work: Work, folder: RunFolder, watcher: Watcher, max_errors: int, errors: int) -> None:
+    def __init__(self, work: RunPlan, folder: RunFolder, watcher: Watcher, max_errors: int, errors: int) -> None:
         self._work, self._folder, self._watcher = work, folder, watcher
         self._max_errors, self._errors, self._done = max_errors, errors, 0
-        self._query_of: dict[Future[Record], Query] = {}
+        self._query_of: dict[Future[EvalRecord], EvalQuery] = {}
         self.ended: Ended | None = None
         self.last_error: str | None = None
 
@@ -102,7 +108,7 @@ class _Sitting:
         """Queries that were begun and have no record."""
         return len(self._query_of)
 
-    def start(self, pool: ThreadPoolExecutor, query: Query) -> None:
+    def start(self, pool: ThreadPoolExecutor, query: EvalQuery) -> None:
         """Begin a query."""
         self._query_of[pool.submit(self._work.locate, query)] = query
 
@@ -122,7 +128,7 @@ class _Sitting:
             os._exit(130)
         self._folder.note_spending(self._work.spent_usd())
 
-    def _record(self, query: Query, future: Future[Record]) -> None:
+    def _record(self, query: EvalQuery, future: Future[EvalRecord]) -> None:
         error = future.exception()
         if isinstance(error, MoneySpentError):
             self.ended = self.ended or Ended.MONEY
@@ -135,13 +141,13 @@ class _Sitting:
         self._done += 1
         if self._done % NOTE_SPENDING_EVERY == 0:
             self._folder.note_spending(self._work.spent_usd())
-        if record.status is Outcome.ERROR:
+        if record.status is RecordStatus.ERROR:
             self._errors, self.last_error = self._errors + 1, f"{record.photo}: {record.error}"
             if self._errors > self._max_errors:
                 self.ended = self.ended or Ended.ERRORS
 
 
-def photo_by_photo(strategies: Iterable[str], make: Callable[[str], list[Query]]) -> Iterator[Query]:
+def photo_by_photo(strategies: Iterable[str], make: Callable[[str], list[EvalQuery]]) -> Iterator[EvalQuery]:
     """Queries with all strategies of a photo one after the other, so that it is decoded and embedded once."""
     for row in zip(*(make(strategy) for strategy in strategies), strict=True):
         yield from row

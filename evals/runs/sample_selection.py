@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core.errors import UserError
-from evals.benchmarks.loading import Holding, Item
+from evals.benchmarks.loading import BenchmarkData, Sample
 from evals.clean.perceptual_hash import file_sha256
 from evals.runs.records import Partial, Protocol
 from graphs.settings import Settings
@@ -26,14 +26,14 @@ NOT_OF_THE_ANSWER = {"home", "audit_log", "checkpoints", "threads", "strategy", 
 
 
 def choose_items(
-    holding: Holding,
+    holding: BenchmarkData,
     *,
     allow_partial: bool,
     part: str | None = None,
     listed: Path | None = None,
     limit: int | None = None,
     seed: int = 0,
-) -> tuple[list[Item], Partial | None]:
+) -> tuple[list[Sample], Partial | None]:
     """The photos of a run in the benchmark's order, and how they are only a part.
 
     Args:
@@ -74,7 +74,7 @@ def choose_items(
     return items, Partial(expected=holding.expected, on_disk=len(holding.items), run=len(items), why=", ".join(why))
 
 
-def _part(items: Sequence[Item], part: str) -> list[Item]:
+def _part(items: Sequence[Sample], part: str) -> list[Sample]:
     if part not in SHARES:
         raise UserError(f"no part {part!r}: choose one of {', '.join(SHARES)}")
     parts = split_by_author([item.photographer for item in items])
@@ -92,7 +92,7 @@ def _ids(file: Path) -> set[str]:
         ) from error
 
 
-def ids_sha256(items: Sequence[Item]) -> str:
+def ids_sha256(items: Sequence[Sample]) -> str:
     """Of the ids in order: two runs with the same one have the same photos."""
     return hashlib.sha256("\n".join(item.photo for item in items).encode()).hexdigest()
 

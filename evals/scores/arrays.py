@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from agents.schemas import Level
 from core.errors import UserError
-from evals.runs.records import Outcome, PlaceNames, RecordError, RunInfo, Scored, read_info, read_scores
+from evals.runs.records import PlaceNames, RecordError, RecordStatus, RunInfo, Scored, read_info, read_scores
 from evals.scores.reliability import EARTH_AREA_KM2, cap_area_km2
 from geo.places.continents import continent_of
 from geo.sphere import Floats, distance_km
@@ -36,7 +36,7 @@ class PlaceHits(NamedTuple):
     named: Bools
 
 
-class Columns(NamedTuple):
+class ScoreArrays(NamedTuple):
     """n photos of one strategy, in the order of their ids; NaN where a record has no such number."""
 
     photo: Texts
@@ -68,7 +68,7 @@ class System(NamedTuple):
     strategy: str
     run: Path
     info: RunInfo
-    columns: Columns
+    columns: ScoreArrays
 
 
 def load_systems(runs: Sequence[Path], unfinished: bool = False) -> list[System]:
@@ -90,7 +90,7 @@ def _systems_of(run: Path, unfinished: bool) -> list[System]:
     for strategy, records in by_strategy.items():
         _check_complete(run, strategy, records, info, unfinished)
     return [
-        System(_label(strategy, info), strategy, run, info, columns_of(records))
+        System(_label(strategy, info), strategy, run, info, score_arrays_of(records))
         for strategy, records in by_strategy.items()
         if records
     ]
@@ -113,16 +113,16 @@ def _check_complete(run: Path, strategy: str, records: Sequence[Scored], info: R
         )
 
 
-def columns_of(records: Sequence[Scored]) -> Columns:
+def score_arrays_of(records: Sequence[Scored]) -> ScoreArrays:
     """Columns of one strategy's records, sorted by photo."""
     rows = sorted(records, key=lambda record: record.photo)
     truth = _positions([r.truth for r in rows])
     point = _positions([r.point for r in rows])
     away_km = distance_km(truth, point)
     outcome = np.array([r.status.value for r in rows], dtype=np.str_)
-    answered = (outcome == Outcome.ANSWERED.value) & np.isfinite(away_km)
+    answered = (outcome == RecordStatus.ANSWERED.value) & np.isfinite(away_km)
     claim_right, area = _claims(rows, truth, away_km)
-    return Columns(
+    return ScoreArrays(
         photo=np.array([r.photo for r in rows], dtype=np.str_),
         author=np.array([r.photographer for r in rows], dtype=np.str_),
         outcome=outcome,

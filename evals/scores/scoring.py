@@ -10,7 +10,7 @@ from pydantic import Field
 
 from agents.schemas import Frozen
 from evals.scores import distance, reliability
-from evals.scores.arrays import COSTS, Columns, System
+from evals.scores.arrays import COSTS, ScoreArrays, System
 from evals.scores.distance import Interval
 from evals.scores.reliability import Coverage, ReliabilityBin
 from geo.sphere import Floats
@@ -114,7 +114,7 @@ def _accuracy(away_km: Floats, thresholds_km: Sequence[float]) -> dict[float, In
     return {km: distance.accuracy_interval(away_km, km) for km in thresholds_km}
 
 
-def _named(columns: Columns) -> dict[str, NamedShare]:
+def _named(columns: ScoreArrays) -> dict[str, NamedShare]:
     found = {}
     for level, (right, named) in columns.places.items():
         if named.any():
@@ -123,7 +123,7 @@ def _named(columns: Columns) -> dict[str, NamedShare]:
     return found
 
 
-def _confidence(columns: Columns) -> dict[str, object]:
+def _confidence(columns: ScoreArrays) -> dict[str, object]:
     stated = np.isfinite(columns.confidence)
     sure, right = columns.confidence[stated], columns.claim_right[stated]
     curves = {km: reliability.risk_coverage(columns.confidence, _losses(columns, km)) for km in RISK_THRESHOLDS_KM}
@@ -135,7 +135,7 @@ def _confidence(columns: Columns) -> dict[str, object]:
     }
 
 
-def _losses(columns: Columns, threshold_km: float) -> Floats:
+def _losses(columns: ScoreArrays, threshold_km: float) -> Floats:
     return np.where(distance.hits(columns.distance_km, threshold_km), 0.0, 1.0)
 
 
@@ -145,12 +145,12 @@ def _curve(x: Floats, y: Floats) -> Curve:
     return Curve(x=tuple(x[keep].round(6).tolist()), y=tuple(y[keep].round(6).tolist()))
 
 
-def _hits_per_usd(columns: Columns) -> float | None:
+def _hits_per_usd(columns: ScoreArrays) -> float | None:
     spent = float(columns.cost["usd"].sum())
     return float(distance.hits(columns.distance_km, WORTH_KM).sum()) / spent if spent else None
 
 
-def _strata(columns: Columns, thresholds_km: Sequence[float]) -> list[Stratum]:
+def _strata(columns: ScoreArrays, thresholds_km: Sequence[float]) -> list[Stratum]:
     return [
         _stratum(columns, name, value, thresholds_km)
         for name, values in columns.strata.items()
@@ -158,7 +158,7 @@ def _strata(columns: Columns, thresholds_km: Sequence[float]) -> list[Stratum]:
     ]
 
 
-def _stratum(columns: Columns, name: str, value: str, thresholds_km: Sequence[float]) -> Stratum:
+def _stratum(columns: ScoreArrays, name: str, value: str, thresholds_km: Sequence[float]) -> Stratum:
     away_km = columns.distance_km[columns.strata[name] == value]
     return Stratum(
         name=name,

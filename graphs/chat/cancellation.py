@@ -22,7 +22,7 @@ from graphs.nodes.tool_calls import TOOL_CALL_TASK
 Part = TypeVar("Part")
 
 
-class Stopped(GraphBubbleUp):
+class RunCancelled(GraphBubbleUp):
     """The run was told to stop: nobody's error.
 
     Of a task that ends in any other exception LangGraph keeps what it had written so far, and takes the task for
@@ -32,10 +32,10 @@ class Stopped(GraphBubbleUp):
 
 
 def _not_a_stop(record: logging.LogRecord) -> bool:
-    return not (isinstance(record.args, tuple) and record.args[:1] == (Stopper.__name__,))
+    return not (isinstance(record.args, tuple) and record.args[:1] == (CancellationCallback.__name__,))
 
 
-class Stopper(BaseCallbackHandler):
+class CancellationCallback(BaseCallbackHandler):
     """Stops a run from inside; give it to the run among its callbacks."""
 
     run_inline = True
@@ -55,10 +55,10 @@ class Stopper(BaseCallbackHandler):
         """Stop here if that is wanted.
 
         Raises:
-            Stopped: it is.
+            RunCancelled: it is.
         """
         if self._wanted.is_set():
-            raise Stopped
+            raise RunCancelled
 
     on_tool_start = check
     on_chat_model_start = check
@@ -76,10 +76,10 @@ class Stopper(BaseCallbackHandler):
             self.check()
 
 
-class Stoppable(Generic[Part]):
+class CancellableRun(Generic[Part]):
     """The parts of a run, made in a thread of its own."""
 
-    def __init__(self, stopper: Stopper, run: Callable[[], Iterator[Part]]) -> None:
+    def __init__(self, stopper: CancellationCallback, run: Callable[[], Iterator[Part]]) -> None:
         self._stopper = stopper
         self._run = run
         self._parts: queue.SimpleQueue[Part | BaseException | None] = queue.SimpleQueue()

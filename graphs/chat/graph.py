@@ -22,10 +22,10 @@ from langgraph.graph.state import CompiledStateGraph
 
 from agents.schemas import Answer, Cost
 from graphs.chat.nodes import act, discuss, goes_on, recommit
-from graphs.chat.photo_archive import KeptPhotos
+from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.receive import receive, said
 from graphs.chat.state import ALL_KEYS, Case, ChatInput, ChatOutput, ChatState
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.events.tracing import STREAMED
 from graphs.geolocate import Geolocate
 from graphs.nodes.tool_calls import MAX_TOOL_CALLS_AT_ONCE
@@ -39,7 +39,7 @@ class ChatParts:
     """What a conversation works with.
 
     Attributes:
-        bench: model, tools and data.
+        context: model, tools and data.
         geolocate: the state machine, compiled without a checkpointer of its own.
         photos: where photos are found again.
         told: an answer as it may be told: coarsened, if the settings say so.
@@ -48,9 +48,9 @@ class ChatParts:
         audit: writes a line a turn: the answer (None if there is none) and what was asked.
     """
 
-    bench: Workbench
+    context: GeolocateContext
     geolocate: Geolocate
-    photos: KeptPhotos
+    photos: PhotoArchive
     told: Callable[[Answer], Answer]
     coarse: bool
     summary: Callable[[Answer], str]
@@ -119,11 +119,11 @@ def _locate(parts: ChatParts, state: ChatState) -> dict[str, Any]:
 
 
 def _discuss(parts: ChatParts, state: ChatState) -> dict[str, Any]:
-    return _timed(state, lambda: discuss(parts.bench, state, _asked(state), parts.coarse))
+    return _timed(state, lambda: discuss(parts.context, state, _asked(state), parts.coarse))
 
 
 def _act(parts: ChatParts, state: ChatState) -> dict[str, Any]:
-    return _timed(state, lambda: act(parts.bench, state))
+    return _timed(state, lambda: act(parts.context, state))
 
 
 def _timed(state: ChatState, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _timed(state: ChatState, step: Callable[[], dict[str, Any]]) -> dict[str, An
 
 
 def _recommit(parts: ChatParts, state: ChatState) -> dict[str, Any]:
-    return recommit(parts.bench, state, parts.told)
+    return recommit(parts.context, state, parts.told)
 
 
 def _tell(parts: ChatParts, state: ChatState) -> dict[str, Any]:

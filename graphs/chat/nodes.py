@@ -17,13 +17,13 @@ from geo.sphere import point_distance_km
 from graphs.budgets import spent_on_asking
 from graphs.chat.prompt_data import as_state, follow_up_data
 from graphs.chat.state import Case, ChatState
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.inference.reckoning import reckon
 from graphs.nodes.commit import commit
 from graphs.nodes.hypothesise import locate_all
 from graphs.nodes.model_calls import ask_model
 from graphs.nodes.revise import apply_revision
-from graphs.nodes.tool_calls import Limits, carry_out
+from graphs.nodes.tool_calls import Limits, run_tool_calls
 from graphs.prompt_data import ledger_data
 from graphs.reply_status import reply_sha256
 from graphs.state import ToolRecord, add_cost, add_records
@@ -35,16 +35,16 @@ REVISE = ReviseHypotheses.__name__
 MOVED_KM = 1.0
 
 
-def discuss(bench: Workbench, state: ChatState, asked: str, coarse: bool) -> dict[str, Any]:
+def discuss(context: GeolocateContext, state: ChatState, asked: str, coarse: bool) -> dict[str, Any]:
     """Ask the model, with the ledger before it and the tools at hand."""
     case = _case(state)
     told: Answer = case["told"]
-    data = follow_up_data(bench, case, told, asked, coarse)
+    data = follow_up_data(context, case, told, asked, coarse)
     working = list(state["working"])
     new = [request(render("follow_up", photo_id=case["photo_id"]), data)] if not working else []
     history = _history(state["messages"])
-    offered = [] if coarse or _is_spent(bench, state) else [*bench.tools.values(), ReviseHypotheses]
-    reply = ask_model(bench, as_state(case, [*history, *working], state["spent"]), new, offered)
+    offered = [] if coarse or _is_spent(context, state) else [*context.tools.values(), ReviseHypotheses]
+    reply = ask_model(context, as_state(case, [*history, *working], state["spent"]), new, offered)
     update = {
         "working": [*working, *reply.messages],
         "rounds": state["rounds"] + 1,
@@ -63,35 +63,35 @@ def goes_on(state: ChatState) -> bool:
     return not state["reply"] and isinstance(last, AIMessage) and bool(_calls(last))
 
 
-def act(bench: Workbench, state: ChatState) -> dict[str, Any]:
+def act(context: GeolocateContext, state: ChatState) -> dict[str, Any]:
     """Carry out the calls: results become evidence, revisions change the hypotheses, the ledger is weighed again."""
     case, last = _case(state), state["working"][-1]
     calls = _calls(last)
-    limits = _limits(bench, state)
-    outcomes = carry_out([call for call in calls if call["name"] != REVISE], bench.tools, limits)
+    limits = _limits(context, state)
+    outcomes = run_tool_calls([call for call in calls if call["name"] != REVISE], context.tools, limits)
     messages: list[AnyMessage] = [outcome.message for outcome in outcomes]
     records = [_of_turn(outcome.record, state) for outcome in outcomes]
     grown: Case = {**case, "records": add_records(case["records"], records)}
     for call in (call for call in calls if call["name"] == REVISE):
-        grown, message = _revised(bench, grown, call, state)
+        grown, message = _revised(context, grown, call, state)
         messages.append(message)
-    grown |= reckon(bench, as_state(grown), grown["hypotheses"], grown["records"], grown["opinions"])._asdict()
+    grown |= reckon(context, as_state(grown), grown["hypotheses"], grown["records"], grown["opinions"])._asdict()
     cost = Cost(tool_calls=min(len(records), limits.calls))
     again = render("follow_up_again", tool_calls_left=max(0, limits.calls - len(records)))
     return {
-        "working": [*state["working"], *messages, request(again, ledger_data(bench, as_state(grown)))],
+        "working": [*state["working"], *messages, request(again, ledger_data(context, as_state(grown)))],
         "cases": {case["photo_id"]: grown},
         "spent": add_cost(state["spent"], cost),
         "changed": True,
     }
 
 
-def recommit(bench: Workbench, state: ChatState, told: Callable[[Answer], Answer]) -> dict[str, Any]:
+def recommit(context: GeolocateContext, state: ChatState, told: Callable[[Answer], Answer]) -> dict[str, Any]:
     """Commit to an answer from the ledger as it now stands, and say so if it is another one."""
     case = _case(state)
     case = {**case, "cost": add_cost(case["cost"], state["spent"])}
     before: Answer = case["told"]
-    answer = commit(bench, as_state(case))["answer"]
+    answer = commit(context, as_state(case))["answer"]
     now = told(answer)
     reply = f"{state['reply']}{_change(before, now)}"
     return {"cases": {case["photo_id"]: {**case, "answer": answer, "told": now}}, "answer": now, "reply": reply}
@@ -118,15 +118,15 @@ def _history(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
     return list(messages[:-1][-MAX_REMEMBERED:])
 
 
-def _is_spent(bench: Workbench, state: ChatState) -> bool:
+def _is_spent(context: GeolocateContext, state: ChatState) -> bool:
     """A turn has budgets of its own, of the size that a run has."""
-    return state["rounds"] >= bench.budgets.rounds or spent_on_asking(bench.budgets, state["spent"]) is not None
+    return state["rounds"] >= context.budgets.rounds or spent_on_asking(context.budgets, state["spent"]) is not None
 
 
-def _limits(bench: Workbench, state: ChatState) -> Limits:
+def _limits(context: GeolocateContext, state: ChatState) -> Limits:
     spent = state["spent"]
-    calls = max(0, bench.budgets.tool_calls - spent.tool_calls)
-    return Limits(calls=calls, seconds=max(0.0, bench.budgets.seconds - spent.seconds))
+    calls = max(0, context.budgets.tool_calls - spent.tool_calls)
+    return Limits(calls=calls, seconds=max(0.0, context.budgets.seconds - spent.seconds))
 
 
 def _of_turn(record: ToolRecord, state: ChatState) -> ToolRecord:
@@ -139,7 +139,7 @@ def _turn_id(call_id: str, state: ChatState) -> str:
     return f"turn{turn}-{state['rounds']}-{call_id}"
 
 
-def _revised(bench: Workbench, case: Case, call: ToolCall, state: ChatState) -> tuple[Case, ToolMessage]:
+def _revised(context: GeolocateContext, case: Case, call: ToolCall, state: ChatState) -> tuple[Case, ToolMessage]:
     """The case with a revision applied, and what the model is told about it."""
     try:
         revision = ReviseHypotheses.model_validate(call["args"])
@@ -152,7 +152,7 @@ def _revised(bench: Workbench, case: Case, call: ToolCall, state: ChatState) -> 
     ]
     key = _turn_id("revise", state)
     added, records, _ = locate_all(
-        bench, as_state(case, spent=state["spent"]), revision.add, key, reply_sha256([state["working"][-1]])
+        context, as_state(case, spent=state["spent"]), revision.add, key, reply_sha256([state["working"][-1]])
     )
     changes = apply_revision(revision.model_copy(update={"judgements": judged}), added, case["hypotheses"])
     hypotheses, opinions, notes = changes

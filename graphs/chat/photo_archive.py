@@ -17,7 +17,7 @@ from PIL import Image
 from core.errors import UserError
 from graphs.chat.state import ShownPhoto
 from retrieval.photos.photo import Photo, PhotoError, decode_photo
-from retrieval.photos.store import PhotoShelf
+from retrieval.photos.store import PhotoStore
 
 _OWNER_ONLY_FOLDER = 0o700
 _OWNER_ONLY_FILE = 0o600
@@ -27,15 +27,15 @@ class MissingPhotoError(UserError):
     """A photo of the conversation is not kept any more; showing it again mends that."""
 
 
-class KeptPhotos(Protocol):
-    """Puts photos on a shelf, also again."""
+class PhotoArchive(Protocol):
+    """Puts photos into a photo store, also again."""
 
     def keep(self, photo: Photo) -> ShownPhoto:
-        """Put a photo on the shelf, and remember its pixels for as long as this keeps them."""
+        """Put a photo in the photo store, and remember its pixels for as long as this keeps them."""
         ...
 
     def bring(self, shown: ShownPhoto) -> None:
-        """Put a photo that was kept on the shelf again, unless it is there.
+        """Put a photo that was kept in the photo store again, unless it is there.
 
         Raises:
             MissingPhotoError: it is not kept any more.
@@ -43,31 +43,31 @@ class KeptPhotos(Protocol):
         ...
 
 
-class ShelfOnly:
-    """Keeps nothing but what the shelf holds: a conversation that ends with its process."""
+class MemoryPhotoArchive:
+    """Keeps nothing but what the photo store holds: a conversation that ends with its process."""
 
-    def __init__(self, shelf: PhotoShelf) -> None:
-        self._shelf = shelf
+    def __init__(self, photo_store: PhotoStore) -> None:
+        self._shelf = photo_store
 
     def keep(self, photo: Photo) -> ShownPhoto:
-        """Put it on the shelf."""
+        """Put it in the photo store."""
         return ShownPhoto(photo_id=self._shelf.add(photo), sha256=photo.sha256)
 
     def bring(self, shown: ShownPhoto) -> None:
-        """It is on the shelf, or lost."""
+        """It is in the photo store, or lost."""
         if shown.photo_id not in self._shelf.ids():
             raise MissingPhotoError(f"{shown.photo_id} is not here any more; show the photo again")
 
 
-class PhotoFolder:
+class FolderPhotoArchive:
     """Keeps pixels in a folder; delete the folder to forget them."""
 
-    def __init__(self, folder: Path, shelf: PhotoShelf) -> None:
+    def __init__(self, folder: Path, photo_store: PhotoStore) -> None:
         self._folder = folder
-        self._shelf = shelf
+        self._shelf = photo_store
 
     def keep(self, photo: Photo) -> ShownPhoto:
-        """Put it on the shelf and its pixels into the folder.
+        """Put it in the photo store and its pixels into the folder.
 
         Raises:
             UserError: the folder cannot be written.

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from agents.schemas import Answer, Cost, Hypothesis, HypothesisStatus
 from graphs.chat.state import Case
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.inference.ledger import CAP_NATS
 from graphs.prompt_data import ledger_data, scene_data
 from graphs.state import GeolocateState
@@ -25,19 +25,19 @@ def as_state(case: Case, messages: Sequence[Any] = (), spent: Cost | None = None
     return cast(GeolocateState, {**case, "messages": list(messages), "cost": cost})
 
 
-def follow_up_data(bench: Workbench, case: Case, told: Answer, asked: str, coarse: bool) -> dict[str, Any]:
+def follow_up_data(context: GeolocateContext, case: Case, told: Answer, asked: str, coarse: bool) -> dict[str, Any]:
     """The question, the ledger, what was seen and the present answer.
 
     Args:
-        bench: names places.
+        context: names places.
         case: of the photo.
         told: the answer as it may be told.
         asked: the person's words.
         coarse: tell nothing that is not in `told`.
     """
     state = as_state(case)
-    ledger = coarse_ledger(told) if coarse else ledger_data(bench, state)
-    scene = {} if coarse else scene_data(bench, state)
+    ledger = coarse_ledger(told) if coarse else ledger_data(context, state)
+    scene = {} if coarse else scene_data(context, state)
     return {
         **scene,
         **ledger,

@@ -12,7 +12,7 @@ from langchain_core.messages import AnyMessage, HumanMessage
 
 from agents.schemas import Cost
 from core.errors import UserError
-from graphs.chat.photo_archive import KeptPhotos
+from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.state import ChatState, ShownPhoto
 from retrieval.photos.photo import Photo, PhotoLimits, decode_photo
 from tools.untrusted_text import OPENING, untrusted
@@ -24,7 +24,7 @@ _LIMITS = PhotoLimits(max_bytes=MAX_PHOTO_BYTES)
 _DATA_URL = re.compile(r"data:image/[a-zA-Z0-9.+-]{1,40};base64,")
 
 
-def receive(photos: KeptPhotos, state: ChatState) -> dict[str, Any]:
+def receive(photos: PhotoArchive, state: ChatState) -> dict[str, Any]:
     """Begin a turn: the photo that came with it is kept, and its message holds only words from here on."""
     turn: dict[str, Any] = {"working": [], "rounds": 0, "spent": Cost(), "reply": "", "is_new": False, "changed": False}
     message = state["messages"][-1] if state.get("messages") else None
@@ -47,8 +47,8 @@ def _current(state: ChatState, shown: ShownPhoto | None) -> dict[str, Any]:
     return {"photo_id": shown.photo_id, "photos": [shown], "is_new": case is None, **now}
 
 
-def _asked_about(photos: KeptPhotos, state: ChatState) -> ShownPhoto | None:
-    """The current photo, on the shelf again if this process has not seen it."""
+def _asked_about(photos: PhotoArchive, state: ChatState) -> ShownPhoto | None:
+    """The current photo, in the photo store again if this process has not seen it."""
     photo_id = state.get("photo_id")
     if not photo_id:
         return None

@@ -14,9 +14,9 @@ from langgraph.types import Command, StreamMode
 
 from agents.offline.explanations import share
 from agents.schemas import Answer, Cost, Frozen
-from graphs.chat.cancellation import Stoppable, Stopper
+from graphs.chat.cancellation import CancellableRun, CancellationCallback
 from graphs.chat.graph import Chat, ChatParts, build_chat
-from graphs.chat.photo_archive import KeptPhotos, PhotoFolder, ShelfOnly
+from graphs.chat.photo_archive import FolderPhotoArchive, MemoryPhotoArchive, PhotoArchive
 from graphs.chat.state import Case, ChatState, ShownPhoto
 from graphs.chat.threads import SavedThread
 from graphs.checkpoints import state_serializer
@@ -27,7 +27,7 @@ from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo
 
-_QUIET = frozenset({"begin", "receive", "locate", "tell", "commit", TOOL_CALL_TASK})
+_QUIET = frozenset({"initialise", "receive", "locate", "tell", "commit", TOOL_CALL_TASK})
 """Steps that say nothing by themselves: the reply that follows does."""
 
 
@@ -44,14 +44,14 @@ class Token(Frozen):
     step: str
 
 
-class Asked(Frozen):
+class PersonAsked(Frozen):
     """The machine asks the person; the turn goes on when it is answered."""
 
     question: str
     answers: tuple[str, ...] = ()
 
 
-class Replied(Frozen):
+class TurnEnded(Frozen):
     """The turn is over."""
 
     text: str
@@ -59,7 +59,7 @@ class Replied(Frozen):
     streamed: bool = False
 
 
-ChatEvent = StepDone | ToolCalled | Token | Asked | Replied
+ChatEvent = StepDone | ToolCalled | Token | PersonAsked | TurnEnded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +78,11 @@ class Conversation:
 
     graph: Chat
     checkpointer: BaseCheckpointSaver[str]
-    photos: KeptPhotos
+    photos: PhotoArchive
     thread_id: str
     coarse: bool = False
     allow_metadata: bool = False
-    runs: list[Stoppable[Any]] = field(default_factory=list)
+    runs: list[CancellableRun[Any]] = field(default_factory=list)
 
     def finish(self, seconds: float) -> bool:
         """Wait for turns that were stopped to let go of the system; whether all have, so that it may be closed."""
@@ -116,7 +116,7 @@ class Conversation:
         return self._turn(None)
 
     @property
-    def question(self) -> Asked | None:
+    def question(self) -> PersonAsked | None:
         """What the machine waits to be told, if it does."""
         snapshot = self.graph.get_state(self._config())
         return next((_asked(interrupt.value) for interrupt in snapshot.interrupts), None)
@@ -176,11 +176,11 @@ class Conversation:
         return {"configurable": {"thread_id": self.thread_id}, "recursion_limit": 1000}
 
     def _turn(self, given: Any) -> Iterator[ChatEvent]:
-        stopper = Stopper()
+        stopper = CancellationCallback()
         config: RunnableConfig = {**self._config(), "callbacks": [stopper]}
         modes: list[StreamMode] = ["updates", "messages", "custom"]
         streamed = ""
-        run = Stoppable[Any](
+        run = CancellableRun[Any](
             stopper,
             lambda: self.graph.stream(given, config, stream_mode=modes, subgraphs=True, durability="sync"),
         )
@@ -206,7 +206,9 @@ class Conversation:
             yield from (_asked(interrupt.value) for interrupt in update)
         elif step == "tell":
             text = update["messages"][-1].text
-            yield Replied(text=text, answer=update.get("answer"), streamed=bool(streamed) and text == streamed.strip())
+            yield TurnEnded(
+                text=text, answer=update.get("answer"), streamed=bool(streamed) and text == streamed.strip()
+            )
         elif step not in _QUIET:
             yield StepDone(step=step, text=step) if self.coarse else step_event(step, update)
 
@@ -231,8 +233,8 @@ def _tool_events(part: Mapping[str, Any]) -> Iterator[ToolCalled]:
             yield ToolCalled(event=event)
 
 
-def _asked(value: Any) -> Asked:
-    return Asked(question=str(value["question"]), answers=tuple(value.get("answers", ())))
+def _asked(value: Any) -> PersonAsked:
+    return PersonAsked(question=str(value["question"]), answers=tuple(value.get("answers", ())))
 
 
 def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask: bool = False) -> Conversation:
@@ -243,7 +245,9 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
         thread: where it is saved and goes on; None: it ends with this process, and no photo is kept.
         ask: whether the machine may ask the person when two places are close.
     """
-    photos: KeptPhotos = PhotoFolder(thread.photos, system.shelf) if thread else ShelfOnly(system.shelf)
+    photos: PhotoArchive = (
+        FolderPhotoArchive(thread.photos, system.photo_store) if thread else MemoryPhotoArchive(system.photo_store)
+    )
     checkpointer = thread.checkpoints() if thread else InMemorySaver(serde=state_serializer())
     return Conversation(
         graph=build_chat(chat_parts(system, photos, ask), checkpointer),
@@ -255,11 +259,11 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
     )
 
 
-def chat_parts(system: GeoSleuth, photos: KeptPhotos, ask: bool = False) -> ChatParts:
+def chat_parts(system: GeoSleuth, photos: PhotoArchive, ask: bool = False) -> ChatParts:
     """What the chat graph works with."""
     return ChatParts(
-        bench=system.bench,
-        geolocate=build_geolocate(system.bench, ask=ask),
+        context=system.context,
+        geolocate=build_geolocate(system.context, ask=ask),
         photos=photos,
         told=system.told,
         coarse=system.settings.max_precision is not None,

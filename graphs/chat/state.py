@@ -1,6 +1,6 @@
 """The state of a conversation about photos: narrow input, full state, narrow output.
 
-It holds no pixels: a photo that comes in a message is put on the shelf and leaves the message at once. What is
+It holds no pixels: a photo that comes in a message is put into the photo store and leaves the message at once. What is
 known about each photo, its case, is the state that the geolocation of it ended with.
 """
 
@@ -47,9 +47,9 @@ class ChatInput(TypedDict, total=False):
     messages: list[AnyMessage]
     """One message of the person: text, and perhaps a photo as a base64 image block. Links are not followed."""
     photo_id: str
-    """A photo of this conversation to talk about, or one that the caller has put on the shelf itself."""
+    """A photo of this conversation to talk about, or one that the caller has put into the photo store itself."""
     photos: list[ShownPhoto]
-    """What the caller has put on the shelf itself."""
+    """What the caller has put into the photo store itself."""
 
 
 class ChatOutput(TypedDict):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from agents.schemas import Evidence, Hypothesis, HypothesisStatus, Origin
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.inference import ledger
 from graphs.inference.sight import SightReading, sight_reading
 from graphs.inference.weighing import Scene, scene, weigh
@@ -25,46 +25,48 @@ class Reckoning(NamedTuple):
 
 
 def reckon(
-    bench: Workbench,
+    context: GeolocateContext,
     state: GeolocateState,
     hypotheses: Sequence[Hypothesis],
     records: Sequence[ToolRecord],
     opinions: Sequence[Opinion],
 ) -> Reckoning:
     """Weigh the model's first reading, all records and all opinions for the hypotheses as they now stand."""
-    evidence = weigh(open_scene(bench, state, hypotheses), records, opinions)
+    evidence = weigh(open_scene(context, state, hypotheses), records, opinions)
     return Reckoning(ledger.weighed(hypotheses, evidence), evidence)
 
 
-def open_scene(bench: Workbench, state: GeolocateState, hypotheses: Sequence[Hypothesis]) -> Scene:
+def open_scene(context: GeolocateContext, state: GeolocateState, hypotheses: Sequence[Hypothesis]) -> Scene:
     """The open hypotheses among the candidates."""
     still_open = [h for h in hypotheses if h.status is HypothesisStatus.OPEN]
-    countries = bench.countries([h.point for h in still_open])
+    countries = context.countries([h.point for h in still_open])
     at = scene(
         still_open,
         countries,
         state["candidates"],
         state["candidate_countries"],
-        bench.parameters,
-        first_reading(bench, state),
+        context.parameters,
+        first_reading(context, state),
         state["positions"],
     )
-    return at._replace(judgement_nats=bench.parameters.sight.of(bench.model.name).judgement_nats)
+    return at._replace(judgement_nats=context.parameters.sight.of(context.model.name).judgement_nats)
 
 
-def first_reading(bench: Workbench, state: GeolocateState) -> SightReading | None:
+def first_reading(context: GeolocateContext, state: GeolocateState) -> SightReading | None:
     """What the model read off the picture before it was told anything; None if it saw no picture or was told."""
     # A recorded answer was given by a model that saw the photo, though the recording is shown nothing now.
-    saw = bench.model.capabilities.images or bench.model.name.startswith("recorded:")
-    if not saw or not bench.strategy.reads_blind:
+    saw = context.model.capabilities.images or context.model.name.startswith("recorded:")
+    if not saw or not context.strategy.reads_blind:
         return None
-    return sight_reading(state["positions"], bench.model.name, bench.parameters.sight)
+    return sight_reading(state["positions"], context.model.name, context.parameters.sight)
 
 
-def with_regions(bench: Workbench, state: GeolocateState, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
+def with_regions(
+    context: GeolocateContext, state: GeolocateState, hypotheses: Sequence[Hypothesis]
+) -> list[Hypothesis]:
     """The ledger with the heaviest regions added, but for those that the model proposed: its position stands."""
     grown = list(hypotheses)
-    for area in region_areas(bench, state):
+    for area in region_areas(context, state):
         new = Hypothesis(
             id=f"H{len(grown) + 1}",
             name=area.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, Origin, Source
 from geo.point import Point
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.inference.posterior import Floats, candidate_weights
 from graphs.prompt_data import MIN_REGION_RADIUS_KM, place_name
 from graphs.state import GeolocateState
@@ -14,29 +14,31 @@ SHOWN = 8
 Ledger = tuple[list[Hypothesis], list[Evidence]]
 
 
-def top_candidate_ledger(bench: Workbench, state: GeolocateState) -> Ledger:
+def top_candidate_ledger(context: GeolocateContext, state: GeolocateState) -> Ledger:
     """Each of the heaviest candidates is a hypothesis; the first is the most similar."""
-    weight = candidate_weights(state["candidates"], bench.parameters)
+    weight = candidate_weights(state["candidates"], context.parameters)
     order = sorted(range(len(weight)), key=lambda i: (-weight[i], i))[:SHOWN]
     areas = [(state["candidates"][i].point, MIN_REGION_RADIUS_KM, float(weight[i])) for i in order]
-    return _ledger(bench, state, areas, Origin.CANDIDATE)
+    return _ledger(context, state, areas, Origin.CANDIDATE)
 
 
-def region_ledger(bench: Workbench, state: GeolocateState) -> Ledger:
+def region_ledger(context: GeolocateContext, state: GeolocateState) -> Ledger:
     """Each region is a hypothesis, in the reranker's order."""
-    weight = candidate_weights(state["candidates"], bench.parameters)
+    weight = candidate_weights(state["candidates"], context.parameters)
     areas = [(r.centre, max(MIN_REGION_RADIUS_KM, r.radius_km), _mass(weight, r.members)) for r in state["regions"]]
-    return _ledger(bench, state, areas[:SHOWN], Origin.REGION)
+    return _ledger(context, state, areas[:SHOWN], Origin.REGION)
 
 
 def _mass(weight: Floats, members: tuple[int, ...]) -> float:
     return float(weight[list(members)].sum())
 
 
-def _ledger(bench: Workbench, state: GeolocateState, areas: list[tuple[Point, float, float]], origin: Origin) -> Ledger:
+def _ledger(
+    context: GeolocateContext, state: GeolocateState, areas: list[tuple[Point, float, float]], origin: Origin
+) -> Ledger:
     """Hypotheses whose probability is their share of the retrieved weight, less what the prior holds."""
-    places = bench.places([point for point, _, _ in areas])
-    believed = 1.0 - bench.parameters.prior_share
+    places = context.places([point for point, _, _ in areas])
+    believed = 1.0 - context.parameters.prior_share
     hypotheses = [
         Hypothesis(
             id=f"H{number}",

@@ -11,7 +11,7 @@ from agents.schemas import AnswerStatus, Evidence, EvidenceKind, Hypothesis, Ori
 from agents.strategies import CommitRule
 from geo.point import Point
 from geo.sphere import distance_km, lat_lon_array
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.inference.choosing import choose, expected_utility, source_of
 from graphs.inference.posterior import Floats, Support
 from graphs.inference.radius import Radius, posterior_radius, reading_radius, weighted_quantile
@@ -54,14 +54,14 @@ class Verdict(NamedTuple):
     status: AnswerStatus = AnswerStatus.ABSTAINED
 
 
-def by_posterior(bench: Workbench, state: GeolocateState) -> Verdict:
+def by_posterior(context: GeolocateContext, state: GeolocateState) -> Verdict:
     """The ledger's position of greatest expected utility."""
-    at = open_scene(bench, state, state["hypotheses"])
+    at = open_scene(context, state, state["hypotheses"])
     if not at.hypotheses:
         return _without_words(state, list(state["hypotheses"]), list(state["evidence"]), "no hypothesis is left open")
     countries = country_weights(state["records"])
     support = posterior_support(at, state["candidate_countries"], state["evidence"], countries)
-    choice = choose(support, bench.parameters.utility)
+    choice = choose(support, context.parameters.utility)
     chosen = Chosen(
         at.hypotheses[choice.owner],
         choice.point,
@@ -71,49 +71,49 @@ def by_posterior(bench: Workbench, state: GeolocateState) -> Verdict:
     return Verdict(list(state["hypotheses"]), list(state["evidence"]), chosen)
 
 
-def by_top_candidate(bench: Workbench, state: GeolocateState) -> Verdict:
+def by_top_candidate(context: GeolocateContext, state: GeolocateState) -> Verdict:
     """The most similar candidate."""
-    return _by_retrieval(bench, state, *top_candidate_ledger(bench, state))
+    return _by_retrieval(context, state, *top_candidate_ledger(context, state))
 
 
-def by_top_region(bench: Workbench, state: GeolocateState) -> Verdict:
+def by_top_region(context: GeolocateContext, state: GeolocateState) -> Verdict:
     """The heaviest region."""
-    return _by_retrieval(bench, state, *region_ledger(bench, state))
+    return _by_retrieval(context, state, *region_ledger(context, state))
 
 
 def _by_retrieval(
-    bench: Workbench, state: GeolocateState, hypotheses: list[Hypothesis], evidence: list[Evidence]
+    context: GeolocateContext, state: GeolocateState, hypotheses: list[Hypothesis], evidence: list[Evidence]
 ) -> Verdict:
     if not hypotheses:
         return Verdict([], [], None, "nothing was retrieved")
-    at = open_scene(bench, state, hypotheses)
+    at = open_scene(context, state, hypotheses)
     support = posterior_support(at, state["candidate_countries"], evidence, [])
     first = hypotheses[0]
-    source = PointSource.REGION_CENTRE if first.origin is Origin.REGION else _source_of_best(bench, state)
+    source = PointSource.REGION_CENTRE if first.origin is Origin.REGION else _source_of_best(context, state)
     return Verdict(hypotheses, evidence, Chosen(first, first.point, source, posterior_radius(first.point, support)))
 
 
-def _source_of_best(bench: Workbench, state: GeolocateState) -> PointSource:
-    at = open_scene(bench, state, [])
+def _source_of_best(context: GeolocateContext, state: GeolocateState) -> PointSource:
+    at = open_scene(context, state, [])
     best = state["candidates"][int(np.argmax(at.candidate_weight))]
     return PointSource(f"retrieved_{'photo' if best.kind.value == 'photo' else 'place'}")
 
 
-def by_model(bench: Workbench, state: GeolocateState) -> Verdict:
+def by_model(context: GeolocateContext, state: GeolocateState) -> Verdict:
     """The model's own answer; of several samples, the one that the most others lie near."""
     positions = state["positions"]
-    reading = sight_reading(positions, bench.model.name, bench.parameters.sight)
+    reading = sight_reading(positions, context.model.name, context.parameters.sight)
     if reading is None:
         return _without_words(state, [], [], "the model was not asked before a budget was spent")
     hypotheses = _said(positions, reading)
-    best = _consensus(positions, bench.parameters.utility)
+    best = _consensus(positions, context.parameters.utility)
     agreeing = _near(positions, best)
     chance = sum(_said_chance(positions[i], reading) for i in agreeing) / len(positions)
     committed = hypotheses[best].model_copy(update={"probability": round(min(1.0, chance), 9)})
     merged = [h for i, h in enumerate(hypotheses) if i not in agreeing]
     source = PointSource.NAMED_PLACE if positions[best].origin is Origin.PLACE_NAME else PointSource.MODEL
     chosen = Chosen(committed, positions[best].point, source, _sample_radius(positions, best, reading))
-    return Verdict([committed, *merged], _evidence(bench, state, [committed, *merged]), chosen)
+    return Verdict([committed, *merged], _evidence(context, state, [committed, *merged]), chosen)
 
 
 def _said(positions: Sequence[Position], reading: SightReading) -> list[Hypothesis]:
@@ -162,9 +162,9 @@ def _sample_radius(positions: Sequence[Position], best: int, reading: SightReadi
     return Radius(half, max(half, usual.radius_90_km, weighted_quantile(away, equal, 0.9)))
 
 
-def _evidence(bench: Workbench, state: GeolocateState, hypotheses: Sequence[Hypothesis]) -> list[Evidence]:
+def _evidence(context: GeolocateContext, state: GeolocateState, hypotheses: Sequence[Hypothesis]) -> list[Evidence]:
     """What the model said, and what the tools returned; it is the model's answer, so nothing here weighs in it."""
-    at = open_scene(bench, state, hypotheses)._replace(reading=None)
+    at = open_scene(context, state, hypotheses)._replace(reading=None)
     weighed = weigh(at, state["records"], state["opinions"])
     found = [item.model_copy(update={"id": f"E{n}"}) for n, item in enumerate(weighed, start=len(hypotheses) + 1)]
     return [*_words(state["positions"]), *found]
@@ -192,7 +192,7 @@ def _without_words(
     return Verdict(hypotheses, evidence, None, _WHY_NO_WORDS[status], status)
 
 
-RULES: Mapping[CommitRule, Callable[[Workbench, GeolocateState], Verdict]] = {
+RULES: Mapping[CommitRule, Callable[[GeolocateContext, GeolocateState], Verdict]] = {
     CommitRule.POSTERIOR: by_posterior,
     CommitRule.TOP_CANDIDATE: by_top_candidate,
     CommitRule.TOP_REGION: by_top_region,

@@ -15,7 +15,7 @@ from agents.prompts import render
 from agents.schemas import Cost, Hypothesis
 from agents.structured_output.ask import Reply
 from graphs.budgets import spent_on_asking
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.human_feedback import (
     NO,
     UNKNOWN,
@@ -34,24 +34,26 @@ from graphs.state import GeolocateState, PersonQuestion
 RULES_ONLY = "offline"
 
 
-def pose_question(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def pose_question(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Find a question, if two places are close: the model's if it has one, else one made by rules."""
     pair = close_pair(state["hypotheses"])
     if pair is None:
         return {"question_posed": None}
-    said = _of_model(bench, state, pair)
+    said = _of_model(context, state, pair)
     if said is not None and said.value is not None and said.value.yes_supports in (pair[0].id, pair[1].id):
         return {"question_posed": question_of_model(said.value, pair), "cost": said.cost}
     cost = said.cost if said else Cost()
-    return {"question_posed": question_by_rules(pair, bench.countries([h.point for h in pair])), "cost": cost}
+    return {"question_posed": question_by_rules(pair, context.countries([h.point for h in pair])), "cost": cost}
 
 
-def _of_model(bench: Workbench, state: GeolocateState, pair: tuple[Hypothesis, Hypothesis]) -> Reply[AskPerson] | None:
+def _of_model(
+    context: GeolocateContext, state: GeolocateState, pair: tuple[Hypothesis, Hypothesis]
+) -> Reply[AskPerson] | None:
     """The model's question; None where nobody but rules sits in its seat, or a budget forbids to ask it."""
-    if bench.model.name == RULES_ONLY or spent_on_asking(bench.budgets, state["cost"]):
+    if context.model.name == RULES_ONLY or spent_on_asking(context.budgets, state["cost"]):
         return None
     prompt = render("ask_person", first=f"{pair[0].id}", second=f"{pair[1].id}")
-    return ask_model_structured(bench, state, request(prompt, ledger_data(bench, state)), AskPerson)
+    return ask_model_structured(context, state, request(prompt, ledger_data(context, state)), AskPerson)
 
 
 def after_pose(state: GeolocateState) -> Literal["ask_person", "commit"]:
@@ -59,12 +61,12 @@ def after_pose(state: GeolocateState) -> Literal["ask_person", "commit"]:
     return "ask_person" if state.get("question_posed") else "commit"
 
 
-def ask_person(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def ask_person(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Wait for the person's answer; it becomes evidence, capped like all evidence of its kind."""
     posed: PersonQuestion | None = state["question_posed"]
     if posed is None:
         raise ValueError("nothing was posed: the route leads here only with a question")
     said = interrupt({"question": posed.text, "answers": [YES, NO, UNKNOWN], "about": list(posed.names)})
     opinions = opinions_of(posed, str(said))
-    reckoning = reckon(bench, state, state["hypotheses"], state["records"], [*state["opinions"], *opinions])
+    reckoning = reckon(context, state, state["hypotheses"], state["records"], [*state["opinions"], *opinions])
     return {**reckoning._asdict(), "opinions": opinions}

@@ -10,7 +10,7 @@ from agents.structured_output.position import ReplyStatus
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.budgets import spent_budget
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.inference.correcting import calibrated
 from graphs.inference.ledger import elsewhere, open_hypotheses
 from graphs.inference.verdicts import RULES, Verdict
@@ -58,15 +58,15 @@ LEVEL_UP_TO_KM = (
 """The finest level whose distance holds half of the probability; beyond the last it is a continent."""
 
 
-def commit(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def commit(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Apply the strategy's commit rule and put the answer together."""
-    verdict = RULES[bench.strategy.commit_rule](bench, state)
-    return {"answer": _answer(bench, state, _calibrated(bench, _sure_enough(bench, verdict)))}
+    verdict = RULES[context.strategy.commit_rule](context, state)
+    return {"answer": _answer(context, state, _calibrated(context, _sure_enough(context, verdict)))}
 
 
-def _calibrated(bench: Workbench, verdict: Verdict) -> Verdict:
+def _calibrated(context: GeolocateContext, verdict: Verdict) -> Verdict:
     """The verdict with the radii and the confidence that held on other photos, where that is known."""
-    calibration, chosen = bench.corrections.calibration, verdict.chosen
+    calibration, chosen = context.corrections.calibration, verdict.chosen
     if calibration is None or chosen is None:
         return verdict
     trusted = calibrated(calibration, chosen.hypothesis, verdict.evidence, chosen.radius)
@@ -75,17 +75,17 @@ def _calibrated(bench: Workbench, verdict: Verdict) -> Verdict:
     return verdict._replace(chosen=chosen._replace(radius=trusted.radius, confidence=trusted.confidence))
 
 
-def _sure_enough(bench: Workbench, verdict: Verdict) -> Verdict:
+def _sure_enough(context: GeolocateContext, verdict: Verdict) -> Verdict:
     """The verdict, or an abstention where its hypothesis is below the threshold."""
     chosen = verdict.chosen
-    if chosen is None or chosen.hypothesis.probability >= bench.min_confidence:
+    if chosen is None or chosen.hypothesis.probability >= context.min_confidence:
         return verdict
     low = f"the best hypothesis, {chosen.hypothesis.name}, has a probability of only"
-    refusal = f"{low} {chosen.hypothesis.probability:.1%}, below the threshold of {bench.min_confidence:.1%}"
+    refusal = f"{low} {chosen.hypothesis.probability:.1%}, below the threshold of {context.min_confidence:.1%}"
     return verdict._replace(chosen=None, refusal=refusal)
 
 
-def _answer(bench: Workbench, state: GeolocateState, verdict: Verdict) -> Answer:
+def _answer(context: GeolocateContext, state: GeolocateState, verdict: Verdict) -> Answer:
     chosen = verdict.chosen
     point = chosen.point if chosen else None
     hypotheses = _ordered(verdict)
@@ -94,7 +94,7 @@ def _answer(bench: Workbench, state: GeolocateState, verdict: Verdict) -> Answer
         photo_sha256=state["photo_sha256"],
         status=AnswerStatus.ANSWERED if chosen else verdict.status,
         point=point,
-        place=bench.places([point])[0] if point else None,
+        place=context.places([point])[0] if point else None,
         point_source=chosen.source if chosen else None,
         model_status=status.value if status else None,
         radius_50_km=round(chosen.radius.radius_50_km, 1) if chosen else None,
@@ -102,13 +102,13 @@ def _answer(bench: Workbench, state: GeolocateState, verdict: Verdict) -> Answer
         radius_is_calibrated=chosen.radius.calibrated if chosen else False,
         level=level_of(chosen.radius.radius_50_km) if chosen else None,
         confidence=_confidence(verdict),
-        reasoning=_reasoning(bench, state, verdict, hypotheses),
+        reasoning=_reasoning(context, state, verdict, hypotheses),
         hypotheses=tuple(hypotheses),
         evidence=(*verdict.evidence, *_metadata_evidence(state, point)),
         candidates=tuple(state["candidates"]),
         metadata_position=state["metadata_position"],
         cost=state["cost"],
-        versions=bench.versions,
+        versions=context.versions,
     )
 
 
@@ -128,10 +128,12 @@ def _confidence(verdict: Verdict) -> float:
     return max((h.probability for h in verdict.hypotheses), default=0.0)
 
 
-def _reasoning(bench: Workbench, state: GeolocateState, verdict: Verdict, hypotheses: Sequence[Hypothesis]) -> str:
+def _reasoning(
+    context: GeolocateContext, state: GeolocateState, verdict: Verdict, hypotheses: Sequence[Hypothesis]
+) -> str:
     notes = list(state["notes"])
-    spent = spent_budget(bench.budgets, state["cost"], state["round"])
-    if spent and bench.strategy.uses_model and not state["settled"]:
+    spent = spent_budget(context.budgets, state["cost"], state["round"])
+    if spent and context.strategy.uses_model and not state["settled"]:
         notes.append(spent)
     if not verdict.chosen:
         return explain_abstention(verdict.refusal, notes)

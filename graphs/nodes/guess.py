@@ -10,22 +10,22 @@ from typing import Any, NamedTuple, TypeVar, cast
 from langchain_core.messages import AnyMessage
 
 from agents.messages import request
-from agents.reply_schemas import GivePosition, NamePlace, SaidPlace
+from agents.reply_schemas import GivePosition, NamePlace, PredictedPlace
 from agents.schemas import Cost
-from agents.strategies import Ask, Asked
+from agents.strategies import Ask, Elicited
 from agents.structured_output.ask import Reply, ReplyStatus
 from graphs.budgets import spent_on_asking
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.nodes.model_calls import ask_model, ask_model_structured
 from graphs.prompt_data import scene_data
 from graphs.reply_status import reply_sha256
 from graphs.state import GeolocateState, Position, ToolRecord, add_cost
-from graphs.toponyms import located
+from graphs.toponyms import resolve_toponym
 
 SAMPLES_AT_ONCE = 4
 """Independent samples asked for side by side: a spent budget stops the next batch."""
 
-_SCHEMAS = {Asked.PLACE: NamePlace, Asked.POSITION: GivePosition}
+_SCHEMAS = {Elicited.PLACE: NamePlace, Elicited.POSITION: GivePosition}
 
 T = TypeVar("T")
 
@@ -33,22 +33,22 @@ T = TypeVar("T")
 class Sample(NamedTuple):
     """What one pass through the questions gave."""
 
-    said: SaidPlace | None
+    said: PredictedPlace | None
     status: ReplyStatus
     problem: str
     messages: list[AnyMessage]
     cost: Cost
 
 
-def guess(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def guess(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Ask the strategy's questions, as many times as it samples; every usable answer becomes a position."""
-    samples = list(_samples(bench, state))
+    samples = list(_samples(context, state))
     spent = _total(sample.cost for sample in samples)
     positions: list[Position] = []
     records: list[ToolRecord] = []
     replies: list[str] = []
     for number, sample in enumerate(samples):
-        found, status = _located(bench, _with_cost(state, spent), sample, number, records)
+        found, status = _located(context, _with_cost(state, spent), sample, number, records)
         spent = add_cost(spent, Cost(tool_calls=len(records) - spent.tool_calls))
         positions += [found] if found else []
         replies.append(status.value)
@@ -57,16 +57,16 @@ def guess(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
         "records": records,
         "replies": replies,
         "messages": samples[0].messages if samples else [],
-        "notes": _notes(bench, samples, replies),
+        "notes": _notes(context, samples, replies),
         "cost": spent,
     }
 
 
-def _samples(bench: Workbench, state: GeolocateState) -> Iterator[Sample]:
+def _samples(context: GeolocateContext, state: GeolocateState) -> Iterator[Sample]:
     """Samples in batches, side by side within each; none begins when a budget is spent."""
-    spent, left = Cost(), bench.strategy.samples
-    while left and not spent_on_asking(bench.budgets, add_cost(state["cost"], spent)):
-        batch = _side_by_side([lambda: _sample(bench, state)] * min(left, SAMPLES_AT_ONCE))
+    spent, left = Cost(), context.strategy.samples
+    while left and not spent_on_asking(context.budgets, add_cost(state["cost"], spent)):
+        batch = _side_by_side([lambda: _sample(context, state)] * min(left, SAMPLES_AT_ONCE))
         yield from batch
         spent = add_cost(spent, _total(sample.cost for sample in batch))
         left -= len(batch)
@@ -81,47 +81,47 @@ def _side_by_side(work: Sequence[Callable[[], T]]) -> list[T]:
         return [future.result() for future in started]
 
 
-def _sample(bench: Workbench, state: GeolocateState) -> Sample:
+def _sample(context: GeolocateContext, state: GeolocateState) -> Sample:
     """One pass through the questions; it ends at the first that gives nothing to use."""
     messages: list[AnyMessage] = []
     cost = Cost()
-    for number, question in enumerate(bench.strategy.asks):
+    for number, question in enumerate(context.strategy.asks):
         so_far: GeolocateState = {**state, "messages": [*state["messages"], *messages]}
-        reply = _asked(bench, so_far, question, first=number == 0)
+        reply = _asked(context, so_far, question, first=number == 0)
         messages += reply.messages
         cost = add_cost(cost, reply.cost)
         if reply.value is None:
             return Sample(None, reply.status, reply.problem, messages, cost)
-    return Sample(cast(SaidPlace, reply.value), ReplyStatus.OK, "", messages, cost)
+    return Sample(cast(PredictedPlace, reply.value), ReplyStatus.OK, "", messages, cost)
 
 
-def _asked(bench: Workbench, state: GeolocateState, question: Ask, first: bool) -> Reply[Any]:
+def _asked(context: GeolocateContext, state: GeolocateState, question: Ask, first: bool) -> Reply[Any]:
     schema = _SCHEMAS.get(question.wants)
     values = {**question.values, "tool_name": schema.__name__ if schema else ""}
-    prompt = bench.strategy.render(question.prompt, photo_id=state["photo_id"], **values)
-    data = scene_data(bench, state) if first else {"photo_id": state["photo_id"]}
+    prompt = context.strategy.render(question.prompt, photo_id=state["photo_id"], **values)
+    data = scene_data(context, state) if first else {"photo_id": state["photo_id"]}
     message = request(prompt, data)
-    return ask_model_structured(bench, state, message, schema) if schema else ask_model(bench, state, [message])
+    return ask_model_structured(context, state, message, schema) if schema else ask_model(context, state, [message])
 
 
 def _located(
-    bench: Workbench, state: GeolocateState, sample: Sample, number: int, records: list[ToolRecord]
+    context: GeolocateContext, state: GeolocateState, sample: Sample, number: int, records: list[ToolRecord]
 ) -> tuple[Position | None, ReplyStatus]:
     """The position of a sample; look-ups are added to `records`. A name that nobody knows is unparsable."""
     if sample.said is None:
         return None, sample.status
-    found = located(bench, state, sample.said, f"guess-{number}", reply_sha256(sample.messages))
+    found = resolve_toponym(context, state, sample.said, f"guess-{number}", reply_sha256(sample.messages))
     records.extend(found.records)
     return found.position, ReplyStatus.OK if found.position else ReplyStatus.UNPARSABLE
 
 
-def _notes(bench: Workbench, samples: Sequence[Sample], replies: Sequence[str]) -> list[str]:
+def _notes(context: GeolocateContext, samples: Sequence[Sample], replies: Sequence[str]) -> list[str]:
     lost = [sample.problem or "it names a place that the gazetteer does not know" for sample in samples]
     told = [problem for problem, status in zip(lost, replies, strict=True) if status != ReplyStatus.OK]
-    notes = list(bench.model.remarks)
+    notes = list(context.model.remarks)
     notes += [f"a reply of the model could not be used: {problem}" for problem in dict.fromkeys(told)]
-    if len(samples) < bench.strategy.samples:
-        notes.append(f"{len(samples)} of {bench.strategy.samples} samples were asked for before a budget was spent")
+    if len(samples) < context.strategy.samples:
+        notes.append(f"{len(samples)} of {context.strategy.samples} samples were asked for before a budget was spent")
     return notes
 
 

@@ -11,9 +11,9 @@ from agents.messages import request
 from agents.schemas import Cost
 from agents.strategies import Shown, Step
 from agents.structured_output.ask import ReplyStatus
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.nodes.model_calls import ask_model
-from graphs.nodes.tool_calls import carry_out, limits_left
+from graphs.nodes.tool_calls import limits_left, run_tool_calls
 from graphs.prompt_data import ledger_data, scene_data
 from graphs.state import GeolocateState
 
@@ -21,17 +21,17 @@ FIRST_ROUND_SHOWS = frozenset({Shown.SIGNS, Shown.REGIONS, Shown.COUNTRIES})
 """What was read and retrieved is told once, when the first reading has been given."""
 
 
-def investigate(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Show what is known and offer the tools; without a ledger, the scene only, and only once."""
-    prompt = bench.strategy.render(
-        bench.strategy.investigate,
+    prompt = context.strategy.render(
+        context.strategy.investigate,
         photo_id=state["photo_id"],
         round=state["round"] + 1,
-        max_rounds=bench.budgets.rounds,
-        tool_calls_left=limits_left(bench, state).calls,
+        max_rounds=context.budgets.rounds,
+        tool_calls_left=limits_left(context, state).calls,
     )
-    asked = request(prompt, _known(bench, state))
-    reply = ask_model(bench, state, [asked], offered_tools(bench))
+    asked = request(prompt, _known(context, state))
+    reply = ask_model(context, state, [asked], offered_tools(context))
     lost = [] if reply.status is ReplyStatus.OK else [f"the model did not investigate ({reply.problem})"]
     return {
         "messages": reply.messages,
@@ -41,25 +41,25 @@ def investigate(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
     }
 
 
-def offered_tools(bench: Workbench) -> list[BaseTool]:
+def offered_tools(context: GeolocateContext) -> list[BaseTool]:
     """The tools that the strategy offers, of those that are there."""
-    wanted = bench.strategy.tools
-    return [tool for name, tool in bench.tools.items() if wanted is None or name in wanted]
+    wanted = context.strategy.tools
+    return [tool for name, tool in context.tools.items() if wanted is None or name in wanted]
 
 
-def _known(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def _known(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     first = state["round"] == 0
-    if not bench.strategy.runs(Step.REVISE):
-        return scene_data(bench, state) if first else {"photo_id": state["photo_id"]}
-    return {**(scene_data(bench, state, FIRST_ROUND_SHOWS) if first else {}), **ledger_data(bench, state)}
+    if not context.strategy.runs(Step.REVISE):
+        return scene_data(context, state) if first else {"photo_id": state["photo_id"]}
+    return {**(scene_data(context, state, FIRST_ROUND_SHOWS) if first else {}), **ledger_data(context, state)}
 
 
-def use_tools(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def use_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Carry out the calls of the model's last message."""
     calls = [_with_time(call, state) for call in pending_calls(state)]
-    limits = limits_left(bench, state)
-    offered = {tool.name: tool for tool in offered_tools(bench)}
-    outcomes = carry_out(calls, offered, limits)
+    limits = limits_left(context, state)
+    offered = {tool.name: tool for tool in offered_tools(context)}
+    outcomes = run_tool_calls(calls, offered, limits)
     return {
         "messages": [outcome.message for outcome in outcomes],
         "records": [outcome.record for outcome in outcomes],

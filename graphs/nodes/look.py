@@ -6,26 +6,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from agents.schemas import Cost
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.nodes.tool_calls import call_tool
 from graphs.state import GeolocateState, add_cost
 
 
-def look(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def look(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Read signs, if that is wanted and a tool for it is there; check the sun. Metadata stays where it is."""
     update: dict[str, Any] = {"records": [], "notes": [], "cost": Cost()}
-    for tool, arguments in _own_calls(bench, state):
-        made = call_tool(bench, {**state, "cost": add_cost(state["cost"], update["cost"])}, tool, arguments)
+    for tool, arguments in _own_calls(context, state):
+        made = call_tool(context, {**state, "cost": add_cost(state["cost"], update["cost"])}, tool, arguments)
         update["records"] += made["records"]
         update["notes"] += made["notes"]
         update["cost"] = add_cost(update["cost"], made["cost"])
     return update if update["records"] else {}
 
 
-def _own_calls(bench: Workbench, state: GeolocateState) -> Iterator[tuple[str, dict[str, Any]]]:
-    if bench.read_signs and "read_signs" in bench.tools:
+def _own_calls(context: GeolocateContext, state: GeolocateState) -> Iterator[tuple[str, dict[str, Any]]]:
+    if context.read_signs and "read_signs" in context.tools:
         yield "read_signs", {"photo_id": state["photo_id"]}
     clues = state.get("clues")
     observed = clues.model_dump(exclude_none=True) if clues else {}
-    if "taken_at" in observed and len(observed) > 1 and "sun_check" in bench.tools:
+    if "taken_at" in observed and len(observed) > 1 and "sun_check" in context.tools:
         yield "sun_check", observed

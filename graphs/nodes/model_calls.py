@@ -10,34 +10,36 @@ from pydantic import BaseModel
 
 from agents.messages import with_image
 from agents.structured_output.ask import Reply, ask, ask_structured
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.state import GeolocateState
 
 T = TypeVar("T", bound=BaseModel)
 
 
 def ask_model(
-    bench: Workbench, state: GeolocateState, new: Sequence[AnyMessage], offered: Sequence[Any] = ()
+    context: GeolocateContext, state: GeolocateState, new: Sequence[AnyMessage], offered: Sequence[Any] = ()
 ) -> Reply[AIMessage]:
     """Send the conversation so far and new messages, offering tools, within what is left of the time.
 
     The reply's messages are the new ones and what came back: append them to the conversation.
     """
-    reply = ask(bench.model, _shown(bench, state, new), offered, seconds=_seconds_left(bench, state))
+    reply = ask(context.model, _shown(context, state, new), offered, seconds=_seconds_left(context, state))
     return reply._replace(messages=[*new, *reply.messages])
 
 
-def ask_model_structured(bench: Workbench, state: GeolocateState, request: HumanMessage, schema: type[T]) -> Reply[T]:
+def ask_model_structured(
+    context: GeolocateContext, state: GeolocateState, request: HumanMessage, schema: type[T]
+) -> Reply[T]:
     """Ask for one value of a schema; the reply's messages start with the request."""
-    shown = _shown(bench, state, [request])
-    reply = ask_structured(bench.model, shown, schema, seconds=_seconds_left(bench, state))
+    shown = _shown(context, state, [request])
+    reply = ask_structured(context.model, shown, schema, seconds=_seconds_left(context, state))
     return reply._replace(messages=[request, *reply.messages])
 
 
-def _seconds_left(bench: Workbench, state: GeolocateState) -> float:
-    return max(0.0, bench.budgets.seconds - state["cost"].seconds)
+def _seconds_left(context: GeolocateContext, state: GeolocateState) -> float:
+    return max(0.0, context.budgets.seconds - state["cost"].seconds)
 
 
-def _shown(bench: Workbench, state: GeolocateState, new: Sequence[AnyMessage]) -> list[BaseMessage]:
-    conversation = [SystemMessage(bench.strategy.render(bench.strategy.system)), *state["messages"], *new]
-    return with_image(conversation, bench.image(state["photo_id"]))
+def _shown(context: GeolocateContext, state: GeolocateState, new: Sequence[AnyMessage]) -> list[BaseMessage]:
+    conversation = [SystemMessage(context.strategy.render(context.strategy.system)), *state["messages"], *new]
+    return with_image(conversation, context.image(state["photo_id"]))

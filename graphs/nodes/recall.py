@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.strategies import Shown
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.nodes.tool_calls import call_tool
 from graphs.state import GeolocateState
 from tools.results import PhotoMatches
@@ -14,21 +14,21 @@ CONTRAST_LIMIT = 10
 """Least similar items asked of each atlas, where a strategy shows them."""
 
 
-def recall(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def recall(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Search every open atlas with the whole photo, and say which country each candidate lies in."""
-    arguments = {"photo_id": state["photo_id"], "limit": bench.recall_limit}
-    update = call_tool(bench, state, "search_photos", arguments)
+    arguments = {"photo_id": state["photo_id"], "limit": context.recall_limit}
+    update = call_tool(context, state, "search_photos", arguments)
     result = update["records"][0].result
     candidates = list(PhotoMatches.model_validate(result).candidates) if result is not None else []
-    countries = bench.countries([candidate.point for candidate in candidates])
-    contrast = list(bench.dissimilar(state["photo_id"], CONTRAST_LIMIT)) if _contrasts(bench) else []
+    countries = context.countries([candidate.point for candidate in candidates])
+    contrast = list(context.dissimilar(state["photo_id"], CONTRAST_LIMIT)) if _contrasts(context) else []
     return {**update, "candidates": candidates, "candidate_countries": countries, "contrast": contrast}
 
 
-def _contrasts(bench: Workbench) -> bool:
-    return Shown.DISSIMILAR in bench.strategy.shown
+def _contrasts(context: GeolocateContext) -> bool:
+    return Shown.DISSIMILAR in context.strategy.shown
 
 
-def cluster(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def cluster(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Cluster the candidates on the sphere."""
-    return {"regions": list(bench.cluster(state["candidates"])) if state["candidates"] else []}
+    return {"regions": list(context.cluster(state["candidates"])) if state["candidates"] else []}

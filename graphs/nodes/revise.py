@@ -11,7 +11,7 @@ from agents.reply_schemas import Judgement, ReviseHypotheses
 from agents.schemas import Hypothesis
 from agents.structured_output.ask import ReplyStatus
 from graphs.budgets import spent_on_asking
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.inference import ledger
 from graphs.inference.reckoning import Reckoning, reckon, with_proposals
 from graphs.nodes.hypothesise import locate_all
@@ -25,25 +25,25 @@ UNCHANGED = 0.01
 """A round that moves no probability by as much has changed nothing."""
 
 
-def revise(bench: Workbench, state: GeolocateState) -> dict[str, Any]:
+def revise(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Reweigh with the new tool results, let the model revise if there is budget for asking, reweigh again."""
-    first = reckon(bench, state, state["hypotheses"], state["records"], state["opinions"])
-    spent = spent_on_asking(bench.budgets, state["cost"])
+    first = reckon(context, state, state["hypotheses"], state["records"], state["opinions"])
+    spent = spent_on_asking(context.budgets, state["cost"])
     if spent:
         return {**first._asdict(), "settled": is_settled(state["hypotheses"], first.hypotheses), "notes": [spent]}
-    return _with_the_model(bench, state, first)
+    return _with_the_model(context, state, first)
 
 
-def _with_the_model(bench: Workbench, state: GeolocateState, first: Reckoning) -> dict[str, Any]:
+def _with_the_model(context: GeolocateContext, state: GeolocateState, first: Reckoning) -> dict[str, Any]:
     seen: GeolocateState = {**state, "hypotheses": first.hypotheses, "evidence": first.evidence}
-    prompt = bench.strategy.render(bench.strategy.revise, tool_name=ReviseHypotheses.__name__)
-    reply = ask_model_structured(bench, seen, request(prompt, ledger_data(bench, seen)), ReviseHypotheses)
+    prompt = context.strategy.render(context.strategy.revise, tool_name=ReviseHypotheses.__name__)
+    reply = ask_model_structured(context, seen, request(prompt, ledger_data(context, seen)), ReviseHypotheses)
     revision = reply.value or ReviseHypotheses()
     spent: GeolocateState = {**state, "cost": add_cost(state["cost"], reply.cost)}
     key = f"revise-{state['round']}"
-    added, records, cost = locate_all(bench, spent, revision.add, key, reply_sha256(reply.messages))
+    added, records, cost = locate_all(context, spent, revision.add, key, reply_sha256(reply.messages))
     hypotheses, opinions, notes = apply_revision(revision, added, first.hypotheses)
-    reckoning = reckon(bench, state, hypotheses, [*state["records"], *records], [*state["opinions"], *opinions])
+    reckoning = reckon(context, state, hypotheses, [*state["records"], *records], [*state["opinions"], *opinions])
     lost = [] if reply.status is ReplyStatus.OK else [f"the model's revision could not be used ({reply.problem})"]
     return {
         **reckoning._asdict(),

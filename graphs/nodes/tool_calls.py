@@ -17,7 +17,7 @@ from langgraph.func import task
 from pydantic import ValidationError
 
 from agents.schemas import Cost
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, ToolRecord
 from tools.results import ToolError, ToolResult
 
@@ -31,7 +31,7 @@ TOOL_CALL_TASK = "tool_call"
 """How a stream of updates calls a tool call inside a step; the step's own update follows."""
 
 
-class Outcome(NamedTuple):
+class ToolOutcome(NamedTuple):
     """What a call gave: a message for the model and a record for the ledger."""
 
     message: ToolMessage
@@ -46,7 +46,7 @@ class Limits(NamedTuple):
     seconds_each: float = math.inf
 
 
-def carry_out(calls: Sequence[ToolCall], tools: Mapping[str, BaseTool], limits: Limits) -> list[Outcome]:
+def run_tool_calls(calls: Sequence[ToolCall], tools: Mapping[str, BaseTool], limits: Limits) -> list[ToolOutcome]:
     """Carry out calls side by side; outcomes in the order of the calls.
 
     A tool's `ToolError`, unusable arguments, an unknown tool, a spent budget and
@@ -58,7 +58,7 @@ def carry_out(calls: Sequence[ToolCall], tools: Mapping[str, BaseTool], limits: 
     # All began together, so all end together, however many of them hang.
     deadline = time.monotonic() + patience
     started = [tool_call(call, tools, deadline, patience) for call in allowed]
-    outcomes = [Outcome(**kept.result()) for kept in started]
+    outcomes = [ToolOutcome(**kept.result()) for kept in started]
     return outcomes + [_failure(call, "not carried out: the budget of tool calls is spent") for call in refused]
 
 
@@ -71,7 +71,7 @@ def tool_call(call: ToolCall, tools: Mapping[str, BaseTool], deadline: float, pa
     return _await(call, _start(call, tools), deadline, patience)._asdict()
 
 
-_Pending = queue.SimpleQueue["Outcome | BaseException"]
+_Pending = queue.SimpleQueue["ToolOutcome | BaseException"]
 
 
 def _start(call: ToolCall, tools: Mapping[str, BaseTool]) -> _Pending:
@@ -89,7 +89,7 @@ def _start(call: ToolCall, tools: Mapping[str, BaseTool]) -> _Pending:
     return pending
 
 
-def _await(call: ToolCall, pending: _Pending, deadline: float, patience: float) -> Outcome:
+def _await(call: ToolCall, pending: _Pending, deadline: float, patience: float) -> ToolOutcome:
     try:
         outcome = pending.get(timeout=max(0.0, deadline - time.monotonic()))
     except queue.Empty:
@@ -99,7 +99,7 @@ def _await(call: ToolCall, pending: _Pending, deadline: float, patience: float) 
     return outcome
 
 
-def _carry_out_one(call: ToolCall, tools: Mapping[str, BaseTool]) -> Outcome:
+def _carry_out_one(call: ToolCall, tools: Mapping[str, BaseTool]) -> ToolOutcome:
     problem = _unusable(call, tools)
     if problem:
         return _failure(call, problem)
@@ -126,19 +126,19 @@ def _validation_problem(error: ValidationError) -> str:
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
-def _success(call: ToolCall, message: ToolMessage) -> Outcome:
+def _success(call: ToolCall, message: ToolMessage) -> ToolOutcome:
     result = message.artifact
     if not isinstance(result, ToolResult):
         raise TypeError(f"tool {call['name']!r} returned {type(result).__name__} for an artifact, not a ToolResult")
     # The model reads the content; the artifact would lose its type in a checkpoint, so the record keeps it as JSON.
     bare = ToolMessage(message.content, tool_call_id=call["id"] or "", name=call["name"], id=_message_id(call))
-    return Outcome(bare, _record(call, result.model_dump(mode="json"), result.sha256(), None))
+    return ToolOutcome(bare, _record(call, result.model_dump(mode="json"), result.sha256(), None))
 
 
-def _failure(call: ToolCall, problem: str) -> Outcome:
+def _failure(call: ToolCall, problem: str) -> ToolOutcome:
     text = f"Error: {problem}"
     message = ToolMessage(text, tool_call_id=call["id"] or "", name=call["name"], status="error", id=_message_id(call))
-    return Outcome(message, _record(call, None, None, problem))
+    return ToolOutcome(message, _record(call, None, None, problem))
 
 
 def _message_id(call: ToolCall) -> str:
@@ -159,27 +159,27 @@ def _record(call: ToolCall, result: dict[str, Any] | None, sha256: str | None, e
 
 
 def call_tool(
-    bench: Workbench, state: GeolocateState, tool: str, arguments: dict[str, Any], key: str = ""
+    context: GeolocateContext, state: GeolocateState, tool: str, arguments: dict[str, Any], key: str = ""
 ) -> dict[str, Any]:
     """Call a tool once; an update with its record, its cost, and a note if it failed.
 
     Args:
-        bench: has the tool.
+        context: has the tool.
         state: says what may still be spent.
         tool: its name.
         arguments: as its schema wants them.
         key: tells this call from others of the same tool in the run; empty for the only one.
     """
     call = ToolCall(name=tool, args=arguments, id=f"own-{tool}{key and '-'}{key}")
-    limits = limits_left(bench, state)
-    record = carry_out([call], bench.tools, limits)[0].record
+    limits = limits_left(context, state)
+    record = run_tool_calls([call], context.tools, limits)[0].record
     notes = [f"{tool} failed: {record.error}"] if record.error else []
     return {"records": [record], "notes": notes, "cost": Cost(tool_calls=min(1, limits.calls))}
 
 
-def limits_left(bench: Workbench, state: GeolocateState) -> Limits:
+def limits_left(context: GeolocateContext, state: GeolocateState) -> Limits:
     """What tool calls may still spend in this run."""
     cost = state["cost"]
-    calls = max(0, bench.budgets.tool_calls - cost.tool_calls)
-    seconds = max(0.0, bench.budgets.seconds - cost.seconds)
-    return Limits(calls=calls, seconds=seconds, seconds_each=bench.budgets.tool_seconds)
+    calls = max(0, context.budgets.tool_calls - cost.tool_calls)
+    seconds = max(0.0, context.budgets.seconds - cost.seconds)
+    return Limits(calls=calls, seconds=seconds, seconds_each=context.budgets.tool_seconds)

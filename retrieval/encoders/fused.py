@@ -96,7 +96,7 @@ class FusionCard(_Part):
     backbones: dict[str, str]
 
 
-class Towers(nn.Module):
+class TrainedTowers(nn.Module):
     """What was trained, without what only training needs."""
 
     def __init__(self, card: FusionCard) -> None:
@@ -213,8 +213,8 @@ class FusionPhotoEncoder:
         return loaded.to(self._compute.device)
 
     @cached_property
-    def _towers(self) -> Towers:
-        towers = Towers(self._card)
+    def _towers(self) -> TrainedTowers:
+        towers = TrainedTowers(self._card)
         load_strictly(towers, read_trained(self._folder, self._card), self._folder)
         return towers.eval().requires_grad_(False).to(self._compute.device)
 

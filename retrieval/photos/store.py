@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from retrieval.photos.photo import Photo
 
 
-class PhotoShelf:
+class PhotoStore:
     """Hands a photo to whoever knows its id, so that tools built once serve every photo. Safe between threads.
 
     It keeps the most recently used `capacity` photos (a photo is at most 7.7 MB): a folder of thousands
@@ -24,7 +24,7 @@ class PhotoShelf:
         self._lock = threading.Lock()
 
     def add(self, photo: Photo) -> str:
-        """Put a photo on the shelf, without its metadata; returns its id."""
+        """Put a photo in the photo store, without its metadata; returns its id."""
         with self._lock:
             self._photos[photo.id] = photo.without_metadata()
             self._photos.move_to_end(photo.id)
@@ -33,7 +33,7 @@ class PhotoShelf:
 
     @contextmanager
     def holding(self, photo: Photo) -> Iterator[str]:
-        """Keep a photo on the shelf for as long as somebody works on it; gives its id."""
+        """Keep a photo in the photo store for as long as somebody works on it; gives its id."""
         with self._lock:
             self._held[photo.id] += 1
         try:
@@ -61,7 +61,7 @@ class PhotoShelf:
             return self._photos[photo_id]
 
     def discard(self, photo_id: str) -> None:
-        """Take a photo off the shelf, if it is there."""
+        """Take a photo out of the store, if it is there."""
         with self._lock:
             self._photos.pop(photo_id, None)
 

@@ -75,7 +75,7 @@ class Page(NamedTuple):
     vectors: Vectors
 
 
-class Query(NamedTuple):
+class StoreQuery(NamedTuple):
     """What an engine is asked for: a superset of the filter's matches, best first, complete up to `limit`."""
 
     vector: Vectors
@@ -127,7 +127,7 @@ class VectorStore(ABC):
         """Close, and delete everything stored."""
 
     @abstractmethod
-    def _search(self, query: Query) -> list[Hit]:
+    def _search(self, query: StoreQuery) -> list[Hit]:
         """The engine's best hits; with a box, an exclusion or `exact`, provably the best of all that match."""
 
     def search(
@@ -147,7 +147,7 @@ class VectorStore(ABC):
         wanted, asked = max(limit, 0), _first_ask(limit, near)
         box = bounding_box(near) if near else None
         while wanted:
-            query = Query(self._checked(vector), asked, box, exclude or {}, exact or bool(near) or bool(exclude))
+            query = StoreQuery(self._checked(vector), asked, box, exclude or {}, exact or bool(near) or bool(exclude))
             found = self._search(query)
             hits = [hit for hit in found if _matches(hit.item, near, exclude)]
             if len(hits) >= wanted or len(found) < asked or not (near or exclude):

@@ -17,10 +17,10 @@ from retrieval.stores.base import (
     Hit,
     Page,
     Progress,
-    Query,
     StoreDamagedError,
     StoredItem,
     StoreMissingError,
+    StoreQuery,
     Vectors,
     VectorStore,
     check_batch,
@@ -121,7 +121,7 @@ class FaissStore(VectorStore):
         shutil.rmtree(self._folder)
 
     @override
-    def _search(self, query: Query) -> list[Hit]:
+    def _search(self, query: StoreQuery) -> list[Hit]:
         ids = self._fresh().ids
         if query.exact or query.box or query.exclude or self._index is None:
             order, similarities = self._scan(query, self._allowed(query.box, query.exclude))
@@ -130,12 +130,12 @@ class FaissStore(VectorStore):
         items = self._sidecar.items(ids[order])
         return [Hit(item, float(value)) for item, value in zip(items, similarities, strict=True)]
 
-    def _ask_index(self, query: Query) -> tuple[NDArray[np.int64], Vectors]:
+    def _ask_index(self, query: StoreQuery) -> tuple[NDArray[np.int64], Vectors]:
         similarities, order = self._index.search(query.vector[None, :], query.limit)
         found = order[0] >= 0  # FAISS pads with -1 where it found fewer
         return order[0][found], similarities[0][found]
 
-    def _scan(self, query: Query, allowed: NDArray[np.int64]) -> tuple[NDArray[np.int64], Vectors]:
+    def _scan(self, query: StoreQuery, allowed: NDArray[np.int64]) -> tuple[NDArray[np.int64], Vectors]:
         # A piece at a time, so that a scan of everything does not copy everything into memory.
         pieces = [allowed[start : start + SCAN_ROWS] for start in range(0, len(allowed), SCAN_ROWS)]
         similarities = np.concatenate(

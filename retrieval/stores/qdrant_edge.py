@@ -16,11 +16,11 @@ from retrieval.stores.base import (
     Hit,
     Page,
     Progress,
-    Query,
     StoreDamagedError,
     StoredItem,
     StoreLockedError,
     StoreMissingError,
+    StoreQuery,
     Vectors,
     VectorStore,
     check_batch,
@@ -114,7 +114,7 @@ class EdgeStore(VectorStore):
         shutil.rmtree(self._folder)
 
     @override
-    def _search(self, query: Query) -> list[Hit]:
+    def _search(self, query: StoreQuery) -> list[Hit]:
         # A filtered HNSW search silently returns too few, so the contract asks for exact search then.
         params = edge.SearchParams(
             exact=query.exact,

@@ -16,9 +16,9 @@ from retrieval.stores.base import (
     Hit,
     Page,
     Progress,
-    Query,
     StoredItem,
     StoreMissingError,
+    StoreQuery,
     StoreUnreachableError,
     Vectors,
     VectorStore,
@@ -115,7 +115,7 @@ class ServerStore(VectorStore):
         self.close()
 
     @override
-    def _search(self, query: Query) -> list[Hit]:
+    def _search(self, query: StoreQuery) -> list[Hit]:
         found = self._call(
             lambda: self._client.query_points(
                 self._collection,
@@ -128,7 +128,7 @@ class ServerStore(VectorStore):
         )
         return [Hit(payload_item(point.id, point.payload), point.score) for point in found.points]
 
-    def _search_params(self, query: Query) -> models.SearchParams:
+    def _search_params(self, query: StoreQuery) -> models.SearchParams:
         ef = max(self._settings.hnsw.ef_search, query.limit)
         rescore = models.QuantizationSearchParams(rescore=True, oversampling=2.0, ignore=query.exact)
         quantised = self._settings.quantisation != "none"

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import UserError
-from retrieval.training.data.table import Columns
+from retrieval.training.data.table import TableColumns
 from retrieval.training.losses import ObjectiveConfig
 from retrieval.training.negatives import NegativesConfig
 from retrieval.training.text_tower import TextConfig
@@ -33,7 +33,7 @@ class DataConfig(_Section):
     photos: Path | None = Field(None, description="a folder; or give shards")
     shards: tuple[str, ...] = Field((), description="glob patterns of tar files")
     table: Path | None = None
-    columns: Columns = Columns()
+    columns: TableColumns = TableColumns()
     cache: Path = Field(description="indexes, prepared segmentation maps and tokens, duplicates")
     teachers: Path | None = Field(None, description="folder of the .tflite files, for `compact`")
     train_part: Literal["train", "inner_train"] = Field("train", description="inner_train leaves authors for choices")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from retrieval.training import validation
-from retrieval.training.distributed import World
+from retrieval.training.distributed import ProcessGroup
 from retrieval.training.gradient_cache import Part, Tensors, split
 from retrieval.training.losses import QUEUE, TEACHER, Objective, ObjectiveConfig, Rows
 from retrieval.training.negatives import NegativesConfig, PositionQueue, jitter_positions
@@ -66,13 +66,13 @@ class Contrast:
         searched_deg: Tensor,
         view: str,
         chunk: int,
-        world: World,
+        process_group: ProcessGroup,
         seed: int,
     ) -> None:
-        self.model, self.objective = model, Objective(objective).to(world.device)
+        self.model, self.objective = model, Objective(objective).to(process_group.device)
         self._negatives, self._feed, self._searched, self._view = negatives, feed, searched_deg, view
         self._queue = PositionQueue(negatives, gallery_deg, seed)
-        self._chunk, self._world, self._seed = chunk, world, seed
+        self._chunk, self._world, self._seed = chunk, process_group, seed
         self.steps_per_epoch, self.photos_per_step = feed.steps_per_epoch, feed.batch
         self._step = 0
         self._queue_now: Tensor = self._queue.positions(0)

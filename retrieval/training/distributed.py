@@ -21,7 +21,7 @@ from core.errors import UserError
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """This process among all of them."""
 
     device: torch.device
@@ -93,7 +93,7 @@ class World:
             dist.barrier()
 
 
-def join(device: str) -> World:
+def join_process_group(device: str) -> ProcessGroup:
     """The world this process belongs to, by the variables that `torchrun` sets.
 
     Args:
@@ -105,11 +105,11 @@ def join(device: str) -> World:
     size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     chosen = pick_device(device, local)
     if size == 1:
-        return World(chosen)
+        return ProcessGroup(chosen)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-    return World(chosen, dist.get_rank(), dist.get_world_size())
+    return ProcessGroup(chosen, dist.get_rank(), dist.get_world_size())
 
 
 def pick_device(device: str, local_rank: int = 0) -> torch.device:
@@ -125,9 +125,9 @@ def pick_device(device: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", local_rank) if device == "cuda" else torch.device(device)
 
 
-def leave(world: World, status: int = 0) -> None:
+def leave_process_group(process_group: ProcessGroup, status: int = 0) -> None:
     """End a process of several; gloo's threads can abort an ordinary exit after the work is done."""
-    if world.size == 1:
+    if process_group.size == 1:
         if status:
             raise SystemExit(status)
         return

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 
-class WeightAverage:
+class WeightEma:
     """Exponential moving average of a module's trained weights (Polyak; its memory grows with the run).
 
     Only parameters that are trained and buffers are held, so a frozen backbone costs nothing.
@@ -69,7 +69,9 @@ def _copy(module: nn.Module, tensors: dict[str, Tensor]) -> None:
         now[name].copy_(one)
 
 
-def rate(step: int, steps: int, warm_up: int, shape: Literal["cosine", "constant"], last: float = 0.01) -> float:
+def learning_rate_factor(
+    step: int, steps: int, warm_up: int, shape: Literal["cosine", "constant"], last: float = 0.01
+) -> float:
     """The share of the full learning rate at a step: linear warm-up, then half a cosine down to `last`.
 
     A function of the step alone, so that a resumed run needs no state for it.

@@ -26,7 +26,7 @@ PIXELS, SEGMENT_PIXELS = "pixels", "segment_pixels"
 LOOK_AT_ONCE = 64
 
 
-class Eyes:
+class FrozenBackbones:
     """Image backbone and segmenter, loaded, frozen, on the device.
 
     Args:
@@ -53,10 +53,10 @@ class Eyes:
             return TokenShape(dim, tokens)
         return TokenShape(dim, tokens, self.segmenter.description.dim, self.config.semantics.grid**2)
 
-    def worker(self) -> Viewer:
+    def worker(self) -> ViewCropper:
         """What a data loader's worker needs of this: no weights."""
         segments = self.segmenter.description.preprocessing if self.segmenter else None
-        return Viewer(self.image.description.preprocessing, segments, self.config.semantics, self.shape.classes)
+        return ViewCropper(self.image.description.preprocessing, segments, self.config.semantics, self.shape.classes)
 
     @torch.no_grad()
     def look(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -80,7 +80,7 @@ class Eyes:
         return pooled.float()[:, None, :]
 
 
-class Viewer:
+class ViewCropper:
     """Crops a photo and its map alike, and makes the squares that the backbones want; small enough for a worker."""
 
     def __init__(

@@ -23,8 +23,8 @@ from retrieval.training.data.bad_samples import BadSamples, read_bad_samples
 from retrieval.training.data.feature_cache import FINE_GRID, PreparedStore
 from retrieval.training.data.loading import PhotoFeed, PhotoRequests, Request
 from retrieval.training.data.sources import PhotoSource, open_source
-from retrieval.training.distributed import World
-from retrieval.training.frozen_backbones import Eyes
+from retrieval.training.distributed import ProcessGroup
+from retrieval.training.frozen_backbones import FrozenBackbones
 from retrieval.training.run_folder import WEIGHTS, RunFolder
 from retrieval.training.towers import Towers
 from retrieval.training.trainer import Scores, Trainer
@@ -98,13 +98,13 @@ def prepared_store(config: FusionConfig, source: PhotoSource, eyes_identity: Map
     return PreparedStore(config.data.cache / "prepared", recipe, len(source.table.ids), config.prepare.block)
 
 
-def identity_of(eyes: Eyes, *, tokens: bool) -> dict[str, str]:
+def identity_of(frozen: FrozenBackbones, *, tokens: bool) -> dict[str, str]:
     """Which weights the prepared files come from."""
-    segments = {"semantics": eyes.segmenter.identity} if eyes.segmenter else {}
-    return segments | ({"image": eyes.image.identity} if tokens else {})
+    segments = {"semantics": frozen.segmenter.identity} if frozen.segmenter else {}
+    return segments | ({"image": frozen.image.identity} if tokens else {})
 
 
-def train_fusion(config: FusionConfig, world: World, arguments: list[str]) -> Scores:
+def train_fusion(config: FusionConfig, process_group: ProcessGroup, arguments: list[str]) -> Scores:
     """Train to the end; the scores of the best weights, on the validation photographers.
 
     Raises:
@@ -113,27 +113,32 @@ def train_fusion(config: FusionConfig, world: World, arguments: list[str]) -> Sc
     run = RunFolder(config.run)
     bad = BadSamples(run.folder / BAD_SAMPLES, config.data.max_bad_share)
     collection = open_collection(config, bad)
-    eyes = Eyes(config.model, world.device, config.loop.bf16)
-    towers = Towers(config.model, eyes.shape, config.seed).to(world.device)
-    feed = _feed(config, collection, eyes, towers, bad, world)
+    frozen = FrozenBackbones(config.model, process_group.device, config.loop.bf16)
+    towers = Towers(config.model, frozen.shape, config.seed).to(process_group.device)
+    feed = _feed(config, collection, frozen, towers, bad, process_group)
     _look_at_some(feed, collection)
-    task = _task(config, collection, towers, feed, world)
-    if world.leads:
+    task = _task(config, collection, towers, feed, process_group)
+    if process_group.leads:
         run.describe(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), arguments)
     recipe = json.dumps({"config": json.loads(config.identity()), "photos": len(collection.train)}, sort_keys=True)
-    scores = Trainer(task, config.loop, run, world, config.seed, recipe).fit()
-    if world.leads:
-        run.save_card(encoder_card(config, eyes, run.folder, scores, len(collection.train), len(bad)))
+    scores = Trainer(task, config.loop, run, process_group, config.seed, recipe).fit()
+    if process_group.leads:
+        run.save_card(encoder_card(config, frozen, run.folder, scores, len(collection.train), len(bad)))
     return scores
 
 
 def _feed(
-    config: FusionConfig, collection: Collection, eyes: Eyes, towers: Towers, bad: BadSamples, world: World
+    config: FusionConfig,
+    collection: Collection,
+    frozen: FrozenBackbones,
+    towers: Towers,
+    bad: BadSamples,
+    process_group: ProcessGroup,
 ) -> PhotoFeed:
-    data, viewer = config.data, eyes.worker()
+    data, viewer = config.data, frozen.worker()
     tokens = data.prepared and config.prepare.tokens
-    if tokens or (data.prepared and eyes.segmenter is not None):
-        viewer.store = prepared_store(config, collection.source, identity_of(eyes, tokens=tokens))
+    if tokens or (data.prepared and frozen.segmenter is not None):
+        viewer.store = prepared_store(config, collection.source, identity_of(frozen, tokens=tokens))
         viewer.store.check_complete()
         viewer.stored_tokens = tokens
     requests = PhotoRequests(collection.source, viewer, towers.text, config.seed, data.min_area)
@@ -141,11 +146,11 @@ def _feed(
         collection.source,
         collection.train,
         collection.held,
-        eyes,
+        frozen,
         requests,
         bad,
         batch=config.loop.batch,
-        world=world,
+        process_group=process_group,
         seed=config.seed,
         window=data.window,
         workers=data.workers,
@@ -161,7 +166,9 @@ def _look_at_some(feed: PhotoFeed, collection: Collection) -> None:
         raise PhotoError(f"none of the first photos can be read: {first.where} ({first.name}): {first.reason}")
 
 
-def _task(config: FusionConfig, collection: Collection, towers: Towers, feed: PhotoFeed, world: World) -> Contrast:
+def _task(
+    config: FusionConfig, collection: Collection, towers: Towers, feed: PhotoFeed, process_group: ProcessGroup
+) -> Contrast:
     gallery = torch.from_numpy(Gazetteer().coordinates().lat_lon_deg).float()
     positions = collection.source.table.positions_deg[collection.train]
     chosen = np.random.default_rng(config.seed).permutation(len(positions))[: config.validation.gallery]
@@ -175,13 +182,13 @@ def _task(config: FusionConfig, collection: Collection, towers: Towers, feed: Ph
         searched,
         config.validation.view,
         config.loop.chunk,
-        world,
+        process_group,
         config.seed,
     )
 
 
 def encoder_card(
-    config: FusionConfig, eyes: Eyes, folder: Path, scores: Scores, photos: int, bad: int
+    config: FusionConfig, frozen: FrozenBackbones, folder: Path, scores: Scores, photos: int, bad: int
 ) -> dict[str, Any]:
     """What `retrieval.encoders.registry` needs to rebuild the encoder, and what people should know about it."""
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
@@ -193,8 +200,8 @@ def encoder_card(
         "files": {WEIGHTS: weights},
         **config.card.model_dump(),
         "model": config.model.model_dump(mode="json"),
-        "tokens": eyes.shape._asdict(),
-        "backbones": identity_of(eyes, tokens=True),
+        "tokens": frozen.shape._asdict(),
+        "backbones": identity_of(frozen, tokens=True),
         "training": {
             "photos": photos,
             "bad_samples": bad,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from retrieval.training.distributed import World
+from retrieval.training.distributed import ProcessGroup
 
 Tensors = Mapping[str, Tensor]
 
@@ -63,10 +63,15 @@ class GradientStep:
     """
 
     def __init__(
-        self, embed: Embed, loss: Loss, objective: nn.Module, world: World, autocast: torch.dtype | None = None
+        self,
+        embed: Embed,
+        loss: Loss,
+        objective: nn.Module,
+        process_group: ProcessGroup,
+        autocast: torch.dtype | None = None,
     ) -> None:
         self._embed_part, self._loss, self._objective = embed, loss, objective
-        self._world, self._autocast = world, autocast
+        self._world, self._autocast = process_group, autocast
 
     def __call__(self, parts: Sequence[Part], labels: Tensors, seed: int) -> StepResult:
         """Add this batch's gradients to the parameters' `grad`, still to be summed over processes.

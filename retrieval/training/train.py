@@ -18,34 +18,36 @@ from core.errors import UserError
 from retrieval.training import validation
 from retrieval.training.compact.recipe import train_compact
 from retrieval.training.config import FusionConfig, TrainingConfig, load_any_config
-from retrieval.training.distributed import World, join, leave
+from retrieval.training.distributed import ProcessGroup, join_process_group, leave_process_group
 from retrieval.training.fusion_recipe import train_fusion
 
 
-def train(config: FusionConfig | TrainingConfig, world: World, arguments: list[str]) -> dict[str, validation.Scores]:
+def train(
+    config: FusionConfig | TrainingConfig, process_group: ProcessGroup, arguments: list[str]
+) -> dict[str, validation.Scores]:
     """Run a configuration to the end; scores by method."""
     torch.set_num_threads(config.threads)
     if isinstance(config, TrainingConfig):
-        return train_compact(config, world, arguments)
-    return {f"{config.validation.view}, nearest position": train_fusion(config, world, arguments)}
+        return train_compact(config, process_group, arguments)
+    return {f"{config.validation.view}, nearest position": train_fusion(config, process_group, arguments)}
 
 
 def main(arguments: list[str]) -> None:
     """Run from the command line."""
     if not arguments:
         raise SystemExit("usage: python -m retrieval.training.train CONFIG [key=value ...]")
-    world = World(torch.device("cpu"))
+    process_group = ProcessGroup(torch.device("cpu"))
     try:
         config = load_any_config(Path(arguments[0]), arguments[1:])
-        world = join(config.device)
-        scores = train(config, world, arguments)
+        process_group = join_process_group(config.device)
+        scores = train(config, process_group, arguments)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
-        leave(world, 1)
+        leave_process_group(process_group, 1)
         return
-    if world.leads:
+    if process_group.leads:
         sys.stdout.write(validation.table(scores) + "\n")
-    leave(world)
+    leave_process_group(process_group)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from core.errors import UserError
-from retrieval.training.distributed import World
-from retrieval.training.ema import WeightAverage, rate, trained_tensors
+from retrieval.training.distributed import ProcessGroup
+from retrieval.training.ema import WeightEma, learning_rate_factor, trained_tensors
 from retrieval.training.gradient_cache import GradientStep, Part, StepResult, Tensors
 from retrieval.training.run_folder import RunFolder
 
@@ -112,21 +112,30 @@ class Trainer:
         recipe: JSON of everything a checkpoint depends on; another recipe's checkpoint is refused.
     """
 
-    def __init__(self, task: Task, loop: LoopConfig, run: RunFolder, world: World, seed: int, recipe: str) -> None:
-        self.task, self.loop, self.run, self.world, self.seed, self.recipe = task, loop, run, world, seed, recipe
+    def __init__(
+        self, task: Task, loop: LoopConfig, run: RunFolder, process_group: ProcessGroup, seed: int, recipe: str
+    ) -> None:
+        self.task, self.loop, self.run, self.process_group, self.seed, self.recipe = (
+            task,
+            loop,
+            run,
+            process_group,
+            seed,
+            recipe,
+        )
         self.steps = loop.epochs * task.steps_per_epoch
         if self.steps == 0:
             raise UserError(f"loop.batch: {loop.batch} is more than the photos there are: use a smaller batch")
         self.optimiser = torch.optim.AdamW(_groups(task, loop.weight_decay), loop.learning_rate, betas=loop.betas)
-        self.average = WeightAverage(task.model, loop.average)
+        self.average = WeightEma(task.model, loop.average)
         autocast = torch.bfloat16 if loop.bf16 else None
-        self._gradients = GradientStep(task.embed, task.loss, task.objective, world, autocast)
+        self._gradients = GradientStep(task.embed, task.loss, task.objective, process_group, autocast)
         self.step, self.best, self.stale = 0, -float("inf"), 0
 
     def fit(self) -> Scores:
         """Train; the scores of the best weights, which are in the model and on disk afterwards."""
-        self.world.same_weights(self.task.model)
-        self.world.same_weights(self.task.objective)
+        self.process_group.same_weights(self.task.model)
+        self.process_group.same_weights(self.task.objective)
         self._resume()
         if self.loop.compile:
             self.task.model.compile()
@@ -136,7 +145,7 @@ class Trainer:
         return self._finish()
 
     def _train(self, writer: Any) -> None:
-        bar = tqdm(total=self.steps, initial=self.step, desc="train", disable=not self.world.leads, unit="step")
+        bar = tqdm(total=self.steps, initial=self.step, desc="train", disable=not self.process_group.leads, unit="step")
         started = time.perf_counter()
         with bar:
             for batch in self.task.batches(self.step, self.steps):
@@ -150,11 +159,11 @@ class Trainer:
     def _one(self, batch: Batch) -> tuple[StepResult, float]:
         """One optimisation step."""
         self.task.model.train()
-        share = rate(self.step, self.steps, round(self.loop.warm_up * self.steps), self.loop.schedule)
+        share = learning_rate_factor(self.step, self.steps, round(self.loop.warm_up * self.steps), self.loop.schedule)
         for group in self.optimiser.param_groups:
             group["lr"] = self.loop.learning_rate * share
         self.optimiser.zero_grad(set_to_none=True)
-        seed = (self.seed * 1_000_003 + self.step) * 4096 + self.world.rank * 64
+        seed = (self.seed * 1_000_003 + self.step) * 4096 + self.process_group.rank * 64
         result = self._gradients(batch.parts, batch.labels, seed)
         norm = self._clip(result)
         self.optimiser.step()
@@ -165,7 +174,7 @@ class Trainer:
 
     def _clip(self, result: StepResult) -> float:
         trained = [one for group in self.optimiser.param_groups for one in group["params"] if one.grad is not None]
-        self.world.add_up(one.grad for one in trained)
+        self.process_group.add_up(one.grad for one in trained)
         norm = float(nn.utils.clip_grad_norm_(trained, self.loop.clip or float("inf")))
         if not all(abs(value) < float("inf") for value in (*result.terms.values(), norm)):
             raise UserError(
@@ -182,13 +191,13 @@ class Trainer:
         if self.loop.validate_epochs and rest == 0 and (epoch % self.loop.validate_epochs == 0 or last):
             due = True
             self._validate(writer)
-        stop = self.world.agree(bool(self.loop.patience) and self.stale >= self.loop.patience) if due else False
+        stop = self.process_group.agree(bool(self.loop.patience) and self.stale >= self.loop.patience) if due else False
         if due or last or rest == 0 or self.step % self.loop.checkpoint_steps == 0:
             self._keep()
         return stop
 
     def _validate(self, writer: Any) -> None:
-        if self.world.leads:
+        if self.process_group.leads:
             self.task.model.eval()
             with self.average.in_place(), torch.no_grad():
                 scores = self.task.validate()
@@ -196,7 +205,7 @@ class Trainer:
             self.run.log({"step": self.step, "validation": scores})
             for name, value in scores.items() if writer else ():
                 writer.add_scalar(f"validation/{name}", value, self.step)
-        self.world.wait()
+        self.process_group.wait()
 
     def _judge(self, scores: Scores) -> None:
         if self.loop.select not in scores:
@@ -212,21 +221,21 @@ class Trainer:
         """Put the best (or, never validated, the last averaged) weights into the model."""
         from retrieval.training.run_folder import WEIGHTS, read_weights
 
-        if self.world.leads and not self.loop.validate_epochs:
+        if self.process_group.leads and not self.loop.validate_epochs:
             with self.average.in_place():
                 self.run.save_weights(trained_tensors(self.task.model))
-        self.world.wait()
+        self.process_group.wait()
         now = trained_tensors(self.task.model)
         for name, one in read_weights(self.run.folder / WEIGHTS).items():
             now[name].copy_(one)
         self.task.model.eval()
-        if not self.world.leads:
+        if not self.process_group.leads:
             return {}
         with torch.no_grad():
             return self.task.validate()
 
     def _report(self, result: StepResult, norm: float, seconds: float, bar: Any, writer: Any) -> None:
-        if not self.world.leads:
+        if not self.process_group.leads:
             return
         loss, speed = sum(result.terms.values()), result.photos / max(seconds, 1e-9)
         lr = self.optimiser.param_groups[0]["lr"]
@@ -238,7 +247,7 @@ class Trainer:
         bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} images/s", refresh=False)
 
     def _keep(self) -> None:
-        if self.world.leads:
+        if self.process_group.leads:
             self.run.save_checkpoint(
                 {
                     "recipe": self.recipe,
@@ -252,11 +261,11 @@ class Trainer:
                     "task": self.task.state(),
                 }
             )
-        self.world.wait()
+        self.process_group.wait()
 
     def _resume(self) -> None:
         state = self.run.load_checkpoint(self.recipe)
-        if self.world.leads:
+        if self.process_group.leads:
             size = sum(one.numel() * one.element_size() for one in trained_tensors(self.task.model).values())
             self.run.check_space(2 * (4 * size) + 2 * size)
             self.run.forget_after(state["step"] if state else 0)
@@ -272,7 +281,7 @@ class Trainer:
         self.step, self.best, self.stale = state["step"], state["best"], state["stale"]
 
     def _writer(self, stack: ExitStack) -> Any:
-        if not (self.loop.tensorboard and self.world.leads):
+        if not (self.loop.tensorboard and self.process_group.leads):
             return None
         try:
             from torch.utils.tensorboard import SummaryWriter

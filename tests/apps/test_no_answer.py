@@ -15,7 +15,7 @@ from apps.maps.page_data import photo_data
 from apps.maps.picture import save_png
 from apps.output.geojson import geojson_text
 from apps.output.kml import kml_text
-from apps.output.results_file import Record, RunFile, RunStatus
+from apps.output.results_file import PhotoResult, RunFile, RunStatus
 from apps.output.terminal import print_answer, summary_line
 from tests.fakes.answers import located, unanswered
 
@@ -64,7 +64,7 @@ def test_the_picture_says_it(status: AnswerStatus, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("status", SAID)
 def test_a_row_of_a_run_keeps_the_status(status: AnswerStatus, tmp_path: Path) -> None:
-    record = Record.of_answer("a.jpg", unanswered(status))
+    record = PhotoResult.of_answer("a.jpg", unanswered(status))
     with RunFile(tmp_path / "run.jsonl") as file:
         file.append(record)
     with RunFile(tmp_path / "run.jsonl") as file:

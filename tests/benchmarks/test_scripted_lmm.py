@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from agents.messages import request
-from benchmarks.simulation.error_model import Rates, Skill
-from benchmarks.simulation.policy import LOOKS, ScriptedMind, look_name
+from benchmarks.simulation.error_model import ErrorModel, Rates
+from benchmarks.simulation.policy import LOOKS, ScriptedPolicy, look_name
 from benchmarks.simulation.retrieval import KnownRetrieval
 from benchmarks.simulation.server import serve
 from evals.fitting.sight_fit import RIGHT_WITHIN_KM
@@ -58,13 +58,13 @@ def test_a_tool_that_failed_shows_nothing(result: str, judged: int) -> None:
         "messages": [told({"photo_id": PHOTO, "hypotheses": [place]}), *look],
         "tools": offering("ReviseHypotheses"),
     }
-    name, arguments = ScriptedMind(Skill(Rates(), TRUTH))(body).calls[0]
+    name, arguments = ScriptedPolicy(ErrorModel(Rates(), TRUTH))(body).calls[0]
     assert name == "ReviseHypotheses"
     assert [row["tool_call_id"] for row in arguments["judgements"]] == ["call-1"] * judged
 
 
 def test_it_is_right_as_often_as_was_chosen() -> None:
-    skill = Skill(Rates(first=0.35, listed=0.65, reading=0.8), TRUTH)
+    skill = ErrorModel(Rates(first=0.35, listed=0.65, reading=0.8), TRUTH)
     guesses = {photo: skill.guesses(photo) for photo in TRUTH}
     assert np.mean([given[0].right for given in guesses.values()]) == pytest.approx(0.35, abs=0.07)
     assert np.mean([any(g.right for g in given) for given in guesses.values()]) == pytest.approx(0.65, abs=0.07)
@@ -76,7 +76,7 @@ def test_it_is_right_as_often_as_was_chosen() -> None:
 
 
 def test_the_same_is_always_read_alike() -> None:
-    first, second = (Skill(Rates(), TRUTH) for _ in range(2))
+    first, second = (ErrorModel(Rates(), TRUTH) for _ in range(2))
     assert first.guesses(PHOTO) == second.guesses(PHOTO)
     here = TRUTH[PHOTO]
     assert [first.fits(PHOTO, here, look_name(*look)) for look in LOOKS] == [
@@ -101,7 +101,7 @@ def test_known_retrieval_is_right_as_often_as_was_chosen() -> None:
 
 
 def test_it_speaks_the_protocol_with_and_without_streaming() -> None:
-    with serve(ScriptedMind(Skill(Rates(), TRUTH))) as url, httpx.Client(trust_env=False) as client:
+    with serve(ScriptedPolicy(ErrorModel(Rates(), TRUTH))) as url, httpx.Client(trust_env=False) as client:
         body = {"messages": [told({"photo_id": PHOTO})], "tools": offering("GivePosition"), "model": "scripted"}
         whole = client.post(f"{url}/chat/completions", json=body).json()
         call = whole["choices"][0]["message"]["tool_calls"][0]["function"]

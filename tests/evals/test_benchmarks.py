@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from evals.benchmarks.loading import Holding, load_benchmark
+from evals.benchmarks.loading import BenchmarkData, load_benchmark
 from evals.benchmarks.registry import BENCHMARKS, find_benchmark
 from evals.runs import sample_selection
 from retrieval.splits import split_by_author
@@ -103,25 +103,25 @@ def test_landmarks_give_their_position_to_their_photos(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> Holding:
+def held(tmp_path: Path) -> BenchmarkData:
     rows = [f"{i:02d}.jpg,author{i % 20},{i},{i}" for i in range(60)]
     table = "\n".join(["IMG_ID,AUTHOR,LAT,LON", *rows])
     return load_benchmark(BENCHMARKS["folder"], folder_with(tmp_path, table, *(f"{i:02d}.jpg" for i in range(60))))
 
 
-def choose(held: Holding, **changed: object) -> tuple[list[str], str | None]:
+def choose(held: BenchmarkData, **changed: object) -> tuple[list[str], str | None]:
     options: dict[str, object] = {"allow_partial": False}
     items, partial = sample_selection.choose_items(held, **{**options, **changed})  # type: ignore[arg-type]  # options of several types
     return [item.photo for item in items], str(partial) if partial else None
 
 
-def test_a_complete_set_is_not_partial(held: Holding) -> None:
+def test_a_complete_set_is_not_partial(held: BenchmarkData) -> None:
     photos, partial = choose(held)
     assert photos == [f"{i:02d}.jpg" for i in range(60)]
     assert partial is None
 
 
-def test_a_partial_set_needs_a_flag_and_every_table_says_so(held: Holding) -> None:
+def test_a_partial_set_needs_a_flag_and_every_table_says_so(held: BenchmarkData) -> None:
     for item in held.items[:10]:
         item.path.unlink()
     less = load_benchmark(held.benchmark, held.folder)
@@ -132,7 +132,7 @@ def test_a_partial_set_needs_a_flag_and_every_table_says_so(held: Holding) -> No
     assert partial == "PARTIAL: 50 of 60 photos (50 on disk)"
 
 
-def test_a_limit_draws_the_same_photos_for_the_same_seed_in_the_benchmarks_order(held: Holding) -> None:
+def test_a_limit_draws_the_same_photos_for_the_same_seed_in_the_benchmarks_order(held: BenchmarkData) -> None:
     photos, partial = choose(held, limit=7, seed=3)
     assert photos == sorted(photos)
     assert len(photos) == 7
@@ -141,7 +141,7 @@ def test_a_limit_draws_the_same_photos_for_the_same_seed_in_the_benchmarks_order
     assert partial == "PARTIAL: 7 of 60 photos (7 drawn with seed 3)"
 
 
-def test_parts_are_those_of_the_split_by_photographer(held: Holding) -> None:
+def test_parts_are_those_of_the_split_by_photographer(held: BenchmarkData) -> None:
     by_part = {part: choose(held, part=part)[0] for part in ("train", "validation", "calibration")}
     authors = {item.photo: item.author for item in held.items}
     expected = split_by_author([item.author or "" for item in held.items])
@@ -152,7 +152,7 @@ def test_parts_are_those_of_the_split_by_photographer(held: Holding) -> None:
     assert not seen[1] & seen[2]
 
 
-def test_a_list_of_photos_may_be_ids_or_records(held: Holding, tmp_path: Path) -> None:
+def test_a_list_of_photos_may_be_ids_or_records(held: BenchmarkData, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("03.jpg\n\n01.jpg\nelsewhere.jpg\n")
     (tmp_path / "said.jsonl").write_text('{"photo": "03.jpg", "response": ""}\n{"photo": "01.jpg"}\n')
     for name in ("ids.txt", "said.jsonl"):
@@ -163,7 +163,7 @@ def test_a_list_of_photos_may_be_ids_or_records(held: Holding, tmp_path: Path) -
         choose(held, listed=tmp_path / "gone.txt")
 
 
-def test_nothing_left_to_run_is_told(held: Holding) -> None:
+def test_nothing_left_to_run_is_told(held: BenchmarkData) -> None:
     with pytest.raises(UserError, match="no photo to run"):
         choose(held, limit=0)
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from agents.schemas import Cost
 from evals.report import main, report_page
-from evals.runs.records import Record
+from evals.runs.records import EvalRecord
 from evals.scores.arrays import load_systems
 from retrieval.photos.photo import load_photo
 from tests.fakes.records import made_record, random_records, write_run
@@ -39,7 +39,7 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-def hostile_record(photo: str, **chosen: Any) -> Record:
+def hostile_record(photo: str, **chosen: Any) -> EvalRecord:
     return made_record(
         photo,
         reasoning=ATTACK,

@@ -17,7 +17,7 @@ from agents.schemas import (
     Source,
     Versions,
 )
-from apps.output.located_photo import Located, thumbnail_jpeg
+from apps.output.located_photo import LocatedPhoto, thumbnail_jpeg
 from geo.place import Place
 from geo.point import Point
 from retrieval.candidate import AtlasKind, Candidate
@@ -159,5 +159,5 @@ def hostile() -> Answer:
     )
 
 
-def located(answer: Answer | None = None, name: str = "summer palace.jpg") -> Located:
-    return Located(name, answer or answered(), thumbnail_jpeg(photo(name)))
+def located(answer: Answer | None = None, name: str = "summer palace.jpg") -> LocatedPhoto:
+    return LocatedPhoto(name, answer or answered(), thumbnail_jpeg(photo(name)))

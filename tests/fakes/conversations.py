@@ -20,13 +20,13 @@ from PIL import Image
 from agents.messages import read_data
 from agents.schemas import Answer
 from graphs.chat.graph import ChatParts, build_chat
-from graphs.chat.photo_archive import KeptPhotos, ShelfOnly
-from graphs.chat.session import Asked, ChatEvent, Conversation, Replied
+from graphs.chat.photo_archive import MemoryPhotoArchive, PhotoArchive
+from graphs.chat.session import ChatEvent, Conversation, PersonAsked, TurnEnded
 from graphs.checkpoints import state_serializer
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.geolocate import build_geolocate
 from retrieval.photos.photo import Photo
-from tests.fakes.machine import ScriptedModel, bench, photo
+from tests.fakes.machine import ScriptedModel, context, photo
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,21 +53,21 @@ def answering(react: Reaction, kind: type[ScriptedModel] = ScriptedModel) -> Scr
 
 
 def talk(
-    at: Workbench | None = None,
+    at: GeolocateContext | None = None,
     *,
     ask: bool = False,
     saver: BaseCheckpointSaver[str] | None = None,
-    photos: KeptPhotos | None = None,
+    photos: PhotoArchive | None = None,
     audit: list[tuple[Answer | None, str]] | None = None,
     told: Any = None,
 ) -> Conversation:
     """A conversation over fakes; `told` coarsens answers."""
-    work = at or bench(("Lisbon",))
-    kept = photos or ShelfOnly(work.shelf)  # type: ignore[arg-type]  # the fakes' shelf is a real one
+    work = at or context(("Lisbon",))
+    kept = photos or MemoryPhotoArchive(work.photo_store)  # type: ignore[arg-type]  # the fakes' store is a real one
     checkpointer = saver or InMemorySaver(serde=state_serializer())
     lines = [] if audit is None else audit
     parts = ChatParts(
-        bench=work,
+        context=work,
         geolocate=build_geolocate(work, ask=ask),
         photos=kept,
         told=told or (lambda answer: answer),
@@ -79,17 +79,17 @@ def talk(
     return Conversation(graph=graph, checkpointer=checkpointer, photos=kept, thread_id="t", coarse=told is not None)
 
 
-def ended(events: Iterable[ChatEvent]) -> Replied:
+def ended(events: Iterable[ChatEvent]) -> TurnEnded:
     """What a turn was answered with."""
     last = list(events)[-1]
-    assert isinstance(last, Replied), last
+    assert isinstance(last, TurnEnded), last
     return last
 
 
-def asked(events: Iterable[ChatEvent]) -> Asked:
+def asked(events: Iterable[ChatEvent]) -> PersonAsked:
     """What the machine asked in a turn."""
     last = list(events)[-1]
-    assert isinstance(last, Asked), last
+    assert isinstance(last, PersonAsked), last
     return last
 
 

@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 
 from agents.schemas import Cost
-from evals.benchmarks.loading import Item
+from evals.benchmarks.loading import Sample
 from evals.runs.folder import RunFolder
-from evals.runs.recording import Bench, Query, broken
-from evals.runs.records import Outcome, Protocol, Record, RunInfo
-from evals.runs.runner import Sitting, Work, photo_by_photo, run_queries
+from evals.runs.recording import EvalQuery, SystemDescription, broken
+from evals.runs.records import EvalRecord, Protocol, RecordStatus, RunInfo
+from evals.runs.runner import RunPlan, RunSession, photo_by_photo, run_queries
 from geo.point import Point
 from geo.sphere import point_distance_km
 
-BENCH = Bench(benchmark="folder", protocol=Protocol.PUBLISHED, model="none", encoder="none@1")
+BENCH = SystemDescription(benchmark="folder", protocol=Protocol.PUBLISHED, model="none", encoder="none@1")
 STRATEGIES = ("quick", "slow")
 
 
@@ -24,19 +24,19 @@ class Silent:
     """Watches and says nothing."""
 
     def __init__(self) -> None:
-        self.seen: list[Record] = []
+        self.seen: list[EvalRecord] = []
 
-    def saw(self, record: Record) -> None:
+    def saw(self, record: EvalRecord) -> None:
         self.seen.append(record)
 
 
-def queries(count: int) -> list[Query]:
-    def of(strategy: str) -> list[Query]:
+def queries(count: int) -> list[EvalQuery]:
+    def of(strategy: str) -> list[EvalQuery]:
         items = [
-            Item(f"{i:04d}.jpg", Path(f"{i:04d}.jpg"), Point(lat=i % 90, lon=i % 180), f"author{i % 7}")
+            Sample(f"{i:04d}.jpg", Path(f"{i:04d}.jpg"), Point(lat=i % 90, lon=i % 180), f"author{i % 7}")
             for i in range(count)
         ]
-        return [Query(item=item, strategy=strategy, truth_place=None, flags=()) for item in items]
+        return [EvalQuery(item=item, strategy=strategy, truth_place=None, flags=()) for item in items]
 
     return list(photo_by_photo(STRATEGIES, of))
 
@@ -67,14 +67,14 @@ def run_info(count: int, **changed: object) -> RunInfo:
     return RunInfo.model_validate(fields | changed)
 
 
-def made_record(query: Query, seconds: float = 0.0) -> Record:
+def made_record(query: EvalQuery, seconds: float = 0.0) -> EvalRecord:
     """An answer that is a function of photo and strategy, but for its seconds."""
     digest = hashlib.sha256("".join(query.key).encode()).digest()
     point = Point(lat=digest[0] / 256 * 180 - 90, lon=digest[1] / 256 * 360 - 180)
     bare = broken(BENCH, query, hashlib.sha256(query.item.photo.encode()).hexdigest(), ValueError("none"))
     return bare.model_copy(
         update={
-            "status": Outcome.ANSWERED,
+            "status": RecordStatus.ANSWERED,
             "error": None,
             "point": (point.lat, point.lon),
             "distance_km": point_distance_km(query.item.truth, point),
@@ -85,16 +85,16 @@ def made_record(query: Query, seconds: float = 0.0) -> Record:
     )
 
 
-def run_made(folder: Path, count: int, concurrency: int = 8, pause_s: float = 0.0) -> Sitting:
+def run_made(folder: Path, count: int, concurrency: int = 8, pause_s: float = 0.0) -> RunSession:
     """A sitting over made answers, in order at the end."""
 
-    def locate(query: Query) -> Record:
+    def locate(query: EvalQuery) -> EvalRecord:
         started = time.perf_counter()
         time.sleep(pause_s * (1 + hash(query.key) % 3))
         return made_record(query, time.perf_counter() - started)
 
     asked = queries(count)
-    work = Work(locate, lambda query, error: broken(BENCH, query, None, error), lambda: 0.0)
+    work = RunPlan(locate, lambda query, error: broken(BENCH, query, None, error), lambda: 0.0)
     with RunFolder(folder, run_info(count)) as opened:
         sitting = run_queries(asked, work, opened, Silent(), concurrency=concurrency, max_errors=0)
         opened.finish([query.key for query in asked], 0.0)

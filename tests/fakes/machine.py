@@ -21,11 +21,11 @@ from geo.place import Place
 from geo.point import Point
 from geo.sphere import distance_km, lat_lon_array
 from graphs.budgets import Budgets
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.inference.posterior import default_parameters
 from retrieval.candidate import AtlasKind, Candidate, Region
 from retrieval.photos.photo import Photo, PhotoMetadata
-from retrieval.photos.store import PhotoShelf
+from retrieval.photos.store import PhotoStore
 from tools.find_place import find_place_tool
 from tools.read_signs import read_signs_tool
 from tools.results import Box, Sign, ToolError
@@ -186,7 +186,7 @@ def photo(shade: int = 120) -> Photo:
     return Photo(rgb, f"{shade:064x}", FILE_NAME, metadata)
 
 
-def bench(
+def context(
     signs: Sequence[str] = (),
     found: Sequence[Candidate] | None = None,
     model: BaseChatModel | None = None,
@@ -194,17 +194,17 @@ def bench(
     strategy: str = "refine",
     price: Price = FREE,
     **changed: Any,
-) -> Workbench:
-    """A workbench over the small world, with one photo on its shelf."""
-    shelf = PhotoShelf()
-    shelf.add(photo())
+) -> GeolocateContext:
+    """A context over the small world, with one photo in its store."""
+    photo_store = PhotoStore()
+    photo_store.add(photo())
     places = FakePlaces()
     searching = search or FakeSearch(candidates() if found is None else found)
     tools = [
         search_photos_tool(searching),  # type: ignore[arg-type]  # a fake with the one method it needs
         find_place_tool(places),
         reverse_geocode_tool(places, lambda point: point.lon != -40.0),
-        read_signs_tool(shelf, FakeReader(signs)),  # type: ignore[arg-type]  # a fake with the one method it needs
+        read_signs_tool(photo_store, FakeReader(signs)),  # type: ignore[arg-type]  # a fake with the one method it needs
     ]
     settings: dict[str, Any] = {
         "budgets": Budgets(),
@@ -213,9 +213,9 @@ def bench(
         "parameters": PARAMETERS,
         "tools": {tool.name: tool for tool in tools},
     }
-    return Workbench(
+    return GeolocateContext(
         model=LoadedModel(name="fake", chat=model or OfflineReasoner(), price=price),
-        shelf=shelf,
+        photo_store=photo_store,
         places=places,
         cluster=cluster,
         dissimilar=lambda _, limit: candidates(LEAST_SIMILAR)[:limit],

@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from agents.schemas import Answer
-from graphs.context import Workbench
+from graphs.context import GeolocateContext
 from graphs.geolocate import build_geolocate
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from tests.fakes.machine import ScriptedModel, given
@@ -16,12 +16,12 @@ from tests.fakes.machine import ScriptedModel, given
 Calls = list[tuple[str, dict[str, Any]]]
 
 
-def run(at: Workbench, **changed: Any) -> Answer:
+def run(at: GeolocateContext, **changed: Any) -> Answer:
     answer: Answer = build_geolocate(at).invoke(given(**changed))["answer"]  # type: ignore[call-overload]
     return answer
 
 
-def steps(at: Workbench) -> list[str]:
+def steps(at: GeolocateContext) -> list[str]:
     updates = build_geolocate(at).stream(given(), stream_mode="updates")  # type: ignore[call-overload]
     return [step for update in updates for step in update if step != TOOL_CALL_TASK]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from agents.schemas import Cost
-from evals.runs.records import Record, RunInfo, write_info, write_records
+from evals.runs.records import EvalRecord, RunInfo, write_info, write_records
 from evals.scores.distance import THRESHOLDS_KM
 from geo.point import Point
 from geo.sphere import destination
@@ -19,7 +19,7 @@ SILENT = {"point": None, "distance_km": None, "radius_50_km": None, "radius_90_k
 PARIS = {"country_code": "FR", "region": "Île-de-France", "city": "Paris"}
 
 
-def made_record(photo: str = "a.jpg", **chosen: Any) -> Record:
+def made_record(photo: str = "a.jpg", **chosen: Any) -> EvalRecord:
     """An answer in Paris to a photo of Paris; give what differs."""
     values: dict[str, Any] = {
         "benchmark": "folder",
@@ -48,7 +48,7 @@ def made_record(photo: str = "a.jpg", **chosen: Any) -> Record:
         **ANSWERED,
     }
     silent = SILENT if chosen.get("status", "answered") != "answered" else {}
-    return Record.model_validate({**values, **silent, **chosen})
+    return EvalRecord.model_validate({**values, **silent, **chosen})
 
 
 def made_info(photos: int, **chosen: Any) -> RunInfo:
@@ -78,7 +78,7 @@ def made_info(photos: int, **chosen: Any) -> RunInfo:
     return RunInfo.model_validate({**values, **chosen})
 
 
-def write_run(folder: Path, records: Sequence[Record], **chosen: Any) -> Path:
+def write_run(folder: Path, records: Sequence[EvalRecord], **chosen: Any) -> Path:
     """A finished run folder with these records."""
     folder.mkdir(parents=True, exist_ok=True)
     photos = len({record.photo for record in records})
@@ -88,7 +88,7 @@ def write_run(folder: Path, records: Sequence[Record], **chosen: Any) -> Path:
     return folder
 
 
-def random_records(photos: int, seed: int, typical_km: float, **chosen: Any) -> list[Record]:
+def random_records(photos: int, seed: int, typical_km: float, **chosen: Any) -> list[EvalRecord]:
     """Answers that scatter round the truth; every tenth photo has none. Photographers took about eight each."""
     rng = np.random.default_rng(seed)
     # Truths are the same whatever the seed, so that runs can be paired.
@@ -99,7 +99,7 @@ def random_records(photos: int, seed: int, typical_km: float, **chosen: Any) -> 
 
 def _random_record(
     i: int, truth: Sequence[float], rng: np.random.Generator, typical_km: float, photos: int, chosen: dict[str, Any]
-) -> Record:
+) -> EvalRecord:
     away_km = float(min(20_000.0, rng.lognormal(np.log(typical_km), 1.5)))
     point = destination(Point(lat=truth[0], lon=truth[1]), float(rng.uniform(0, 360)), away_km)
     said_km = float(rng.lognormal(np.log(typical_km), 0.5))

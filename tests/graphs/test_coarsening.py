@@ -14,7 +14,7 @@ from geo.point import Point
 from geo.sphere import distance_km, lat_lon_array
 from graphs.coarsening import UNIT_RADIUS_KM, Units, coarsen
 from graphs.geolocate import build_geolocate
-from tests.fakes.machine import EXIF_POSITION, PLACES, bench, given
+from tests.fakes.machine import EXIF_POSITION, PLACES, context, given
 
 HAMLET = PLACES[2].model_copy(update={"city": "Hamlet", "population": 200, "point": Point(lat=38.9, lon=-9.2)})
 KNOWN = (*PLACES, HAMLET)
@@ -53,7 +53,7 @@ SIGNS = ("Lisbon", "Rua Augusta 12", "www.loja.pt", "+351 21 346 1234")
 
 
 def answered() -> Answer:
-    at = bench(SIGNS, min_confidence=0.0)
+    at = context(SIGNS, min_confidence=0.0)
     answer: Answer = build_geolocate(at).invoke(given(metadata_position=EXIF_POSITION))["answer"]  # type: ignore[call-overload]
     assert answer.status is AnswerStatus.ANSWERED
     return answer
@@ -119,7 +119,7 @@ def test_a_coarse_answer_is_not_made_finer() -> None:
 
 
 def test_an_abstention_stays_one() -> None:
-    at = bench(min_confidence=0.99)
+    at = context(min_confidence=0.99)
     answer: Answer = build_geolocate(at).invoke(given())["answer"]  # type: ignore[call-overload]
     coarse = coarsen(answer, Level.COUNTRY, UNITS)
     assert coarse.point is None

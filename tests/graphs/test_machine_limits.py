@@ -17,7 +17,7 @@ from graphs.budgets import Budgets, spent_budget
 from tests.fakes.machine import (
     BrokenSearch,
     ScriptedModel,
-    bench,
+    context,
 )
 from tests.fakes.machine_runs import Calls, propose, run, scripted
 
@@ -25,7 +25,7 @@ from tests.fakes.machine_runs import Calls, propose, run, scripted
 
 
 def test_a_failed_search_is_told_and_the_machine_abstains() -> None:
-    answer = run(bench(search=BrokenSearch(())))
+    answer = run(context(search=BrokenSearch(())))
     assert answer.status is AnswerStatus.ABSTAINED
     assert "search_photos failed: the atlas cannot be read now" in answer.reasoning
 
@@ -42,7 +42,7 @@ def test_a_failed_search_is_told_and_the_machine_abstains() -> None:
 )
 def test_the_model_is_told_of_its_mistakes_and_goes_on(call: tuple[str, dict[str, Any]], told: str) -> None:
     model = scripted([call, ("reverse_geocode", {"lat": 40.42, "lon": -3.7})])
-    answer = run(bench(model=model))
+    answer = run(context(model=model))
     results = [m for m in model.seen[-1] if isinstance(m, ToolMessage) and m.name in (call[0], "reverse_geocode")]
     assert results[0].status == "error"
     assert told in results[0].text
@@ -65,7 +65,9 @@ def broken_tool(error: Exception) -> StructuredTool:
 
 
 def test_a_bug_in_a_tool_propagates() -> None:
-    at = bench(model=scripted([("broken", {})]), tools={**bench().tools, "broken": broken_tool(ZeroDivisionError("x"))})
+    at = context(
+        model=scripted([("broken", {})]), tools={**context().tools, "broken": broken_tool(ZeroDivisionError("x"))}
+    )
     with pytest.raises(ZeroDivisionError):
         run(at)
 
@@ -90,7 +92,7 @@ def test_each_budget_ends_the_run_with_an_answer(budgets: dict[str, Any], fields
             return "", [("ReviseHypotheses", {"add": [place]})]
         return "", [("reverse_geocode", {"lat": 40.42, "lon": -3.7})] * 2
 
-    answer = run(bench(model=ScriptedModel(policy=policy, **fields), budgets=Budgets(**budgets)))
+    answer = run(context(model=ScriptedModel(policy=policy, **fields), budgets=Budgets(**budgets)))
     assert answer.status is AnswerStatus.ANSWERED
     assert f"the budget of {named} is spent" in answer.reasoning
     assert answer.cost.tool_calls <= budgets.get("tool_calls", 64)
@@ -99,21 +101,21 @@ def test_each_budget_ends_the_run_with_an_answer(budgets: dict[str, Any], fields
 def test_calls_beyond_the_budget_are_refused_and_the_model_is_told() -> None:
     calls: Calls = [("reverse_geocode", {"lat": float(i), "lon": 0.0}) for i in range(10)]
     model = scripted(calls)
-    answer = run(bench(model=model, budgets=Budgets(tool_calls=5)))
+    answer = run(context(model=model, budgets=Budgets(tool_calls=5)))
     results = [m for m in model.seen[-1] if isinstance(m, ToolMessage) and m.name == "reverse_geocode"]
     assert [m.status for m in results] == ["success"] * 3 + ["error"] * 7  # look and recall have used two
     assert answer.cost.tool_calls == 5
 
 
 def test_a_budget_of_no_tool_calls_abstains() -> None:
-    answer = run(bench(budgets=Budgets(tool_calls=0)))
+    answer = run(context(budgets=Budgets(tool_calls=0)))
     assert answer.status is AnswerStatus.ABSTAINED
     assert "budget of tool calls is spent" in answer.reasoning
 
 
 def test_money_is_counted_and_limited() -> None:
     model = scripted([("reverse_geocode", {"lat": 1.0, "lon": 2.0})], tokens=3)
-    at = bench(model=model, price=Price(input=0.2e6, output=0.0))
+    at = context(model=model, price=Price(input=0.2e6, output=0.0))
     answer = run(at)
     assert answer.cost.usd == pytest.approx(1.2)  # to propose, to investigate: then it is spent
     assert "US dollars is spent" in answer.reasoning
@@ -131,7 +133,7 @@ def test_time_is_limited_and_a_tool_that_hangs_cannot_hold_the_run() -> None:
         hang, name="hang", args_schema=Nothing, response_format="content_and_artifact"
     )
     model = scripted([("hang", {})])
-    answer = run(bench(model=model, tools={**bench().tools, "hang": hanging}, budgets=Budgets(seconds=1.5)))
+    answer = run(context(model=model, tools={**context().tools, "hang": hanging}, budgets=Budgets(seconds=1.5)))
     release.set()
     assert answer.status is AnswerStatus.ANSWERED
     assert "seconds is spent" in answer.reasoning
@@ -150,7 +152,7 @@ def test_ten_hanging_tools_cost_no_more_time_than_one_and_the_others_still_count
         hang, name="hang", args_schema=Nothing, response_format="content_and_artifact"
     )
     model = scripted([("hang", {})] * 10 + [("reverse_geocode", {"lat": 40.42, "lon": -3.7})])
-    at = bench(model=model, tools={**bench().tools, "hang": hanging}, budgets=Budgets(tool_seconds=0.5))
+    at = context(model=model, tools={**context().tools, "hang": hanging}, budgets=Budgets(tool_seconds=0.5))
     answer = run(at)
     release.set()
     assert answer.status is AnswerStatus.ANSWERED

@@ -23,7 +23,7 @@ from tests.fakes.machine import (
     FILE_NAME,
     PLACES,
     ScriptedModel,
-    bench,
+    context,
 )
 from tests.fakes.machine_runs import Calls, run, steps
 from tools.untrusted_text import CLOSING, OPENING
@@ -54,7 +54,7 @@ def saying(text: str) -> ScriptedModel:
 
 @pytest.mark.parametrize("name", GUESSING)
 def test_the_models_own_answer_is_the_answer(name: str) -> None:
-    answer = run(bench(model=porto(), strategy=name))
+    answer = run(context(model=porto(), strategy=name))
     assert answer.status is AnswerStatus.ANSWERED
     assert answer.point == PORTO
     assert answer.point_source is PointSource.MODEL
@@ -71,7 +71,7 @@ def test_the_models_own_answer_is_the_answer(name: str) -> None:
     [("I'm sorry, but I can't help with that.", AnswerStatus.REFUSED), ("Somewhere nice.", AnswerStatus.UNPARSABLE)],
 )
 def test_a_reply_without_an_answer_is_a_status_and_never_a_point(name: str, words: str, status: AnswerStatus) -> None:
-    answer = run(bench(model=saying(words), strategy=name, found=()))
+    answer = run(context(model=saying(words), strategy=name, found=()))
     assert (answer.status, answer.point, answer.radius_50_km) == (status, None, None)
     assert answer.model_status == status.value
     assert answer.reasoning
@@ -82,7 +82,7 @@ def test_a_model_out_of_reach_is_a_failure_and_no_crash(name: str) -> None:
     def unreachable(*_: Any) -> Any:
         raise ModelFailure("the server is gone", is_retryable=False)
 
-    answer = run(bench(model=ScriptedModel(policy=unreachable), strategy=name, found=()))
+    answer = run(context(model=ScriptedModel(policy=unreachable), strategy=name, found=()))
     assert (answer.status, answer.point, answer.model_status) == (AnswerStatus.FAILED, None, "failed")
     assert "the server is gone" in answer.reasoning
 
@@ -101,7 +101,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize(("name", "expected"), EXPECTED.items())
 def test_steps(name: str, expected: list[str]) -> None:
-    assert steps(bench(model=porto(), strategy=name)) == ["begin", *expected, "commit"]
+    assert steps(context(model=porto(), strategy=name)) == ["initialise", *expected, "commit"]
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_steps(name: str, expected: list[str]) -> None:
 )
 def test_how_often_the_model_is_asked(name: str, calls: int) -> None:
     model = porto()
-    assert run(bench(model=model, strategy=name)).cost.model_calls == len(model.seen) == calls
+    assert run(context(model=model, strategy=name)).cost.model_calls == len(model.seen) == calls
 
 
 def test_thoughts_and_levels_stay_in_the_conversation() -> None:
     thinking, stepping = porto(), porto()
-    run(bench(model=thinking, strategy="chain_of_thought"))
+    run(context(model=thinking, strategy="chain_of_thought"))
     assert "It looks like the sea." in [m.text for m in thinking.seen[-1]]
-    run(bench(model=stepping, strategy="hierarchical"))
+    run(context(model=stepping, strategy="hierarchical"))
     asked = [m.text for m in stepping.seen[-1] if isinstance(m, HumanMessage)]
     assert [
         level for text in asked for level in ("continent", "country", "region", "city") if f"which {level}" in text
@@ -132,7 +132,7 @@ def test_what_is_shown_beside_the_photo() -> None:
     shown = {}
     for name in ("zero_shot", "rag", "rag_contrast", "cluster_rag"):
         model = porto()
-        run(bench(model=model, strategy=name))
+        run(context(model=model, strategy=name))
         text = model.seen[0][1].text
         shown[name] = json.loads(text.split(OPENING)[1].split(CLOSING)[0])
     assert set(shown["zero_shot"]) == {"photo_id", "question"}
@@ -153,19 +153,19 @@ ANY = _Any()
 
 
 def test_a_named_place_without_coordinates_is_looked_up() -> None:
-    answer = run(bench(model=answering(name="Lisbon, Portugal"), strategy="zero_shot"))
+    answer = run(context(model=answering(name="Lisbon, Portugal"), strategy="zero_shot"))
     assert answer.point == PLACES[2].point
     assert answer.point_source is PointSource.NAMED_PLACE
     assert answer.cost.tool_calls == 1
 
 
 def test_the_country_that_is_named_decides_between_namesakes() -> None:
-    answer = run(bench(model=answering(name="Newport, Rhode Island, United States"), strategy="zero_shot"))
+    answer = run(context(model=answering(name="Newport, Rhode Island, United States"), strategy="zero_shot"))
     assert answer.point == PLACES[6].point
 
 
 def test_a_name_that_nobody_knows_is_unparsable() -> None:
-    answer = run(bench(model=answering(name="Atlantis"), strategy="zero_shot"))
+    answer = run(context(model=answering(name="Atlantis"), strategy="zero_shot"))
     assert (answer.status, answer.point) == (AnswerStatus.UNPARSABLE, None)
 
 
@@ -178,7 +178,7 @@ def test_the_consensus_of_samples_is_the_one_most_others_lie_near() -> None:
             lat, lon = next(said)
         return "", [("GivePosition", {"name": "x", "lat": lat, "lon": lon, "confidence": 1.0})]
 
-    answer = run(bench(model=ScriptedModel(policy=policy), strategy="self_consistency"))
+    answer = run(context(model=ScriptedModel(policy=policy), strategy="self_consistency"))
     assert answer.point is not None
     assert point_distance_km(answer.point, PORTO) < 20.0
     assert answer.confidence == pytest.approx(0.6)
@@ -196,7 +196,7 @@ def test_some_samples_that_fail_leave_the_others() -> None:
             turn = next(turns)
         return ("Sorry, I cannot.", []) if turn % 2 else ("", [("GivePosition", {"name": "x", "lat": 1.0, "lon": 2.0})])
 
-    answer = run(bench(model=ScriptedModel(policy=policy), strategy="self_consistency"))
+    answer = run(context(model=ScriptedModel(policy=policy), strategy="self_consistency"))
     assert answer.point == Point(lat=1.0, lon=2.0)
     assert answer.model_status == "ok"
 
@@ -205,7 +205,7 @@ def test_no_sample_begins_when_the_money_is_spent() -> None:
     from agents.chat_models.prices import Price
 
     model = ScriptedModel(policy=porto().policy, tokens=10)
-    at = bench(model=model, strategy="self_consistency", price=Price(input=1e5, output=0.0), budgets=Budgets(usd=0.5))
+    at = context(model=model, strategy="self_consistency", price=Price(input=1e5, output=0.0), budgets=Budgets(usd=0.5))
     answer = run(at)
     assert len(model.seen) == 4  # a batch of four at a dollar each; the fifth is not asked for
     assert "4 of 5 samples" in answer.reasoning
@@ -217,8 +217,8 @@ def test_a_tool_agent_uses_tools_and_its_rounds_are_limited() -> None:
             return "", [("GivePosition", {"name": "Porto", "lat": PORTO.lat, "lon": PORTO.lon})]
         return "", [("find_place", {"name": "Lisbon"})]
 
-    at = bench(model=ScriptedModel(policy=policy), strategy="tool_agent", budgets=Budgets(rounds=2))
-    assert steps(at) == ["begin", "investigate", "tools", "investigate", "tools", "guess", "commit"]
+    at = context(model=ScriptedModel(policy=policy), strategy="tool_agent", budgets=Budgets(rounds=2))
+    assert steps(at) == ["initialise", "investigate", "tools", "investigate", "tools", "guess", "commit"]
     answer = run(at)
     assert answer.point == PORTO
     assert answer.cost.tool_calls == 2
@@ -228,7 +228,7 @@ def test_a_tool_agent_uses_tools_and_its_rounds_are_limited() -> None:
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_prompts_hold_no_metadata_no_truth_and_no_coordinates_outside_the_data(name: str) -> None:
     model = porto()
-    run(bench(["Lisbon"], model=model, strategy=name), metadata_position=EXIF_POSITION)
+    run(context(["Lisbon"], model=model, strategy=name), metadata_position=EXIF_POSITION)
     for messages in model.seen:
         for message in messages:
             for secret in (FILE_NAME, "lisbon_holiday", EXIF_CAMERA, str(EXIF_POSITION.lat), str(EXIF_POSITION.lon)):
@@ -239,7 +239,7 @@ def test_prompts_hold_no_metadata_no_truth_and_no_coordinates_outside_the_data(n
 
 def test_the_first_reading_is_asked_before_anything_retrieved_is_told() -> None:
     model = porto()
-    run(bench(["Lisbon"], model=model, strategy="refine"))
+    run(context(["Lisbon"], model=model, strategy="refine"))
     assert "propose" in model.seen[0][1].text.casefold()
     assert not {"regions", "signs", "similar"} & set(
         json.loads(model.seen[0][1].text.split(OPENING)[1].split(CLOSING)[0])

@@ -16,8 +16,8 @@ from tests.fakes.machine import (
     EXIF_POSITION,
     FILE_NAME,
     FakeSearch,
-    bench,
     candidates,
+    context,
     given,
 )
 from tests.fakes.machine_runs import run, scripted, without_time
@@ -26,12 +26,12 @@ from tests.fakes.machine_runs import run, scripted, without_time
 
 
 def test_the_same_photo_gives_the_same_answer() -> None:
-    first, second = (run(bench(["Lisbon", "www.obchod.cz", "東京駅"])) for _ in range(2))
+    first, second = (run(context(["Lisbon", "www.obchod.cz", "東京駅"])) for _ in range(2))
     assert without_time(first) == without_time(second)
 
 
 def test_probabilities_sum_to_one_at_most_and_evidence_is_linked() -> None:
-    answer = run(bench(["Lisbon"]))
+    answer = run(context(["Lisbon"]))
     assert sum(h.probability for h in answer.hypotheses) <= 1.0 + 1e-9
     known = {e.id for e in answer.evidence}
     assert all(set(h.evidence_ids) <= known for h in answer.hypotheses)
@@ -39,7 +39,7 @@ def test_probabilities_sum_to_one_at_most_and_evidence_is_linked() -> None:
 
 
 def test_radii_are_ordered_and_the_level_follows() -> None:
-    answer = run(bench(["Lisbon"]))
+    answer = run(context(["Lisbon"]))
     assert answer.radius_50_km is not None
     assert answer.radius_90_km is not None
     assert answer.radius_50_km <= answer.radius_90_km
@@ -48,7 +48,7 @@ def test_radii_are_ordered_and_the_level_follows() -> None:
 
 
 def test_metadata_is_reported_beside_the_answer_and_moves_nothing() -> None:
-    plain, claimed = run(bench()), run(bench(), metadata_position=EXIF_POSITION)
+    plain, claimed = run(context()), run(context(), metadata_position=EXIF_POSITION)
     assert claimed.point == plain.point
     assert claimed.metadata_position == EXIF_POSITION
     [item] = [e for e in claimed.evidence if e.kind is EvidenceKind.METADATA]
@@ -58,7 +58,7 @@ def test_metadata_is_reported_beside_the_answer_and_moves_nothing() -> None:
 
 
 def test_steps_become_events_for_people() -> None:
-    updates = build_geolocate(bench(["Lisbon"])).stream(given(), stream_mode="updates")  # type: ignore[call-overload]
+    updates = build_geolocate(context(["Lisbon"])).stream(given(), stream_mode="updates")  # type: ignore[call-overload]
     events = [step_event(step, changed) for update in updates for step, changed in update.items()]
     texts = {event.step: event.text for event in events}
     assert texts["look"] == "1 lines of text read"
@@ -72,7 +72,7 @@ def test_steps_become_events_for_people() -> None:
 
 def shown_to_the_model(signs: Sequence[str]) -> list[list[BaseMessage]]:
     model = scripted([("reverse_geocode", {"lat": 40.42, "lon": -3.7}), ("find_place", {"name": "Lisbon"})])
-    run(bench(signs, model=model), metadata_position=EXIF_POSITION)
+    run(context(signs, model=model), metadata_position=EXIF_POSITION)
     return model.seen
 
 
@@ -105,12 +105,12 @@ def test_text_on_signs_appears_only_inside_quoted_data() -> None:
 
 
 def test_text_on_signs_cannot_move_the_offline_machine() -> None:
-    plain, attacked = run(bench()), run(bench(HOSTILE))
+    plain, attacked = run(context()), run(context(HOSTILE))
     assert attacked.point in {candidate.point for candidate in candidates()}
     assert [h.status for h in attacked.hypotheses] == [h.status for h in plain.hypotheses]
 
 
 def test_search_is_asked_once_for_the_whole_photo() -> None:
     search = FakeSearch(candidates())
-    run(bench(["Lisbon"], search=search))
+    run(context(["Lisbon"], search=search))
     assert search.calls == 1

@@ -14,19 +14,30 @@ from agents.schemas import Answer
 from core.errors import UserError
 from graphs.checkpoints import STATE_TYPES, open_checkpoints, state_serializer
 from graphs.geolocate import build_geolocate
-from tests.fakes.machine import bench, given
+from tests.fakes.machine import context, given
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 SIGNS = ("Lisbon", "www.obchod.cz")
-STEPS = ["begin", "look", "recall", "cluster", "hypothesise", "investigate", "tools", "revise", "investigate", "tools"]
+STEPS = [
+    "initialise",
+    "look",
+    "recall",
+    "cluster",
+    "hypothesise",
+    "investigate",
+    "tools",
+    "revise",
+    "investigate",
+    "tools",
+]
 
 KILLED_RUN = """
 import os, sys
 from pathlib import Path
 from graphs.checkpoints import open_checkpoints
 from graphs.geolocate import build_geolocate
-from tests.fakes.machine import bench, given
-graph = build_geolocate(bench(("Lisbon", "www.obchod.cz")), open_checkpoints(Path(sys.argv[1])))
+from tests.fakes.machine import context, given
+graph = build_geolocate(context(("Lisbon", "www.obchod.cz")), open_checkpoints(Path(sys.argv[1])))
 config = {"configurable": {"thread_id": "t"}}
 for done, update in enumerate(graph.stream(given(), config, stream_mode="updates", durability="sync"), start=1):
     if done == int(sys.argv[2]):
@@ -41,7 +52,7 @@ def comparable(answer: Answer) -> dict[str, Any]:
 
 
 def whole_run() -> dict[str, Any]:
-    return comparable(build_geolocate(bench(SIGNS)).invoke(given())["answer"])  # type: ignore[call-overload]
+    return comparable(build_geolocate(context(SIGNS)).invoke(given())["answer"])  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("killed_after", [3, 8])
@@ -52,7 +63,7 @@ def test_a_killed_run_goes_on_to_the_same_answer(killed_after: int, tmp_path: Pa
     )
     assert died.returncode == 9
     saver = open_checkpoints(file)
-    graph = build_geolocate(bench(SIGNS), saver)
+    graph = build_geolocate(context(SIGNS), saver)
     assert graph.get_state(THREAD).tasks
     resumed = graph.invoke(None, THREAD)
     saver.conn.close()
@@ -66,7 +77,7 @@ from graphs.checkpoints import open_checkpoints
 from graphs.geolocate import build_geolocate
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.events.tracing import Phase, What, recording
-from tests.fakes.machine import bench, given
+from tests.fakes.machine import context, given
 folder = Path(sys.argv[1])
 kept = folder / "kept"
 known = kept.read_text().split() if kept.exists() else []
@@ -78,7 +89,7 @@ def note(file, text):
 def returned(event):
     if event.what is What.TOOL and event.phase is Phase.END:
         note("returned", event.call_id)
-graph = build_geolocate(bench(("Lisbon", "www.obchod.cz")), open_checkpoints(folder / "checkpoints.sqlite"))
+graph = build_geolocate(context(("Lisbon", "www.obchod.cz")), open_checkpoints(folder / "checkpoints.sqlite"))
 config = {"configurable": {"thread_id": "t"}}
 start = None if graph.get_state(config).tasks else given()
 with recording(returned):
@@ -111,21 +122,21 @@ def test_killed_at_every_step_in_turn_the_answer_is_the_same_and_no_kept_tool_ca
         died = done.returncode
         assert died in (0, 9)
     saver = open_checkpoints(tmp_path / "checkpoints.sqlite")
-    answer = build_geolocate(bench(SIGNS), saver).get_state(THREAD).values["answer"]
+    answer = build_geolocate(context(SIGNS), saver).get_state(THREAD).values["answer"]
     saver.conn.close()
     assert comparable(answer) == whole_run()
     kept = (tmp_path / "kept").read_text().split()
     returned = (tmp_path / "returned").read_text().split()
     assert len(set(returned)) > len(set(kept)) >= 3  # some calls returned side by side with the one that was seen
     assert {call: returned.count(call) for call in kept} == dict.fromkeys(kept, 1)
-    assert {"begin", "recall", "tools", "revise"} <= set((tmp_path / "steps").read_text().split())
+    assert {"initialise", "recall", "tools", "revise"} <= set((tmp_path / "steps").read_text().split())
 
 
 def test_everything_in_a_checkpoint_comes_back_without_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     saver = open_checkpoints(tmp_path / "new" / "checkpoints.sqlite")
-    graph = build_geolocate(bench(SIGNS), saver)
+    graph = build_geolocate(context(SIGNS), saver)
     answer = graph.invoke(given(), THREAD)["answer"]  # type: ignore[call-overload]
     with caplog.at_level(logging.WARNING):
         kept = graph.get_state(THREAD).values
@@ -139,7 +150,7 @@ def test_everything_in_a_checkpoint_comes_back_without_a_warning(
 def test_no_pixels_and_no_metadata_in_a_checkpoint(tmp_path: Path) -> None:
     file = tmp_path / "checkpoints.sqlite"
     saver = open_checkpoints(file)
-    build_geolocate(bench(SIGNS), saver).invoke(given(), THREAD)  # type: ignore[call-overload]
+    build_geolocate(context(SIGNS), saver).invoke(given(), THREAD)  # type: ignore[call-overload]
     saver.conn.close()
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"JFIF" not in content

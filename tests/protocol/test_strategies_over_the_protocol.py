@@ -17,8 +17,8 @@ from agents.strategies import STRATEGIES
 from agents.structured_output.ask import ReplyStatus, ask_structured
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
-from retrieval.photos.store import PhotoShelf
-from tests.fakes.machine import bench, given, photo
+from retrieval.photos.store import PhotoStore
+from tests.fakes.machine import context, given, photo
 from tests.fakes.model_server import RealServer
 from tests.fakes.proxy import misbehaving
 
@@ -48,13 +48,13 @@ def options(able: Capabilities | None = None) -> ModelOptions:
 
 
 def answers(strategy: str, model: LoadedModel) -> list[Answer]:
-    at = replace(bench(["Praha"], strategy=strategy, budgets=Budgets(rounds=2)), model=model)
+    at = replace(context(["Praha"], strategy=strategy, budgets=Budgets(rounds=2)), model=model)
     graph = build_geolocate(at)
-    shelf = cast(PhotoShelf, at.shelf)
+    photo_store = cast(PhotoStore, at.photo_store)
     told = []
     for shade in SHADES:
         shown = photo(shade)
-        shelf.add(shown)
+        photo_store.add(shown)
         asked = given(photo_id=shown.id, photo_sha256=shown.sha256)
         told.append(cast(Answer, graph.invoke(asked)["answer"]))  # type: ignore[call-overload]  # a plain dictionary
     return told

@@ -15,7 +15,7 @@ from geo.sphere import lat_lon_array
 from retrieval.candidate import AtlasKind, Candidate, Region
 from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors
 from retrieval.photos.photo import Photo
-from retrieval.photos.store import PhotoShelf
+from retrieval.photos.store import PhotoStore
 from retrieval.regions import rank_regions
 from retrieval.stores.filters import Exclude, Near, is_left_out
 from tests.fakes.tool_calls import as_photo, call, shown_to_model
@@ -26,7 +26,7 @@ from tools.results import Box, FoundPlaces, PhotoMatches, RankedRegions, ToolErr
 from tools.search_photos import search_photos_tool
 from tools.services.atlas_search import PhotoSearch
 from tools.services.imagery import WorldPictures
-from tools.services.ocr import SignReader
+from tools.services.ocr import OcrReader
 from tools.untrusted_text import quoted
 
 COLOURS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
@@ -82,21 +82,21 @@ def encoder() -> ColourEncoder:
 
 
 @pytest.fixture
-def shelf() -> PhotoShelf:
-    return PhotoShelf()
+def photo_store() -> PhotoStore:
+    return PhotoStore()
 
 
 @pytest.fixture
-def search(encoder: ColourEncoder, shelf: PhotoShelf) -> PhotoSearch:
+def search(encoder: ColourEncoder, photo_store: PhotoStore) -> PhotoSearch:
     atlases = [ExactAtlas("photos", AtlasKind.PHOTO), ExactAtlas("map", AtlasKind.GPS)]
-    return PhotoSearch(atlases, encoder, shelf)
+    return PhotoSearch(atlases, encoder, photo_store)
 
 
 @pytest.fixture
-def red_and_blue(shelf: PhotoShelf) -> str:
+def red_and_blue(photo_store: PhotoStore) -> str:
     rgb = np.zeros((64, 128, 3))
     rgb[:, :64], rgb[:, 64:] = COLOURS["red"], COLOURS["blue"]
-    return shelf.add(as_photo(rgb))
+    return photo_store.add(as_photo(rgb))
 
 
 def test_every_atlas_is_searched(search: PhotoSearch, red_and_blue: str) -> None:
@@ -150,25 +150,25 @@ class HidesByRule:
 )
 def test_what_an_evaluation_hides_is_never_found_not_even_by_a_part(
     encoder: ColourEncoder,
-    shelf: PhotoShelf,
+    photo_store: PhotoStore,
     red_and_blue: str,
     author: str | None,
     twins_from: float,
     seen: set[str],
 ) -> None:
-    hiding = HidesByRule(author, twins_from)
+    exclusion = HidesByRule(author, twins_from)
     atlases = [ExactAtlas("photos", AtlasKind.PHOTO), ExactAtlas("map", AtlasKind.GPS)]
-    search = PhotoSearch(atlases, encoder, shelf, hiding)
+    search = PhotoSearch(atlases, encoder, photo_store, exclusion)
     for box in (Box(left=0.0, top=0.0, right=0.5, bottom=1.0), None, Box(left=0.5, top=0.0, right=1.0, bottom=1.0)):
         found = search.candidates(red_and_blue, box, None, 3)
         assert {c.item_id for c in found if c.kind is AtlasKind.PHOTO} == seen
         assert len([c for c in found if c.kind is AtlasKind.GPS]) == 3, "a map has no photographers"
-    assert hiding.asked == {red_and_blue}
-    assert sorted(hiding.twins) == (["blue", "red"] if twins_from < 1.0 else [])
+    assert exclusion.asked == {red_and_blue}
+    assert sorted(exclusion.twins) == (["blue", "red"] if twins_from < 1.0 else [])
 
 
 def test_a_photo_that_is_held_stays_on_the_shelf() -> None:
-    small = PhotoShelf(capacity=2)
+    small = PhotoStore(capacity=2)
     photos = [as_photo(np.full((64, 64, 3), shade)) for shade in range(10, 60, 10)]
     with small.holding(photos[0]) as photo_id:
         for other in photos[1:]:
@@ -244,14 +244,14 @@ def test_a_bug_in_a_tool_is_not_blamed_on_the_model() -> None:
         call(tool)
 
 
-def test_the_registry_builds_every_tool(search: PhotoSearch, shelf: PhotoShelf) -> None:
+def test_the_registry_builds_every_tool(search: PhotoSearch, photo_store: PhotoStore) -> None:
     clients = Clients(
-        shelf=shelf,
+        photo_store=photo_store,
         search=search,
         cluster=rank_candidates,
         places=Gazetteer(),
         is_land=lambda point: point.lat > 0.0,
-        reader=SignReader(),
+        reader=OcrReader(),
         ground=WorldPictures(),
     )
     tools = {tool.name: tool for tool in build_tools(clients)}

@@ -13,7 +13,7 @@ from retrieval.candidate import AtlasKind, Candidate
 from retrieval.diversify import spread_out
 from retrieval.encoders.base import PhotoEncoder, Vectors
 from retrieval.photos.photo import Photo
-from retrieval.photos.store import PhotoShelf
+from retrieval.photos.store import PhotoStore
 from retrieval.stores.filters import Exclude, Near
 from tools.base import PhotoArguments, photo_part
 from tools.results import Box, Circle
@@ -43,7 +43,7 @@ class SearchedAtlas(Protocol):
         ...
 
 
-class Hiding(Protocol):
+class ReferenceExclusion(Protocol):
     """Which items a search for a photo must not see: an evaluation hides what would give the answer away."""
 
     def exclude(self, photo_id: str) -> Exclude:
@@ -74,21 +74,21 @@ class PhotoSearch:
     Args:
         atlases: searched in this order.
         encoder: that made them.
-        shelf: where photos are found.
-        hiding: what searches for a photo, or a part of it, must not see; None: nothing is hidden.
+        photo_store: where photos are found.
+        exclusion: what searches for a photo, or a part of it, must not see; None: nothing is hidden.
     """
 
     def __init__(
         self,
         atlases: Sequence[SearchedAtlas],
         encoder: PhotoEncoder,
-        shelf: PhotoShelf,
-        hiding: Hiding | None = None,
+        photo_store: PhotoStore,
+        exclusion: ReferenceExclusion | None = None,
     ) -> None:
         self._atlases = tuple(atlases)
         self._encoder = encoder
-        self._shelf = shelf
-        self._hiding = hiding
+        self._shelf = photo_store
+        self._hiding = exclusion
         self._twins: dict[tuple[str, int], frozenset[str]] = {}
         self._vectors: OrderedDict[str, Vectors] = OrderedDict()
         self._lock = threading.Lock()

@@ -20,7 +20,7 @@ from geo.place import Place
 from geo.point import Point
 from geo.sphere import point_distance_km
 from tools.results import ToolError
-from tools.services.rate_limited_http import PoliteFetcher
+from tools.services.rate_limited_http import RateLimitedFetcher
 from tools.untrusted_text import untrusted
 
 ATTRIBUTION = "© OpenStreetMap contributors, ODbL"
@@ -51,7 +51,7 @@ class Nominatim:
             hosts = ", ".join(sorted(allowed_hosts)) or "none"
             raise UserError(f"The geocoder {base_url!r} cannot be used: http(s) on an allowed host ({hosts}) only")
         self._base_url = base_url.rstrip("/")
-        self._fetcher = PoliteFetcher("Nominatim", client, "application/json", _MAX_BYTES, min_interval_s)
+        self._fetcher = RateLimitedFetcher("Nominatim", client, "application/json", _MAX_BYTES, min_interval_s)
         self._answers: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
 

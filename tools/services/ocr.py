@@ -25,7 +25,7 @@ Rgb = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class SignReading:
+class OcrOutput:
     """How much work reading is.
 
     Attributes:
@@ -50,10 +50,10 @@ class _Line(NamedTuple):
     corners_xy: NDArray[np.float64]  # (4, 2) pixels of the picture given
 
 
-class SignReader:
+class OcrReader:
     """Reads the text in a picture. Models load at the first use; safe between threads, one picture at a time."""
 
-    def __init__(self, reading: SignReading = SignReading()) -> None:
+    def __init__(self, reading: OcrOutput = OcrOutput()) -> None:
         self._reading = reading
         self._engine: RapidOCR | None = None
         self._lock = threading.Lock()
@@ -92,7 +92,7 @@ class SignReader:
         return self._engine
 
 
-def _parameters(reading: SignReading) -> dict[str, Any]:
+def _parameters(reading: OcrOutput) -> dict[str, Any]:
     """Settings of the engine. With its models named by path it never reaches its downloader."""
     runtime = "EngineConfig.onnxruntime"
     return {

@@ -11,7 +11,7 @@ import httpx
 from tools.results import ToolError
 
 
-class PoliteFetcher:
+class RateLimitedFetcher:
     """Gets small bodies of one kind from one service, at most one request every `min_interval_s`.
 
     What a service sends is untrusted: redirects are refused, so are compressed bodies (which could be bombs),

@@ -23,7 +23,7 @@ from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, Tile, covering_tile
 from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo
 from tools.results import ToolError
 from tools.services.imagery import GroundView
-from tools.services.rate_limited_http import PoliteFetcher
+from tools.services.rate_limited_http import RateLimitedFetcher
 
 KNOWN_SERVERS = ("Esri.WorldImagery", "NASAGIBS.BlueMarble", "USGS.USImagery")
 """Providers of `xyzservices` with pictures of the ground, no key, and terms that allow single views."""
@@ -142,7 +142,7 @@ class TileViews:
     ) -> None:
         self._server = server
         self._cache = TileCache(cache_folder, server)
-        self._fetcher = PoliteFetcher(server.name, client, "image/", MAX_TILE_BYTES, min_interval_s)
+        self._fetcher = RateLimitedFetcher(server.name, client, "image/", MAX_TILE_BYTES, min_interval_s)
         self._lock = threading.Lock()
 
     @property

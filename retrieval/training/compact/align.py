@@ -26,7 +26,7 @@ from retrieval.training.config import (
     TrainingConfig,
 )
 from retrieval.training.contrastive_task import CLASSES, POSITIONS, TEXT_NUMBERS, TEXTS, TOKENS
-from retrieval.training.distributed import World
+from retrieval.training.distributed import ProcessGroup
 from retrieval.training.losses import TEACHER
 from retrieval.training.text_tower import TextConfig, TextTower, text_number
 from retrieval.training.towers import TokenShape, Towers
@@ -88,12 +88,12 @@ class BankFeed:
         photos: NDArray[np.int64],
         held: NDArray[np.int64],
         batch: int,
-        world: World,
+        process_group: ProcessGroup,
         seed: int,
         texts: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self._bank, self._photos, self._held = bank, torch.from_numpy(photos), torch.from_numpy(held)
-        self._world, self._seed, self._texts = world, seed, texts
+        self._world, self._seed, self._texts = process_group, seed, texts
         # A photo is in a batch once, so that it is never its own negative.
         self.batch = min(batch, len(photos))
         self.steps_per_epoch = max(1, len(photos) * bank.tokens.shape[1] // batch)

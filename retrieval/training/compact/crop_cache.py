@@ -17,7 +17,7 @@ from retrieval.training.config import TrainingConfig
 Bytes = NDArray[np.uint8]
 
 
-class Batch(NamedTuple):
+class CropBatch(NamedTuple):
     """Crops with what the teachers say.
 
     Attributes:
@@ -52,14 +52,14 @@ class CropCache:
         grid = np.meshgrid(self.photos, np.arange(self.crops), indexing="ij")
         return np.stack(grid, axis=-1).reshape(-1, 2)
 
-    def batch(self, pairs: NDArray[np.int64], device: torch.device) -> Batch:
+    def batch(self, pairs: NDArray[np.int64], device: torch.device) -> CropBatch:
         """The crops of these pairs."""
         photo, crop = pairs.T
         pixels, tokens, segments = (
             torch.from_numpy(np.ascontiguousarray(array[photo, crop])).to(device)
             for array in (self.pixels, self.tokens, self.segments)
         )
-        return Batch(
+        return CropBatch(
             pixels.permute(0, 3, 1, 2).float(),
             tokens.flatten(1, 2).float(),
             segments.permute(0, 3, 1, 2).float() / 255.0,

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from retrieval.backbones.registry import CompactBackbone
 from retrieval.training.compact import losses
 from retrieval.training.compact.augment import disturb, flip
-from retrieval.training.compact.crop_cache import Batch as Crops
-from retrieval.training.compact.crop_cache import CropCache
+from retrieval.training.compact.crop_cache import CropBatch, CropCache
 from retrieval.training.config import DistilConfig, ModelConfig, TrainingConfig
-from retrieval.training.distributed import World
+from retrieval.training.distributed import ProcessGroup
 from retrieval.training.gradient_cache import Part, Tensors
 from retrieval.training.trainer import Batch, Scores
 
@@ -81,12 +80,12 @@ def _square(tokens: Tensor) -> Tensor:
 class Distillation:
     """Implements `retrieval.training.trainer.Task`: crops, and what the teachers say of them."""
 
-    def __init__(self, config: TrainingConfig, cache: CropCache, world: World) -> None:
-        self._config, self._cache, self._world = config, cache, world
+    def __init__(self, config: TrainingConfig, cache: CropCache, process_group: ProcessGroup) -> None:
+        self._config, self._cache, self._world = config, cache, process_group
         student = Student(config.model, config.seed)
-        self.model = student.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack this documented form
+        self.model = student.to(process_group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack this documented form
         self.objective = nn.Module()
-        self._scale = Scale(*(one.to(world.device) for one in teacher_scale(cache)))
+        self._scale = Scale(*(one.to(process_group.device) for one in teacher_scale(cache)))
         self.photos_per_step = config.distil.loop.batch
         self.steps_per_epoch = len(cache.pairs()) // self.photos_per_step
 
@@ -103,7 +102,7 @@ class Distillation:
             tensors = self._changed(crops, epoch, generator)
             yield Batch([Part("crops", tensors)], {"rows": torch.arange(len(crops.pixels), device=self._world.device)})
 
-    def _changed(self, crops: Crops, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def _changed(self, crops: CropBatch, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
         flipped = torch.rand(len(crops.pixels), generator=generator, device=self._world.device) < 0.5
         pixels = flip(crops.pixels, flipped, 3)
         if epoch < self._config.distil.small_epochs:

@@ -27,42 +27,44 @@ from retrieval.training.compact.model import CompactModel, load, save
 from retrieval.training.compact.photos import inner_mask
 from retrieval.training.config import TrainingConfig
 from retrieval.training.contrastive_task import Contrast
-from retrieval.training.distributed import World
+from retrieval.training.distributed import ProcessGroup
 from retrieval.training.run_folder import WEIGHTS, RunFolder
 from retrieval.training.towers import Towers
 from retrieval.training.trainer import LoopConfig, Trainer
 
 
-def train_compact(config: TrainingConfig, world: World, arguments: list[str]) -> dict[str, validation.Scores]:
+def train_compact(
+    config: TrainingConfig, process_group: ProcessGroup, arguments: list[str]
+) -> dict[str, validation.Scores]:
     """Run both phases; scores on the inner validation authors, with the inner training authors as references."""
     cache = CropCache(config)
-    if world.leads:
+    if process_group.leads:
         RunFolder(config.run).describe(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), arguments)
-    backbone = distil(config, cache, world)
-    bank = _bank(config, cache, backbone, world)
-    model = align(config, cache, bank, world)
+    backbone = distil(config, cache, process_group)
+    bank = _bank(config, cache, backbone, process_group)
+    model = align(config, cache, bank, process_group)
     model.photos.backbone.load_state_dict(backbone.state_dict())
     scores = inner_scores(model, bank, inner_mask(cache.all_rows))
     state = {"model": model.state_dict(), "config": config.model_dump_json(), "inner_scores": json.dumps(scores)}
-    if world.leads:
+    if process_group.leads:
         save(config.run / "model.pt", state)
     return scores
 
 
-def distil(config: TrainingConfig, cache: CropCache, world: World) -> CompactBackbone:
+def distil(config: TrainingConfig, cache: CropCache, process_group: ProcessGroup) -> CompactBackbone:
     """The backbone, trained to the end of the first phase (or as far as it was)."""
-    task = Distillation(config, cache, world)
+    task = Distillation(config, cache, process_group)
     about: dict[str, object] = {"model": config.model.model_dump(mode="json"), "distil": _asked(config.distil.loop)}
     about["terms"] = config.distil.model_dump(mode="json", exclude={"loop"})
     about["crops"] = config.prepare.model_dump(mode="json", exclude={"workers"})
     recipe = _recipe(config, about)
-    Trainer(task, config.distil.loop, RunFolder(config.run / "distil"), world, config.seed, recipe).fit()
+    Trainer(task, config.distil.loop, RunFolder(config.run / "distil"), process_group, config.seed, recipe).fit()
     student = task.model
     assert isinstance(student, Student), "it is what distillation trains"  # noqa: S101  # for the type checker
     return student.backbone.eval()
 
 
-def align(config: TrainingConfig, cache: CropCache, bank: TokenBank, world: World) -> CompactModel:
+def align(config: TrainingConfig, cache: CropCache, bank: TokenBank, process_group: ProcessGroup) -> CompactModel:
     """A model whose fusion and GPS encoder are trained; its backbone is fresh.
 
     Args:
@@ -74,11 +76,11 @@ def align(config: TrainingConfig, cache: CropCache, bank: TokenBank, world: Worl
     towers = compact_towers(config.model, config.align.text, config.seed, bank)
     texts = place_texts(bank.positions, towers.text) if towers.text else None
     loop, held = config.align.loop, np.flatnonzero(~inner_mask(cache.all_rows)).astype(np.int64)
-    feed = BankFeed(bank, cache.photos, held, loop.batch, world, config.seed, texts)
+    feed = BankFeed(bank, cache.photos, held, loop.batch, process_group, config.seed, texts)
     gallery = torch.from_numpy(Gazetteer().coordinates().lat_lon_deg).float()
     searched = bank.positions[torch.from_numpy(cache.photos)]
     task = Contrast(
-        towers.to(world.device),
+        towers.to(process_group.device),
         config.align.objective,
         config.align.negatives,
         feed,
@@ -86,13 +88,13 @@ def align(config: TrainingConfig, cache: CropCache, bank: TokenBank, world: Worl
         searched,
         "fused",
         loop.chunk,
-        world,
+        process_group,
         config.seed,
     )
     about: dict[str, object] = {"model": config.model.model_dump(mode="json"), "align": _asked(loop)}
     about["contrast"] = config.align.model_dump(mode="json", exclude={"loop"})
     about["bank"] = float(bank.tokens.float().abs().mean())
-    Trainer(task, loop, RunFolder(config.run / "align"), world, config.seed, _recipe(config, about)).fit()
+    Trainer(task, loop, RunFolder(config.run / "align"), process_group, config.seed, _recipe(config, about)).fit()
     return _assembled(config, towers)
 
 
@@ -113,11 +115,13 @@ def _recipe(config: TrainingConfig, about: dict[str, object]) -> str:
     return json.dumps({**about, **part}, sort_keys=True)
 
 
-def _bank(config: TrainingConfig, cache: CropCache, backbone: CompactBackbone, world: World) -> TokenBank:
+def _bank(
+    config: TrainingConfig, cache: CropCache, backbone: CompactBackbone, process_group: ProcessGroup
+) -> TokenBank:
     path, weights = config.run / "bank.pt", config.run / "distil" / WEIGHTS
-    if world.leads and not (path.is_file() and path.stat().st_mtime > weights.stat().st_mtime):
-        save(path, fill_bank(config, cache, backbone, world.device)._asdict())
-    world.wait()
+    if process_group.leads and not (path.is_file() and path.stat().st_mtime > weights.stat().st_mtime):
+        save(path, fill_bank(config, cache, backbone, process_group.device)._asdict())
+    process_group.wait()
     return TokenBank(**load(path, "token bank"))
 
 

@@ -37,7 +37,7 @@ from retrieval.training.data.bad_samples import BadSample
 from retrieval.training.data.loading import LIMITS
 from retrieval.training.data.sources import PhotoSource, open_source
 from retrieval.training.distributed import pick_device
-from retrieval.training.frozen_backbones import Eyes
+from retrieval.training.frozen_backbones import FrozenBackbones
 from retrieval.training.fusion_recipe import DUPLICATES, identity_of, prepared_store
 
 SIDE, KEPT, BITS = 32, 8, 64
@@ -174,8 +174,8 @@ def _hash_here(source: PhotoSource, row: int) -> tuple[int, int]:
 
 
 def _embeddings(config: FusionConfig, source: PhotoSource, rows: Sequence[int]) -> torch.Tensor:
-    eyes = Eyes(config.model, pick_device("cpu"))
-    store = prepared_store(config, source, identity_of(eyes, tokens=True))
+    frozen = FrozenBackbones(config.model, pick_device("cpu"))
+    store = prepared_store(config, source, identity_of(frozen, tokens=True))
     store.check_complete()
     means = torch.stack([store.read("tokens", row).float().mean(dim=0) for row in rows])
     return torch.nn.functional.normalize(means, dim=1)

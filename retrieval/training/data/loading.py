@@ -19,8 +19,8 @@ from retrieval.training.data.bad_samples import BadSample, BadSamples
 from retrieval.training.data.crops import WHOLE, random_box
 from retrieval.training.data.sampler import StepOrder
 from retrieval.training.data.sources import PhotoSource
-from retrieval.training.distributed import World
-from retrieval.training.frozen_backbones import Eyes, Viewer
+from retrieval.training.distributed import ProcessGroup
+from retrieval.training.frozen_backbones import FrozenBackbones, ViewCropper
 from retrieval.training.text_tower import TextTower, text_number
 
 LIMITS = PhotoLimits(min_side_px=16, long_side_px=1024)
@@ -54,7 +54,7 @@ class PhotoRequests(Dataset[Loaded]):
     """
 
     def __init__(
-        self, source: PhotoSource, viewer: Viewer, texts: TextTower | None, seed: int, min_area: float
+        self, source: PhotoSource, viewer: ViewCropper, texts: TextTower | None, seed: int, min_area: float
     ) -> None:
         self._source, self._viewer, self._texts = source, viewer, texts
         self._seed, self._min_area = seed, min_area
@@ -119,19 +119,19 @@ class PhotoFeed:
         source: PhotoSource,
         train: NDArray[np.int64],
         held: NDArray[np.int64],
-        eyes: Eyes,
+        frozen: FrozenBackbones,
         requests: PhotoRequests,
         bad: BadSamples,
         *,
         batch: int,
-        world: World,
+        process_group: ProcessGroup,
         seed: int,
         window: int = 0,
         workers: int = 0,
         augment: bool = True,
     ) -> None:
-        self._source, self._train, self._held, self._eyes = source, train, held, eyes
-        self.requests, self._bad, self._world = requests, bad, world
+        self._source, self._train, self._held, self._eyes = source, train, held, frozen
+        self.requests, self._bad, self._world = requests, bad, process_group
         self._order = StepOrder(source.places[train], batch, seed, window)
         self._workers, self._augment = workers, augment
         self.batch, self.steps_per_epoch = batch, self._order.steps_per_epoch

@@ -31,7 +31,7 @@ from retrieval.training.data.feature_cache import FINE_GRID, KEPT, OK, packed
 from retrieval.training.data.loading import LIMITS
 from retrieval.training.data.sources import PhotoSource, open_source
 from retrieval.training.distributed import pick_device
-from retrieval.training.frozen_backbones import PIXELS, SEGMENT_PIXELS, Eyes, fine_segments
+from retrieval.training.frozen_backbones import PIXELS, SEGMENT_PIXELS, FrozenBackbones, fine_segments
 from retrieval.training.fusion_recipe import identity_of, prepared_store
 from retrieval.training.towers import CLASSES, TOKENS
 
@@ -79,16 +79,16 @@ def prepare_maps(config: FusionConfig) -> int:
     source, unusable = open_source(data.photos, data.shards, data.table, data.columns, data.cache / "shards.npz")
     total = len(source.table.ids) + len(unusable)
     bad.add(unusable, total)
-    eyes = _fine_eyes(config)
-    store = prepared_store(config, source, identity_of(eyes, tokens=wants_tokens))
-    image = eyes.image.description.preprocessing if wants_tokens else None
-    segments = eyes.segmenter.description.preprocessing if eyes.segmenter else None
+    frozen = _fine_eyes(config)
+    store = prepared_store(config, source, identity_of(frozen, tokens=wants_tokens))
+    image = frozen.image.description.preprocessing if wants_tokens else None
+    segments = frozen.segmenter.description.preprocessing if frozen.segmenter else None
     squares = Squares(source, image, segments)
     for number, rows in tqdm(list(store.blocks()), desc="blocks", unit="block"):
         block = Block(rows)
         for read in _loaded(squares, rows, config):
             bad.add(read.bad, total)
-            block.add(read.rows, _kept(eyes, read.squares) if read.rows else {})
+            block.add(read.rows, _kept(frozen, read.squares) if read.rows else {})
         store.write(number, block.tensors)
     return len(bad)
 
@@ -108,12 +108,12 @@ class Block:
             held[at] = one
 
 
-def _fine_eyes(config: FusionConfig) -> Eyes:
+def _fine_eyes(config: FusionConfig) -> FrozenBackbones:
     device = pick_device(config.device)
-    eyes = Eyes(config.model, device, config.loop.bf16)
+    frozen = FrozenBackbones(config.model, device, config.loop.bf16)
     if config.model.semantics is not None:
-        eyes.segmenter = fine_segments(config.model.semantics).to(device)
-    return eyes
+        frozen.segmenter = fine_segments(config.model.semantics).to(device)
+    return frozen
 
 
 def _loaded(squares: Squares, rows: Iterable[int], config: FusionConfig) -> Iterable[Read]:
@@ -135,8 +135,8 @@ def _collated(photos: list[tuple[int, dict[str, Tensor], BadSample | None]]) -> 
     return Read([row for row, _ in good], stacked, [bad for _, _, bad in photos if bad is not None])
 
 
-def _kept(eyes: Eyes, seen: dict[str, Tensor]) -> dict[str, Tensor]:
-    found = eyes.look({name: one.to(eyes.device) for name, one in seen.items()})
+def _kept(frozen: FrozenBackbones, seen: dict[str, Tensor]) -> dict[str, Tensor]:
+    found = frozen.look({name: one.to(frozen.device) for name, one in seen.items()})
     kept = {}
     if SEGMENT_PIXELS in seen:
         kept["segments"] = packed(found[CLASSES]).cpu()

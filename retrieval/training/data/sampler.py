@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.training.distributed import World
+from retrieval.training.distributed import ProcessGroup
 
 GROUP = 16
 """Runs of neighbours that are mixed with each other where photos are read in disk order."""
@@ -45,9 +45,9 @@ class StepOrder:
         self.steps_per_epoch = len(places) // batch
         self._epoch, self._rows = -1, np.empty(0, dtype=np.int64)
 
-    def rows(self, step: int, world: World) -> NDArray[np.int64]:
+    def rows(self, step: int, process_group: ProcessGroup) -> NDArray[np.int64]:
         """This process's rows at a step counted over the whole run."""
         epoch, inside = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._rows = epoch, epoch_order(self._places, self._seed, epoch, self._window)
-        return self._rows[inside * self.batch : (inside + 1) * self.batch][world.share(self.batch)]
+        return self._rows[inside * self.batch : (inside + 1) * self.batch][process_group.share(self.batch)]

@@ -18,9 +18,9 @@ from retrieval.photos.decoding import PHOTO_SUFFIXES, read_file
 from retrieval.training.data.bad_samples import BadSample
 from retrieval.training.data.shards import TarIndex, TarReader, find_tars, index_tars
 from retrieval.training.data.table import (
-    Columns,
     PhotoRow,
     PhotoTable,
+    TableColumns,
     place_text,
     read_photo_table,
     read_position_deg,
@@ -84,7 +84,7 @@ class ShardSource:
 
 
 def open_source(
-    photos: Path | None, shards: Sequence[str], table: Path | None, columns: Columns, cache: Path | None = None
+    photos: Path | None, shards: Sequence[str], table: Path | None, columns: TableColumns, cache: Path | None = None
 ) -> tuple[PhotoSource, list[BadSample]]:
     """The collection a configuration names, and which of its samples cannot be used.
 
@@ -156,7 +156,7 @@ def _only_ones(keyed: Iterable[tuple[str, int]]) -> dict[str, int]:
     return {key: row for key, row in found.items() if row >= 0}
 
 
-def _sidecar_table(index: TarIndex, columns: Columns) -> tuple[PhotoTable, list[BadSample]]:
+def _sidecar_table(index: TarIndex, columns: TableColumns) -> tuple[PhotoTable, list[BadSample]]:
     """A table from the `.json` beside each photo."""
     reader = TarReader(index)
     json_of = {

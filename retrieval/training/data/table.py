@@ -24,7 +24,7 @@ SWAPPED_SHARE = 0.05
 """Where more rows than this would be valid the other way round only, the columns are swapped, not the rows."""
 
 
-class Columns(BaseModel):
+class TableColumns(BaseModel):
     """Which columns of the table mean what; the names of MP16-Pro's are the defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,7 +79,7 @@ class PhotoTable(NamedTuple):
         return PhotoTable(ids, authors, self.positions_deg[picked], texts, [self.lines[row] for row in picked])
 
 
-def read_photo_table(path: Path, columns: Columns) -> tuple[PhotoTable, list[BadSample]]:
+def read_photo_table(path: Path, columns: TableColumns) -> tuple[PhotoTable, list[BadSample]]:
     """The usable rows of a CSV, and the others with their line and reason.
 
     Raises:
@@ -105,7 +105,7 @@ def read_photo_table(path: Path, columns: Columns) -> tuple[PhotoTable, list[Bad
     return PhotoTable.of(good), bad
 
 
-def _rows(path: Path, columns: Columns) -> list[tuple[int, Mapping[str, str]]]:
+def _rows(path: Path, columns: TableColumns) -> list[tuple[int, Mapping[str, str]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
@@ -115,7 +115,7 @@ def _rows(path: Path, columns: Columns) -> list[tuple[int, Mapping[str, str]]]:
         raise UserError(f"data.table: cannot read {path} ({error}): give a CSV file in UTF-8") from error
 
 
-def _check_columns(path: Path, names: list[str], columns: Columns) -> None:
+def _check_columns(path: Path, names: list[str], columns: TableColumns) -> None:
     for key in ("id", "author", "lat", "lon"):
         wanted = getattr(columns, key)
         if wanted not in names:
@@ -140,13 +140,13 @@ def read_position_deg(lat_text: str, lon_text: str) -> tuple[str, tuple[float, f
     return f"out of range: {lat:g}, {lon:g}", (lat, lon)
 
 
-def place_text(row: Mapping[str, str], columns: Columns) -> str:
+def place_text(row: Mapping[str, str], columns: TableColumns) -> str:
     """City, region and country, as far as a row has them."""
     names = ((row.get(column) or "").strip() for column in (columns.city, columns.region, columns.country))
     return sys.intern(", ".join(dict.fromkeys(name for name in names if name and name.lower() != "nan")))
 
 
-def _refuse_swapped(path: Path, columns: Columns, swapped: list[int], rows: int) -> None:
+def _refuse_swapped(path: Path, columns: TableColumns, swapped: list[int], rows: int) -> None:
     if len(swapped) > SWAPPED_SHARE * rows:
         lines = ", ".join(str(line) for line in swapped[:3])
         raise UserError(

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.structured_output.coordinates import LatLon, pair_from_values
-from agents.structured_output.dms import read_angle
+from agents.structured_output.dms import parse_dms
 from agents.structured_output.json_repair import find_objects
-from agents.structured_output.position import MAX_TEXT_CHARACTERS, ReplyStatus, read_position
+from agents.structured_output.position import MAX_TEXT_CHARACTERS, ReplyStatus, parse_position
 
 TOWER, OPERA = (48.8584, 2.2945), (-33.8568, 151.2153)
 
@@ -144,7 +144,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("text", "expected"), READABLE)
 def test_a_position_is_read(text: str, expected: tuple[float, float]) -> None:
-    read = read_position(text)
+    read = parse_position(text)
     assert read.status is ReplyStatus.OK, read.problem
     assert read.position is not None
     assert (read.position.lat, read.position.lon) == pytest.approx(expected, abs=1e-6)
@@ -152,18 +152,18 @@ def test_a_position_is_read(text: str, expected: tuple[float, float]) -> None:
 
 @pytest.mark.parametrize("text", UNREADABLE)
 def test_what_says_no_position_is_unparsable_and_says_why(text: str) -> None:
-    read = read_position(text)
+    read = parse_position(text)
     assert (read.status, read.position) == (ReplyStatus.UNPARSABLE, None)
     assert read.problem
 
 
 @pytest.mark.parametrize("text", REFUSALS)
 def test_a_refusal_is_a_refusal_in_any_language(text: str) -> None:
-    assert read_position(text).status is ReplyStatus.REFUSED
+    assert parse_position(text).status is ReplyStatus.REFUSED
 
 
 def test_fields_beside_the_position_are_read() -> None:
-    said = read_position(
+    said = parse_position(
         '{"country": "France", "city": "Paris", "landmark": "Eiffel Tower", "latitude": 48.8584,'
         ' "longitude": 2.2945, "confidence": "80%", "reasoning": "iron"}'
     ).position
@@ -173,13 +173,13 @@ def test_fields_beside_the_position_are_read() -> None:
 
 @pytest.mark.parametrize(("said", "meant"), [("0.7", 0.7), (70, 0.7), ("high", None), (-1, None), (170, None)])
 def test_confidence_is_a_fraction_or_nothing(said: object, meant: float | None) -> None:
-    position = read_position(json.dumps({"lat": 1.5, "lon": 2.5, "confidence": said})).position
+    position = parse_position(json.dumps({"lat": 1.5, "lon": 2.5, "confidence": said})).position
     assert position is not None
     assert position.confidence == meant
 
 
 def test_a_place_without_a_position_is_kept_by_its_name() -> None:
-    read = read_position('{"country": "Chile", "city": "Valparaíso", "neighborhood": "unknown", "region": "<region>"}')
+    read = parse_position('{"country": "Chile", "city": "Valparaíso", "neighborhood": "unknown", "region": "<region>"}')
     assert (read.status, read.named) == (ReplyStatus.UNPARSABLE, "Valparaíso, Chile")
 
 
@@ -191,7 +191,7 @@ def test_hostile_replies_are_read_in_no_time() -> None:
         '{"lat": "' + "1" * 90_000,
         "1, " * 30_000,
     ):
-        assert read_position(text).status is ReplyStatus.UNPARSABLE
+        assert parse_position(text).status is ReplyStatus.UNPARSABLE
 
 
 # --- properties
@@ -202,7 +202,7 @@ LONS = st.floats(-180, 180).map(lambda value: round(value, 6))
 
 @given(st.text())
 def test_any_text_has_a_status_and_no_position_from_nowhere(text: str) -> None:
-    read = read_position(text)
+    read = parse_position(text)
     assert (read.position is not None) == (read.status is ReplyStatus.OK)
     if read.position:
         assert any(char.isdigit() for char in text)
@@ -211,7 +211,7 @@ def test_any_text_has_a_status_and_no_position_from_nowhere(text: str) -> None:
 @given(LATS, LONS, st.text(alphabet="abc {}[]\",:\\\n'", max_size=60))
 def test_json_of_a_position_is_read_whatever_prose_its_reason_holds(lat: float, lon: float, reason: str) -> None:
     for text in (json.dumps({"reasoning": reason, "lat": lat, "lon": lon}), json.dumps({"lat": str(lat), "lon": lon})):
-        position = read_position(f"Here you are:\n```json\n{text}\n```").position
+        position = parse_position(f"Here you are:\n```json\n{text}\n```").position
         assert position is not None
         assert (position.lat, position.lon) == (lat, lon)
 
@@ -219,13 +219,13 @@ def test_json_of_a_position_is_read_whatever_prose_its_reason_holds(lat: float, 
 @given(LATS, LONS, st.integers(0, 200))
 def test_a_reply_cut_off_anywhere_gives_the_position_or_nothing(lat: float, lon: float, length: int) -> None:
     whole = json.dumps({"city": "x", "latitude": lat, "longitude": lon, "reasoning": "because of the roofs, and so on"})
-    position = read_position(whole[:length]).position
+    position = parse_position(whole[:length]).position
     assert position is None or (position.lat, position.lon) == (lat, lon)
 
 
 @given(st.floats(-89.9, 89.9), st.floats(-179.9, 179.9))
 def test_degrees_minutes_and_seconds_are_the_same_place(lat: float, lon: float) -> None:
-    position = read_position(f"{_dms(lat, 'NS')}, {_dms(lon, 'EW')}").position
+    position = parse_position(f"{_dms(lat, 'NS')}, {_dms(lon, 'EW')}").position
     assert position is not None
     assert (position.lat, position.lon) == pytest.approx((lat, lon), abs=1e-4)
 
@@ -252,7 +252,7 @@ def test_a_pair_within_range_is_never_exchanged(lat: float, lon: float) -> None:
 
 @pytest.mark.parametrize("value", [True, None, math.nan, "12 apples", "1e2", "48.85.84", "4858 N", "N 12 S", [], {}])
 def test_what_is_no_angle_is_none(value: object) -> None:
-    assert read_angle(value) is None
+    assert parse_dms(value) is None
 
 
 @given(

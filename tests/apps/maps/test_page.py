@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from apps.maps.page import map_page
-from apps.output.located_photo import Located
+from apps.output.located_photo import LocatedPhoto
 from tests.fakes.answers import HOSTILE, abstained, answered, at, hostile, located
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -57,7 +57,7 @@ def visit(browser: Any) -> Iterator[Visit]:
     visitor.context.close()
 
 
-def saved(tmp_path: Path, *items: Located) -> Path:
+def saved(tmp_path: Path, *items: LocatedPhoto) -> Path:
     file = tmp_path / "map.html"
     file.write_text(map_page(items), encoding="utf-8")
     return file

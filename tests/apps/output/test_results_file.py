@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from apps.output.results_file import Record, RunFile, RunStatus
+from apps.output.results_file import PhotoResult, RunFile, RunStatus
 from core.errors import UserError
 from tests.fakes.answers import HOSTILE, abstained, answered, hostile
 
-ANSWERED = Record.of_answer("a.jpg", answered())
-ABSTAINED = Record.of_answer("b.jpg", abstained())
-FAILED = Record.of_failure("c \udcff頤.jpg", None, "cannot be read")
+ANSWERED = PhotoResult.of_answer("a.jpg", answered())
+ABSTAINED = PhotoResult.of_answer("b.jpg", abstained())
+FAILED = PhotoResult.of_failure("c \udcff頤.jpg", None, "cannot be read")
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "run.jsonl"
 
 
-def written(file: Path, *records: Record) -> Path:
+def written(file: Path, *records: PhotoResult) -> Path:
     with RunFile(file) as run_file:
         for record in records:
             run_file.append(record)
@@ -38,7 +38,7 @@ def test_records_are_read_back_as_they_were(file: Path) -> None:
 
 
 def test_a_row_is_one_line_of_ascii_json(file: Path) -> None:
-    lines = written(file, Record.of_answer(HOSTILE, hostile()), FAILED).read_bytes().split(b"\n")
+    lines = written(file, PhotoResult.of_answer(HOSTILE, hostile()), FAILED).read_bytes().split(b"\n")
     assert lines.pop() == b""
     assert [set(json.loads(line)) for line in lines] == [{"photo", "sha256", "status", "error", "answer"}] * 2
     assert all(line.isascii() for line in lines)
@@ -88,7 +88,7 @@ def test_two_runs_cannot_write_one_file(file: Path) -> None:
 def test_answers_of_another_system_are_refused(file: Path) -> None:
     written(file, ANSWERED)
     versions = answered().versions.model_copy(update={"strategy": "clusters"})
-    other = Record.of_answer("d.jpg", answered(versions=versions))
+    other = PhotoResult.of_answer("d.jpg", answered(versions=versions))
     with RunFile(file) as run_file, pytest.raises(UserError, match="strategy refine, not clusters"):
         run_file.append(other)
     with RunFile(file) as run_file:

@@ -9,12 +9,12 @@ from rich.console import Console
 
 from agents.schemas import Answer, Level
 from apps.output.formatting import certainty_note, confidence_text, heading, km, percent, printable
-from apps.output.located_photo import Located
+from apps.output.located_photo import LocatedPhoto
 from apps.output.terminal import print_answer, summary_line
 from tests.fakes.answers import HOSTILE, abstained, answered, at, hostile, located
 
 
-def printed(item: Located, width: int = 110) -> str:
+def printed(item: LocatedPhoto, width: int = 110) -> str:
     out = io.StringIO()
     print_answer(Console(file=out, width=width, force_terminal=False), item)
     return out.getvalue()

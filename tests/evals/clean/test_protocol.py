@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from core.errors import UserError
-from evals.benchmarks.loading import Item
+from evals.benchmarks.loading import Sample
 from evals.clean import protocol
 from evals.clean.perceptual_hash import (
     PLAIN_SHARE,
     TWIN_BITS,
-    Likeness,
+    Fingerprint,
     bits_apart,
     difference_hash,
-    glance,
-    likeness,
+    fingerprint,
+    fingerprint_of,
     plain_share,
 )
 from evals.clean.protocol import (
     Reference,
     check_known,
     describe,
+    exclude_references,
     flags,
-    hide_references,
     read_reference_table,
     references,
 )
@@ -59,12 +59,12 @@ def jpeg(rgb: Pixels, quality: int = 90) -> bytes:
     return stream.getvalue()
 
 
-def look(rgb: Pixels) -> Likeness:
-    return likeness(decode_photo(jpeg(rgb), "photo.jpg"))
+def look(rgb: Pixels) -> Fingerprint:
+    return fingerprint(decode_photo(jpeg(rgb), "photo.jpg"))
 
 
-def query(photo: str, author: str | None = None) -> Item:
-    return Item(photo, Path(photo), HERE, author)
+def query(photo: str, author: str | None = None) -> Sample:
+    return Sample(photo, Path(photo), HERE, author)
 
 
 def apart(a: Pixels, b: Pixels) -> int:
@@ -148,22 +148,22 @@ def known_references() -> list[Reference]:
 def test_a_query_cannot_see_its_photographer_its_copy_or_itself() -> None:
     queries = [query("one.jpg", "ann"), query("two.jpg", "nobody"), query("three.jpg"), query("broken.jpg", "ann")]
     seen = [look(scene(1)), look(scene(2)), look(scene(3)), None]
-    hiding = hide_references(queries, seen, known_references(), 0.98)
+    exclusion = exclude_references(queries, seen, known_references(), 0.98)
     first, second, third = (one.photo_id for one in seen if one)
-    assert set(hiding.exclude(first)["item_id"]) == {"by-ann.jpg", "copy-of-one.jpg", "one.jpg"}
-    assert not set(hiding.exclude(second)["item_id"])
-    assert not set(hiding.exclude(third)["item_id"])
-    assert hiding.exclude("photo-unknown") == {}
-    assert hiding.excluded(first) == 3
-    hiding.note_twins(first, ["found-by-embedding.jpg", "one.jpg"])
-    assert hiding.excluded(first) == 4
-    assert hiding.excluded(second) == 0
+    assert set(exclusion.exclude(first)["item_id"]) == {"by-ann.jpg", "copy-of-one.jpg", "one.jpg"}
+    assert not set(exclusion.exclude(second)["item_id"])
+    assert not set(exclusion.exclude(third)["item_id"])
+    assert exclusion.exclude("photo-unknown") == {}
+    assert exclusion.excluded(first) == 3
+    exclusion.note_twins(first, ["found-by-embedding.jpg", "one.jpg"])
+    assert exclusion.excluded(first) == 4
+    assert exclusion.excluded(second) == 0
 
 
 def test_what_was_hidden_and_what_could_not_be_known_is_told() -> None:
     queries = [query("one.jpg", "ann"), query("three.jpg")]
-    hiding = hide_references(queries, [look(scene(1)), look(scene(3))], known_references(), 0.97)
-    said = describe(queries, known_references(), hiding)
+    exclusion = exclude_references(queries, [look(scene(1)), look(scene(3))], known_references(), 0.97)
+    said = describe(queries, known_references(), exclusion)
     assert "known for 3 of 4; 1 queries have none" in said
     assert "(known for 3)" in said
     assert "0.97" in said
@@ -192,7 +192,7 @@ def test_a_reference_table_is_written_and_read_again(tmp_path: Path) -> None:
     out = tmp_path / "reference.csv"
     assert protocol.main([str(tmp_path / "table.csv"), str(tmp_path / "photos"), "--out", str(out)]) == 0
     table = read_reference_table(out)
-    seen = glance(tmp_path / "photos" / "a.jpg")
+    seen = fingerprint_of(tmp_path / "photos" / "a.jpg")
     assert seen is not None
     assert table["a.jpg"].author == "ann"
     assert table["a.jpg"].hash is not None

@@ -10,28 +10,28 @@ import pytest
 
 from core.errors import UserError
 from evals import model_record
-from evals.benchmarks.loading import Item
-from evals.runs.recording import Bench, Query, answered
-from evals.runs.records import Protocol, Record
+from evals.benchmarks.loading import Sample
+from evals.runs.recording import EvalQuery, SystemDescription, answered
+from evals.runs.records import EvalRecord, Protocol
 from geo.point import Point
 from geo.sphere import destination
 from graphs.components import open_parameters
 from graphs.inference.sight import ANY_MODEL, default_sight
 from graphs.settings import make_settings
-from tests.fakes.machine import bench
+from tests.fakes.machine import context
 from tests.fakes.machine_runs import run, scripted
 from tests.fakes.records import made_record, write_run
 
 MODEL = "openai:some-model"
 
 
-def seen_records(photos: int, first_right: float, reads_right: float) -> list[Record]:
+def seen_records(photos: int, first_right: float, reads_right: float) -> list[EvalRecord]:
     """Photos of which a model names two places, the first right at a rate, and judges a right and a wrong place."""
     rng = np.random.default_rng(3)
     return [_seen(i, rng, first_right, reads_right) for i in range(photos)]
 
 
-def _seen(i: int, rng: np.random.Generator, first_right: float, reads_right: float) -> Record:
+def _seen(i: int, rng: np.random.Generator, first_right: float, reads_right: float) -> EvalRecord:
     truth = Point(lat=float(rng.uniform(-60, 60)), lon=float(rng.uniform(-180, 180)))
     near, far, other = (destination(truth, float(rng.uniform(0, 360)), km) for km in (10.0, 8000.0, 6000.0))
     places: Sequence[Point] = (near, far) if rng.random() < first_right else (other, far)
@@ -110,16 +110,16 @@ def test_records_that_cannot_be_used_are_told_in_one_line(tmp_path: Path, conten
 def test_a_run_keeps_what_the_model_said_at_first_and_of_tools() -> None:
     judged = {"judgements": [{"hypothesis_id": "H1", "claim": "dry", "strength": -2.0, "tool_call_id": "call-2-0"}]}
     model = scripted([("reverse_geocode", {"lat": 40.42, "lon": -3.7})], judged)
-    answer = run(bench(model=model))
-    query = Query(
-        item=Item("a.jpg", Path("a.jpg"), Point(lat=0.0, lon=0.0), "ann"),
+    answer = run(context(model=model))
+    query = EvalQuery(
+        item=Sample("a.jpg", Path("a.jpg"), Point(lat=0.0, lon=0.0), "ann"),
         strategy="refine",
         truth_place=None,
         flags=(),
     )
     record = answered(
-        Bench(benchmark="folder", protocol=Protocol.PUBLISHED, model="m", encoder="e"), query, answer, 0, ()
+        SystemDescription(benchmark="folder", protocol=Protocol.PUBLISHED, model="m", encoder="e"), query, answer, 0, ()
     )
     assert [place.point for place in record.first_reading] == [(40.42, -3.7), (50.09, 14.42)]
     assert [(note.tool, note.fits) for note in record.judgements] == [("reverse_geocode", False)]
-    assert Record.model_validate_json(record.line()) == record
+    assert EvalRecord.model_validate_json(record.line()) == record

@@ -10,13 +10,13 @@ from agents.schemas import Cost, EvidenceKind
 from evals.runs.records import (
     RECORDS_FILE,
     CandidateNote,
+    EvalRecord,
     EvidenceNote,
     HypothesisNote,
-    Outcome,
     Partial,
     Protocol,
-    Record,
     RecordError,
+    RecordStatus,
     read_info,
     read_records,
     read_scores,
@@ -25,7 +25,7 @@ from evals.runs.records import (
 from retrieval.candidate import AtlasKind
 
 
-def record(photo: str = "a.jpg", strategy: str = "refine", **changed: object) -> Record:
+def record(photo: str = "a.jpg", strategy: str = "refine", **changed: object) -> EvalRecord:
     fields: dict[str, object] = {
         "benchmark": "folder",
         "protocol": Protocol.CLEAN,
@@ -37,7 +37,7 @@ def record(photo: str = "a.jpg", strategy: str = "refine", **changed: object) ->
         "author": "somebody",
         "truth": (0.1 + 0.2, -180.0),
         "truth_place": None,
-        "status": Outcome.ANSWERED,
+        "status": RecordStatus.ANSWERED,
         "point": (1 / 3, 2.0),
         "distance_km": 12.3456789,
         "radius_50_km": 1.0,
@@ -58,11 +58,11 @@ def record(photo: str = "a.jpg", strategy: str = "refine", **changed: object) ->
         "error": None,
         "cost": Cost(seconds=1.5),
     }
-    return Record.model_validate(fields | changed)
+    return EvalRecord.model_validate(fields | changed)
 
 
 def test_a_record_is_one_line_and_reads_back_the_same(tmp_path: Path) -> None:
-    first, second = record("a.jpg"), record("b.jpg", status=Outcome.ERROR, point=None, distance_km=None, error="x")
+    first, second = record("a.jpg"), record("b.jpg", status=RecordStatus.ERROR, point=None, distance_km=None, error="x")
     write_records(tmp_path / RECORDS_FILE, [first, second])
     assert (tmp_path / RECORDS_FILE).read_bytes().count(b"\n") == 2
     read = read_records(tmp_path)

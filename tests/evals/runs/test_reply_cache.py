@@ -19,7 +19,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from agents.chat_models.prices import Price
 from agents.strategies import find_strategy
 from core.errors import UserError
-from evals.runs.cost import MoneySpentError, Spending, assumed_calls, estimate, told
+from evals.runs.cost import CostBudget, MoneySpentError, assumed_calls, estimate, told
 from evals.runs.records import RECORDS_FILE, write_info, write_records
 from evals.runs.reply_cache import ReplyCache, one_answer
 from evals.runs.reply_recorder import listening
@@ -64,21 +64,21 @@ Cached = Callable[..., tuple[Counting, ReplyCache]]
 
 @pytest.fixture
 def cached(tmp_path: Path) -> Cached:
-    def make(spending: Spending | None = None, run: str = "a", failing: int = 0) -> tuple[Counting, ReplyCache]:
-        cache = ReplyCache(tmp_path / "replies.sqlite", spending or Spending(), usd, run)
+    def make(cost_budget: CostBudget | None = None, run: str = "a", failing: int = 0) -> tuple[Counting, ReplyCache]:
+        cache = ReplyCache(tmp_path / "replies.sqlite", cost_budget or CostBudget(), usd, run)
         return Counting(cache=cache, failing=failing), cache
 
     return make
 
 
 def test_a_reply_is_found_again_in_another_process_and_costs_nothing(cached: Cached) -> None:
-    spending = Spending()
-    model, cache = cached(spending)
+    cost_budget = CostBudget()
+    model, cache = cached(cost_budget)
     with one_answer():
         first = model.invoke("where is this?")
-    assert (spending.spent_usd, cache.spent_usd(), cache.misses) == (1.0, 1.0, 1)
+    assert (cost_budget.spent_usd, cache.spent_usd(), cache.misses) == (1.0, 1.0, 1)
     cache.close()
-    again = Spending()
+    again = CostBudget()
     model, cache = cached(again, "b")
     with one_answer():
         found = model.invoke("where is this?")
@@ -88,10 +88,10 @@ def test_a_reply_is_found_again_in_another_process_and_costs_nothing(cached: Cac
 
 
 def test_samples_stay_different_and_come_again_in_the_same_order(cached: Cached) -> None:
-    spending = Spending()
+    cost_budget = CostBudget()
     said = []
     for _ in range(2):
-        model, cache = cached(spending)
+        model, cache = cached(cost_budget)
         with one_answer():
             said.append([model.invoke("where?").text for _ in range(3)])
         cache.close()
@@ -99,10 +99,10 @@ def test_samples_stay_different_and_come_again_in_the_same_order(cached: Cached)
 
 
 def test_samples_asked_side_by_side_are_a_set_that_comes_again(cached: Cached) -> None:
-    spending = Spending()
+    cost_budget = CostBudget()
     said = []
     for _ in range(2):
-        model, cache = cached(spending)
+        model, cache = cached(cost_budget)
         with one_answer(), ThreadPoolExecutor(4) as pool:
             asked = [pool.submit(copy_context().run, model.invoke, "where?") for _ in range(4)]
             said.append({future.result().text for future in asked})
@@ -112,30 +112,30 @@ def test_samples_asked_side_by_side_are_a_set_that_comes_again(cached: Cached) -
 
 
 def test_a_question_repeated_after_a_failure_is_still_the_first(cached: Cached) -> None:
-    spending = Spending()
-    model, cache = cached(spending, failing=1)
+    cost_budget = CostBudget()
+    model, cache = cached(cost_budget, failing=1)
     with one_answer():
         with pytest.raises(ConnectionError):
             model.invoke("where?")
         assert model.invoke("where?").text == "reply 2"
     cache.close()
-    model, cache = cached(spending)
+    model, cache = cached(cost_budget)
     with one_answer():
         assert model.invoke("where?").text == "reply 2"
     assert model.asked == 0
 
 
 def test_another_question_or_another_model_is_another_key(cached: Cached) -> None:
-    spending = Spending()
-    model, _ = cached(spending)
+    cost_budget = CostBudget()
+    model, _ = cached(cost_budget)
     with one_answer():
         assert model.invoke("where?").text != model.invoke("when?").text
         assert model.bind(temperature=1.0).invoke("where?").text == "reply 3"
 
 
 def test_no_call_begins_that_the_limit_would_not_hold(cached: Cached) -> None:
-    spending = Spending(limit_usd=2.5, assumed_usd=1.0)
-    model, _ = cached(spending)
+    cost_budget = CostBudget(limit_usd=2.5, assumed_usd=1.0)
+    model, _ = cached(cost_budget)
     with one_answer():
         model.invoke("one")
         model.invoke("two")
@@ -147,11 +147,11 @@ def test_no_call_begins_that_the_limit_would_not_hold(cached: Cached) -> None:
 
 
 def test_calls_under_way_count_too_and_lost_ones_do_not() -> None:
-    spending = Spending(limit_usd=2.0, assumed_usd=1.0)
+    cost_budget = CostBudget(limit_usd=2.0, assumed_usd=1.0)
     reserved, leave = threading.Semaphore(0), threading.Event()
 
     def call() -> None:
-        spending.reserve()
+        cost_budget.reserve()
         reserved.release()
         leave.wait()  # and never comes back
 
@@ -160,19 +160,19 @@ def test_calls_under_way_count_too_and_lost_ones_do_not() -> None:
         thread.start()
         assert reserved.acquire(timeout=30.0)
     with pytest.raises(MoneySpentError):
-        spending.reserve()
+        cost_budget.reserve()
     leave.set()
     for thread in threads:
         thread.join()
-    spending.reserve()
-    spending.reserve()  # the same thread again: its first call is lost
-    spending.charge(0.1)
-    assert spending.spent_usd == pytest.approx(0.1)
+    cost_budget.reserve()
+    cost_budget.reserve()  # the same thread again: its first call is lost
+    cost_budget.charge(0.1)
+    assert cost_budget.spent_usd == pytest.approx(0.1)
 
 
 def test_a_limit_holds_between_threads(cached: Cached) -> None:
-    spending = Spending(limit_usd=10.0, assumed_usd=1.0)
-    model, _ = cached(spending)
+    cost_budget = CostBudget(limit_usd=10.0, assumed_usd=1.0)
+    model, _ = cached(cost_budget)
     stopped = threading.Semaphore(0)
 
     def ask(number: int) -> None:
@@ -184,30 +184,30 @@ def test_a_limit_holds_between_threads(cached: Cached) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(ask, range(30)))
-    assert spending.spent_usd <= 10.0
+    assert cost_budget.spent_usd <= 10.0
     assert model.asked <= 10
     assert stopped.acquire(timeout=1.0)
 
 
 def test_a_limit_of_nothing_lets_free_models_work() -> None:
-    spending = Spending(limit_usd=0.0)
+    cost_budget = CostBudget(limit_usd=0.0)
     for _ in range(3):
-        spending.reserve()
-        spending.charge(0.0)
-    spending.charge(0.01)
+        cost_budget.reserve()
+        cost_budget.charge(0.0)
+    cost_budget.charge(0.01)
     with pytest.raises(MoneySpentError):
-        spending.reserve()
+        cost_budget.reserve()
 
 
 def test_a_file_that_is_no_cache_is_told(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"not a database, but long enough to be one" * 100)
     with pytest.raises(UserError, match="--cache"):
-        ReplyCache(tmp_path / "photo.jpg", Spending(), usd)
+        ReplyCache(tmp_path / "photo.jpg", CostBudget(), usd)
 
 
 def test_replies_are_heard_with_calls_and_list_price_even_from_the_cache(cached: Cached) -> None:
-    spending = Spending()
-    model, _ = cached(spending)
+    cost_budget = CostBudget()
+    model, _ = cached(cost_budget)
     for _ in range(2):
         with one_answer(), listening() as heard:
             model.invoke("where?")

@@ -17,7 +17,7 @@ from typing_extensions import override
 from benchmarks.speed.fake_lmm import FakeLmm
 from evals import run as evals_run
 from evals.clean.gap import gap_table
-from evals.runs.records import Outcome, read_info, read_records
+from evals.runs.records import RecordStatus, read_info, read_records
 from geo.point import Point
 from geo.sphere import point_distance_km
 from retrieval.atlas.build import build_photo_atlas
@@ -127,7 +127,7 @@ def test_a_run_from_photos_to_table(
     order = [(photo, strategy) for photo in PLACES for strategy in ("retrieval", "zero_shot", "rag")]
     assert [record.key for record in records] == order
     for record in records:
-        assert record.status is Outcome.ANSWERED
+        assert record.status is RecordStatus.ANSWERED
         assert record.point is not None
         truth, point = (Point(lat=lat, lon=lon) for lat, lon in (record.truth, record.point))
         assert record.distance_km == pytest.approx(point_distance_km(truth, point))
@@ -218,8 +218,8 @@ def test_a_photo_that_is_none_is_an_error_and_stays_counted(data: Path, home: Pa
     (other / "images" / "bad.jpg").write_bytes(b"not a photo")
     assert run(other, home, tmp_path / "run", "--strategy", "retrieval") == 0
     good, bad = read_records(tmp_path / "run")
-    assert good.status is Outcome.ANSWERED
-    assert bad.status is Outcome.ERROR
+    assert good.status is RecordStatus.ANSWERED
+    assert bad.status is RecordStatus.ERROR
     assert bad.error is not None
     assert "PhotoError" in bad.error
     assert bad.photo_sha256 is not None

@@ -17,9 +17,9 @@ import pytest
 from evals.runs.cost import MoneySpentError
 from evals.runs.folder import RunFolder
 from evals.runs.progress import RunProgress
-from evals.runs.recording import Query, broken
-from evals.runs.records import RECORDS_FILE, Outcome, Record, RecordError, read_info, read_records, read_scores
-from evals.runs.runner import Ended, Sitting, Work, run_queries
+from evals.runs.recording import EvalQuery, broken
+from evals.runs.records import RECORDS_FILE, EvalRecord, RecordError, RecordStatus, read_info, read_records, read_scores
+from evals.runs.runner import Ended, RunPlan, RunSession, run_queries
 from tests.fakes.eval_runs import BENCH, Silent, made_record, queries, run_info, run_made
 
 ROOT = Path(__file__).parents[3]
@@ -30,8 +30,10 @@ def untimed(folder: Path) -> bytes:
     return b"".join(record.untimed().line() for record in read_records(folder))
 
 
-def sit(folder: RunFolder, locate: Callable[[Query], Record], *, concurrency: int = 4, max_errors: int = 0) -> Sitting:
-    work = Work(locate, lambda query, error: broken(BENCH, query, None, error), lambda: 0.0)
+def sit(
+    folder: RunFolder, locate: Callable[[EvalQuery], EvalRecord], *, concurrency: int = 4, max_errors: int = 0
+) -> RunSession:
+    work = RunPlan(locate, lambda query, error: broken(BENCH, query, None, error), lambda: 0.0)
     return run_queries(queries(COUNT), work, folder, Silent(), concurrency=concurrency, max_errors=max_errors)
 
 
@@ -73,9 +75,9 @@ def test_a_torn_line_is_cut_off_and_done_again(tmp_path: Path) -> None:
     whole = untimed(tmp_path)
     file = tmp_path / RECORDS_FILE
     file.write_bytes(file.read_bytes()[:-100])
-    again: list[Query] = []
+    again: list[EvalQuery] = []
 
-    def locate(query: Query) -> Record:
+    def locate(query: EvalQuery) -> EvalRecord:
         again.append(query)
         return made_record(query)
 
@@ -87,14 +89,14 @@ def test_a_torn_line_is_cut_off_and_done_again(tmp_path: Path) -> None:
 
 
 def test_a_photo_that_breaks_the_machine_is_an_error_and_the_run_goes_on(tmp_path: Path) -> None:
-    def locate(query: Query) -> Record:
+    def locate(query: EvalQuery) -> EvalRecord:
         if query.item.photo in ("0003.jpg", "0005.jpg"):
             raise ZeroDivisionError("a bug\nof two lines")
         return made_record(query)
 
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
         assert sit(folder, locate, max_errors=4).ended is Ended.COMPLETE
-    broke = [record for record in read_records(tmp_path) if record.status is Outcome.ERROR]
+    broke = [record for record in read_records(tmp_path) if record.status is RecordStatus.ERROR]
     assert len(broke) == 4
     assert {record.error for record in broke} == {"ZeroDivisionError: a bug of two lines"}
     assert all(record.point is None and record.distance_km is None for record in broke)
@@ -102,7 +104,7 @@ def test_a_photo_that_breaks_the_machine_is_an_error_and_the_run_goes_on(tmp_pat
 
 
 def test_too_many_errors_end_the_sitting_and_can_be_done_again(tmp_path: Path) -> None:
-    def fail(query: Query) -> Record:
+    def fail(query: EvalQuery) -> EvalRecord:
         raise RuntimeError(f"no {query.item.photo}")
 
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
@@ -111,16 +113,16 @@ def test_too_many_errors_end_the_sitting_and_can_be_done_again(tmp_path: Path) -
         assert sitting.last_error is not None
         assert "no 0001.jpg" in sitting.last_error
         assert len(folder.scores) == 4
-        folder.forget(lambda record: record.status is Outcome.ERROR)
+        folder.forget(lambda record: record.status is RecordStatus.ERROR)
         assert not folder.scores
         assert sit(folder, made_record).ended is Ended.COMPLETE
-    assert {record.status for record in read_records(tmp_path)} == {Outcome.ANSWERED}
+    assert {record.status for record in read_records(tmp_path)} == {RecordStatus.ANSWERED}
 
 
 def test_when_the_money_is_spent_the_run_stops_without_a_record_of_it(tmp_path: Path) -> None:
     left = threading.Semaphore(10)
 
-    def locate(query: Query) -> Record:
+    def locate(query: EvalQuery) -> EvalRecord:
         if not left.acquire(blocking=False):
             raise MoneySpentError("spent")
         return made_record(query)
@@ -128,7 +130,7 @@ def test_when_the_money_is_spent_the_run_stops_without_a_record_of_it(tmp_path: 
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
         assert sit(folder, locate).ended is Ended.MONEY
         assert len(folder.scores) == 10
-        assert not [score for score in folder.scores.values() if score.status is Outcome.ERROR]
+        assert not [score for score in folder.scores.values() if score.status is RecordStatus.ERROR]
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
         assert len(folder.scores) == 10
         assert sit(folder, made_record).ended is Ended.COMPLETE
@@ -136,13 +138,13 @@ def test_when_the_money_is_spent_the_run_stops_without_a_record_of_it(tmp_path: 
 
 def test_an_interrupted_run_records_what_was_under_way(tmp_path: Path) -> None:
     class Interrupting(Silent):
-        def saw(self, record: Record) -> None:
+        def saw(self, record: EvalRecord) -> None:
             super().saw(record)
             if len(self.seen) == 5:
                 raise KeyboardInterrupt
 
     watcher = Interrupting()
-    work = Work(made_record, lambda query, error: broken(BENCH, query, None, error), lambda: 1.25)
+    work = RunPlan(made_record, lambda query, error: broken(BENCH, query, None, error), lambda: 1.25)
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
         sitting = run_queries(queries(COUNT), work, folder, watcher, concurrency=4, max_errors=0)
         assert sitting.ended is Ended.INTERRUPTED
@@ -154,7 +156,7 @@ def test_an_interrupted_run_records_what_was_under_way(tmp_path: Path) -> None:
 def test_as_many_photos_are_under_way_as_asked_for(tmp_path: Path) -> None:
     meeting = threading.Barrier(10, timeout=30.0)
 
-    def locate(query: Query) -> Record:
+    def locate(query: EvalQuery) -> EvalRecord:
         meeting.wait()  # ten have to be here at once, or nobody leaves
         return made_record(query)
 
@@ -199,7 +201,7 @@ def test_progress_tells_accuracy_failures_and_money(tmp_path: Path) -> None:
     said = (tmp_path / "said").open("w+")
     near, far = (made_record(query) for query in queries(1))
     progress = RunProgress(4, [near.model_copy(update={"distance_km": 3.0})], lambda: 0.5, said)
-    progress.saw(far.model_copy(update={"distance_km": None, "status": Outcome.REFUSED}))
+    progress.saw(far.model_copy(update={"distance_km": None, "status": RecordStatus.REFUSED}))
     assert progress.line() == "within 25 km: quick 100.0 %, slow 0.0 %; 1 without an answer; US$ 0.50"
     with progress:
         pass

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from agents.schemas import Cost
-from evals.runs.records import Outcome, Record, RecordError, write_records
-from evals.scores.arrays import columns_of, load_systems
+from evals.runs.records import EvalRecord, RecordError, RecordStatus, write_records
+from evals.scores.arrays import load_systems, score_arrays_of
 from evals.scores.distance import THRESHOLDS_KM
 from evals.scores.reliability import EARTH_AREA_KM2, cap_area_km2
 from evals.scores.scoring import Score, score
@@ -22,7 +22,7 @@ from tests.fakes.records import PARIS, made_record, random_records, write_run
 HERE = Point(lat=48.8566, lon=2.3522)
 
 
-def scored(folder: Path, records: list[Record], **chosen: object) -> Score:
+def scored(folder: Path, records: list[EvalRecord], **chosen: object) -> Score:
     return score(load_systems([write_run(folder, records, **chosen)])[0])
 
 
@@ -57,7 +57,7 @@ def test_a_score_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_run_where_everything_fails_scores_zero_with_the_denominator_intact(tmp_path: Path) -> None:
-    outcomes = [outcome.value for outcome in Outcome if outcome is not Outcome.ANSWERED]
+    outcomes = [outcome.value for outcome in RecordStatus if outcome is not RecordStatus.ANSWERED]
     records = [made_record(f"{i}", status=outcomes[i % 5], confidence=None) for i in range(20)]
     found = scored(tmp_path / "run", records)
     assert found.photos == 20
@@ -83,7 +83,7 @@ def test_distances_are_computed_again(tmp_path: Path) -> None:
 
 
 def test_a_failed_answer_that_still_carries_a_point_is_a_miss() -> None:
-    columns = columns_of([made_record("a", status="failed", point=(48.8566, 2.3522), distance_km=0.0)])
+    columns = score_arrays_of([made_record("a", status="failed", point=(48.8566, 2.3522), distance_km=0.0)])
     assert np.isnan(columns.distance_km).all()
 
 
@@ -107,7 +107,7 @@ def test_places_nest_and_only_named_truths_count(tmp_path: Path) -> None:
 
 def test_confidence_is_about_the_committed_hypothesis() -> None:
     disc = {"name": "h", "point": away(40.0), "radius_km": 50.0, "probability": 0.7}
-    columns = columns_of(
+    columns = score_arrays_of(
         [
             made_record("a", hypotheses=[disc], point=away(2000.0)),
             made_record("b", hypotheses=[{**disc, "radius_km": 30.0}], point=away(0.1)),
@@ -121,7 +121,7 @@ def test_confidence_is_about_the_committed_hypothesis() -> None:
 def test_area_is_searched_hypothesis_by_hypothesis() -> None:
     near = {"name": "near", "point": away(0.0), "radius_km": 10.0, "probability": 0.2}
     far = {"name": "far", "point": away(5000.0), "radius_km": 300.0, "probability": 0.6}
-    columns = columns_of(
+    columns = score_arrays_of(
         [
             made_record("a", hypotheses=[far, near], point=away(5000.0)),
             made_record("b", hypotheses=[far], point=away(5000.0)),

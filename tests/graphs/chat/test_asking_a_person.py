@@ -22,20 +22,20 @@ from graphs.human_feedback import (
 )
 from graphs.inference.ledger import CAP_NATS, probabilities
 from tests.fakes.conversations import asked, ended, in_a_process, shot, talk
-from tests.fakes.machine import ScriptedModel, bench
+from tests.fakes.machine import ScriptedModel, context
 
 PROCESS = """
 import json, os, sys
 from pathlib import Path
 from graphs.checkpoints import open_checkpoints
 from graphs.events.log import EventLog
-from graphs.chat.photo_archive import PhotoFolder
+from graphs.chat.photo_archive import FolderPhotoArchive
 from graphs.events.tracing import recording
 from tests.fakes.conversations import ended, shot, talk
-from tests.fakes.machine import bench
+from tests.fakes.machine import context
 folder, act = Path(sys.argv[1]), sys.argv[2]
-work = bench()
-photos = PhotoFolder(folder / "photos", work.shelf)
+work = context()
+photos = FolderPhotoArchive(folder / "photos", work.photo_store)
 chat = talk(work, ask=True, saver=open_checkpoints(folder / "c.sqlite"), photos=photos)
 with EventLog(folder / "events.jsonl") as log, recording(log):
     if act == "show":
@@ -106,7 +106,7 @@ def test_an_answer_weighs_what_its_words_say(said: str, nats: dict[str, float]) 
 
 
 def test_a_person_is_evidence_with_a_source_and_a_cap() -> None:
-    chat = talk(bench(), ask=True)
+    chat = talk(context(), ask=True)
     asked(chat.show(shot()))
     answer = ended(chat.answer_question("yes")).answer
     assert answer is not None
@@ -125,8 +125,8 @@ def test_nothing_is_asked_where_one_place_leads() -> None:
 
 
 def test_no_answer_changes_nothing() -> None:
-    plain = ended(talk(bench()).show(shot())).answer
-    chat = talk(bench(), ask=True)
+    plain = ended(talk(context()).show(shot())).answer
+    chat = talk(context(), ask=True)
     asked(chat.show(shot()))
     answer = ended(chat.answer_question("no idea")).answer
     assert plain is not None
@@ -145,7 +145,7 @@ def test_a_killed_process_is_answered_in_another_one_with_the_same_answer(tmp_pa
     assert killed.returncode == 9, killed.stderr
     resumed = in_a_process(PROCESS, tmp_path, "yes")
     assert resumed.returncode == 0, resumed.stderr
-    chat = talk(bench(), ask=True)
+    chat = talk(context(), ask=True)
     asked(chat.show(shot()))
     whole = ended(chat.answer_question("yes")).answer
     assert whole is not None
@@ -172,7 +172,7 @@ def scripted(question: dict[str, Any] | None) -> ScriptedModel:
 
 def test_a_model_may_word_the_question_and_never_what_it_is_worth() -> None:
     model = scripted({"question": "Is the sign behind the tram in Czech?", "yes_supports": "H1", "nats": 50})
-    chat = talk(bench(model=model), ask=True)
+    chat = talk(context(model=model), ask=True)
     question = asked(chat.show(shot()))
     assert question.question == "Is the sign behind the tram in Czech?"
     answer = ended(chat.answer_question("yes")).answer
@@ -185,5 +185,5 @@ def test_a_model_may_word_the_question_and_never_what_it_is_worth() -> None:
     "question", [None, {"question": "?", "yes_supports": "H1"}, {"question": "Is it far away?", "yes_supports": "H99"}]
 )
 def test_a_model_without_a_usable_question_leaves_it_to_the_rules(question: Any) -> None:
-    chat = talk(bench(model=scripted(question)), ask=True)
+    chat = talk(context(model=scripted(question)), ask=True)
     assert "writing in the photo" in asked(chat.show(shot())).question

@@ -11,13 +11,13 @@ import pytest
 from langchain_core.tools import StructuredTool
 
 from graphs.chat import session
-from graphs.chat.cancellation import Stopped, Stopper
+from graphs.chat.cancellation import CancellationCallback, RunCancelled
 from graphs.events.steps import StepDone
 from tests.fakes.conversations import answering, ended, shot, talk
-from tests.fakes.machine import bench
+from tests.fakes.machine import context
 
 
-class Counting(Stopper):
+class Counting(CancellationCallback):
     """Stops a run at a callback of a given number."""
 
     calls = 0
@@ -36,7 +36,7 @@ class Counting(Stopper):
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Counting]]:
-    monkeypatch.setattr(session, "Stopper", Counting)
+    monkeypatch.setattr(session, "CancellationCallback", Counting)
     yield Counting
     Counting.calls = Counting.stop_at = 0
 
@@ -61,11 +61,11 @@ def test_a_location_stopped_at_any_moment_goes_on_to_the_same_answer(counting: t
     moments = counting.calls
     assert moments > 50
     for moment in range(2, moments):  # before the first nothing has begun, after the last all is done
-        work = bench(("Lisbon",))
+        work = context(("Lisbon",))
         searches = counted_searches(work)
         chat = talk(work)
         counting.calls, counting.stop_at = 0, moment
-        with pytest.raises(Stopped):
+        with pytest.raises(RunCancelled):
             list(chat.show(shot()))
         counting.stop_at = 0
         assert chat.is_unfinished, moment
@@ -85,9 +85,9 @@ def test_a_stopped_step_is_not_waited_for_and_can_be_taken_back(caplog: pytest.L
             release.wait(60)
         raise AssertionError("nothing comes of a call that was given up")
 
-    work = bench(model=answering(lambda *_: ("", [("find_place", {"name": "Osaka"})])))
+    work = context(model=answering(lambda *_: ("", [("find_place", {"name": "Osaka"})])))
     hanging = StructuredTool.from_function(find_place)
-    chat = talk(bench(model=work.model.chat, tools={**work.tools, "find_place": hanging}))
+    chat = talk(context(model=work.model.chat, tools={**work.tools, "find_place": hanging}))
     ended(chat.show(shot()))
     began = time.monotonic()
     for event in chat.ask("compare with Osaka"):

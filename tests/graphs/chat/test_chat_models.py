@@ -15,7 +15,7 @@ from agents.schemas import EvidenceKind
 from graphs.budgets import Budgets
 from graphs.chat.session import Token
 from tests.fakes.conversations import Calls, answering, ended, shot, talk
-from tests.fakes.machine import ScriptedModel, bench
+from tests.fakes.machine import ScriptedModel, context
 
 
 def test_the_model_answers_in_its_own_words_from_the_ledger() -> None:
@@ -25,7 +25,7 @@ def test_the_model_answers_in_its_own_words_from_the_ledger() -> None:
         assert data["answer"]["hypothesis_id"]
         return f"I lean to {leader['name']}; you asked: {data['person_asks']}", []
 
-    chat = talk(bench(model=answering(react)))
+    chat = talk(context(model=answering(react)))
     ended(chat.show(shot()))
     assert ended(chat.ask("why?")).text == "I lean to Madrid, Spain; you asked: why?"
 
@@ -38,7 +38,7 @@ def test_a_place_that_the_model_adds_and_opinions_of_it_stay_capped() -> None:
         strong = [{"hypothesis_id": "H1", "claim": "no", "strength": -3.0} for _ in range(20)]
         return "", [("ReviseHypotheses", {"add": [osaka], "judgements": strong})]
 
-    chat = talk(bench(model=answering(react)))
+    chat = talk(context(model=answering(react)))
     before = ended(chat.show(shot())).answer
     after = ended(chat.ask("what about Osaka?")).answer
     assert before is not None
@@ -60,7 +60,7 @@ def test_a_place_that_the_model_adds_and_opinions_of_it_stay_capped() -> None:
     ],
 )
 def test_a_model_that_misbehaves_is_told_and_bounded(calls: Calls) -> None:
-    chat = talk(bench(model=answering(lambda *_: ("", calls)), budgets=Budgets(rounds=3, tool_calls=8)))
+    chat = talk(context(model=answering(lambda *_: ("", calls)), budgets=Budgets(rounds=3, tool_calls=8)))
     located = ended(chat.show(shot())).answer
     reply = ended(chat.ask("why?"))
     assert reply.text
@@ -71,7 +71,7 @@ def test_a_model_that_misbehaves_is_told_and_bounded(calls: Calls) -> None:
 
 
 def test_a_model_that_says_nothing_leaves_the_word_to_the_ledger() -> None:
-    chat = talk(bench(model=answering(lambda *_: ("", []))))
+    chat = talk(context(model=answering(lambda *_: ("", []))))
     ended(chat.show(shot()))
     assert "has a probability of" in ended(chat.ask("why?")).text
 
@@ -82,7 +82,7 @@ def test_numbers_of_calls_start_again_each_turn_and_no_record_is_lost() -> None:
         done = any(asked in item["claim"] for item in data["evidence"])
         return ("Done.", []) if done or asked == "stop" else ("", [("find_place", {"name": asked})])
 
-    work = bench(("Lisbon", "Prague"), model=answering(react), budgets=Budgets(rounds=2))
+    work = context(("Lisbon", "Prague"), model=answering(react), budgets=Budgets(rounds=2))
     chat = talk(work)
     ended(chat.show(shot()))
     for name in ("Prague", "Lisbon", "Osaka"):
@@ -112,7 +112,7 @@ class Streaming(ScriptedModel):
 
 
 def test_tokens_come_as_they_are_written_and_the_reply_knows() -> None:
-    chat = talk(bench(model=answering(lambda *_: ("It is the tower.", []), Streaming)))
+    chat = talk(context(model=answering(lambda *_: ("It is the tower.", []), Streaming)))
     ended(chat.show(shot()))
     events = list(chat.ask("why?"))
     tokens = [event for event in events if isinstance(event, Token)]

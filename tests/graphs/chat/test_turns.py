@@ -10,14 +10,14 @@ import pytest
 
 from agents.schemas import Answer, EvidenceKind, Level
 from geo.places.gazetteer import Gazetteer
-from graphs.chat.photo_archive import MissingPhotoError, PhotoFolder
+from graphs.chat.photo_archive import FolderPhotoArchive, MissingPhotoError
 from graphs.chat.prompt_data import follow_up_data
-from graphs.chat.session import Replied, ToolCalled
+from graphs.chat.session import ToolCalled, TurnEnded
 from graphs.checkpoints import open_checkpoints
 from graphs.coarsening import Units, coarsen
 from graphs.events.steps import StepDone
 from tests.fakes.conversations import ended, shot, talk
-from tests.fakes.machine import FILE_NAME, bench
+from tests.fakes.machine import FILE_NAME, context
 
 
 def probability(answer: Answer | None, name: str) -> float:
@@ -105,7 +105,7 @@ def test_words_before_a_photo_ask_for_one() -> None:
 
 
 def test_photos_have_ledgers_of_their_own() -> None:
-    work = bench(("Lisbon",))
+    work = context(("Lisbon",))
     chat = talk(work)
     first, second = shot(100), shot(200)
     ended(chat.show(first))
@@ -168,12 +168,12 @@ def test_the_costs_of_all_turns_add_up() -> None:
 
 def test_a_coarse_conversation_says_nothing_finer() -> None:
     units = Units(Gazetteer())
-    work = bench(("Lisbon",))
+    work = context(("Lisbon",))
     chat = talk(work, told=lambda answer: coarsen(answer, Level.COUNTRY, units))
     events = list(chat.show(shot()))
     for question in ("why?", "why not Spain?", "compare with Osaka", "what would change your mind?"):
         events += chat.ask(question)
-    words = [event.text for event in events if isinstance(event, StepDone | Replied)]
+    words = [event.text for event in events if isinstance(event, StepDone | TurnEnded)]
     # What the person typed may come back; what the ledger knows may not.
     assert any("Portugal" in text for text in words)
     assert not any("Lisbon" in text or "Madrid" in text or "38.72" in text for text in words)
@@ -184,15 +184,15 @@ def test_a_coarse_conversation_says_nothing_finer() -> None:
 
 def test_a_saved_thread_goes_on_in_another_process(tmp_path: Path) -> None:
     file, folder = tmp_path / "checkpoints.sqlite", tmp_path / "photos"
-    first = bench(("Lisbon",))
+    first = context(("Lisbon",))
     saver = open_checkpoints(file)
-    chat = talk(first, saver=saver, photos=PhotoFolder(folder, first.shelf))  # type: ignore[arg-type]  # a real shelf
+    chat = talk(first, saver=saver, photos=FolderPhotoArchive(folder, first.photo_store))  # type: ignore[arg-type]  # a real store
     located = ended(chat.show(shot(77))).answer
     saver.conn.close()
-    second = bench(("Lisbon",))
+    second = context(("Lisbon",))
     again = open_checkpoints(file)
-    resumed = talk(second, saver=again, photos=PhotoFolder(folder, second.shelf))  # type: ignore[arg-type]  # a real shelf
-    assert shot(77).id not in second.shelf.ids()  # type: ignore[attr-defined]  # a real shelf
+    resumed = talk(second, saver=again, photos=FolderPhotoArchive(folder, second.photo_store))  # type: ignore[arg-type]  # a real store
+    assert shot(77).id not in second.photo_store.ids()  # type: ignore[attr-defined]  # a real store
     reply = ended(resumed.ask("compare with Osaka"))
     assert "Osaka" in reply.text
     assert located is not None
@@ -201,10 +201,10 @@ def test_a_saved_thread_goes_on_in_another_process(tmp_path: Path) -> None:
 
 
 def test_kept_photos_are_pixels_only_and_the_owners_only(tmp_path: Path) -> None:
-    work = bench()
+    work = context()
     saver = open_checkpoints(tmp_path / "checkpoints.sqlite")
     folder = tmp_path / "photos"
-    ended(talk(work, saver=saver, photos=PhotoFolder(folder, work.shelf)).show(shot(77)))  # type: ignore[arg-type]  # a real shelf
+    ended(talk(work, saver=saver, photos=FolderPhotoArchive(folder, work.photo_store)).show(shot(77)))  # type: ignore[arg-type]  # a real store
     saver.conn.close()
     kept = list(folder.iterdir())
     assert [file.name for file in kept] == [f"{shot(77).sha256}.png"]
@@ -217,12 +217,12 @@ def test_kept_photos_are_pixels_only_and_the_owners_only(tmp_path: Path) -> None
 
 
 def test_a_photo_that_is_not_kept_any_more_is_asked_for_again(tmp_path: Path) -> None:
-    work = bench(("Lisbon",))
-    photos = PhotoFolder(tmp_path / "photos", work.shelf)  # type: ignore[arg-type]  # a real shelf
+    work = context(("Lisbon",))
+    photos = FolderPhotoArchive(tmp_path / "photos", work.photo_store)  # type: ignore[arg-type]  # a real store
     chat = talk(work, photos=photos)
     ended(chat.show(shot(77)))
     (tmp_path / "photos" / f"{shot(77).sha256}.png").unlink()
-    work.shelf.discard(shot(77).id)  # type: ignore[attr-defined]  # a real shelf
+    work.photo_store.discard(shot(77).id)  # type: ignore[attr-defined]  # a real store
     reply = ended(chat.ask("why?"))
     assert "show the photo again" in reply.text
     with pytest.raises(MissingPhotoError):

@@ -13,7 +13,7 @@ from graphs.events.telemetry import Spans, spans_go_to, spans_wanted, telling_sp
 from graphs.events.tracing import recording
 from graphs.geolocate import build_geolocate
 from tests.fakes.conversations import ended, shot, talk
-from tests.fakes.machine import bench, given
+from tests.fakes.machine import context, given
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def spans() -> Iterator[Any]:
 
 
 def test_calls_are_children_of_their_nodes_and_hold_no_content(spans: Any) -> None:
-    build_geolocate(bench(("Lisbon",))).invoke(given())  # type: ignore[call-overload]  # a plain dictionary
+    build_geolocate(context(("Lisbon",))).invoke(given())  # type: ignore[call-overload]  # a plain dictionary
     finished = {span.context.span_id: span for span in spans.get_finished_spans()}
     names = {span.name for span in finished.values()}
     assert {"node look", "node commit", "tool search_photos", "model OfflineReasoner"} <= names

@@ -16,7 +16,7 @@ from graphs.events.log import EventLog
 from graphs.events.tracing import Phase, TraceEvent, What, recording
 from graphs.geolocate import build_geolocate
 from tests.fakes.conversations import in_a_process
-from tests.fakes.machine import BrokenSearch, bench, candidates, given
+from tests.fakes.machine import BrokenSearch, candidates, context, given
 
 SIGNS = ("Lisbon", "www.obchod.cz")
 THREAD: Any = {"configurable": {"thread_id": "t"}}
@@ -29,9 +29,9 @@ from graphs.checkpoints import open_checkpoints
 from graphs.events.log import EventLog
 from graphs.geolocate import build_geolocate
 from graphs.events.tracing import Phase, recording
-from tests.fakes.machine import bench, given
+from tests.fakes.machine import context, given
 folder, dies_at = Path(sys.argv[1]), int(sys.argv[2])
-graph = build_geolocate(bench(("Lisbon", "www.obchod.cz")), open_checkpoints(folder / "c.sqlite"))
+graph = build_geolocate(context(("Lisbon", "www.obchod.cz")), open_checkpoints(folder / "c.sqlite"))
 config = {"configurable": {"thread_id": "t"}}
 ends = 0
 with EventLog(folder / "events.jsonl") as log:
@@ -48,7 +48,7 @@ with EventLog(folder / "events.jsonl") as log:
 
 def recorded(signs: tuple[str, ...] = SIGNS, **changed: Any) -> list[TraceEvent]:
     events: list[TraceEvent] = []
-    graph = build_geolocate(bench(signs, **changed), InMemorySaver(serde=state_serializer()))
+    graph = build_geolocate(context(signs, **changed), InMemorySaver(serde=state_serializer()))
     with recording(events.append):
         graph.invoke(given(), THREAD)  # type: ignore[call-overload]  # a plain dictionary
     return events
@@ -72,7 +72,7 @@ def test_everything_that_starts_ends_with_its_time_and_hashes() -> None:
 def test_a_tools_hash_is_the_one_that_evidence_cites() -> None:
     events: list[TraceEvent] = []
     with recording(events.append):
-        answer = build_geolocate(bench(SIGNS)).invoke(given())["answer"]  # type: ignore[call-overload]  # a dictionary
+        answer = build_geolocate(context(SIGNS)).invoke(given())["answer"]  # type: ignore[call-overload]  # a dictionary
     cited = {item.source.result_sha256 for item in answer.evidence if item.source}
     assert cited
     assert cited <= {event.result_sha256 for event in events if event.what is What.TOOL}
@@ -104,7 +104,7 @@ def test_killed_anywhere_no_event_is_lost_or_doubled(dies_at: int, tmp_path: Pat
     assert in_a_process(DYING, tmp_path, dies_at).returncode == 9
     saver = open_checkpoints(tmp_path / "c.sqlite")
     with EventLog(tmp_path / "events.jsonl") as log, recording(log):
-        build_geolocate(bench(SIGNS), saver).invoke(None, THREAD, durability="sync")
+        build_geolocate(context(SIGNS), saver).invoke(None, THREAD, durability="sync")
     saver.conn.close()
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert len({event["id"] for event in events}) == len(events)

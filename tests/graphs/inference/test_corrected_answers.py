@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphs.inference.correcting import Corrections
-from tests.fakes.machine import bench
+from tests.fakes.machine import context
 from tests.fakes.machine_runs import run
 from tests.graphs.inference.test_calibration import MADE
 
@@ -13,7 +13,7 @@ RETRIEVAL = next(iter(MADE.levels.values()))
 
 
 def test_radii_and_confidence_are_the_fitted_ones_and_the_point_stays() -> None:
-    raw, fitted = run(bench()), run(bench(corrections=Corrections(calibration=MADE)))
+    raw, fitted = run(context()), run(context(corrections=Corrections(calibration=MADE)))
     assert (raw.radius_is_calibrated, fitted.radius_is_calibrated) == (False, True)
     assert fitted.point == raw.point
     assert raw.radius_50_km is not None
@@ -24,6 +24,6 @@ def test_radii_and_confidence_are_the_fitted_ones_and_the_point_stays() -> None:
 
 
 def test_a_level_that_was_not_fitted_stays_as_it_is() -> None:
-    raw, fitted = run(bench(["Lisbon"])), run(bench(["Lisbon"], corrections=Corrections(calibration=MADE)))
+    raw, fitted = run(context(["Lisbon"])), run(context(["Lisbon"], corrections=Corrections(calibration=MADE)))
     assert not fitted.radius_is_calibrated
     assert (fitted.radius_50_km, fitted.confidence) == (raw.radius_50_km, raw.confidence)

@@ -14,7 +14,7 @@ from graphs.inference.posterior import default_parameters
 from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, sight_reading
 from graphs.inference.weighing import scene, weigh
 from graphs.state import Position
-from tests.fakes.machine import ScriptedModel, bench
+from tests.fakes.machine import ScriptedModel, context
 from tests.fakes.machine_runs import propose, run
 
 USUAL = (0.01, 0.01, 0.03, 0.15, 0.8)
@@ -124,10 +124,10 @@ def proposing(lat: float, lon: float) -> ScriptedModel:
 
 
 def test_the_machine_weighs_both_and_says_whose_coordinates_it_answers() -> None:
-    parameters = bench().parameters.model_copy(update={"sight": TRUSTED})
+    parameters = context().parameters.model_copy(update={"sight": TRUSTED})
     model = proposing(64.15, -21.94)
-    trusting = bench(model=model, parameters=parameters.model_copy(update={"sight": _everybody_good()}))
-    doubting = bench(model=model, parameters=parameters)
+    trusting = context(model=model, parameters=parameters.model_copy(update={"sight": _everybody_good()}))
+    doubting = context(model=model, parameters=parameters)
     assert run(trusting).point_source is PointSource.MODEL
     assert run(doubting).point_source is PointSource.RETRIEVED_PHOTO
     assert any(e.kind is EvidenceKind.SIGHT and e.source for e in run(trusting).evidence)

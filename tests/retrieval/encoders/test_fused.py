@@ -18,7 +18,7 @@ from safetensors.torch import save_file  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from retrieval.backbones.device import compute_on  # noqa: E402
 from retrieval.encoders.base import PhotoVectors  # noqa: E402
-from retrieval.encoders.fused import FusionCard, FusionPhotoEncoder, Towers  # noqa: E402
+from retrieval.encoders.fused import FusionCard, FusionPhotoEncoder, TrainedTowers  # noqa: E402
 from retrieval.encoders.registry import load_encoder  # noqa: E402
 from retrieval.photos.photo import Photo  # noqa: E402
 
@@ -48,7 +48,7 @@ def write(folder: Path, card: dict[str, Any] = CARD, seed: int = 0) -> Path:
     """An encoder folder as the trainer leaves it, with random weights."""
     folder.mkdir(exist_ok=True)
     torch.manual_seed(seed)
-    towers = Towers(FusionCard.model_validate({**card, "files": {}}))
+    towers = TrainedTowers(FusionCard.model_validate({**card, "files": {}}))
     torch.nn.init.normal_(towers.fusion.no_semantic)
     state = {name: tensor.contiguous() for name, tensor in towers.state_dict().items()}
     save_file({**state, "text.embedding": torch.zeros(3)}, folder / "weights.safetensors")

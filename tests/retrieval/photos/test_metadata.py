@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from retrieval.photos.photo import Photo, PhotoMetadata, decode_photo
-from retrieval.photos.store import PhotoShelf
+from retrieval.photos.store import PhotoStore
 
 PARIS = {1: "N", 2: (48.0, 51.0, 30.0), 3: "E", 4: (2.0, 17.0, 40.0)}
 
@@ -92,14 +92,14 @@ def test_metadata_is_kept_apart() -> None:
 
 
 def test_the_shelf_hands_out_photos_without_metadata_and_forgets_the_oldest() -> None:
-    shelf = PhotoShelf(capacity=2)
+    photo_store = PhotoStore(capacity=2)
     photos = [photo_with({**PARIS, 2: (float(i), 0.0, 0.0)}) for i in range(3)]
-    first, second = (shelf.add(photo) for photo in photos[:2])
-    assert shelf.get(first).metadata is None
-    third = shelf.add(photos[2])
-    assert shelf.ids() == (first, third), "the second was used least recently"
+    first, second = (photo_store.add(photo) for photo in photos[:2])
+    assert photo_store.get(first).metadata is None
+    third = photo_store.add(photos[2])
+    assert photo_store.ids() == (first, third), "the second was used least recently"
     with pytest.raises(KeyError):
-        shelf.get(second)
-    shelf.discard(first)
-    shelf.discard(first)
-    assert shelf.ids() == (third,)
+        photo_store.get(second)
+    photo_store.discard(first)
+    photo_store.discard(first)
+    assert photo_store.ids() == (third,)

@@ -17,10 +17,10 @@ from retrieval.training.compact.crop_cache import CropCache  # noqa: E402
 from retrieval.training.compact.photos import training_rows  # noqa: E402
 from retrieval.training.compact.recipe import align, distil, train_compact, whole_views  # noqa: E402
 from retrieval.training.config import TrainingConfig, load_config  # noqa: E402
-from retrieval.training.distributed import World  # noqa: E402
+from retrieval.training.distributed import ProcessGroup  # noqa: E402
 
 SHIPPED = Path(__file__).parents[3] / "configs" / "compact.yaml"
-CPU = World(torch.device("cpu"))
+CPU = ProcessGroup(torch.device("cpu"))
 SMALL = [
     "threads=1",
     "bf16=false",

@@ -14,7 +14,7 @@ from core.errors import UserError  # noqa: E402
 from retrieval.training.data.bad_samples import BadSample, BadSamples, read_bad_samples  # noqa: E402
 from retrieval.training.data.shards import index_tars  # noqa: E402
 from retrieval.training.data.sources import PhotoSource, open_source  # noqa: E402
-from retrieval.training.data.table import Columns, read_photo_table  # noqa: E402
+from retrieval.training.data.table import TableColumns, read_photo_table  # noqa: E402
 from tests.fakes.training_samples import HEADER, jpeg, rows, write_folder, write_shards, write_table  # noqa: E402
 
 COUNT = 7
@@ -22,7 +22,7 @@ COUNT = 7
 
 def opened(**given: Any) -> tuple[PhotoSource, list[BadSample]]:
     asked: dict[str, Any] = {"photos": None, "shards": [], "table": None} | given
-    return open_source(asked["photos"], asked["shards"], asked["table"], Columns(), asked.get("cache"))
+    return open_source(asked["photos"], asked["shards"], asked["table"], TableColumns(), asked.get("cache"))
 
 
 def same(one: PhotoSource, other: PhotoSource) -> bool:
@@ -113,7 +113,7 @@ def changed(line: int, column: str, value: str) -> list[list[str]]:
     ],
 )
 def test_a_bad_row_is_listed_with_its_line_and_reason(tmp_path: Path, column: str, value: str, reason: str) -> None:
-    table, bad = read_photo_table(write_table(tmp_path / "t.csv", changed(4, column, value)), Columns())
+    table, bad = read_photo_table(write_table(tmp_path / "t.csv", changed(4, column, value)), TableColumns())
     assert len(table.ids) == COUNT * 10 - 1
     assert [one.where for one in bad] == ["t.csv line 6"]
     assert reason in bad[0].reason
@@ -122,17 +122,17 @@ def test_a_bad_row_is_listed_with_its_line_and_reason(tmp_path: Path, column: st
 def test_one_row_may_look_swapped_but_not_the_columns(tmp_path: Path) -> None:
     one = changed(1, "LAT", "151.2")
     one[1][HEADER.index("LON")] = "-33.9"
-    _, bad = read_photo_table(write_table(tmp_path / "one.csv", one), Columns())
+    _, bad = read_photo_table(write_table(tmp_path / "one.csv", one), TableColumns())
     assert [row.reason for row in bad] == ["latitude 151.2 out of range; swapped?"]
     whole = [[row[0], row[1], row[3], row[2], *row[4:]] for row in rows(COUNT)]
     with pytest.raises(UserError, match=r"LAT and LON look swapped in 3 of 7 rows \(such as lines 3, 6, 8\)"):
-        read_photo_table(write_table(tmp_path / "whole.csv", whole), Columns())
+        read_photo_table(write_table(tmp_path / "whole.csv", whole), TableColumns())
 
 
 def test_zero_zero_is_a_place(tmp_path: Path) -> None:
     table = changed(0, "LAT", "0")
     table[0][HEADER.index("LON")] = "0"
-    read, bad = read_photo_table(write_table(tmp_path / "t.csv", table), Columns())
+    read, bad = read_photo_table(write_table(tmp_path / "t.csv", table), TableColumns())
     assert not bad
     assert read.positions_deg[0].tolist() == [0.0, 0.0]
 
@@ -140,9 +140,9 @@ def test_zero_zero_is_a_place(tmp_path: Path) -> None:
 def test_a_missing_column_or_table_is_named(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.csv", rows(2), ["IMG_ID", "USER", *HEADER[2:]])
     with pytest.raises(UserError, match=r"no column AUTHOR: it has IMG_ID, USER.*data\.columns\.author"):
-        read_photo_table(path, Columns())
+        read_photo_table(path, TableColumns())
     with pytest.raises(UserError, match=r"data\.table: cannot read .*none\.csv"):
-        read_photo_table(tmp_path / "none.csv", Columns())
+        read_photo_table(tmp_path / "none.csv", TableColumns())
 
 
 def test_missing_photos_are_listed_and_too_many_stop_the_run(tmp_path: Path) -> None:

@@ -19,15 +19,15 @@ from retrieval.photos.photo import load_photo  # noqa: E402
 from retrieval.training.config import FusionConfig, load_any_config  # noqa: E402
 from retrieval.training.data.bad_samples import BadSamples  # noqa: E402
 from retrieval.training.data.loading import LIMITS, PhotoRequests, Request  # noqa: E402
-from retrieval.training.distributed import World  # noqa: E402
-from retrieval.training.frozen_backbones import Eyes  # noqa: E402
+from retrieval.training.distributed import ProcessGroup  # noqa: E402
+from retrieval.training.frozen_backbones import FrozenBackbones  # noqa: E402
 from retrieval.training.fusion_recipe import open_collection, train_fusion  # noqa: E402
 from retrieval.training.run_folder import load_exactly, read_weights  # noqa: E402
 from retrieval.training.towers import Towers  # noqa: E402
 from tests.fakes.training_samples import losses, write_config, write_folder  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
-CPU = World(torch.device("cpu"))
+CPU = ProcessGroup(torch.device("cpu"))
 
 
 def load(path: Path, *overrides: str) -> FusionConfig:
@@ -81,19 +81,21 @@ def test_a_run_leaves_everything_needed_to_use_and_repeat_it(unbroken: Path) -> 
     assert card["training"]["photos"] == 24
     assert set(card["validation"]["scores"]) >= {"@1km", "@2500km", "geoscore", "median_km"}
     config = load(run / "config.yaml")
-    towers = Towers(config.model, Eyes(config.model, CPU.device).shape, seed=0)
+    towers = Towers(config.model, FrozenBackbones(config.model, CPU.device).shape, seed=0)
     load_exactly(towers, read_weights(run / "best.safetensors"), run)
 
 
 def test_the_run_folder_is_an_encoder(unbroken: Path) -> None:
     encoder = load_encoder(unbroken / "run")
     config = load(unbroken / "run" / "config.yaml")
-    towers = Towers(config.model, Eyes(config.model, CPU.device).shape, seed=0)
+    towers = Towers(config.model, FrozenBackbones(config.model, CPU.device).shape, seed=0)
     load_exactly(towers, read_weights(unbroken / "run" / "best.safetensors"), "run")
     photo = load_photo(unbroken / "photos" / "p" / "3.jpg", limits=LIMITS)
-    view = Eyes(config.model, CPU.device).worker().view(0, photo.rgb)
+    view = FrozenBackbones(config.model, CPU.device).worker().view(0, photo.rgb)
     with torch.no_grad():
-        wanted = towers.eval()(Eyes(config.model, CPU.device).look({name: one[None] for name, one in view.items()}))
+        wanted = towers.eval()(
+            FrozenBackbones(config.model, CPU.device).look({name: one[None] for name, one in view.items()})
+        )
         places = towers.location(torch.tensor([[48.9, 2.3]]))
     found = encoder.encode_photos([photo])
     for name in ("image", "semantic", "fused"):
@@ -134,11 +136,11 @@ def test_eight_photos_are_learned_by_heart(tmp_path: Path) -> None:
     train_fusion(config, CPU, [])
     collection = open_collection(config, BadSamples(tmp_path / "bad.csv", 0.0))
     assert len(collection.train) == 8
-    eyes = Eyes(config.model, CPU.device)
-    towers = Towers(config.model, eyes.shape, seed=0)
+    frozen = FrozenBackbones(config.model, CPU.device)
+    towers = Towers(config.model, frozen.shape, seed=0)
     load_exactly(towers, read_weights(tmp_path / "run" / "best.safetensors"), "run")
-    loaded = PhotoRequests(collection.source, eyes.worker(), towers.text, 0, 1.0)[Request(collection.train, -1)]
-    found = towers.eval()(eyes.look(loaded.tensors))
+    loaded = PhotoRequests(collection.source, frozen.worker(), towers.text, 0, 1.0)[Request(collection.train, -1)]
+    found = towers.eval()(frozen.look(loaded.tensors))
     for view in ("image", "semantic", "fused"):
         assert torch.equal((found[view] @ found["gps"].T).argmax(dim=1), torch.arange(8)), view
 

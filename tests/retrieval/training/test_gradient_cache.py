@@ -8,12 +8,12 @@ import numpy as np  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from retrieval.training.data.sampler import StepOrder, epoch_order  # noqa: E402
-from retrieval.training.distributed import World  # noqa: E402
-from retrieval.training.ema import WeightAverage, rate  # noqa: E402
+from retrieval.training.distributed import ProcessGroup  # noqa: E402
+from retrieval.training.ema import WeightEma, learning_rate_factor  # noqa: E402
 from retrieval.training.gradient_cache import GradientStep, Part, StepResult, Tensors, split  # noqa: E402
 from retrieval.training.losses import QUEUE, Objective, ObjectiveConfig, Rows  # noqa: E402
 
-CPU = World(torch.device("cpu"))
+CPU = ProcessGroup(torch.device("cpu"))
 ROWS, QUEUED = 12, 7
 
 
@@ -88,7 +88,7 @@ def test_a_chunk_drops_the_same_units_both_times() -> None:
 def test_the_average_follows_the_weights_and_leaves_them_as_they_were() -> None:
     module = nn.Linear(1, 1, bias=False)
     module.weight.data.fill_(0.0)
-    average = WeightAverage(module, decay=0.5)
+    average = WeightEma(module, decay=0.5)
     for _ in range(5):
         module.weight.data.fill_(1.0)
         average.update()
@@ -99,16 +99,16 @@ def test_the_average_follows_the_weights_and_leaves_them_as_they_were() -> None:
 
 def test_frozen_weights_are_neither_averaged_nor_kept() -> None:
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False))
-    assert set(WeightAverage(module, 0.9).held) == {"0.weight", "0.bias"}
+    assert set(WeightEma(module, 0.9).held) == {"0.weight", "0.bias"}
 
 
 def test_the_rate_warms_up_and_falls_as_a_cosine() -> None:
-    rates = [rate(step, 100, 10, "cosine") for step in range(100)]
+    rates = [learning_rate_factor(step, 100, 10, "cosine") for step in range(100)]
     assert rates[0] == pytest.approx(1 / 11)
     assert rates[10] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.505, abs=0.01)
     assert rates[99] < 0.02
-    assert rate(99, 100, 10, "constant") == 1.0
+    assert learning_rate_factor(99, 100, 10, "constant") == 1.0
 
 
 @pytest.mark.parametrize("window", [0, 4])
@@ -129,7 +129,7 @@ def test_a_window_reads_neighbours_together() -> None:
 
 def test_processes_share_a_batch_and_a_resumed_run_sees_the_same_rows() -> None:
     places = np.arange(50)
-    pair = [World(torch.device("cpu"), rank, 2) for rank in range(2)]
+    pair = [ProcessGroup(torch.device("cpu"), rank, 2) for rank in range(2)]
     whole = [StepOrder(places, 8, 1).rows(step, CPU) for step in (0, 5, 6, 7)]
     shared = [np.concatenate([StepOrder(places, 8, 1).rows(step, one) for one in pair]) for step in (0, 5, 6, 7)]
     assert all(np.array_equal(one, two) for one, two in zip(whole, shared, strict=True))

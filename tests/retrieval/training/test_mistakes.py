@@ -15,14 +15,14 @@ from core.errors import UserError  # noqa: E402
 from retrieval.training.config import FusionConfig, load_any_config  # noqa: E402
 from retrieval.training.data.bad_samples import BadSample, read_bad_samples  # noqa: E402
 from retrieval.training.data.prepare import prepare_maps  # noqa: E402
-from retrieval.training.distributed import World, pick_device  # noqa: E402
-from retrieval.training.frozen_backbones import Eyes  # noqa: E402
+from retrieval.training.distributed import ProcessGroup, pick_device  # noqa: E402
+from retrieval.training.frozen_backbones import FrozenBackbones  # noqa: E402
 from retrieval.training.fusion_recipe import train_fusion  # noqa: E402
 from retrieval.training.run_folder import RunFolder  # noqa: E402
 from retrieval.training.towers import Towers  # noqa: E402
 from tests.fakes.training_samples import write_config, write_folder  # noqa: E402
 
-CPU = World(torch.device("cpu"))
+CPU = ProcessGroup(torch.device("cpu"))
 
 
 def load(path: Path, *overrides: str) -> FusionConfig:
@@ -120,7 +120,7 @@ def test_one_photographer_cannot_be_split(tmp_path: Path) -> None:
 def test_weights_of_another_shape_are_refused_and_the_tensor_is_named(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, 20)
     config = load(write_config(folder, model__dim=16))
-    towers = Towers(config.model, Eyes(config.model, CPU.device).shape, seed=0)
+    towers = Towers(config.model, FrozenBackbones(config.model, CPU.device).shape, seed=0)
     save_file({name: one.clone() for name, one in towers.state_dict().items()}, tmp_path / "narrow.safetensors")
     with pytest.raises(UserError, match=r"narrow\.safetensors: fusion\.\S+ has shape \(.*, the configuration needs"):
         fit(folder, model__start=str(tmp_path / "narrow.safetensors"))
