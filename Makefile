@@ -10,7 +10,7 @@ DEV_EXTRAS ?= dev,train,demo,openai,anthropic,google,ollama,otel
 # All but `gpu`, whose packages pin a torch of their own.
 LOCKED_EXTRAS = anthropic demo dev evals faiss gazetteer google ollama openai otel server train web
 
-.PHONY: demo test lint types wheel bench constraints setup-demo setup-dev clean
+.PHONY: demo test lint types wheel docs-check bench constraints setup-demo setup-dev clean
 
 setup-demo: $(VENV)/.demo
 setup-dev: $(VENV)/.dev
@@ -41,6 +41,10 @@ types: setup-dev
 
 wheel: setup-dev
 	$(BIN)/python -m tests.check_wheel
+
+# Whether README and docs show what their commands print; `python -m examples.refresh_docs` writes them again.
+docs-check: setup-dev
+	$(BIN)/python -m examples.refresh_docs --check
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks

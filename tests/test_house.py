@@ -1,4 +1,4 @@
-"""Imports only ever point down the house (see docs/architecture.md)."""
+"""The rules of the house (docs/how-it-works.md)."""
 
 from __future__ import annotations
 
