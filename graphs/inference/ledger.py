@@ -63,7 +63,22 @@ def _clip(nats: float, cap_nats: float) -> float:
 
 
 def probabilities(hypotheses: Sequence[Hypothesis], evidence: Sequence[Evidence]) -> dict[str, float]:
-    """Probability of each open hypothesis, by id; what they leave of 1 is elsewhere's."""
+    """Probability of each open hypothesis, by id; what they leave of 1 is elsewhere's.
+
+    Two hypotheses, and a sign that makes the first e^5 times likelier (its cap, though 7 nats were claimed):
+
+    >>> from agents.schemas import Source
+    >>> from geo.point import Point
+    >>> at = Point(lat=38.7, lon=-9.1)
+    >>> both = [Hypothesis(id=i, name=i, point=at, radius_km=10.0, probability=0.0) for i in ("H1", "H2")]
+    >>> source = Source(tool="read_signs", arguments={}, result_sha256="0" * 64)
+    >>> sign = Evidence(id="E1", kind=EvidenceKind.SIGN, claim="", source=source, log_likelihood_ratio={"H1": 7.0})
+    >>> {key: round(chance, 3) for key, chance in probabilities(both, [sign]).items()}
+    {'H1': 0.595, 'H2': 0.004}
+    >>> odds = 0.01 * math.exp(5.0)
+    >>> round(odds / (1 + odds + 0.01), 3)
+    0.595
+    """
     odds = {h.id: log_odds(h.id, evidence) for h in hypotheses if h.status is HypothesisStatus.OPEN}
     top = max([0.0, *odds.values()])
     total = math.fsum([math.exp(-top), *(math.exp(nats - top) for nats in odds.values())])

@@ -34,7 +34,12 @@ def reading_radius(said_radius_km: float | None, reading: SightReading) -> Radiu
 
 
 def weighted_quantile(values: Floats, weights: Floats, share: float) -> float:
-    """The least value below or at which `share` of the weight lies."""
+    """The least value below or at which `share` of the weight lies.
+
+    >>> distances_km, weights = np.array([10.0, 900.0, 50.0]), np.array([0.5, 0.2, 0.3])
+    >>> weighted_quantile(distances_km, weights, 0.5), weighted_quantile(distances_km, weights, 0.9)
+    (10.0, 900.0)
+    """
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order])
     index = int(np.searchsorted(cumulative, share * cumulative[-1] - 1e-12))
