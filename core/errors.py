@@ -1,4 +1,8 @@
-"""The one exception that means "the user can mend this"."""
+"""The one exception that means "the user can mend this", and the words for what pydantic finds wrong."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
 
 
 class UserError(Exception):
@@ -8,3 +12,10 @@ class UserError(Exception):
     The command line prints it and exits with a non-zero status; anything
     else that escapes is a bug.
     """
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong, as `field: problem`; the problem alone where it is of the whole."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]

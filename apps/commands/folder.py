@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from agents.schemas import Answer
 from apps.output.results_file import PhotoResult
 from core.errors import UserError
+from core.files import sha256_if_readable
 from retrieval.photos.photo import Photo, PhotoError, load_photo
 
 AHEAD = 8
@@ -79,18 +79,7 @@ def _decode(file: PhotoFile) -> _Decoded:
     try:
         return _Decoded(file, load_photo(file.path))
     except PhotoError as error:
-        return _Decoded(file, None, _sha256(file.path), str(error))
-
-
-def _sha256(path: Path) -> str | None:
-    """Of a file that is no usable photo; None if it cannot be read at all."""
-    try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except (OSError, ValueError):  # not readable, or a null byte in its name
-        return None
+        return _Decoded(file, None, sha256_if_readable(file.path), str(error))
 
 
 def check_output(file: Path) -> None:

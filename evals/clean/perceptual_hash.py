@@ -6,7 +6,6 @@ brightening and cropping: see docs/evals.md.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,12 +84,3 @@ def plain_share(rgb: NDArray[np.uint8]) -> float:
 def bits_apart(hashes: Bits, other: Bits) -> NDArray[np.int64]:
     """In how many bits n hashes (n, 32) differ from one (32,)."""
     return np.asarray(np.bitwise_count(hashes ^ other).sum(axis=1, dtype=np.int64))
-
-
-def file_sha256(path: Path) -> str | None:
-    """Of a file's bytes; None if it cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
-        return None

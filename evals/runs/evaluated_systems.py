@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from agents.chat_models.registry import LoadedModel
 from agents.strategies import Strategy
-from evals.clean.perceptual_hash import file_sha256
+from core.files import sha256_if_readable
 from evals.clean.protocol import CleanExclusion
 from evals.runs.cost import CostBudget
 from evals.runs.recording import EvalQuery, SystemDescription, answered, broken
@@ -70,7 +70,7 @@ class EvaluatedSystems:
 
     def broken(self, query: EvalQuery, error: BaseException) -> EvalRecord:
         """The record of a query that raised."""
-        return broken(self.description, query, file_sha256(query.item.path), error)
+        return broken(self.description, query, sha256_if_readable(query.item.path), error)
 
     def close(self) -> None:
         """Let go of everything."""

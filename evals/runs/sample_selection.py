@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core.errors import UserError
+from core.files import sha256_if_readable
 from evals.benchmarks.loading import BenchmarkData, Sample
-from evals.clean.perceptual_hash import file_sha256
 from evals.runs.records import Partial, Protocol
 from graphs.settings import Settings
 from retrieval.splits import SHARES, split_by_author
@@ -100,7 +100,7 @@ def ids_sha256(items: Sequence[Sample]) -> str:
 def settings_sha256(settings: Settings, more: Mapping[str, object]) -> str:
     """Of all that can change an answer, beside what `run.json` names by itself."""
     files = (settings.calibration, settings.model_records)
-    fitted = {str(path): file_sha256(path) for path in files if path}
+    fitted = {str(path): sha256_if_readable(path) for path in files if path}
     chosen = settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER) | dict(more) | fitted
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()
 

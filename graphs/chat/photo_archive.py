@@ -7,7 +7,6 @@ file they came from. The file itself, its metadata and its name are not kept wit
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Protocol
 
@@ -15,12 +14,12 @@ import numpy as np
 from PIL import Image
 
 from core.errors import UserError
+from core.files import OWNER_ONLY, write_atomic
 from graphs.chat.state import ShownPhoto
 from retrieval.photos.photo import Photo, PhotoError, decode_photo
 from retrieval.photos.store import PhotoStore
 
 _OWNER_ONLY_FOLDER = 0o700
-_OWNER_ONLY_FILE = 0o600
 
 
 class MissingPhotoError(UserError):
@@ -77,7 +76,7 @@ class FolderPhotoArchive:
         if not file.exists():
             try:
                 self._folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY_FOLDER)
-                _write(file, _png(photo))
+                write_atomic(file, _png(photo), OWNER_ONLY, many_writers=True)
             except OSError as error:
                 raise UserError(
                     f"photos of the conversation {file}: {error.strerror}; choose another --home"
@@ -105,12 +104,3 @@ def _png(photo: Photo) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(photo.rgb)).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
-
-
-def _write(file: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    part = file.with_suffix(f".{os.getpid()}.part")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY_FILE)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(data)
-    part.replace(file)

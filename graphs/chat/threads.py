@@ -10,7 +10,6 @@ Deleting the folder forgets the thread.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from contextlib import ExitStack
@@ -21,10 +20,11 @@ from typing import Any, Self
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from core.errors import UserError
+from core.files import OWNER_ONLY, lock_file, write_atomic
 from graphs.checkpoints import open_checkpoints
 
 _NAME = re.compile(r"[\w][\w .-]{0,79}")
-_OWNER_ONLY = 0o700
+_OWNER_ONLY_FOLDER = 0o700
 
 
 def threads_folder(home: Path) -> Path:
@@ -101,8 +101,9 @@ class SavedThread:
 
     def _open(self) -> dict[str, Any]:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY)
-            _lock(self.folder, self._resources)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY_FOLDER)
+            in_use = f"thread {self.name!r} is in use by another process; wait, or choose another"
+            self._resources.enter_context(lock_file(self.folder / ".lock", in_use))
             kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
         except OSError as error:
             raise UserError(f"thread {self.folder}: {error.strerror}; choose another --home") from error
@@ -114,12 +115,8 @@ class SavedThread:
 
     def _save(self, about: dict[str, Any]) -> None:
         self._about = about
-        part = self._file.with_suffix(".part")
         try:
-            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                json.dump(about, stream, indent=1)
-            part.replace(self._file)
+            write_atomic(self._file, json.dumps(about, indent=1), OWNER_ONLY)
         except OSError as error:
             raise UserError(f"thread {self._file}: {error.strerror}; choose another --home") from error
 
@@ -133,18 +130,3 @@ def forget_thread(home: Path, name: str) -> None:
     with SavedThread(home, name, must_exist=True) as thread:
         folder = thread.folder
     shutil.rmtree(folder)
-
-
-def _lock(folder: Path, resources: ExitStack) -> None:
-    """Hold the folder until closed; a process that dies lets go of it."""
-    if os.name != "posix":
-        return  # there is no fcntl; two processes on one thread are then the user's to avoid
-    import fcntl
-
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    resources.callback(os.close, handle)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        resources.close()
-        raise UserError(f"thread {folder.name!r} is in use by another process; wait, or choose another") from error

@@ -29,8 +29,8 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from agents.schemas import EvidenceKind, Frozen, Versions
 from core.errors import UserError
+from core.files import read_model
 from geo.sphere import EARTH_RADIUS_KM, HALF_CIRCUMFERENCE_KM, Floats
-from graphs.fitted_files import read_fitted
 from graphs.inference.posterior import PosteriorParameters
 from retrieval.candidate import AtlasKind
 
@@ -184,7 +184,7 @@ def load_calibration(path: Path) -> Calibration:
     Raises:
         UserError: no such file, or not a calibration.
     """
-    return read_fitted(path, Calibration, "calibration", "evals.calibrate")
+    return read_model(path, Calibration, "calibration", "make it with `python -m evals.calibrate`")
 
 
 @cache

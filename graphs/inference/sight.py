@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from agents.schemas import Frozen, Hypothesis
+from core.files import read_model
 from geo.sphere import HALF_CIRCUMFERENCE_KM, distance_km, lat_lon_array
-from graphs.fitted_files import read_fitted
 from graphs.state import Position
 
 Floats = NDArray[np.float64]
@@ -101,7 +101,7 @@ def load_sight(path: Path) -> SightParameters:
     Raises:
         UserError: no such file, or not records.
     """
-    return read_fitted(path, SightParameters, "file of model records", "evals.model_record")
+    return read_model(path, SightParameters, "file of model records", "make it with `python -m evals.model_record`")
 
 
 class SightReading(NamedTuple):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.errors import UserError
+from core.errors import UserError, first_problem
+from core.files import write_atomic
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.base import EncoderIdentity
 from retrieval.stores.settings import StoreSettings
@@ -59,19 +59,14 @@ def read_manifest(folder: Path) -> AtlasManifest:
         return AtlasManifest.model_validate_json(text)
     except ValidationError as error:
         raise AtlasError(
-            f"the manifest {folder / MANIFEST_FILE} is damaged or of another version ({_reason(error)}):"
+            f"the manifest {folder / MANIFEST_FILE} is damaged or of another version ({first_problem(error)}):"
             " delete the folder and build the atlas again"
         ) from error
 
 
 def write_manifest(folder: Path, manifest: AtlasManifest) -> None:
     """Replace the manifest in one step, so that a kill leaves the old one or the new one."""
-    draft = folder / (MANIFEST_FILE + ".new")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(manifest.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / MANIFEST_FILE)
+    write_atomic(folder / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
 
 
 def check_encoder(manifest: AtlasManifest, encoder: EncoderIdentity) -> None:
@@ -100,9 +95,3 @@ def check_complete(manifest: AtlasManifest) -> None:
 def describe(encoder: EncoderIdentity) -> str:
     """An encoder's identity in a few words."""
     return f"{encoder.name}@{encoder.revision} ({encoder.dim}-d)"
-
-
-def _reason(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from core.errors import UserError
-from retrieval.backbones.weights import sha256_of
+from core.files import sha256_of_file
 
 Pixels = NDArray[np.uint8]
 
@@ -209,7 +209,7 @@ def build_network(kind: Any, config: Any, name: str, file: Path | None, seed: in
 
 def weights_identity(weights: Weights, file: Path | None, seed: int) -> str:
     """Which weights these are: the SHA-256 of their file, or how they were drawn."""
-    return sha256_of(file) if file is not None else f"{weights}-{seed}"
+    return sha256_of_file(file) if file is not None else f"{weights}-{seed}"
 
 
 def resized(about: BackboneDescription, size_px: int, dim: int, tokens: int | None) -> BackboneDescription:

@@ -10,13 +10,11 @@ names, or else in this package's own cache and then in the Hugging Face cache.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -26,6 +24,7 @@ from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from core.errors import UserError
+from core.files import sha256_of_file
 
 HUB_URL = "https://huggingface.co"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
@@ -141,18 +140,6 @@ def _in_hub_cache(file: WeightFile) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hex; read once a process and version of the file (1.7 GB takes about 2 seconds)."""
-    status = path.stat()
-    return _sha256(path.resolve(), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, _size: int, _modified_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 _CORAL = "https://raw.githubusercontent.com/google-coral/test_data/master"
 
 
@@ -246,7 +233,7 @@ def fetch(file: WeightFile, place: Path, progress: Progress | None = None, clien
             raise UserError(f"cannot fetch {file.url} ({error}): run the same command again to go on") from error
         except OSError as error:
             raise UserError(f"cannot write {part} ({error.strerror}): free some space, then run it again") from error
-    if sha256_of(part) != file.sha256:
+    if sha256_of_file(part) != file.sha256:
         part.unlink()
         raise UserError(f"{file.url} is not the file it should be (its SHA-256 differs): it was deleted; try again")
     os.replace(part, place)

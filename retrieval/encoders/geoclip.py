@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.errors import UserError
+from core.files import sha256_of_file
 from retrieval.backbones.device import Compute, compute_on
 from retrieval.backbones.hugging_face import CLIP_PROJECTION_DIM, ClipBackbone
 from retrieval.backbones.registry import BACKBONES
-from retrieval.backbones.weights import WEIGHT_FILES, find_weights, sha256_of
+from retrieval.backbones.weights import WEIGHT_FILES, find_weights
 from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors, checked_positions
 from retrieval.encoders.geoclip_release import HOW_TO_GET, GeoClipRelease, find_release
 from retrieval.location.geoclip import GEOCLIP_DIM, GeoClipLocations
@@ -58,7 +59,7 @@ def load_geoclip(
     """
     release = find_release()
     file = find_weights(WEIGHT_FILES[CLIP], CLIP, weights_folder)
-    clip = LazyClip(sha256_of(file), lambda: ClipBackbone(BACKBONES[CLIP], "pretrained", file, 0))
+    clip = LazyClip(sha256_of_file(file), lambda: ClipBackbone(BACKBONES[CLIP], "pretrained", file, 0))
     return GeoClipEncoder(release, clip, compute_on(device, precision))
 
 
@@ -67,7 +68,7 @@ class GeoClipEncoder:
 
     def __init__(self, release: GeoClipRelease, clip: LazyClip, compute: Compute) -> None:
         self._release, self._lazy_clip, self._compute = release, clip, compute
-        parts = (clip.identity, sha256_of(release.image_projection), sha256_of(release.location))
+        parts = (clip.identity, sha256_of_file(release.image_projection), sha256_of_file(release.location))
         revision = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
         self._identity = EncoderIdentity(name="geoclip", revision=revision, dim=GEOCLIP_DIM)
 

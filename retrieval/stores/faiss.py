@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from core.errors import UserError
+from core.files import replacing
 from retrieval.stores.base import (
     Hit,
     Page,
@@ -102,9 +103,8 @@ class FaissStore(VectorStore):
             progress(0, total)
         if total:
             index = self._build(self._rows_of(np.arange(total)))
-            draft = self._folder / (INDEX_FILE + ".new")
-            self._faiss.write_index(index, str(draft))
-            draft.replace(self._folder / INDEX_FILE)
+            with replacing(self._folder / INDEX_FILE) as part:
+                self._faiss.write_index(index, str(part))
             self._sidecar.mark_indexed()
             self._index = self._on_device(index)
         if progress:

@@ -14,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from core.errors import UserError
+from core.files import sha256_of_file
 from geo.places.gazetteer import Gazetteer
 from retrieval.photos.decoding import PhotoError
 from retrieval.splits import inner_split, part_indices
@@ -191,7 +192,7 @@ def encoder_card(
     config: FusionConfig, frozen: FrozenBackbones, folder: Path, scores: Scores, photos: int, bad: int
 ) -> dict[str, Any]:
     """What `retrieval.encoders.registry` needs to rebuild the encoder, and what people should know about it."""
-    weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    weights = sha256_of_file(folder / WEIGHTS)
     run_facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     return {
         "name": config.name,

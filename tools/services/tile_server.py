@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.errors import UserError
+from core.files import write_atomic
 from geo.point import Point
 from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, Tile, covering_tiles, km_per_pixel
 from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo
@@ -121,10 +120,7 @@ class TileCache:
         """Keep a tile."""
         path = self._path(tile)
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-        Path(temporary).replace(path)
+        write_atomic(path, data, many_writers=True)
 
     def discard(self, tile: Tile) -> None:
         """Forget a tile."""

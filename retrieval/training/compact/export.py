@@ -11,7 +11,6 @@ nothing is stored twice. The export is checked against torch before it stays.
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import struct
 import sys
@@ -26,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.errors import UserError
+from core.files import sha256_of_file
 from retrieval.backbones.registry import fold_norms
 from retrieval.training.compact.model import CompactModel, load
 from retrieval.training.config import TrainingConfig, load_config
@@ -136,16 +136,12 @@ def write_card(config: TrainingConfig, folder: Path) -> None:
         "name": config.name,
         "dim": config.model.dim,
         "size_px": config.model.size_px,
-        "files": {name: _sha256(folder / name) for name in ("photos.onnx", "points.onnx", WEIGHTS)},
+        "files": {name: sha256_of_file(folder / name) for name in ("photos.onnx", "points.onnx", WEIGHTS)},
         **config.card.model_dump(),
         "command": f"python -m retrieval.training.train configs/{config.name}.yaml",
         "config": json.loads(config.model_dump_json(exclude={"data", "run", "device", "threads", "card"})),
     }
     (folder / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def main(arguments: list[str]) -> None:

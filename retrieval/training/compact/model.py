@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from core.errors import UserError
+from core.files import replacing
 from retrieval.backbones.registry import BACKBONE_STRIDE, CLASSES, CompactBackbone
 from retrieval.encoders.fusion import DualViewEncoder, FusionEncoder
 from retrieval.location.registry import FourierCapsules
@@ -41,8 +41,8 @@ class CompactModel(nn.Module):
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a training state so that a kill leaves the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, path.with_suffix(".part"))
-    os.replace(path.with_suffix(".part"), path)
+    with replacing(path) as part:
+        torch.save(state, part)
 
 
 def load(path: Path, what: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from core.errors import UserError
+from core.files import replacing
 from retrieval.photos.decoding import PhotoError
 
 KEPT = 3
@@ -91,9 +92,8 @@ class PreparedStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "manifest.json").write_text(json.dumps(self._manifest, indent=2), encoding="utf-8")
-            part = self._path(number).with_suffix(".part")
-            save_file({name: one.contiguous() for name, one in tensors.items()}, part)
-            os.replace(part, self._path(number))
+            with replacing(self._path(number)) as part:
+                save_file({name: one.contiguous() for name, one in tensors.items()}, part)
         except OSError as error:
             why = error.strerror or error
             raise UserError(f"cannot write {self.folder} ({why}): free some space and run the same command") from error

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from core.errors import UserError
+from core.files import replacing
 from retrieval.photos.decoding import PHOTO_SUFFIXES
 
 END_BYTES = 512
@@ -121,11 +122,10 @@ def _kept_index(cache: Path, stamp: str, tars: list[Path]) -> TarIndex | None:
 
 def _keep_index(cache: Path, stamp: str, index: TarIndex) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
-    part = cache.with_name(f"{cache.stem}.part.npz")
     texts = {"stamp": stamp, "names": "\n".join(index.names)}
     arrays: dict[str, Any] = {name: np.frombuffer(text.encode(), dtype=np.uint8) for name, text in texts.items()}
-    np.savez(part, tar=index.tar, offset=index.offset, size=index.size, **arrays)
-    os.replace(part, cache)
+    with replacing(cache) as part, part.open("wb") as stream:
+        np.savez(stream, tar=index.tar, offset=index.offset, size=index.size, **arrays)
 
 
 class TarReader:

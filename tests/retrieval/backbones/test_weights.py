@@ -20,7 +20,6 @@ from retrieval.backbones.weights import (
     find_weights,
     hub_file,
     missing_message,
-    sha256_of,
 )
 
 CONTENT = bytes(range(256)) * 40
@@ -161,14 +160,6 @@ def test_a_gated_file_says_whom_to_ask() -> None:
     assert "ask for access at https://huggingface.co/facebook/dinov3-vitb16-pretrain-lvd1689m" in told
     assert "343 MB" in told
     assert "\n" not in told
-
-
-def test_a_hash_is_of_the_content_as_it_is_now(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(CONTENT)
-    assert sha256_of(path) == SHA256
-    path.write_bytes(b"longer or shorter, it is another")
-    assert sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_weights_come_over_https_only() -> None:

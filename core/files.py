@@ -1,0 +1,133 @@
+"""Files: replaced whole, locked against other processes, hashed, and read as a model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import filelock
+from pydantic import BaseModel, ValidationError
+
+from core.errors import UserError, first_problem
+
+Model = TypeVar("Model", bound=BaseModel)
+
+ANYBODY = 0o666
+"""Mode of an ordinary new file; the process's umask takes away from it."""
+OWNER_ONLY = 0o600
+
+
+@contextmanager
+def replacing(path: Path, mode: int = ANYBODY, *, many_writers: bool = False) -> Iterator[Path]:
+    """Replace a file whole: a kill or an error leaves the old file or the new one, never half of one.
+
+    Use as `with replacing(path) as part: save(part)`; `part` lies beside `path` and takes its place at the end.
+
+    Args:
+        path: the file; its folder must exist.
+        mode: of a new file.
+        many_writers: others may write the same file at the same time. Each then has a part of its own; without it
+            a part that a kill left behind is overwritten by the next writer.
+    """
+    own = f".{os.getpid()}-{threading.get_ident()}" if many_writers else ""
+    part = path.with_name(f"{path.name}{own}.part")
+    try:
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode))
+        yield part
+        with part.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write_atomic(
+    path: Path, data: str | bytes | Iterable[bytes], mode: int = ANYBODY, *, many_writers: bool = False
+) -> None:
+    """Replace a file's content in one step; see `replacing`. Text is written as UTF-8.
+
+    Raises:
+        OSError: it cannot be written; the old content is then still there.
+    """
+    pieces = [data.encode()] if isinstance(data, str) else [data] if isinstance(data, bytes) else data
+    with replacing(path, mode, many_writers=many_writers) as part, part.open("wb") as stream:
+        stream.writelines(pieces)
+
+
+@contextmanager
+def lock_file(lock: Path, in_use: str) -> Iterator[None]:
+    """Hold a lock that other processes respect and that ends with this process, however it ends.
+
+    Args:
+        lock: an empty file of the lock's own, such as `.NAME.lock` beside the data; removed at the end.
+        in_use: the message for the user where another process holds it.
+
+    Raises:
+        UserError: another process, or another part of this one, holds it.
+        OSError: the file cannot be made.
+    """
+    held = filelock.FileLock(lock, timeout=0, mode=OWNER_ONLY, thread_local=False)
+    try:
+        held.acquire()
+    except filelock.Timeout as error:
+        raise UserError(in_use) from error
+    try:
+        yield
+    finally:
+        # Removed while it is held: whoever opened it meanwhile sees that it has no name any more, and tries again.
+        # Windows removes no open file; there the library does it.
+        with suppress(OSError):
+            lock.unlink()
+        held.release()
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file in hex; read once a process and version of the file (1.7 GB takes about 2 seconds).
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    status = path.stat()
+    return _sha256(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+def sha256_if_readable(path: Path) -> str | None:
+    """The same; None where there is no such file or it cannot be read."""
+    try:
+        return sha256_of_file(path) if path.is_file() else None
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return None
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, _size: int, _modified_ns: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_model(path: Path, kind: type[Model], called: str, remedy: str) -> Model:
+    """A pydantic model from a JSON file that something else of this project wrote.
+
+    Args:
+        path: the file.
+        kind: what it has to be.
+        called: its name in messages, such as "calibration".
+        remedy: what to do about a damaged one, such as "make it with `python -m evals.calibrate`".
+
+    Raises:
+        UserError: no such file, or something else in it.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read the {called} {path} ({error.strerror}): check the path") from error
+    except ValidationError as error:
+        raise UserError(f"{path} is not a {called} ({first_problem(error)}): {remedy}") from error
