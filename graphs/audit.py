@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 from agents.schemas import Answer
 from core.errors import UserError
+from core.files import OWNER_ONLY
+from core.jsonl_log import append_line
 
 
 def audit_entry(answer: Answer | None, question: str, left_the_machine: Sequence[str]) -> str:
@@ -43,10 +44,6 @@ def write_audit_line(file: Path, line: str) -> None:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(handle, f"{line}\n".encode())
-        finally:
-            os.close(handle)
+        append_line(file, f"{line}\n".encode(), OWNER_ONLY)
     except OSError as error:
         raise UserError(f"audit log {file}: {error.strerror}; choose another with GEOSLEUTH_AUDIT_LOG") from error

@@ -1,19 +1,11 @@
-"""The records of a folder run: one JSON line a photo, appended as each finishes, so that a killed run resumes.
-
-A row is one write to an append-only file: a killed process leaves whole rows, and at most one torn one,
-which the next run cuts off and does again. Rows reach the disk itself at least every few seconds and at
-the end, so that a power cut loses no more than those seconds' work. A lock keeps two runs from one file.
-"""
+"""The records of a folder run: one JSON line a photo, appended as each finishes, so that a killed run resumes."""
 
 from __future__ import annotations
 
 import json
-import os
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -21,8 +13,8 @@ from pydantic import ValidationError
 from agents.schemas import Answer, AnswerStatus, Versions
 from apps.output.formatting import printable
 from core.errors import UserError
+from core.jsonl_log import JsonlLog
 
-SYNC_EVERY_S = 5.0
 _FIELDS = {"photo", "sha256", "status", "error", "answer"}
 
 
@@ -88,26 +80,25 @@ class PhotoResult:
         return cls(str(fields["photo"]), fields["sha256"], RunStatus(fields["status"]), fields["error"], answer)
 
 
-class RunFile:
-    """An open run file: what is done already, and a place for the rest. Close it, or use it as a context manager.
+class RunFile(JsonlLog):
+    """An open run file: what is done already, and a place for the rest.
 
-    Raises:
-        UserError: the file cannot be read or written, is in use by another run, or holds something else.
+    Attributes:
+        records: the rows, in order.
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        """Open a run file, made if it is not there.
+
+        Raises:
+            UserError: the file cannot be read or written, is in use by another run, or holds something else.
+        """
+        super().__init__(file, "run file", "choose another with --jsonl", first_bytes=b'{"photo": ', exclusive=True)
         try:
-            self._handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise UserError(f"run file {file}: {error.strerror}; choose another with --jsonl") from error
-        try:
-            self._lock()
-            self.records = self._read()
+            self.records = [self._parsed(number, line) for number, line in enumerate(self.lines(), 1)]
         except BaseException:
-            os.close(self._handle)
+            self.close()
             raise
-        self._synced_at = time.monotonic()
 
     @property
     def done(self) -> frozenset[str]:
@@ -121,70 +112,22 @@ class RunFile:
             UserError: the answer was made by another system than the file's earlier ones; or the disk is full.
         """
         self._check_same_system(record)
-        try:
-            _write_all(self._handle, record.line().encode("ascii"))
-            if time.monotonic() - self._synced_at > SYNC_EVERY_S:
-                self._sync()
-        except OSError as error:
-            raise UserError(f"run file {self._file}: {error.strerror}; the rows before this one are kept") from error
+        self.write_line(record.line().encode("ascii"))
         self.records.append(record)
-
-    def close(self) -> None:
-        """Bring every row to the disk and let go of the file."""
-        self._sync()
-        os.close(self._handle)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _sync(self) -> None:
-        os.fsync(self._handle)
-        self._synced_at = time.monotonic()
-
-    def _lock(self) -> None:
-        if os.name != "posix":
-            return  # there is no fcntl; two runs on one file are then the user's to avoid
-        import fcntl
-
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"run file {self._file}: another run is writing it; wait, or choose another") from error
-
-    def _read(self) -> list[PhotoResult]:
-        with self._file.open("rb") as stream:
-            data = stream.read()
-        whole, newline, torn = data.rpartition(b"\n")
-        records = [self._parsed(number, line) for number, line in enumerate(whole.split(b"\n"), 1) if newline]
-        if torn:
-            self._cut_off(len(whole) + len(newline), torn, records)
-        return records
 
     def _parsed(self, number: int, line: bytes) -> PhotoResult:
         try:
             return PhotoResult.parse(line)
         except (ValueError, ValidationError) as error:
             raise UserError(
-                f"run file {self._file}: line {number} is not a record of a run; choose another file, or mend the line"
+                f"run file {self.path}: line {number} is not a record of a run; choose another file, or mend the line"
             ) from error
-
-    def _cut_off(self, kept_bytes: int, torn: bytes, records: list[PhotoResult]) -> None:
-        """Remove the torn row, unless the file is somebody else's."""
-        beginning = b'{"photo": '
-        if not records and not beginning.startswith(torn[: len(beginning)]):
-            raise UserError(f"run file {self._file}: holds something else than records; choose another with --jsonl")
-        os.ftruncate(self._handle, kept_bytes)
 
     def _check_same_system(self, record: PhotoResult) -> None:
         earlier = next((row.answer.versions for row in self.records if row.answer), None)
         if record.answer is not None and earlier is not None and record.answer.versions != earlier:
             raise UserError(
-                f"run file {self._file}: was begun with {_differences(earlier, record.answer.versions)};"
+                f"run file {self.path}: was begun with {_differences(earlier, record.answer.versions)};"
                 " go on with the same, or choose another file"
             )
 
@@ -197,8 +140,3 @@ def _differences(earlier: Versions, now: Versions) -> str:
 
 def _value(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _write_all(handle: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(handle, data) :]

@@ -6,7 +6,6 @@ the same record always gives the same line, and only `cost.seconds` depends on t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Annotated, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.schemas import AnswerStatus, Cost, EvidenceKind, Frozen, Level
-from core.errors import UserError
+from core.errors import UserError, first_problem
+from core.files import write_atomic
+from core.jsonl_log import whole_lines
 from geo.place import Place
 from retrieval.candidate import AtlasKind
 
@@ -261,35 +262,21 @@ def parse_record(line: bytes, where: str, kind: type[R]) -> R:
     try:
         return kind.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, first["loc"])) or "line"
-        raise RecordError(f"{where} is not a record of a run ({field}: {first['msg']}): remove or mend it") from error
+        raise RecordError(f"{where} is not a record of a run ({first_problem(error)}): remove or mend it") from error
 
 
 def _parsed_lines(run: Path, kind: type[R]) -> Iterator[R]:
     file = run / RECORDS_FILE
     try:
-        with file.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                if line.endswith(b"\n"):
-                    yield parse_record(line, f"{file}, line {number},", kind)
+        for number, line in enumerate(whole_lines(file), 1):
+            yield parse_record(line, f"{file}, line {number},", kind)
     except OSError as error:
         raise RecordError(f"cannot read {file} ({error.strerror}): is {run} the folder of a run?") from error
 
 
 def write_records(file: Path, records: Iterable[EvalRecord]) -> None:
     """Write records, at once or not at all."""
-    write_lines(file, (record.line() for record in records))
-
-
-def write_lines(file: Path, lines: Iterable[bytes]) -> None:
-    """Write lines beside the file and put them in its place at once, so that a kill leaves the old or the new."""
-    fresh = file.with_suffix(".new")
-    with fresh.open("wb") as stream:
-        stream.writelines(lines)
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(file)
+    write_atomic(file, (record.line() for record in records))
 
 
 def read_info(run: Path) -> RunInfo:
@@ -304,13 +291,9 @@ def read_info(run: Path) -> RunInfo:
     except OSError as error:
         raise RecordError(f"cannot read {file} ({error.strerror}): is {run} the folder of a run?") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RecordError(f"{file} is not a run's ({where}: {first['msg']}): run it again") from error
+        raise RecordError(f"{file} is not a run's ({first_problem(error)}): run it again") from error
 
 
 def write_info(run: Path, info: RunInfo) -> None:
     """Write `run.json`, at once or not at all."""
-    fresh = run / (INFO_FILE + ".new")
-    fresh.write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    fresh.replace(run / INFO_FILE)
+    write_atomic(run / INFO_FILE, info.model_dump_json(indent=2) + "\n")

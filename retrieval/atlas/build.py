@@ -171,8 +171,7 @@ def _build(
 ) -> AtlasManifest:
     manifest = _start_or_resume(folder, encoder, source, settings)
     place = StorePlace(folder / STORE_FOLDER, manifest.name, encoder.identity.dim)
-    with open_store(settings, place, create=True) as store:
-        failures = FailureList(folder)
+    with open_store(settings, place, create=True) as store, FailureList(folder) as failures:
         _fill(store, failures, source, progress)
         store.flush()
         store.optimize()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from core.jsonl_log import JsonlLog, whole_lines
 from retrieval.atlas.manifest import FAILED_FILE
 
 
@@ -21,40 +21,34 @@ class Failure(BaseModel):
     reason: str
 
 
-class FailureList:
-    """`failed.jsonl` of an atlas folder; a last line cut off by a kill is dropped, so that its item is tried again."""
+class FailureList(JsonlLog):
+    """`failed.jsonl` of an atlas under construction. The item of a torn line is tried again.
+
+    Attributes:
+        ids: of the items listed.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FAILED_FILE
-        known = read_failures(folder)
-        self.ids = {failure.id for failure in known}
-        self._rewrite(known)
+        super().__init__(
+            folder / FAILED_FILE, "list of failures", "delete the folder and build again", sync_every_s=0.0
+        )
+        self.ids = {failure.id for failure in map(_parsed, self.lines()) if failure}
 
     def add(self, failures: Sequence[Failure]) -> None:
         """Append failures, safe on disk when this returns."""
-        if not failures:
-            return
-        with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(failure.model_dump_json() + "\n" for failure in failures)
-            file.flush()
-            os.fsync(file.fileno())
-        self.ids.update(failure.id for failure in failures)
-
-    def _rewrite(self, failures: Sequence[Failure]) -> None:
-        draft = self._path.with_name(FAILED_FILE + ".new")
-        draft.write_text("".join(failure.model_dump_json() + "\n" for failure in failures), encoding="utf-8")
-        draft.replace(self._path)
+        for failure in failures:
+            self.write_line(failure.model_dump_json().encode() + b"\n")
+            self.ids.add(failure.id)
 
 
 def read_failures(folder: Path) -> list[Failure]:
     """The failures an atlas records, in the order they were met; none if it has no list."""
     path = folder / FAILED_FILE
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-    return [failure for line in lines if (failure := _parsed(line))]
+    return [failure for failure in map(_parsed, whole_lines(path)) if failure] if path.exists() else []
 
 
-def _parsed(line: str) -> Failure | None:
+def _parsed(line: bytes) -> Failure | None:
     try:
         return Failure.model_validate_json(line)
     except ValidationError:
-        return None  # cut off by a kill
+        return None  # of another version, or damaged: its item is tried again

@@ -11,19 +11,20 @@ from __future__ import annotations
 import errno
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.errors import UserError
+from core.files import replacing
+from core.jsonl_log import append_line, whole_lines
 from retrieval.training.ema import trained_tensors
 
 PACKAGES = ("geosleuth", "numpy", "safetensors", "torch", "transformers")
@@ -69,9 +70,9 @@ class RunFolder:
 
     def describe(self, config_yaml: str, arguments: list[str]) -> None:
         """Write down what runs, with which versions, from which commit."""
-        self._write("config.yaml", lambda file: file.write(config_yaml.encode()))
+        self._write("config.yaml", lambda part: part.write_text(config_yaml, encoding="utf-8"))
         facts = {"arguments": arguments, "commit": commit(), **versions()}
-        self._write("run.json", lambda file: file.write((json.dumps(facts, indent=2) + "\n").encode()))
+        self._write("run.json", lambda part: part.write_text(json.dumps(facts, indent=2) + "\n"))
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keep where training stands.
@@ -79,7 +80,12 @@ class RunFolder:
         Raises:
             UserError: no space left.
         """
-        self._write(CHECKPOINT, lambda file: torch.save(dict(state), file))
+
+        def write(part: Path) -> None:
+            with part.open("wb") as file:  # given the path, torch tells no full disk from its own errors
+                torch.save(dict(state), file)
+
+        self._write(CHECKPOINT, write)
 
     def load_checkpoint(self, recipe: str) -> dict[str, Any] | None:
         """Where training stood; None if it never began. Only tensors and plain values are unpickled.
@@ -104,12 +110,12 @@ class RunFolder:
             UserError: no space left.
         """
         held = {key: one.detach().contiguous().cpu() for key, one in tensors.items()}
-        self._write_path(name, lambda path: save_file(held, path))
+        self._write(name, lambda part: save_file(held, part))
 
     def save_card(self, card: Mapping[str, Any]) -> None:
         """Write `card.json`: what the weights are and how good."""
         text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-        self._write("card.json", lambda file: file.write(text.encode()))
+        self._write("card.json", lambda part: part.write_text(text, encoding="utf-8"))
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Add a line to `metrics.jsonl`.
@@ -118,8 +124,7 @@ class RunFolder:
             UserError: no space left.
         """
         try:
-            with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            append_line(self.folder / METRICS, f"{json.dumps(line)}\n".encode())
         except OSError as error:
             raise self._no_space(error, METRICS) from error
 
@@ -128,24 +133,14 @@ class RunFolder:
         path = self.folder / METRICS
         if not path.is_file():
             return
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _complete(line) and json.loads(line)["step"] <= step]
-        self._write(METRICS, lambda file: file.write("".join(f"{line}\n" for line in kept).encode()))
+        kept = b"".join(line for line in whole_lines(path) if json.loads(line)["step"] <= step)
+        self._write(METRICS, lambda part: part.write_bytes(kept))
 
-    def _write(self, name: str, write: Callable[[IO[bytes]], object]) -> None:
-        def to_path(path: Path) -> None:
-            with path.open("wb") as file:
-                write(file)
-
-        self._write_path(name, to_path)
-
-    def _write_path(self, name: str, write: Callable[[Path], None]) -> None:
-        part = self.folder / f"{name}.part"
+    def _write(self, name: str, write: Callable[[Path], object]) -> None:
         try:
-            write(part)
-            os.replace(part, self.folder / name)
+            with replacing(self.folder / name) as part:
+                write(part)
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise self._no_space(error, name) from error
 
     def _no_space(self, error: OSError, name: str) -> UserError:
@@ -219,8 +214,3 @@ def _changed_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
         for name in names
         for key in _changed_keys(old.get(name), new.get(name), f"{prefix}.{name}" if prefix else name)
     ]
-
-
-def _complete(line: str) -> bool:
-    """A kill can leave half a line."""
-    return line.startswith("{") and line.endswith("}")

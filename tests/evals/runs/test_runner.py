@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UserError
 from evals.runs.cost import MoneySpentError
 from evals.runs.folder import RunFolder
 from evals.runs.progress import RunProgress
@@ -165,7 +166,7 @@ def test_as_many_photos_are_under_way_as_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_folder_takes_one_run_and_one_process(tmp_path: Path) -> None:
-    with RunFolder(tmp_path, run_info(COUNT)), pytest.raises(RecordError, match="another run is writing"):
+    with RunFolder(tmp_path, run_info(COUNT)), pytest.raises(UserError, match="another run is writing"):
         RunFolder(tmp_path, run_info(COUNT))
     with pytest.raises(RecordError, match="model 'none', not 'other'"):
         RunFolder(tmp_path, run_info(COUNT, model="other"))

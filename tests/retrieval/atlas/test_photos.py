@@ -95,7 +95,8 @@ def test_failures_are_not_tried_again_and_a_cut_line_is(tmp_path: Path) -> None:
         build_photo_atlas(tmp_path / "atlas", WaveEncoder(), items, progress=stop)
     failed = tmp_path / "atlas" / "failed.jsonl"
     failed.write_text(failed.read_text()[:-9])
-    assert FailureList(tmp_path / "atlas").ids == {0}
+    with FailureList(tmp_path / "atlas") as failures:
+        assert failures.ids == {0}
     manifest = build_photo_atlas(tmp_path / "atlas", WaveEncoder(), items)
     assert (manifest.count, manifest.failed) == (1, 2)
     assert [failure.id for failure in read_failures(tmp_path / "atlas")] == [0, 2]

@@ -1,0 +1,174 @@
+"""An append-only file of JSON lines that survives kills, power cuts and other processes.
+
+A line is one write to a file opened for appending, so a killed process leaves whole lines and at most one torn one,
+which the next process cuts off. Lines end at a line feed and nowhere else, as JSON may hold U+2028 as it is; every
+line here includes its line feed, as it does when Python reads a file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from core.errors import UserError
+from core.files import ANYBODY, lock_file, write_atomic
+
+SYNC_EVERY_S = 5.0
+
+
+class JsonlLog:
+    """An open file of JSON lines. Close it, or use it as a context manager. Writing is safe between threads.
+
+    Read `lines` to their end before the first line is written: that cuts off what a kill left.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        called: str,
+        remedy: str,
+        *,
+        mode: int = ANYBODY,
+        first_bytes: bytes = b"{",
+        exclusive: bool = False,
+        sync_every_s: float = SYNC_EVERY_S,
+    ) -> None:
+        """Open a file, made if it is not there.
+
+        Args:
+            path: the file.
+            called: its name in messages, such as "run file".
+            remedy: what to do where it cannot be used, such as "choose another with --jsonl".
+            mode: of a new file.
+            first_bytes: how such a file begins; what begins otherwise and has no whole line is no torn line of ours.
+            exclusive: whether only one process at a time may have it.
+            sync_every_s: how often lines are brought to the disk itself; 0: each at once.
+
+        Raises:
+            UserError: the file cannot be opened, or another process has it.
+        """
+        self.path = path
+        self._called, self._remedy, self._first_bytes = called, remedy, first_bytes
+        self._sync_every_s = sync_every_s
+        self._guard = threading.Lock()
+        with ExitStack() as resources:
+            try:
+                self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode)
+                resources.callback(lambda: os.close(self._handle))
+                # A device such as /dev/null is neither locked nor brought to the disk.
+                self._is_regular = stat.S_ISREG(os.fstat(self._handle).st_mode)
+                if exclusive and self._is_regular:
+                    in_use = f"{called} {path}: another run is writing it; wait, or {remedy}"
+                    resources.enter_context(lock_file(path.with_name(f".{path.name}.lock"), in_use))
+            except OSError as error:
+                raise self._unusable(error.strerror) from error
+            self._resources = resources.pop_all()
+        self._synced_at = time.monotonic()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all is in it."""
+        return os.fstat(self._handle).st_size == 0
+
+    def lines(self) -> Iterator[bytes]:
+        """Whole lines in order; after the last one, a torn line is cut off.
+
+        A caller that takes a line for something else's stops reading, and the file stays as it is.
+
+        Raises:
+            UserError: it holds nothing but the torn line of some other file, or cannot be read.
+        """
+        end = 0
+        try:
+            with self.path.open("rb") as stream:
+                for line in stream:
+                    if line.endswith(b"\n"):
+                        end += len(line)
+                        yield line
+                    elif end or self._first_bytes.startswith(line[: len(self._first_bytes)]):
+                        os.ftruncate(self._handle, end)
+                    else:
+                        raise self._unusable("holds something else")
+        except OSError as error:
+            raise self._unusable(error.strerror) from error
+
+    def write_line(self, line: bytes) -> None:
+        """Append a line.
+
+        Raises:
+            UserError: the disk is full, or the file cannot be written.
+        """
+        with self._guard:
+            try:
+                _write_all(self._handle, line)
+                if time.monotonic() - self._synced_at >= self._sync_every_s:
+                    self._sync()
+            except OSError as error:
+                kept = "the lines before this one are kept: make room and run the same command"
+                raise UserError(f"{self._called} {self.path}: {error.strerror}; {kept}") from error
+
+    def replace_lines(self, lines: Iterable[bytes]) -> None:
+        """Put other lines in place of all there are, at once or not at all."""
+        with self._guard:
+            write_atomic(self.path, lines)
+            replaced = self._handle
+            self._handle = os.open(self.path, os.O_RDWR | os.O_APPEND)
+            os.close(replaced)
+
+    def close(self) -> None:
+        """Bring every line to the disk and let go of the file."""
+        with self._resources:
+            self._sync()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _sync(self) -> None:
+        if self._is_regular:
+            os.fsync(self._handle)
+        self._synced_at = time.monotonic()
+
+    def _unusable(self, why: str | None) -> UserError:
+        return UserError(f"{self._called} {self.path}: {why}; {self._remedy}")
+
+
+def whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file that another process may be writing; a torn last one is left out.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        for line in stream:
+            if line.endswith(b"\n"):
+                yield line
+
+
+def append_line(path: Path, line: bytes, mode: int = ANYBODY) -> None:
+    """Append one line in one write, so that lines of several processes do not mix.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
+    try:
+        _write_all(handle, line)
+    finally:
+        os.close(handle)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(handle, data) :]
