@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextvars
-import queue
-import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
 from agents.chat_models.failures import ModelFailure
 from agents.chat_models.spec import ModelOptions
+from core.deadline import DeadlineExceededError, run_within
 
 V = TypeVar("V")
 
@@ -54,7 +52,10 @@ class Attempts:
         seconds = min(self._options.timeout_s, self._left_s())
         if seconds <= 0.0:
             raise ModelFailure("no time is left to ask the model", is_retryable=False)
-        return run_within(seconds, call)
+        try:
+            return run_within(seconds, call, "model-request")
+        except DeadlineExceededError as error:
+            raise ModelFailure(f"no reply within {seconds:.1f} s", is_retryable=True) from error
 
     def _left_s(self) -> float:
         return float("inf") if self._deadline is None else self._deadline - time.monotonic()
@@ -69,36 +70,3 @@ class Attempts:
         pause_s = state.upcoming_sleep
         is_too_long = pause_s >= self._left_s() or pause_s > MAX_PAUSE_S + self._options.backoff_s
         return is_too_long or stop_after_attempt(self._options.max_retries + 1)(state)
-
-
-class _Outcome(NamedTuple):
-    value: object
-    error: BaseException | None
-
-
-def run_within(seconds: float, call: Callable[[], V]) -> V:
-    """What a call returns, if it does in time.
-
-    The call runs in a daemon thread, as some clients know no limit for a whole answer; one that is given up goes on
-    there until its own limits end it.
-
-    Raises:
-        ModelFailure: it did not return in time; whatever the call raises.
-    """
-    outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
-    context = contextvars.copy_context()
-
-    def work() -> None:
-        try:
-            outcomes.put(_Outcome(context.run(call), None))
-        except BaseException as error:  # noqa: BLE001 - not swallowed: handed to the caller's thread, which raises it
-            outcomes.put(_Outcome(None, error))
-
-    threading.Thread(target=work, name="model-request", daemon=True).start()
-    try:
-        outcome = outcomes.get(timeout=min(seconds, threading.TIMEOUT_MAX))
-    except queue.Empty:
-        raise ModelFailure(f"no reply within {seconds:.1f} s", is_retryable=True) from None
-    if outcome.error:
-        raise outcome.error
-    return outcome.value  # type: ignore[return-value]  # without an error it is what the call returned

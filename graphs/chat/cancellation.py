@@ -6,9 +6,7 @@ or token, before anything more is checkpointed. The thread's checkpoints stay at
 
 from __future__ import annotations
 
-import contextvars
 import logging
-import queue
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
@@ -17,6 +15,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.errors import GraphBubbleUp
 
+from core.deadline import BackgroundIterator
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 
 Part = TypeVar("Part")
@@ -82,14 +81,11 @@ class CancellableRun(Generic[Part]):
     def __init__(self, stopper: CancellationCallback, run: Callable[[], Iterator[Part]]) -> None:
         self._stopper = stopper
         self._run = run
-        self._parts: queue.SimpleQueue[Part | BaseException | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._parts: BackgroundIterator[Part] | None = None
 
     def wait(self, seconds: float) -> bool:
         """Wait for the run's thread to end; whether it has."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-        return self._thread is None or not self._thread.is_alive()
+        return self._parts is None or self._parts.wait(seconds)
 
     def __iter__(self) -> Iterator[Part]:
         """Parts as they come; leaving the loop early, also by Ctrl-C, stops the run.
@@ -97,25 +93,12 @@ class CancellableRun(Generic[Part]):
         Raises:
             BaseException: whatever the run raised.
         """
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(target=context.run, args=(self._work,), name="run", daemon=True)
-        self._thread.start()
+        self._parts = BackgroundIterator(self._send_parts, "run")
         try:
-            yield from self._received()
+            yield from self._parts
         finally:
             self._stopper.stop()
 
-    def _received(self) -> Iterator[Part]:
-        while (part := self._parts.get()) is not None:
-            if isinstance(part, BaseException):
-                raise part
-            yield part
-
-    def _work(self) -> None:
-        try:
-            for part in self._run():
-                self._parts.put(part)
-        except BaseException as error:  # noqa: BLE001 - not swallowed: handed to the waiting thread, which raises it
-            self._parts.put(error)
-        else:
-            self._parts.put(None)
+    def _send_parts(self, send: Callable[[Part], None]) -> None:
+        for part in self._run():
+            send(part)

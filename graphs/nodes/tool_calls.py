@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextvars
 import json
 import math
-import queue
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +14,8 @@ from langgraph.func import task
 from pydantic import ValidationError
 
 from agents.schemas import Cost
+from core.deadline import DeadlineExceededError, run_within
+from core.errors import first_problem
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, ToolRecord
 from tools.results import ToolError, ToolResult
@@ -68,35 +67,12 @@ def tool_call(call: ToolCall, tools: Mapping[str, BaseTool], deadline: float, pa
 
     A step that is run again after a crash takes the outcomes of the calls that had returned and makes only the others.
     """
-    return _await(call, _start(call, tools), deadline, patience)._asdict()
-
-
-_Pending = queue.SimpleQueue["ToolOutcome | BaseException"]
-
-
-def _start(call: ToolCall, tools: Mapping[str, BaseTool]) -> _Pending:
-    """Run a call in a thread of its own: a daemon, so that a tool that hangs cannot keep the process alive."""
-    pending: _Pending = queue.SimpleQueue()
-    context = contextvars.copy_context()
-
-    def work() -> None:
-        try:
-            pending.put(context.run(_carry_out_one, call, tools))
-        except BaseException as error:  # noqa: BLE001 - not swallowed: handed to the caller's thread, which raises it
-            pending.put(error)
-
-    threading.Thread(target=work, name=f"tool-{call['name']}"[:40], daemon=True).start()
-    return pending
-
-
-def _await(call: ToolCall, pending: _Pending, deadline: float, patience: float) -> ToolOutcome:
     try:
-        outcome = pending.get(timeout=max(0.0, deadline - time.monotonic()))
-    except queue.Empty:
-        return _failure(call, f"no result within {patience:.0f} s")
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return outcome
+        seconds = deadline - time.monotonic()
+        outcome = run_within(seconds, lambda: _carry_out_one(call, tools), f"tool-{call['name']}"[:40])
+    except DeadlineExceededError:
+        outcome = _failure(call, f"no result within {patience:.0f} s")
+    return outcome._asdict()
 
 
 def _carry_out_one(call: ToolCall, tools: Mapping[str, BaseTool]) -> ToolOutcome:
@@ -107,7 +83,7 @@ def _carry_out_one(call: ToolCall, tools: Mapping[str, BaseTool]) -> ToolOutcome
     try:
         message = tool.invoke({**call, "type": "tool_call"})
     except ValidationError as error:
-        return _failure(call, f"unusable arguments: {_validation_problem(error)}")
+        return _failure(call, f"unusable arguments: {first_problem(error)}")
     except ToolError as error:
         return _failure(call, str(error))
     return _success(call, message)
@@ -119,11 +95,6 @@ def _unusable(call: ToolCall, tools: Mapping[str, BaseTool]) -> str | None:
     if len(json.dumps(call["args"], default=str)) > MAX_ARGUMENT_CHARACTERS:
         return f"arguments longer than {MAX_ARGUMENT_CHARACTERS} characters"
     return None
-
-
-def _validation_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 def _success(call: ToolCall, message: ToolMessage) -> ToolOutcome:
