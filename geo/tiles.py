@@ -1,8 +1,8 @@
-"""Tile maths: XYZ tiles in Web Mercator (EPSG:3857) to positions and back.
+"""Tile maths: where a position lies in a tree of XYZ tiles in Web Mercator (EPSG:3857).
 
 Global pixels are fractional (x, y) with (0, 0) at the north-west corner of tile (0, 0) and 256 pixels
-to a tile, so that a tile tree can be cut at any place. (The `mercantile` package knows whole tiles
-only; the tests hold this module to it.)
+to a tile, so that a picture can be cut anywhere. (The `mercantile` package knows whole tiles only; the tests
+hold this module to it.)
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class PlacedTile(NamedTuple):
 def map_width_px(zoom: int) -> int:
     """Width and height of the whole map in pixels at a zoom level.
 
+    >>> map_width_px(0), map_width_px(3)
+    (256, 2048)
+
     Raises:
         ValueError: a negative zoom.
     """
@@ -51,6 +54,9 @@ def pixels(lat_lon_deg: ArrayLike, zoom: int) -> Floats:
     """Positions of shape (..., 2) as global pixels (x, y) of shape (..., 2).
 
     x is in [0, map width); y is in [0, map width], where latitudes beyond 85.0511° are held at the edge.
+
+    >>> pixels([(0.0, 0.0), (90.0, -180.0)], zoom=1).tolist()
+    [[256.0, 256.0], [0.0, 0.0]]
     """
     lat, lon = np.moveaxis(np.asarray(lat_lon_deg, dtype=np.float64), -1, 0)
     lat_rad = np.radians(np.clip(lat, -MAX_LATITUDE_DEG, MAX_LATITUDE_DEG))
@@ -59,34 +65,23 @@ def pixels(lat_lon_deg: ArrayLike, zoom: int) -> Floats:
     return np.stack([x, y], axis=-1) * map_width_px(zoom)
 
 
-def positions_deg(pixels_xy: ArrayLike, zoom: int) -> Floats:
-    """Global pixels (x, y) of shape (..., 2) as positions (..., 2), latitude first; x wraps."""
-    x, y = np.moveaxis(np.asarray(pixels_xy, dtype=np.float64) / map_width_px(zoom), -1, 0)
-    lat = np.degrees(np.arctan(np.sinh(np.pi * (1.0 - 2.0 * y))))
-    return np.stack([lat, wrap_longitudes_deg(x * 360.0 - 180.0)], axis=-1)
-
-
 def km_per_pixel(lat_deg: float, zoom: int) -> float:
-    """Length on the ground of one map pixel at a latitude, in km, in any direction."""
+    """Length on the ground of one map pixel at a latitude, in km, in any direction.
+
+    >>> round(km_per_pixel(0.0, 0), 1), round(km_per_pixel(60.0, 0), 1)  # a circumference of 40,030 km over 256 pixels
+    (156.4, 78.2)
+    """
     return 2.0 * HALF_CIRCUMFERENCE_KM * float(np.cos(np.radians(lat_deg))) / map_width_px(zoom)
-
-
-def tile_at(point: Point, zoom: int) -> Tile:
-    """The tile a point lies in; beyond 85.0511° the last row."""
-    x, y = np.floor(pixels((point.lat, point.lon), zoom) / TILE_PX)
-    return Tile(zoom, int(x), min(int(y), (1 << zoom) - 1))
-
-
-def tile_corner(tile: Tile) -> Point:
-    """The north-west corner of a tile."""
-    lat, lon = positions_deg((tile.x * TILE_PX, tile.y * TILE_PX), tile.zoom)
-    return Point(lat=float(lat), lon=float(lon))
 
 
 def covering_tiles(centre: Point, zoom: int, size_px: int) -> list[PlacedTile]:
     """The tiles of a square picture of `size_px` pixels around a point, row by row.
 
     Columns wrap across the antimeridian (at low zooms a tile may come twice); rows end where the map ends.
+
+    >>> placed = covering_tiles(Point(lat=0.0, lon=-90.0), zoom=1, size_px=256)
+    >>> [(tile.x, tile.y, left_px, top_px) for tile, left_px, top_px in placed]
+    [(0, 0, 0, -128), (0, 1, 0, 128)]
     """
     left, top = np.floor(pixels((centre.lat, centre.lon), zoom) - size_px / 2.0).astype(int)
     columns = range(left // TILE_PX, -(-(left + size_px) // TILE_PX))

@@ -13,7 +13,7 @@ import numpy as np
 
 from agents.chat_models.registry import MODELS, LoadedModel, ModelOptions, load_model
 from agents.strategies import Strategy
-from geo.land_mask import is_land
+from geo.basemap import is_land
 from geo.place import Place
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point

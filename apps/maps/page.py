@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 
 from agents.schemas import Answer
-from apps.maps import basemap_image, border_lines
+from apps.maps import basemap_image
 from apps.maps.basemap_image import window_picture, world_picture
-from apps.maps.border_lines import LineKind, lines_in
 from apps.maps.city_labels import city_labels
 from apps.maps.page_data import answer_bounds, jpeg_uri, photo_data
 from apps.maps.viewport import Window, window_around
 from apps.output.formatting import printable
 from apps.output.located_photo import LocatedPhoto
 from geo.point import Point
+from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within
 from geo.sphere import lat_lon_array, mean_point
 
 _WORLD_SIZE = (3600, 1800)
@@ -86,7 +86,7 @@ def _page_data(located: Sequence[LocatedPhoto]) -> dict[str, Any]:
         "cities": _cities(window, answers, view),
         "legend": _legend(answers),
         "subtitle": "where, how sure, and why" if len(answers) == 1 else f"{len(answers)} photos",
-        "attribution": f"{basemap_image.ATTRIBUTION} · {border_lines.ATTRIBUTION}",
+        "attribution": f"{basemap_image.ATTRIBUTION} · {LINES_ATTRIBUTION}",
     }
 
 
@@ -146,7 +146,8 @@ def _detail(window: Window, kind: LineKind) -> str:
 
 def _line_layer(window: Window, kind: LineKind, tolerance_deg: float, colour: str, weight: float) -> dict[str, Any]:
     rounded = [
-        np.round(line * 100.0).astype(int) for line in lines_in(window, kind, _detail(window, kind), tolerance_deg)
+        np.round(line * 100.0).astype(int)
+        for line in lines_within(window.bounds_deg, kind, _detail(window, kind), tolerance_deg)
     ]
     steps = [np.concatenate([line[:1], np.diff(line, axis=0)]).ravel().tolist() for line in rounded]
     return {"lines": steps, "colour": colour, "weight": weight}

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from agents.schemas import Answer
-from apps.maps import basemap_image, border_lines
+from apps.maps import basemap_image
 from apps.maps.basemap_image import window_picture, world_picture
-from apps.maps.border_lines import LineKind, lines_in
 from apps.maps.city_labels import city_labels
 from apps.maps.geometry import around, disc
 from apps.maps.png_panel import draw_panel
@@ -22,12 +21,13 @@ from apps.maps.viewport import KM_PER_DEGREE, Window, window_around
 from apps.output.formatting import alternatives
 from apps.output.located_photo import LocatedPhoto
 from geo.point import Point
+from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within
 
 WIDTH, HEIGHT = 1200, 675
 PANEL_WIDTH = 372
 MAP_SIZE = (WIDTH - PANEL_WIDTH, HEIGHT)
 _INSET_SIZE = (264, 132)
-_ATTRIBUTION = f"{basemap_image.ATTRIBUTION} · {border_lines.ATTRIBUTION}"
+_ATTRIBUTION = f"{basemap_image.ATTRIBUTION} · {LINES_ATTRIBUTION}"
 _INSET_BOX = (0.0, HEIGHT - _INSET_SIZE[1] - 26.0, _INSET_SIZE[0] + 26.0, float(HEIGHT))
 _CORNER_BOX = (MAP_SIZE[0] - 360.0, HEIGHT - 56.0, float(MAP_SIZE[0]), float(HEIGHT))
 _WORLD = Window(Point(lat=0.0, lon=0.0), 180.0, 2.0)
@@ -65,7 +65,7 @@ def _draw_lines(sheet: Sheet, window: Window) -> None:
         (LineKind.COUNTRY, (255, 255, 255, 150), 0.9),
     )
     for kind, colour, width in styles:
-        paths = [window.pixels(line, MAP_SIZE) for line in lines_in(window, kind, detail, tolerance)]
+        paths = [window.pixels(line, MAP_SIZE) for line in lines_within(window.bounds_deg, kind, detail, tolerance)]
         sheet.lines(paths, colour, width)
 
 

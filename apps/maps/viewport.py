@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from agents.schemas import Answer
 from apps.maps.geometry import near_longitude_deg
 from geo.point import Point
+from geo.shorelines import Bounds
 from geo.sphere import HALF_CIRCUMFERENCE_KM, distance_km, lat_lon_array
 
 KM_PER_DEGREE = HALF_CIRCUMFERENCE_KM / 180.0
@@ -53,6 +54,11 @@ class Window:
     def south(self) -> float:
         """Latitude of the southern edge."""
         return self.centre.lat - self.height_deg / 2.0
+
+    @property
+    def bounds_deg(self) -> Bounds:
+        """All four edges; east is not wrapped."""
+        return Bounds(self.west, self.south, self.west + self.width_deg, self.north)
 
     def pixels(self, lon_lat_deg: NDArray[np.float64], size_px: tuple[int, int]) -> NDArray[np.float64]:
         """Positions (n, 2), longitude first and unwrapped, as fractional pixels (x, y) of a picture of this window."""

@@ -12,7 +12,7 @@ from langchain_core.tools import BaseTool
 from pydantic import ValidationError
 
 from core.errors import UserError
-from geo.land_mask import is_land
+from geo.basemap import is_land
 from geo.place import Place
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
