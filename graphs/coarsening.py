@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.schemas import Answer, Evidence, Hypothesis, Level, Source
 from geo.place import Place
+from geo.places.continents import CONTINENT_CENTRES, continent_of
 from geo.point import Point
 from geo.sphere import Floats, distance_km
 
@@ -54,39 +55,6 @@ class Unit(NamedTuple):
     name: str
     centre: Point
     place: Place
-
-
-_CONTINENT_CODES: Mapping[str, str] = {
-    "Africa": (
-        "AO BF BI BJ BW CD CF CG CI CM CV DJ DZ EG EH ER ET GA GH GM GN GQ GW KE KM LR LS LY MA MG ML MR MU "
-        "MW MZ NA NE NG RE RW SC SD SH SL SN SO SS ST SZ TD TG TN TZ UG YT ZA ZM ZW"
-    ),
-    "Antarctica": "AQ BV GS HM TF",
-    "Asia": (
-        "AE AF AM AZ BD BH BN BT CC CN CX GE HK ID IL IN IO IQ IR JO JP KG KH KP KR KW KZ LA LB LK MM MN MO "
-        "MV MY NP OM PH PK PS QA SA SG SY TH TJ TL TM TR TW UZ VN YE"
-    ),
-    "Europe": (
-        "AD AL AT AX BA BE BG BY CH CY CZ DE DK EE ES FI FO FR GB GG GI GR HR HU IE IM IS IT JE LI LT LU LV "
-        "MC MD ME MK MT NL NO PL PT RO RS RU SE SI SJ SK SM UA VA XK"
-    ),
-    "North America": (
-        "AG AI AW BB BL BM BQ BS BZ CA CR CU CW DM DO GD GL GP GT HN HT JM KN KY LC MF MQ MS MX NI PA PM PR "
-        "SV SX TC TT US VC VG VI"
-    ),
-    "Oceania": "AS AU CK FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TO TV UM VU WF WS",
-    "South America": "AR BO BR CL CO EC FK GF GY PE PY SR UY VE",
-}
-_CONTINENT_CENTRES: Mapping[str, tuple[float, float]] = {
-    "Africa": (2.0, 21.0),
-    "Antarctica": (-82.0, 34.0),
-    "Asia": (44.0, 88.0),
-    "Europe": (53.0, 26.0),
-    "North America": (45.0, -101.0),
-    "Oceania": (-23.0, 140.0),
-    "South America": (-15.0, -60.0),
-}
-_CONTINENT_OF = {code: name for name, codes in _CONTINENT_CODES.items() for code in codes.split()}
 
 
 class Units:
@@ -133,9 +101,8 @@ class Units:
 
 
 def _continent(place: Place) -> Unit:
-    name = _CONTINENT_OF[place.country_code]
-    lat, lon = _CONTINENT_CENTRES[name]
-    centre = Point(lat=lat, lon=lon)
+    name = continent_of(place.country_code)
+    centre = CONTINENT_CENTRES[name]
     return Unit(name, centre, Place(country=name, country_code="", point=centre))
 
 
