@@ -8,7 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 def wrap_longitude_deg(lon_deg: float) -> float:
-    """Longitude wrapped to [-180, 180) degrees."""
+    """Longitude wrapped to [-180, 180) degrees.
+
+    >>> wrap_longitude_deg(190.0), wrap_longitude_deg(180.0)
+    (-170.0, -180.0)
+    """
     wrapped_deg = (lon_deg + 180.0) % 360.0 - 180.0
     # A hair west of the antimeridian the modulo rounds up to a full turn.
     return wrapped_deg if wrapped_deg < 180.0 else -180.0
@@ -19,6 +23,9 @@ class Point(BaseModel):
 
     Longitude is wrapped to [-180, 180). `(0, 0)` is a real place in the Gulf
     of Guinea and never stands for a failure.
+
+    >>> print(Point(lat=-33.87, lon=151.21))
+    33.8700° S, 151.2100° E
 
     Raises:
         pydantic.ValidationError: latitude outside [-90, 90] or not finite.

@@ -93,6 +93,10 @@ class SunObservation(BaseModel):
 def subsolar(instant: datetime) -> Subsolar:
     """The point that the sun stands above at an instant.
 
+    >>> above = subsolar(datetime(2024, 6, 20, 20, 51, tzinfo=UTC))  # the solstice: above the Tropic of Cancer
+    >>> round(above.lat_deg, 2), round(above.lon_deg, 1)
+    (23.44, -132.3)
+
     Raises:
         ValueError: the time has no offset from UTC.
     """
@@ -130,7 +134,12 @@ def _declination_and_equation(t: float) -> tuple[float, float]:
 
 
 def sun_position(point: Point, instant: datetime) -> tuple[float, float]:
-    """Height above the horizon and bearing from true north of the sun's centre, in degrees."""
+    """Height above the horizon and bearing from true north of the sun's centre, in degrees.
+
+    >>> noon_at_equinox = datetime(2024, 3, 20, 12, 7, 30, tzinfo=UTC)  # above the equator, so 90° less the latitude
+    >>> [round(angle) for angle in sun_position(Point(lat=50.0, lon=0.0), noon_at_equinox)]
+    [40, 180]
+    """
     heights, bearings, _ = _seen_from(np.array([[point.lat, point.lon]]), np.array([subsolar(instant)]))
     return float(heights[0]), float(bearings[0])
 
@@ -150,6 +159,10 @@ def sun_nats(observation: SunObservation, lat_lon_deg: ArrayLike) -> Floats:
     """How much likelier the observation is at each position (n, 2) than anywhere, in nats: shape (n,).
 
     Never below ln(0.1): one clock in ten is taken to be wrong.
+
+    >>> high_at_noon_utc = SunObservation(taken_at="2024-06-21T12:00Z", sun_height_deg=61.0)
+    >>> sun_nats(high_at_noon_utc, [(51.5, 0.0), (-33.9, 151.2)]).round(1).tolist()  # London; Sydney, at night
+    [2.3, -2.3]
     """
     usual = max(_usual_likelihood(observation), 1e-9)
     ratio = _likelihood(observation, np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2)) / usual

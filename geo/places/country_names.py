@@ -62,6 +62,9 @@ def codes_by_key() -> dict[str, frozenset[str]]:
 
     The catalogues contradict each other here and there (one has "Mexico" for Malaysia): a country that has less
     than half as many votes for a name as another one is left out.
+
+    >>> sorted(codes_by_key()[name_key("Côte d'Ivoire")]), sorted(codes_by_key()[name_key("Deutschland")])
+    (['CI'], ['DE'])
     """
     votes: dict[str, Counter[str]] = defaultdict(Counter)
     for name, codes in _translations().items():
@@ -77,7 +80,11 @@ def codes_by_key() -> dict[str, frozenset[str]]:
 
 
 def code_of(abbreviation: str) -> str | None:
-    """The alpha-2 code that an ISO 3166-1 code of two or three capitals (or UK) stands for, or None."""
+    """The alpha-2 code that an ISO 3166-1 code of two or three capitals (or UK) stands for, or None.
+
+    >>> code_of("DEU"), code_of("UK"), code_of("de")
+    ('DE', 'GB', None)
+    """
     if not (abbreviation.isascii() and abbreviation.isupper() and len(abbreviation) in (2, 3)):
         return None
     if abbreviation == "UK":
