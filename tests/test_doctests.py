@@ -17,6 +17,7 @@ MODULES = (
     "geo.sphere",
     "geo.sun",
     "geo.tiles",
+    "retrieval.diversify",
     "tools.untrusted_text",
 )
 """Modules with examples; one without any would test nothing, and fails."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from benchmarks.dev_photos import DEFAULT_DATA, load_dev_photos
-from evals.clean.perceptual_hash import TWIN_BITS, bits_apart, difference_hash, plain_share
+from evals.clean.perceptual_hash import NEAR_DUPLICATE_BITS, bits_apart, difference_hash, plain_share
 from evals.clean.protocol import NEAR_DUPLICATE_SIMILARITY
 from retrieval.encoders.registry import load_encoder
 from retrieval.photos.photo import Photo, load_photo
@@ -46,10 +46,13 @@ def strangers(hashes: NDArray[np.uint8], vectors: NDArray[np.float32], authors: 
         others = authors != author
         nearest.append(int(bits_apart(hashes[others], hashes[i]).min()))
         most.append(float((vectors[others] @ vectors[i]).max()))
-    near_duplicates = np.mean(np.array(nearest) <= TWIN_BITS), np.mean(np.array(most) >= NEAR_DUPLICATE_SIMILARITY)
+    near_duplicates = (
+        np.mean(np.array(nearest) <= NEAR_DUPLICATE_BITS),
+        np.mean(np.array(most) >= NEAR_DUPLICATE_SIMILARITY),
+    )
     return (
         f"{len(authors)} photos: nearest stranger {min(nearest)} bits away, most similar {max(most):.4f};"
-        f" taken for twins {near_duplicates[0]:.1%} by hash, {near_duplicates[1]:.1%} by embedding"
+        f" taken for near duplicates {near_duplicates[0]:.1%} by hash, {near_duplicates[1]:.1%} by embedding"
     )
 
 
@@ -69,7 +72,7 @@ def main() -> None:
     for i in np.random.default_rng(0).choice(len(photos), COPIED, replace=False):
         for name, copy in copies(Image.fromarray(photos[i].rgb)):
             rgb = np.asarray(copy)
-            by_hash = int(bits_apart(hashes[i : i + 1], difference_hash(rgb))[0]) <= TWIN_BITS
+            by_hash = int(bits_apart(hashes[i : i + 1], difference_hash(rgb))[0]) <= NEAR_DUPLICATE_BITS
             vector = encoder.encode_photos([Photo(rgb, "0" * 64, "copy")]).fused[0]
             found.setdefault(name, []).append((by_hash, float(vector @ vectors[i]) >= NEAR_DUPLICATE_SIMILARITY))
     for name, hits in found.items():

@@ -1,4 +1,4 @@
-"""Nearly the same picture, and pictures of nothing: what the clean protocol has to know of each photo.
+"""Perceptual hashes of photos: which are nearly the same picture, and which show nothing.
 
 Thresholds were chosen on the training and calibration photos, with copies made by recompressing, resizing,
 brightening and cropping: see docs/evals.md.
@@ -19,7 +19,7 @@ from retrieval.photos.decoding import read_file
 from retrieval.photos.photo import Photo, PhotoError, PhotoLimits, decode_photo
 
 HASH_BITS = 256
-TWIN_BITS = 36
+NEAR_DUPLICATE_BITS = 36
 """Pictures whose hashes differ in at most so many of 256 bits are nearly the same."""
 PLAIN_SHARE = 0.90
 """A picture of which so much has nearly one shade is taken for a placeholder."""
@@ -27,13 +27,13 @@ COPIES = 3
 """So many photos of as many photographers that are one picture are a placeholder, whatever it shows."""
 
 _SIDE = 16
-_GLANCE = PhotoLimits(long_side_px=256)
+_SMALL = PhotoLimits(long_side_px=256)
 
 Bits = NDArray[np.uint8]
 
 
 class Fingerprint(NamedTuple):
-    """What a glance at a photo tells.
+    """What finds copies of a photo, and pictures of nothing.
 
     Attributes:
         photo_id: its name in tool calls.
@@ -49,20 +49,20 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(photo: Photo) -> Fingerprint:
-    """Look at a decoded photo."""
+    """The fingerprint of a decoded photo."""
     return Fingerprint(photo.id, photo.sha256, difference_hash(photo.rgb), plain_share(photo.rgb))
 
 
 def fingerprint_of(path: Path) -> Fingerprint | None:
-    """Look at a file, decoded small; None if it is no photo that can be used: locating it will say why."""
+    """The fingerprint of a file, decoded small; None if it is no usable photo: locating it will say why."""
     try:
-        return fingerprint(decode_photo(read_file(path, _GLANCE.max_bytes), path.name, limits=_GLANCE))
+        return fingerprint(decode_photo(read_file(path, _SMALL.max_bytes), path.name, limits=_SMALL))
     except PhotoError:
         return None
 
 
 def fingerprints_of(paths: Sequence[Path], threads: int = 2) -> list[Fingerprint | None]:
-    """Look at many files."""
+    """The fingerprints of many files."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(fingerprint_of, paths))
 

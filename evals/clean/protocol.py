@@ -1,4 +1,4 @@
-"""The clean protocol: what a query must not find among the reference photos, and who would have been found.
+"""The clean protocol: what a query must not find among the reference photos.
 
     python -m evals.clean.protocol TABLE.csv PHOTOS_FOLDER --out reference.csv
 
@@ -21,7 +21,15 @@ import numpy as np
 
 from core.errors import UserError
 from evals.benchmarks.loading import Sample
-from evals.clean.perceptual_hash import COPIES, PLAIN_SHARE, TWIN_BITS, Bits, Fingerprint, bits_apart, fingerprints_of
+from evals.clean.perceptual_hash import (
+    COPIES,
+    NEAR_DUPLICATE_BITS,
+    PLAIN_SHARE,
+    Bits,
+    Fingerprint,
+    bits_apart,
+    fingerprints_of,
+)
 from evals.runs.records import Flag
 from retrieval.atlas.sources import photos_from_table
 from retrieval.stores.base import StoredItem
@@ -43,18 +51,18 @@ class Reference(NamedTuple):
 
 @dataclass
 class CleanExclusion:
-    """Hides, from each query, reference photos by its photographer, its twins, and the photo itself.
+    """Hides, from each query, reference photos by its photographer, its near duplicates, and the photo itself.
 
     Implements `ReferenceExclusion`. Safe between threads: each query writes its own entry only.
 
     Attributes:
-        twin_similarity: from this similarity to the whole photo on, a reference photo is its twin.
+        near_duplicate_similarity: from this similarity to the whole photo on, a reference photo is its near duplicate.
         hidden: what is left out of searches, by query.
-        by_author: how many items that is, by query.
-        twins: of the query, by embedding, as they are found.
+        known: the items that are left out for their photographer, name or hash, by query.
+        near_duplicates: of the query, by embedding, as they are found.
     """
 
-    twin_similarity: float = NEAR_DUPLICATE_SIMILARITY
+    near_duplicate_similarity: float = NEAR_DUPLICATE_SIMILARITY
     hidden: dict[str, Exclude] = field(default_factory=dict)
     known: dict[str, frozenset[str]] = field(default_factory=dict)
     near_duplicates: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -63,8 +71,8 @@ class CleanExclusion:
         """Values to leave out, by field."""
         return self.hidden.get(photo_id, {})
 
-    def note_twins(self, photo_id: str, item_ids: Collection[str]) -> None:
-        """Keep which twins were left out."""
+    def record_near_duplicates(self, photo_id: str, item_ids: Collection[str]) -> None:
+        """Record which near duplicates were left out."""
         self.near_duplicates[photo_id] = self.near_duplicates.get(photo_id, frozenset()) | frozenset(item_ids)
 
     def excluded(self, photo_id: str) -> int:
@@ -73,7 +81,7 @@ class CleanExclusion:
 
 
 def references(items: Iterable[StoredItem], table: Mapping[str, Reference]) -> list[Reference]:
-    """What is known of each item of an atlas: the table's word first, then the atlas's own."""
+    """What is known of each item of an atlas: from the table first, else from the atlas."""
     return [
         Reference(
             item.item_id,
@@ -88,15 +96,15 @@ def exclude_references(
     queries: Sequence[Sample],
     seen: Sequence[Fingerprint | None],
     known: Sequence[Reference],
-    twin_similarity: float = NEAR_DUPLICATE_SIMILARITY,
+    near_duplicate_similarity: float = NEAR_DUPLICATE_SIMILARITY,
 ) -> CleanExclusion:
     """What each query must not find.
 
     Args:
         queries: photos of the benchmark.
-        seen: what a glance at each told; None where the file is unusable.
+        seen: the fingerprint of each; None where the file is unusable.
         known: reference items of all photo atlases.
-        twin_similarity: see `CleanExclusion`.
+        near_duplicate_similarity: see `CleanExclusion`.
     """
     by_author: dict[str, set[str]] = defaultdict(set)
     for item in known:
@@ -104,14 +112,14 @@ def exclude_references(
             by_author[item.author].add(item.item_id)
     hashed = [item for item in known if item.hash is not None]
     hashes = np.stack([item.hash for item in hashed if item.hash is not None]) if hashed else None
-    exclusion = CleanExclusion(twin_similarity)
+    exclusion = CleanExclusion(near_duplicate_similarity)
     names = {item.item_id for item in known}
     for query, look in zip(queries, seen, strict=True):
         if look is None:
             continue
         ids = {query.photo} & names
         if hashes is not None:
-            ids |= {hashed[i].item_id for i in np.flatnonzero(bits_apart(hashes, look.hash) <= TWIN_BITS)}
+            ids |= {hashed[i].item_id for i in np.flatnonzero(bits_apart(hashes, look.hash) <= NEAR_DUPLICATE_BITS)}
         own = by_author.get(query.author, set()) if query.author else set()
         exclusion.known[look.photo_id] = frozenset(ids | own)
         exclusion.hidden[look.photo_id] = {"item_id": frozenset(ids | own)}
@@ -125,11 +133,11 @@ def flags(queries: Sequence[Sample], seen: Sequence[Fingerprint | None]) -> list
     authors = [query.photographer for query, _ in usable]
     found: dict[str, tuple[Flag, ...]] = {}
     for query, look in usable:
-        like = np.flatnonzero(bits_apart(hashes, look.hash) <= TWIN_BITS)
+        like = np.flatnonzero(bits_apart(hashes, look.hash) <= NEAR_DUPLICATE_BITS)
         plain = look.plain >= PLAIN_SHARE
         copied = len({authors[i] for i in like}) >= COPIES
-        twin = len(like) > 1
-        found[query.photo] = (Flag.PLACEHOLDER,) * (plain or copied) + (Flag.TWIN,) * twin
+        doubled = len(like) > 1
+        found[query.photo] = (Flag.PLACEHOLDER,) * (plain or copied) + (Flag.TWIN,) * doubled
     return [found.get(query.photo, ()) for query in queries]
 
 
@@ -140,8 +148,8 @@ def describe(queries: Sequence[Sample], known: Sequence[Reference], exclusion: C
     nameless = sum(query.author is None for query in queries)
     return (
         f"hidden from each query: reference photos by its photographer (known for {authors} of {len(known)};"
-        f" {nameless} queries have none), within {TWIN_BITS} of 256 bits of its perceptual hash"
-        f" (known for {hashes}), or at least {exclusion.twin_similarity:g} similar to it"
+        f" {nameless} queries have none), within {NEAR_DUPLICATE_BITS} of 256 bits of its perceptual hash"
+        f" (known for {hashes}), or at least {exclusion.near_duplicate_similarity:g} similar to it"
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from geo.sphere import lat_lon_array
 from retrieval.atlas.manifest import (
     MANIFEST_FILE,
     STORE_FOLDER,
@@ -17,6 +18,7 @@ from retrieval.atlas.manifest import (
 )
 from retrieval.atlas.verify import Verification, verify_store
 from retrieval.candidate import AtlasKind, Candidate
+from retrieval.diversify import spread_out
 from retrieval.encoders.base import EncoderIdentity, PhotoEncoder, Vectors
 from retrieval.stores.base import Hit, StoredItem, VectorStore
 from retrieval.stores.filters import Exclude, Near
@@ -70,6 +72,19 @@ class Atlas:
         """
         hits = self._store.search(vector, limit, near=near, exclude=exclude)
         return [self._candidate(hit, rank) for rank, hit in enumerate(hits)]
+
+    def search_spread(self, vector: Vectors, limit: int, min_distance_km: float, among: int) -> list[Candidate]:
+        """The most similar items that stand apart on the ground: the best of each neighbourhood, most similar first.
+
+        Args:
+            vector: float32, L2-normalised, of this atlas's encoder.
+            limit: how many at most.
+            min_distance_km: between any two of them.
+            among: how many of the most similar items to choose from.
+        """
+        hits = self._store.search(vector, among)
+        kept = spread_out(lat_lon_array(hit.item.point for hit in hits), min_distance_km, limit)
+        return [self._candidate(hits[index], rank) for rank, index in enumerate(kept.tolist())]
 
     def items(self) -> Iterator[StoredItem]:
         """Every item in it: name, position, and payload such as the author."""

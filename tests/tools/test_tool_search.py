@@ -75,6 +75,10 @@ class ExactAtlas:
             for rank, (s, key) in enumerate(kept[:limit])
         ]
 
+    def search_spread(self, vector: Vectors, limit: int, min_distance_km: float, among: int) -> list[Candidate]:
+        assert min_distance_km < 1000.0, "the places of the three colours lie further apart"
+        return self.search(vector, min(limit, among))
+
 
 @pytest.fixture
 def encoder() -> ColourEncoder:
@@ -130,22 +134,22 @@ def test_a_box_is_searched_by_what_it_shows(
 class HidesByRule:
     """Hides one painter's photos, and those at least as similar as a bound."""
 
-    def __init__(self, author: str | None, twin_similarity: float) -> None:
-        self.author, self.twin_similarity = author, twin_similarity
+    def __init__(self, author: str | None, similarity: float) -> None:
+        self.author, self.near_duplicate_similarity = author, similarity
         self.asked: set[str] = set()
-        self.twins: list[str] = []
+        self.near_duplicates: list[str] = []
 
     def exclude(self, photo_id: str) -> Exclude:
         self.asked.add(photo_id)
         return {"author": {self.author}} if self.author else {}
 
-    def note_twins(self, photo_id: str, item_ids: Collection[str]) -> None:
+    def record_near_duplicates(self, photo_id: str, item_ids: Collection[str]) -> None:
         self.asked.add(photo_id)
-        self.twins += item_ids
+        self.near_duplicates += item_ids
 
 
 @pytest.mark.parametrize(
-    ("author", "twins_from", "seen"),
+    ("author", "duplicates_from", "seen"),
     [(None, 2.0, {"blue", "red", "green"}), ("painter of red", 2.0, {"blue", "green"}), (None, 0.5, {"green"})],
 )
 def test_what_an_evaluation_hides_is_never_found_not_even_by_a_part(
@@ -153,10 +157,10 @@ def test_what_an_evaluation_hides_is_never_found_not_even_by_a_part(
     photo_store: PhotoStore,
     red_and_blue: str,
     author: str | None,
-    twins_from: float,
+    duplicates_from: float,
     seen: set[str],
 ) -> None:
-    exclusion = HidesByRule(author, twins_from)
+    exclusion = HidesByRule(author, duplicates_from)
     atlases = [ExactAtlas("photos", AtlasKind.PHOTO), ExactAtlas("map", AtlasKind.GPS)]
     search = PhotoSearch(atlases, encoder, photo_store, exclusion)
     for box in (Box(left=0.0, top=0.0, right=0.5, bottom=1.0), None, Box(left=0.5, top=0.0, right=1.0, bottom=1.0)):
@@ -164,10 +168,10 @@ def test_what_an_evaluation_hides_is_never_found_not_even_by_a_part(
         assert {c.item_id for c in found if c.kind is AtlasKind.PHOTO} == seen
         assert len([c for c in found if c.kind is AtlasKind.GPS]) == 3, "a map has no photographers"
     assert exclusion.asked == {red_and_blue}
-    assert sorted(exclusion.twins) == (["blue", "red"] if twins_from < 1.0 else [])
+    assert sorted(exclusion.near_duplicates) == (["blue", "red"] if duplicates_from < 1.0 else [])
 
 
-def test_a_photo_that_is_held_stays_on_the_shelf() -> None:
+def test_a_photo_in_use_stays_in_the_store() -> None:
     small = PhotoStore(capacity=2)
     photos = [as_photo(np.full((64, 64, 3), shade)) for shade in range(10, 60, 10)]
     with small.holding(photos[0]) as photo_id:

@@ -10,7 +10,6 @@ from typing import Protocol
 from pydantic import Field
 
 from retrieval.candidate import AtlasKind, Candidate
-from retrieval.diversify import spread_out
 from retrieval.encoders.base import PhotoEncoder, Vectors
 from retrieval.photos.photo import Photo
 from retrieval.photos.store import PhotoStore
@@ -20,10 +19,10 @@ from tools.results import Box, Circle
 
 CACHED_VECTORS = 256
 
-FIRST_TWINS = 16
+FIRST_NEAR_DUPLICATES = 16
 
 SPREAD_KM = 100.0
-SPREAD_FROM = 20
+SPREAD_AMONG = 20
 """Of a GPS atlas, the best of each 100 km among 20 times as many coordinates as were asked for: see
 docs/measurements.md for what that is worth."""
 
@@ -42,21 +41,25 @@ class SearchedAtlas(Protocol):
         """The items most similar to a vector of shape (dim,), most similar first, without those left out."""
         ...
 
+    def search_spread(self, vector: Vectors, limit: int, min_distance_km: float, among: int) -> list[Candidate]:
+        """The best of each neighbourhood among the `among` most similar items, most similar first."""
+        ...
+
 
 class ReferenceExclusion(Protocol):
-    """Which items a search for a photo must not see: an evaluation hides what would give the answer away."""
+    """Which items a search for a photo must not find: an evaluation hides what would give the answer away."""
 
     def exclude(self, photo_id: str) -> Exclude:
         """Values to leave out of photo atlases, by field; empty: nothing."""
         ...
 
     @property
-    def twin_similarity(self) -> float:
-        """From this similarity to the whole photo on, an item is nearly the same picture, and has to go as well."""
+    def near_duplicate_similarity(self) -> float:
+        """From this similarity to the whole photo on, an item is nearly the same picture, and is left out as well."""
         ...
 
-    def note_twins(self, photo_id: str, item_ids: Collection[str]) -> None:
-        """Told once a photo and atlas which twins were left out."""
+    def record_near_duplicates(self, photo_id: str, item_ids: Collection[str]) -> None:
+        """Called once a photo and atlas with the near duplicates that were left out."""
         ...
 
 
@@ -75,7 +78,7 @@ class PhotoSearch:
         atlases: searched in this order.
         encoder: that made them.
         photo_store: where photos are found.
-        exclusion: what searches for a photo, or a part of it, must not see; None: nothing is hidden.
+        exclusion: what searches for a photo, or a part of it, must not find; None: nothing is hidden.
     """
 
     def __init__(
@@ -87,9 +90,9 @@ class PhotoSearch:
     ) -> None:
         self._atlases = tuple(atlases)
         self._encoder = encoder
-        self._shelf = photo_store
-        self._hiding = exclusion
-        self._twins: dict[tuple[str, int], frozenset[str]] = {}
+        self._photo_store = photo_store
+        self._exclusion = exclusion
+        self._near_duplicates: dict[tuple[str, int], frozenset[str]] = {}
         self._vectors: OrderedDict[str, Vectors] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -101,27 +104,15 @@ class PhotoSearch:
         Raises:
             ToolError: no such photo, or a box too small to look at.
         """
-        vector = self._vector(photo_part(self._shelf, photo_id, box))
+        vector = self._vector(photo_part(self._photo_store, photo_id, box))
         circle = Near(near.centre, near.radius_km) if near else None
-        return tuple(
-            found
-            for number, atlas in enumerate(self._atlases)
-            for found in _search(atlas, vector, limit, circle, self._hidden(number, photo_id))
-        )
-
-    def _hidden(self, number: int, photo_id: str) -> Exclude | None:
-        """What a search of an atlas leaves out. A part of a photo must not find the whole photo's twin either."""
-        atlas = self._atlases[number]
-        if self._hiding is None or atlas.kind is not AtlasKind.PHOTO:
-            return None
-        exclude = dict(self._hiding.exclude(photo_id))
-        if (photo_id, number) not in self._twins:
-            vector = self._vector(photo_part(self._shelf, photo_id, None))
-            twins = _twins(atlas, vector, exclude, self._hiding.twin_similarity)
-            self._hiding.note_twins(photo_id, twins)
-            self._twins[photo_id, number] = twins
-        item_ids = {*exclude.get("item_id", ()), *self._twins[photo_id, number]}
-        return {**exclude, "item_id": item_ids} if item_ids else exclude or None
+        found: list[Candidate] = []
+        for number, atlas in enumerate(self._atlases):
+            if atlas.kind is AtlasKind.GPS and circle is None:
+                found += atlas.search_spread(vector, limit, SPREAD_KM, limit * SPREAD_AMONG)
+            else:
+                found += atlas.search(vector, limit, near=circle, exclude=self._hidden(number, photo_id))
+        return tuple(found)
 
     def least_similar(self, photo_id: str, limit: int) -> tuple[Candidate, ...]:
         """At most `limit` candidates of each atlas, least similar first: those nearest to the opposite vector.
@@ -129,11 +120,25 @@ class PhotoSearch:
         Raises:
             ToolError: no such photo.
         """
-        opposite = -self._vector(photo_part(self._shelf, photo_id, None))
-        hidden = [self._hidden(number, photo_id) for number in range(len(self._atlases))]
-        searched = zip(self._atlases, hidden, strict=True)
-        found = (item for atlas, exclude in searched for item in atlas.search(opposite, limit, exclude=exclude))
+        opposite = -self._vector(photo_part(self._photo_store, photo_id, None))
+        found: list[Candidate] = []
+        for number, atlas in enumerate(self._atlases):
+            found += atlas.search(opposite, limit, exclude=self._hidden(number, photo_id))
         return tuple(item.model_copy(update={"similarity": -item.similarity}) for item in found)
+
+    def _hidden(self, number: int, photo_id: str) -> Exclude | None:
+        """What a search of an atlas leaves out. A part of a photo must not find a duplicate of the whole either."""
+        atlas = self._atlases[number]
+        if self._exclusion is None or atlas.kind is not AtlasKind.PHOTO:
+            return None
+        exclude = dict(self._exclusion.exclude(photo_id))
+        if (photo_id, number) not in self._near_duplicates:
+            vector = self._vector(photo_part(self._photo_store, photo_id, None))
+            found = _near_duplicates(atlas, vector, exclude, self._exclusion.near_duplicate_similarity)
+            self._exclusion.record_near_duplicates(photo_id, found)
+            self._near_duplicates[photo_id, number] = found
+        item_ids = {*exclude.get("item_id", ()), *self._near_duplicates[photo_id, number]}
+        return {**exclude, "item_id": item_ids} if item_ids else exclude or None
 
     def _vector(self, photo: Photo) -> Vectors:
         """The fused vector (dim,) of a photo; a crop has a hash of its own."""
@@ -146,22 +151,12 @@ class PhotoSearch:
             return self._vectors[photo.sha256]
 
 
-def _search(
-    atlas: SearchedAtlas, vector: Vectors, limit: int, near: Near | None, exclude: Exclude | None
-) -> list[Candidate]:
-    if atlas.kind is AtlasKind.PHOTO:
-        return atlas.search(vector, limit, near=near, exclude=exclude)
-    if near is not None:
-        return atlas.search(vector, limit, near=near)
-    return spread_out(atlas.search(vector, limit * SPREAD_FROM), SPREAD_KM, limit)
-
-
-def _twins(atlas: SearchedAtlas, vector: Vectors, exclude: Exclude, similarity: float) -> frozenset[str]:
+def _near_duplicates(atlas: SearchedAtlas, vector: Vectors, exclude: Exclude, similarity: float) -> frozenset[str]:
     """Items at least that similar: asked for in growing numbers until the last one found is none."""
-    limit = FIRST_TWINS
+    limit = FIRST_NEAR_DUPLICATES
     while True:
         found = atlas.search(vector, limit, exclude=exclude or None)
-        twins = frozenset(candidate.item_id for candidate in found if candidate.similarity >= similarity)
-        if len(twins) < len(found) or len(found) < limit:
-            return twins
+        duplicates = frozenset(candidate.item_id for candidate in found if candidate.similarity >= similarity)
+        if len(duplicates) < len(found) or len(found) < limit:
+            return duplicates
         limit *= 4

@@ -1,4 +1,4 @@
-"""The clean protocol: twins by picture, photographers, placeholders; and what is told of it."""
+"""The clean protocol: near duplicates, photographers, placeholders; and what is reported of it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from core.errors import UserError
 from evals.benchmarks.loading import Sample
 from evals.clean import protocol
 from evals.clean.perceptual_hash import (
+    NEAR_DUPLICATE_BITS,
     PLAIN_SHARE,
-    TWIN_BITS,
     Fingerprint,
     bits_apart,
     difference_hash,
@@ -81,12 +81,12 @@ def copies(rgb: Pixels) -> dict[str, Pixels]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_copies_are_twins_and_other_pictures_are_not(seed: int) -> None:
+def test_copies_are_near_duplicates_and_other_pictures_are_not(seed: int) -> None:
     rgb = scene(seed)
-    assert {kind: apart(rgb, copy) <= TWIN_BITS for kind, copy in copies(rgb).items()} == dict.fromkeys(
+    assert {kind: apart(rgb, copy) <= NEAR_DUPLICATE_BITS for kind, copy in copies(rgb).items()} == dict.fromkeys(
         copies(rgb), True
     )
-    assert all(apart(rgb, scene(other)) > TWIN_BITS for other in range(5, 15))
+    assert all(apart(rgb, scene(other)) > NEAR_DUPLICATE_BITS for other in range(5, 15))
 
 
 def test_a_hash_by_hand() -> None:
@@ -112,7 +112,7 @@ def test_a_placeholder_is_plain_and_a_scene_is_not() -> None:
     assert plain_share(np.full((50, 50, 3), 7, np.uint8)) == 1.0
 
 
-def test_flags_name_placeholders_and_twins_within_the_benchmark() -> None:
+def test_flags_name_placeholders_and_doubles_within_the_benchmark() -> None:
     everywhere = scene(3)
     photos = {
         "plain.jpg": ("ann", placeholder()),
@@ -155,7 +155,7 @@ def test_a_query_cannot_see_its_photographer_its_copy_or_itself() -> None:
     assert not set(exclusion.exclude(third)["item_id"])
     assert exclusion.exclude("photo-unknown") == {}
     assert exclusion.excluded(first) == 3
-    exclusion.note_twins(first, ["found-by-embedding.jpg", "one.jpg"])
+    exclusion.record_near_duplicates(first, ["found-by-embedding.jpg", "one.jpg"])
     assert exclusion.excluded(first) == 4
     assert exclusion.excluded(second) == 0
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from core.errors import UserError
 from geo.point import Point
+from geo.sphere import point_distance_km
 from retrieval.atlas.atlas import atlas_info, list_atlases, open_atlas
 from retrieval.atlas.build import build_gps_atlas
 from retrieval.atlas.manifest import MANIFEST_FILE, AtlasError, read_manifest
@@ -63,6 +65,20 @@ def test_search_near_a_point_and_without_an_item(built: Path) -> None:
         assert {c.item_id for c in atlas.search(query, COUNT, near=near)} == expected
         found = atlas.search(query, COUNT, near=near, exclude={"item_id": [left_out]})
     assert {c.item_id for c in found} == expected - {left_out}
+
+
+def test_a_spread_search_keeps_the_best_of_each_neighbourhood(built: Path) -> None:
+    positions, _ = gallery()
+    with open_atlas(built, WaveEncoder()) as atlas:
+        query = WaveEncoder().encode_points(positions[5:6])[0]
+        everything = atlas.search(query, COUNT)
+        found = atlas.search_spread(query, 3, 2000.0, COUNT)
+    assert [candidate.rank for candidate in found] == [0, 1, 2]
+    assert found[0] == everything[0]
+    assert all(km >= 2000.0 for km in (point_distance_km(a.point, b.point) for a, b in combinations(found, 2)))
+    items = [candidate.item_id for candidate in everything]
+    skipped = everything[: items.index(found[2].item_id)]
+    assert all(min(point_distance_km(c.point, kept.point) for kept in found[:2]) <= 2000.0 for c in skipped)
 
 
 def test_manifest_info_and_listing(built: Path) -> None:
