@@ -24,7 +24,7 @@ from benchmarks.accuracy.published_recipe import published_order, published_orde
 from benchmarks.dev_photos import load_dev_photos
 from evals.scores import distance
 from geo.sphere import distance_km
-from retrieval import regions
+from retrieval.regions import rank_regions, vote_weights
 from retrieval.splits import part_indices, split_by_author
 
 LIST_LENGTHS = (20, 50, 100)
@@ -46,7 +46,8 @@ class Query(NamedTuple):
     similarity: NDArray[np.float64]
 
 
-Chooser = Callable[[Query], int]
+Chooser = Callable[[Query], NDArray[np.float64]]
+"""The position (2,) in degrees that a method puts first."""
 
 
 def read_photos(data: Path) -> Photos:
@@ -96,20 +97,25 @@ def cut(query: Query, length: int) -> Query:
     return Query(query.truth, query.lat_lon_deg[:length], query.similarity[:length])
 
 
-def published(query: Query) -> int:
-    return int(published_order(query.lat_lon_deg)[0])
+def nearest(query: Query) -> NDArray[np.float64]:
+    return query.lat_lon_deg[0]
 
 
-def ours(query: Query) -> int:
-    return regions.cluster_similar(query.lat_lon_deg, query.similarity).centre[0]
+def published(query: Query) -> NDArray[np.float64]:
+    return query.lat_lon_deg[published_order(query.lat_lon_deg)[0]]
+
+
+def ours(query: Query) -> NDArray[np.float64]:
+    centre = rank_regions(query.lat_lon_deg, vote_weights(query.similarity))[0].centre
+    return np.array([centre.lat, centre.lon])
 
 
 def errors_km(asked: Sequence[Query], choose: Chooser) -> NDArray[np.float64]:
-    return np.array([float(distance_km(q.lat_lon_deg[choose(q)], q.truth)) for q in asked])
+    return np.array([float(distance_km(choose(q), q.truth)) for q in asked])
 
 
 def report_accuracy(asked: Sequence[Query], lengths: Sequence[int] = LIST_LENGTHS) -> None:
-    methods: dict[str, Chooser] = {"nearest": lambda _: 0, "published": published, "regions": ours}
+    methods: dict[str, Chooser] = {"nearest": nearest, "published": published, "regions": ours}
     for length in lengths:
         lists = [cut(query, length) for query in asked]
         km = {name: errors_km(lists, choose) for name, choose in methods.items()}
@@ -140,10 +146,7 @@ def report_timing(asked: Sequence[Query], rounds: int) -> None:
     methods: dict[str, Callable[[Query], object]] = {
         "published": lambda q: published_order(q.lat_lon_deg),
         "published, distances vectorised": lambda q: published_order_vectorised(q.lat_lon_deg),
-        "cluster_similar (arrays to regions)": lambda q: regions.cluster_similar(q.lat_lon_deg, q.similarity),
-        "rank_regions (pydantic Regions)": lambda q: regions.rank_regions(
-            q.lat_lon_deg, regions.vote_weights(q.similarity)
-        ),
+        "rank_regions": lambda q: rank_regions(q.lat_lon_deg, vote_weights(q.similarity)),
     }
     print(f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}")
     for length in LIST_LENGTHS:
