@@ -115,7 +115,7 @@ def _whole_weights(weights: ArrayLike, count: int) -> Floats:
     total = weight.sum()
     if not 0.0 < total < np.inf or weight.min() < 0.0:
         raise ValueError("weights must be finite, none negative and not all zero")
-    return np.ceil(weight * (_WEIGHT_STEPS / total))
+    return np.asarray(np.ceil(weight * (_WEIGHT_STEPS / total)))
 
 
 def _peaks(km: Floats, weight: Floats, nearby: Floats, eps_km: float | None) -> NDArray[np.intp]:
@@ -125,7 +125,7 @@ def _peaks(km: Floats, weight: Floats, nearby: Floats, eps_km: float | None) -> 
         closest = np.sort(others.min(axis=1))[(len(km) - 1) // 2]
         eps_km = float(np.clip(EPS_SHARE * closest, LEAST_EPS_KM, MOST_EPS_KM))
     near = km <= eps_km
-    uphill = np.where(near, near @ weight + nearby, 0.0).argmax(axis=1)
+    uphill: NDArray[np.intp] = np.where(near, near @ weight + nearby, 0.0).argmax(axis=1)
     while not np.array_equal(uphill[uphill], uphill):
         uphill = uphill[uphill]
     return uphill

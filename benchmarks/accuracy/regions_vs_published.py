@@ -98,11 +98,11 @@ def cut(query: Query, length: int) -> Query:
 
 
 def nearest(query: Query) -> NDArray[np.float64]:
-    return query.lat_lon_deg[0]
+    return np.asarray(query.lat_lon_deg[0])
 
 
 def published(query: Query) -> NDArray[np.float64]:
-    return query.lat_lon_deg[published_order(query.lat_lon_deg)[0]]
+    return np.asarray(query.lat_lon_deg[published_order(query.lat_lon_deg)[0]])
 
 
 def ours(query: Query) -> NDArray[np.float64]:

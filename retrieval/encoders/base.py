@@ -1,18 +1,24 @@
-"""What every photo encoder is: an identity, vectors of photos, vectors of positions, and its description."""
+"""The contract of photo encoders: an identity, vectors of photos, vectors of positions; and the encoder's folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.errors import UserError
 from retrieval.photos.photo import Photo
 
 Vectors = NDArray[np.float32]
+Card = TypeVar("Card", bound=BaseModel)
+
+WHAT_TO_DO = "reinstall geosleuth, or export the encoder again"
 
 
 class EncoderIdentity(BaseModel):
@@ -46,7 +52,11 @@ class PhotoEncoder(Protocol):
         ...
 
     def encode_points(self, lat_lon_deg: NDArray[np.float64]) -> Vectors:
-        """Vectors (n, dim), L2-normalised, of positions (n, 2) in degrees, latitude first."""
+        """Vectors (n, dim), L2-normalised, of positions (n, 2) in degrees, latitude first.
+
+        Raises:
+            ValueError: positions of another shape, or not finite.
+        """
         ...
 
 
@@ -63,13 +73,88 @@ class EncoderDescription(BaseModel):
     folder: Path | None = Field(description="holds the weights and card.json; None: see `source`")
 
 
-def checked_positions(lat_lon_deg: NDArray[np.float64]) -> Vectors:
-    """Positions (n, 2) in degrees as float32.
+class BatchedPhotoEncoder(ABC):
+    """A `PhotoEncoder` that works through long lists in batches; a subclass encodes one batch."""
+
+    photo_batch = 16
+    point_batch = 4096
+
+    def __init__(self, identity: EncoderIdentity) -> None:
+        self._identity = identity
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """Name, revision (of all the weights) and dimension."""
+        return self._identity
+
+    def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
+        """Vectors of n photos, in their order."""
+        starts = range(0, len(photos), self.photo_batch)
+        batches = [self._encode_photo_batch(photos[start : start + self.photo_batch]) for start in starts]
+        return PhotoVectors(*(np.concatenate(view) for view in zip([self._none()] * 3, *batches, strict=True)))
+
+    def encode_points(self, lat_lon_deg: NDArray[np.float64]) -> Vectors:
+        """Vectors (n, dim), L2-normalised, of positions (n, 2) in degrees, latitude first.
+
+        Raises:
+            ValueError: positions of another shape, or not finite.
+        """
+        positions = np.asarray(lat_lon_deg, dtype=np.float32)
+        if positions.ndim != 2 or positions.shape[1] != 2 or not np.isfinite(positions).all():
+            raise ValueError(f"positions must be finite degrees of shape (n, 2), got shape {positions.shape}")
+        starts = range(0, len(positions), self.point_batch)
+        batches = [self._encode_point_batch(positions[start : start + self.point_batch]) for start in starts]
+        return np.concatenate([self._none(), *batches])
+
+    @abstractmethod
+    def _encode_photo_batch(self, photos: Sequence[Photo]) -> PhotoVectors:
+        """Vectors of at most `photo_batch` photos."""
+
+    @abstractmethod
+    def _encode_point_batch(self, lat_lon_deg: NDArray[np.float32]) -> Vectors:
+        """Vectors (n, dim) of at most `point_batch` positions (n, 2) in degrees."""
+
+    def _none(self) -> Vectors:
+        return np.zeros((0, self._identity.dim), np.float32)
+
+
+def read_card(folder: Path, kind: type[Card]) -> Card:
+    """The `card.json` of an encoder folder.
 
     Raises:
-        ValueError: positions of another shape, or not finite.
+        UserError: no card, or not a card of this kind.
     """
-    positions = np.asarray(lat_lon_deg, dtype=np.float32)
-    if positions.ndim != 2 or positions.shape[1] != 2 or not np.isfinite(positions).all():
-        raise ValueError(f"positions must be finite degrees of shape (n, 2), got shape {positions.shape}")
-    return positions
+    path = folder / "card.json"
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read the encoder card {path} ({error.strerror}): {WHAT_TO_DO}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        raise UserError(f"the encoder card {path} is damaged ({reason}): {WHAT_TO_DO}") from error
+
+
+def verified_revision(folder: Path, files: Mapping[str, str]) -> str:
+    """The first 16 hex digits of the SHA-256 over the weight files, each checked against the card on the way.
+
+    Args:
+        folder: holds the files.
+        files: their names, with the SHA-256 in hex that the card records.
+
+    Raises:
+        UserError: a file is missing or differs from the card.
+    """
+    whole = hashlib.sha256()
+    for name, expected in sorted(files.items()):
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read the encoder file {folder / name} ({error.strerror}): {WHAT_TO_DO}") from error
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise UserError(
+                f"the encoder file {folder / name} is damaged (its SHA-256 is not the card's): {WHAT_TO_DO}"
+            )
+        whole.update(content)
+    return whole.hexdigest()[:16]

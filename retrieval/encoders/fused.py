@@ -1,7 +1,6 @@
 """The encoder that `recipe: fusion` trains, at run time: a folder with weights and a card, backbones by name.
 
-The card says which backbones the weights were trained on; others are refused,
-since the same photo would get another vector.
+The card names the backbones the weights were trained on. Others are refused: they would give other vectors.
 """
 
 from __future__ import annotations
@@ -15,23 +14,30 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from typing_extensions import override
 
 from core.errors import UserError
-from retrieval.backbones.base import Backbone
+from retrieval.backbones.base import Backbone, ImageBackbone, Segmenter, Weights
 from retrieval.backbones.device import compute_on
 from retrieval.backbones.hugging_face import ClipBackbone
-from retrieval.backbones.registry import ImageBackbone, Segmenter, Weights, load_image_backbone, load_segmenter
-from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors, checked_positions
-from retrieval.encoders.compact import MEND, verified_revision
-from retrieval.encoders.fusion import FusionEncoder, Views
+from retrieval.backbones.registry import load_image_backbone, load_segmenter
+from retrieval.encoders.base import (
+    WHAT_TO_DO,
+    BatchedPhotoEncoder,
+    EncoderIdentity,
+    PhotoVectors,
+    Vectors,
+    read_card,
+    verified_revision,
+)
+from retrieval.encoders.fusion import FusionEncoder
 from retrieval.location.registry import build_location_encoder
 from retrieval.photos.photo import Photo
 
-PHOTO_BATCH, POINT_BATCH = 16, 4096
 TRAINING_ONLY = "text."
 """Weights that only training needs."""
 
@@ -113,8 +119,8 @@ class TrainedTowers(nn.Module):
         self.location = build_location_encoder(model.location.encoder, model.dim, model.location.options)
 
 
-class FusionPhotoEncoder:
-    """Implements `retrieval.encoders.registry.PhotoEncoder`. Backbones are loaded when the first photo comes.
+class FusionPhotoEncoder(BatchedPhotoEncoder):
+    """Backbones, fusion and GPS encoder of a trained folder. Backbones are loaded when the first photo comes.
 
     Args:
         folder: as written by `retrieval.training`.
@@ -137,52 +143,29 @@ class FusionPhotoEncoder:
         weights_folder: Path | None = None,
         semantics: bool = True,
     ) -> None:
-        self._card, self._folder = read_fusion_card(folder), folder
+        self._card, self._folder = read_card(folder, FusionCard), folder
         self._weights_folder, self._compute = weights_folder, compute_on(device, precision)
         self._semantics = semantics and self._card.model.semantics is not None
         if not semantics and not self._card.model.fusion.modality_dropout:
             raise UserError(f"{self._card.name} was trained without modality dropout: it needs the segmentation")
-        revision = verified_revision(folder, self._card.files)
-        parts = [revision, *(f"{kind}={one}" for kind, one in sorted(self._card.backbones.items()))]
-        self._identity = EncoderIdentity(
-            name=self._card.name,
-            revision=hashlib.sha256(" ".join([*parts, f"semantics={semantics}"]).encode()).hexdigest()[:16],
-            dim=self._card.model.dim,
-        )
+        backbones = (f"{kind}={one}" for kind, one in sorted(self._card.backbones.items()))
+        parts = [verified_revision(folder, self._card.files), *backbones]
+        revision = hashlib.sha256(" ".join([*parts, f"semantics={semantics}"]).encode()).hexdigest()[:16]
+        super().__init__(EncoderIdentity(name=self._card.name, revision=revision, dim=self._card.model.dim))
 
-    @property
-    def identity(self) -> EncoderIdentity:
-        """Name, revision (of all the weights) and dimension."""
-        return self._identity
-
-    def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
-        """Vectors of n photos, in their order."""
-        views: list[list[Vectors]] = [[np.zeros((0, self._identity.dim), np.float32)] * 3]
-        for start in range(0, len(photos), PHOTO_BATCH):
-            seen = self._look(photos[start : start + PHOTO_BATCH])
-            views.append([np.asarray(view.float().cpu().numpy(), dtype=np.float32) for view in seen])
-        return PhotoVectors(*(np.concatenate(column) for column in zip(*views, strict=True)))
-
+    @override
     @torch.inference_mode()
-    def encode_points(self, lat_lon_deg: NDArray[np.float64]) -> Vectors:
-        """Vectors (n, dim), L2-normalised, of positions (n, 2) in degrees, latitude first.
-
-        Raises:
-            ValueError: positions of another shape, or not finite.
-        """
-        positions = torch.from_numpy(checked_positions(lat_lon_deg))
-        towers = self._towers
-        parts = [towers.location(part.to(self._compute.device)) for part in torch.split(positions, POINT_BATCH)]
-        found = [np.asarray(part.float().cpu().numpy(), dtype=np.float32) for part in parts]
-        return np.concatenate([np.zeros((0, self._identity.dim), np.float32), *found])
-
-    @torch.inference_mode()
-    def _look(self, photos: Sequence[Photo]) -> Views:
+    def _encode_photo_batch(self, photos: Sequence[Photo]) -> PhotoVectors:
         with self._compute.autocast():
             tokens = self._tokens(self._pixels(self._image, photos))
             classes = self._segmenter(self._pixels(self._segmenter, photos)) if self._segmenter else None
-            views: Views = self._towers.fusion(tokens.float(), None if classes is None else classes.float())
-        return views
+            views = self._towers.fusion(tokens.float(), None if classes is None else classes.float())
+        return PhotoVectors(*(_to_numpy(view) for view in views))
+
+    @override
+    @torch.inference_mode()
+    def _encode_point_batch(self, lat_lon_deg: NDArray[np.float32]) -> Vectors:
+        return _to_numpy(self._towers.location(torch.from_numpy(lat_lon_deg).to(self._compute.device)))
 
     def _pixels(self, backbone: Backbone, photos: Sequence[Photo]) -> Tensor:
         squares = np.stack([backbone.prepare(photo.rgb) for photo in photos])
@@ -199,8 +182,8 @@ class FusionPhotoEncoder:
     @cached_property
     def _image(self) -> ImageBackbone:
         part = self._card.model.image
-        loaded = load_image_backbone(part.backbone, part.weights, self._place(part))
-        self._check("image", loaded)
+        loaded = load_image_backbone(part.backbone, part.weights, self._weights_place(part))
+        self._check_identity("image", loaded)
         return loaded.to(self._compute.device)
 
     @cached_property
@@ -208,8 +191,8 @@ class FusionPhotoEncoder:
         part = self._card.model.semantics
         if part is None or not self._semantics:
             return None
-        loaded = load_segmenter(part.backbone, part.grid, part.weights, self._place(part))
-        self._check("semantics", loaded)
+        loaded = load_segmenter(part.backbone, part.grid, part.weights, self._weights_place(part))
+        self._check_identity("semantics", loaded)
         return loaded.to(self._compute.device)
 
     @cached_property
@@ -218,12 +201,12 @@ class FusionPhotoEncoder:
         load_strictly(towers, read_trained(self._folder, self._card), self._folder)
         return towers.eval().requires_grad_(False).to(self._compute.device)
 
-    def _place(self, part: _BackboneCard) -> Path | None:
+    def _weights_place(self, part: _BackboneCard) -> Path | None:
         if self._weights_folder is not None:
             return self._weights_folder
         return part.folder if part.folder is not None and part.folder.is_dir() else None
 
-    def _check(self, kind: str, loaded: Backbone) -> None:
+    def _check_identity(self, kind: str, loaded: Backbone) -> None:
         wanted = self._card.backbones.get(kind)
         if wanted != loaded.identity:
             raise UserError(
@@ -232,21 +215,8 @@ class FusionPhotoEncoder:
             )
 
 
-def read_fusion_card(folder: Path) -> FusionCard:
-    """The card of an encoder folder.
-
-    Raises:
-        UserError: no card, or not such a card.
-    """
-    path = folder / "card.json"
-    try:
-        return FusionCard.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read the encoder card {path} ({error.strerror}): {MEND}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"the encoder card {path} is damaged ({where}: {first['msg']}): {MEND}") from error
+def _to_numpy(vectors: Tensor) -> Vectors:
+    return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
 
 
 def read_trained(folder: Path, card: FusionCard) -> dict[str, Tensor]:
@@ -260,7 +230,7 @@ def read_trained(folder: Path, card: FusionCard) -> dict[str, Tensor]:
         try:
             state |= load_file(folder / name)
         except (OSError, SafetensorError) as error:
-            raise UserError(f"cannot read the weights {folder / name} ({error}): {MEND}") from error
+            raise UserError(f"cannot read the weights {folder / name} ({error}): {WHAT_TO_DO}") from error
     return {name: tensor.float() for name, tensor in state.items() if not name.startswith(TRAINING_ONLY)}
 
 
@@ -275,6 +245,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], folder: Path) 
     wrong += [name for name in set(expected) & set(state) if expected[name].shape != state[name].shape]
     if wrong:
         raise UserError(
-            f"the weights in {folder} do not fit its card: {len(wrong)} tensors differ, such as {wrong[0]}: {MEND}"
+            f"the weights in {folder} do not fit its card: {len(wrong)} tensors differ, such as {wrong[0]}:"
+            f" {WHAT_TO_DO}"
         )
     module.load_state_dict(dict(state))

@@ -1,10 +1,9 @@
-"""The fusion encoder: image tokens and segmentation tokens, attending to each other.
+"""The fusion encoder: image tokens and segmentation tokens, attending to each other. Needs torch.
 
-After DualGeo (bidirectional cross-attention of an image and a segmentation
-stream, residual and norm), with one difference: attention runs over the tokens
-of one photo, never over the batch, so a photo's vectors depend on nothing but
-the photo. The vectors that the loss sees are the vectors that are indexed.
-Needs torch; the shipped encoder does not.
+After DualGeo (arXiv 2604.25533: bidirectional cross-attention of an image and
+a segmentation stream, residual and norm), with one difference: attention runs
+over the tokens of one photo, never over the batch, so a photo's vectors depend
+on nothing but the photo.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ class Views(NamedTuple):
 
 
 class CrossAttention(nn.Module):
-    """Tokens of one stream ask, tokens of the other answer (Vaswani et al. 2017), with residual.
+    """Multi-head attention from one stream's tokens to the other's, with residual (Vaswani et al. 2017).
 
-    Where nothing can answer (every token masked) the asking tokens stay as they are.
+    Where every token of the other stream is masked, the querying tokens stay as they are.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
@@ -43,18 +42,18 @@ class CrossAttention(nn.Module):
         self.query, self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.out, self.dropout = nn.Linear(dim, dim), nn.Dropout(dropout)
 
-    def forward(self, asking: Tensor, answering: Tensor, answering_mask: Tensor | None = None) -> Tensor:
-        """Both (batch, tokens, dim), the mask (batch, tokens of `answering`), True for real; shaped as `asking`."""
-        answers = self.answer_norm(answering)
-        query = self._split(self.query(self.ask_norm(asking)))
-        key, value = self._split(self.key(answers)), self._split(self.value(answers))
-        if answering_mask is None:
-            return asking + self._joined(nn.functional.scaled_dot_product_attention(query, key, value))
-        present = answering_mask.any(dim=1, keepdim=True)
+    def forward(self, queries: Tensor, context: Tensor, context_mask: Tensor | None = None) -> Tensor:
+        """Both (batch, tokens, dim), the mask (batch, tokens of `context`), True for real; shaped as `queries`."""
+        normed = self.answer_norm(context)
+        query = self._split(self.query(self.ask_norm(queries)))
+        key, value = self._split(self.key(normed)), self._split(self.value(normed))
+        if context_mask is None:
+            return queries + self._joined(nn.functional.scaled_dot_product_attention(query, key, value))
+        present = context_mask.any(dim=1, keepdim=True)
         # A softmax over nothing is not a number: such a row attends to everything and is then left out.
-        open_mask = (answering_mask | ~present)[:, None, None, :]
+        open_mask = (context_mask | ~present)[:, None, None, :]
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=open_mask)
-        return asking + self._joined(mixed) * present[:, :, None].to(asking.dtype)
+        return queries + self._joined(mixed) * present[:, :, None].to(queries.dtype)
 
     def _split(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, dim) to (batch, heads, tokens, dim / heads)."""
@@ -62,8 +61,8 @@ class CrossAttention(nn.Module):
         return tokens.reshape(batch, length, self.heads, dim // self.heads).transpose(1, 2)
 
     def _joined(self, mixed: Tensor) -> Tensor:
-        answered: Tensor = self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
-        return answered
+        projected: Tensor = self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
+        return projected
 
 
 class FeedForward(nn.Module):
@@ -83,22 +82,24 @@ class FeedForward(nn.Module):
 
 
 class FusionLayer(nn.Module):
-    """Both streams ask each other at once, then each token thinks for itself (if `expansion` is not 0)."""
+    """Cross-attention both ways at once, then a feed-forward network on each stream (if `expansion` is not 0)."""
 
     def __init__(self, dim: int, heads: int, expansion: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
         self.to_semantic = CrossAttention(dim, heads, dropout)
         self.to_image = CrossAttention(dim, heads, dropout)
-        thinks = [FeedForward(dim, expansion, dropout) if expansion else nn.Identity() for _ in range(2)]
-        self.image_think, self.semantic_think = thinks
+        # The attribute names are those of the saved weights.
+        self.image_think, self.semantic_think = (
+            FeedForward(dim, expansion, dropout) if expansion else nn.Identity() for _ in range(2)
+        )
 
     def forward(
         self, image: Tensor, semantic: Tensor, image_mask: Tensor | None, semantic_mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Both streams (batch, tokens, dim) and their masks to both streams."""
-        asked_semantic = self.to_semantic(image, semantic, semantic_mask)
-        asked_image = self.to_image(semantic, image, image_mask)
-        return self.image_think(asked_semantic), self.semantic_think(asked_image)
+        image_with_semantic = self.to_semantic(image, semantic, semantic_mask)
+        semantic_with_image = self.to_image(semantic, image, image_mask)
+        return self.image_think(image_with_semantic), self.semantic_think(semantic_with_image)
 
 
 class Head(nn.Module):
@@ -111,7 +112,7 @@ class Head(nn.Module):
         self.bent = nn.Sequential(nn.Linear(inputs, dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(dim, dim))
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Shapes as in the class's text."""
+        """(batch, inputs) to L2-normalised (batch, dim)."""
         normed = self.norm(pooled)
         return nn.functional.normalize((self.straight(normed) + self.bent(normed)).float(), dim=-1)
 
@@ -127,15 +128,14 @@ def masked_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
 class FusionEncoder(nn.Module):
     """Token-level bidirectional cross-attention between the two streams of a photo.
 
-    The image and the semantic vector come from their own stream before it has
-    seen the other, so that each view can be judged alone; the fused vector
-    comes from both streams after they attended to each other. Zero layers are
-    plain concatenation of the pooled streams.
+    The image and the semantic vector come from their own stream before it
+    attends to the other, so that each view can be evaluated alone; the fused
+    vector comes from both streams afterwards. Zero layers are plain
+    concatenation of the pooled streams.
 
     A photo without semantics (`class_distributions` None, every token masked,
-    or dropped in training) has a fused vector all the same: its image tokens
-    attend to nothing, and a learned vector stands for the semantic stream.
-    That vector is only learned if `modality_dropout` is not 0.
+    or dropped in training) still has a fused vector: a learned vector, trained
+    only if `modality_dropout` is not 0, stands for the semantic stream.
 
     Args:
         image_dim: channels of an image token.
@@ -216,18 +216,18 @@ class FusionEncoder(nn.Module):
     ) -> Tensor:
         for layer in self.layers:
             image, semantic = layer(image, semantic, image_mask, semantic_mask)
-        seen = masked_mean(semantic, semantic_mask)
+        pooled = masked_mean(semantic, semantic_mask)
         if semantic_mask is not None:
-            seen = torch.where(semantic_mask.any(dim=1, keepdim=True), seen, self.no_semantic.to(seen.dtype))
-        fused: Tensor = self.fused_head(torch.cat([masked_mean(image, image_mask), seen], dim=-1))
+            pooled = torch.where(semantic_mask.any(dim=1, keepdim=True), pooled, self.no_semantic.to(pooled.dtype))
+        fused: Tensor = self.fused_head(torch.cat([masked_mean(image, image_mask), pooled], dim=-1))
         return fused
 
     def _without_semantics(self, image: Tensor, image_mask: Tensor | None, image_view: Tensor) -> Views:
         for layer in self.layers:
             assert isinstance(layer, FusionLayer), "the list holds fusion layers"  # noqa: S101  # for the type checker
             image = layer.image_think(image)
-        seen = self.no_semantic.to(image.dtype).expand(len(image), -1)
-        fused = self.fused_head(torch.cat([masked_mean(image, image_mask), seen], dim=-1))
+        absent = self.no_semantic.to(image.dtype).expand(len(image), -1)
+        fused = self.fused_head(torch.cat([masked_mean(image, image_mask), absent], dim=-1))
         return Views(image_view, torch.zeros_like(image_view), fused)
 
 

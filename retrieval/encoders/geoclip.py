@@ -1,7 +1,7 @@
 """The `geoclip` encoder: CLIP ViT-L/14 with GeoCLIP's released projection and GPS encoder.
 
-Vivanco Cepeda et al. 2023 (MIT licence), with nothing trained by us: searched
-in a GPS atlas of the gallery it was published with, it is GeoCLIP.
+Vivanco Cepeda et al. 2023, arXiv 2309.16020 (MIT licence). Searched in a GPS
+atlas of the gallery it was published with, it is GeoCLIP.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from typing_extensions import override
 
 from core.errors import UserError
 from core.files import sha256_of_file
@@ -23,13 +24,12 @@ from retrieval.backbones.device import Compute, compute_on
 from retrieval.backbones.hugging_face import CLIP_PROJECTION_DIM, ClipBackbone
 from retrieval.backbones.registry import BACKBONES
 from retrieval.backbones.weights import WEIGHT_FILES, find_weights
-from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors, checked_positions
+from retrieval.encoders.base import BatchedPhotoEncoder, EncoderIdentity, PhotoVectors, Vectors
 from retrieval.encoders.geoclip_release import HOW_TO_GET, GeoClipRelease, find_release
 from retrieval.location.geoclip import GEOCLIP_DIM, GeoClipLocations
 from retrieval.photos.photo import Photo
 
 CLIP = "clip-vit-l14"
-PHOTO_BATCH, POINT_BATCH = 32, 4096
 
 
 class LazyClip(NamedTuple):
@@ -63,46 +63,32 @@ def load_geoclip(
     return GeoClipEncoder(release, clip, compute_on(device, precision))
 
 
-class GeoClipEncoder:
-    """Implements `retrieval.encoders.registry.PhotoEncoder`. There is no semantic view: those vectors are zero."""
+class GeoClipEncoder(BatchedPhotoEncoder):
+    """CLIP with GeoCLIP's projection. `image` and `fused` are the same; without a semantic view, `semantic` is zero."""
+
+    photo_batch = 32
 
     def __init__(self, release: GeoClipRelease, clip: LazyClip, compute: Compute) -> None:
         self._release, self._lazy_clip, self._compute = release, clip, compute
         parts = (clip.identity, sha256_of_file(release.image_projection), sha256_of_file(release.location))
         revision = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
-        self._identity = EncoderIdentity(name="geoclip", revision=revision, dim=GEOCLIP_DIM)
+        super().__init__(EncoderIdentity(name="geoclip", revision=revision, dim=GEOCLIP_DIM))
 
-    @property
-    def identity(self) -> EncoderIdentity:
-        """Name, revision (of all the weights) and dimension."""
-        return self._identity
-
-    def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
-        """Vectors of n photos, in their order; `image` and `fused` are the same."""
-        found = [np.zeros((0, GEOCLIP_DIM), np.float32)]
-        for start in range(0, len(photos), PHOTO_BATCH):
-            squares = [self._clip.prepare(photo.rgb) for photo in photos[start : start + PHOTO_BATCH]]
-            found.append(self._project(torch.from_numpy(np.stack(squares))))
-        vectors = np.concatenate(found)
-        return PhotoVectors(vectors, np.zeros_like(vectors), vectors)
-
+    @override
     @torch.inference_mode()
-    def encode_points(self, lat_lon_deg: NDArray[np.float64]) -> Vectors:
-        """Vectors (n, 512), L2-normalised, of positions (n, 2) in degrees, latitude first.
-
-        Raises:
-            ValueError: positions of another shape, or not finite.
-        """
-        positions = torch.from_numpy(checked_positions(lat_lon_deg))
-        parts = [self._points(part.to(self._compute.device)).cpu() for part in torch.split(positions, POINT_BATCH)]
-        return np.concatenate([np.zeros((0, GEOCLIP_DIM), np.float32), *(part.numpy() for part in parts)])
-
-    @torch.inference_mode()
-    def _project(self, pixels: Tensor) -> Vectors:
+    def _encode_photo_batch(self, photos: Sequence[Photo]) -> PhotoVectors:
+        pixels = torch.from_numpy(np.stack([self._clip.prepare(photo.rgb) for photo in photos]))
         with self._compute.autocast():
             embeddings = self._clip.embeddings(pixels.to(self._compute.device))
         projected = nn.functional.normalize(self._projection(embeddings.float()), dim=-1)
-        return np.asarray(projected.cpu().numpy(), dtype=np.float32)
+        vectors = np.asarray(projected.cpu().numpy(), dtype=np.float32)
+        return PhotoVectors(vectors, np.zeros_like(vectors), vectors)
+
+    @override
+    @torch.inference_mode()
+    def _encode_point_batch(self, lat_lon_deg: NDArray[np.float32]) -> Vectors:
+        vectors = self._points(torch.from_numpy(lat_lon_deg).to(self._compute.device))
+        return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
 
     @cached_property
     def _clip(self) -> ClipBackbone:
@@ -142,7 +128,7 @@ def load_locations(path: Path) -> GeoClipLocations:
     return encoder
 
 
-def _load(path: Path, take: Callable[[dict[str, Tensor]], Any]) -> None:
+def _load(path: Path, take: Callable[[dict[str, Tensor]], object]) -> None:
     try:
         # weights_only: tensors and plain containers, no code.
         take(torch.load(path, map_location="cpu", weights_only=True))

@@ -1,7 +1,7 @@
 """GeoCLIP's release: the weights and the coordinate gallery inside the installed `geoclip` package.
 
-The package is read, never imported: importing it needs torchvision, which has
-no business here. Install it with `pip install --no-deps geoclip`. MIT licence.
+The package is read, never imported: importing it would need torchvision.
+Install it with `pip install --no-deps geoclip`. MIT licence.
 """
 
 from __future__ import annotations

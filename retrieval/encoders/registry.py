@@ -1,4 +1,4 @@
-"""Photo encoders: photos and positions to vectors of one space."""
+"""The list of photo encoders, by name, and how to load one. Importing it loads neither torch nor ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -36,8 +36,6 @@ _GEOCLIP = EncoderDescription(
 ENCODERS: Mapping[str, EncoderDescription] = MappingProxyType({one.name: one for one in (_COMPACT, _GEOCLIP)})
 
 TORCH_EXTRA = "pip install 'geosleuth[train]'"
-
-
 GALLERY_SOURCE = "GeoCLIP's gallery"
 
 
@@ -89,28 +87,29 @@ def load_encoder(
     Raises:
         UserError: neither a known name nor such a folder, missing or damaged weights, or torch not installed.
     """
-    known = ENCODERS.get(str(name_or_folder))
-    folder = known.folder if known else Path(name_or_folder)
-    if known is None and folder is not None and not (folder / "card.json").is_file():
-        names = ", ".join(sorted(ENCODERS))
-        raise UserError(f"no encoder {str(name_or_folder)!r}: use one of {names}, or a folder with a card.json")
-    if folder is not None and not _needs_torch(folder):
-        # Here and not above, so that the contract can be imported without ONNX Runtime's half second.
-        from retrieval.encoders.compact import OnnxPhotoEncoder
-
-        return OnnxPhotoEncoder(folder, threads)
-    _prepare_torch(str(name_or_folder), threads)
-    if folder is None:
+    name = str(name_or_folder)
+    if name == _GEOCLIP.name:
+        _prepare_torch(name, threads)
         from retrieval.encoders.geoclip import load_geoclip
 
         return load_geoclip(device=device, precision=precision, weights_folder=weights_folder)
-    from retrieval.encoders.fused import FusionPhotoEncoder
+    known = ENCODERS.get(name)
+    folder = (known and known.folder) or Path(name_or_folder)
+    if known is None and not (folder / "card.json").is_file():
+        names = ", ".join(sorted(ENCODERS))
+        raise UserError(f"no encoder {name!r}: use one of {names}, or a folder with a card.json")
+    if _is_fusion(folder):
+        _prepare_torch(name, threads)
+        from retrieval.encoders.fused import FusionPhotoEncoder
 
-    return FusionPhotoEncoder(folder, device=device, precision=precision, weights_folder=weights_folder)
+        return FusionPhotoEncoder(folder, device=device, precision=precision, weights_folder=weights_folder)
+    from retrieval.encoders.compact import OnnxPhotoEncoder
+
+    return OnnxPhotoEncoder(folder, threads)
 
 
-def _needs_torch(folder: Path) -> bool:
-    """Whether the card is of a fusion encoder on pretrained backbones; what else is wrong with it is said later."""
+def _is_fusion(folder: Path) -> bool:
+    """Whether the card is of a fusion encoder on pretrained backbones; the loader reports any other fault in it."""
     try:
         card = json.loads((folder / "card.json").read_bytes())
     except (OSError, ValueError):
@@ -119,6 +118,11 @@ def _needs_torch(folder: Path) -> bool:
 
 
 def _prepare_torch(name: str, threads: int | None) -> None:
+    """Check that the packages are installed, and set torch's threads.
+
+    Raises:
+        UserError: one is missing.
+    """
     for package in ("torch", "transformers", "safetensors"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"the encoder {name} needs {package}: {TORCH_EXTRA}")
