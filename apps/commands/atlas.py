@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from retrieval.atlas.manifest import AtlasManifest
     from retrieval.candidate import Candidate
     from retrieval.encoders.base import PhotoEncoder
+    from retrieval.stores.base import StoreSettings
     from retrieval.stores.filters import Near
-    from retrieval.stores.settings import StoreSettings
 
 atlas_app = typer.Typer(help="Build, inspect, verify and search atlases.", rich_markup_mode=None)
 

@@ -26,9 +26,9 @@ from geo.sphere import distance_km, unit_vectors
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import build_gps_atlas
 from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors
+from retrieval.stores.base import StoreSettings
 from retrieval.stores.filters import Near
 from retrieval.stores.registry import STORES, default_store_settings
-from retrieval.stores.settings import StoreSettings
 
 SAME_SCORE = 1e-4
 

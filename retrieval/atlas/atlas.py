@@ -20,10 +20,9 @@ from retrieval.atlas.verify import Verification, verify_store
 from retrieval.candidate import AtlasKind, Candidate
 from retrieval.diversify import spread_out
 from retrieval.encoders.base import EncoderIdentity, PhotoEncoder, Vectors
-from retrieval.stores.base import Hit, StoredItem, VectorStore
+from retrieval.stores.base import Hit, StoredItem, StoreSettings, VectorStore
 from retrieval.stores.filters import Exclude, Near
 from retrieval.stores.registry import StorePlace, open_store
-from retrieval.stores.settings import StoreSettings
 
 
 class AtlasInfo(NamedTuple):

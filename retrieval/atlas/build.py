@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from geo.point import Point
 from retrieval.atlas.failures import Failure, FailureList
@@ -31,18 +31,19 @@ from retrieval.atlas.verify import store_checksum
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.base import PhotoEncoder, Vectors
 from retrieval.photos.photo import Photo, PhotoError, load_photo
-from retrieval.stores.base import Progress, StoredItem, VectorStore
+from retrieval.stores.base import EdgeSettings, StoredItem, StoreSettings, VectorStore
 from retrieval.stores.registry import StorePlace, open_store
-from retrieval.stores.settings import EdgeSettings, StoreSettings
 
-GPS_BATCH = 2048
-# A scan's time grows with the items, a graph's hardly: above this a graph is worth the minutes it takes to build.
+Progress = Callable[[int, int], None]
+"""Called with (done, total) after each batch."""
+
+GPS_BATCH, PHOTO_BATCH = 2048, 16
 SCAN_UP_TO = 250_000
-PHOTO_BATCH = 16
+"""A scan's time grows with the items, a graph's hardly: above this a graph is worth the minutes it takes to build."""
 
 
 class _Encoded(NamedTuple):
-    """A batch: the items that worked with their vectors, and those that did not."""
+    """A batch: the items that could be encoded with their vectors (n, dim), and those that could not."""
 
     items: list[StoredItem]
     vectors: Vectors
@@ -50,7 +51,7 @@ class _Encoded(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """Items 0 to total-1, encoded on request."""
+    """The items 0 to total - 1 of a build; `encode` makes a batch of them from their numbers."""
 
     kind: AtlasKind
     description: str
@@ -68,7 +69,7 @@ def build_gps_atlas(
     *,
     source: str = "coordinates",
     store: StoreSettings | None = None,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> AtlasManifest:
     """Build an atlas of location embeddings, or finish one that was cut off.
 
@@ -91,10 +92,13 @@ def build_gps_atlas(
     digest = hashlib.sha256(positions.tobytes() + json.dumps(list(item_ids)).encode()).hexdigest()
 
     def encode(ids: Sequence[int]) -> _Encoded:
-        return _encode_positions(encoder, ids, positions[list(ids)], [item_ids[i] for i in ids])
+        points = [Point(lat=lat, lon=lon) for lat, lon in positions[list(ids)].tolist()]
+        items = [StoredItem(i, point, item_ids[i]) for i, point in zip(ids, points, strict=True)]
+        return _Encoded(items, encoder.encode_points(positions[list(ids)]), [])
 
-    gps = _Source(AtlasKind.GPS, source, digest, len(positions), GPS_BATCH, encode)
-    return _build(folder, encoder, gps, store or _edge_settings(len(positions)), progress)
+    return _build(
+        folder, encoder, _Source(AtlasKind.GPS, source, digest, len(positions), GPS_BATCH, encode), store, progress
+    )
 
 
 def build_photo_atlas(
@@ -104,7 +108,7 @@ def build_photo_atlas(
     *,
     source: str = "photos",
     store: StoreSettings | None = None,
-    progress: Progress = None,
+    progress: Progress | None = None,
     load: Callable[[Path], Photo] = load_photo,
 ) -> AtlasManifest:
     """Build an atlas of the fused vectors of photos, or finish one that was cut off.
@@ -121,20 +125,9 @@ def build_photo_atlas(
     def encode(ids: Sequence[int]) -> _Encoded:
         return _encode_photos(encoder, [(i, items[i]) for i in ids], load)
 
-    photos = _Source(AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode)
-    return _build(folder, encoder, photos, store or _edge_settings(len(items)), progress)
-
-
-def _edge_settings(total: int) -> EdgeSettings:
-    return EdgeSettings(index="scan" if total <= SCAN_UP_TO else "hnsw")
-
-
-def _encode_positions(
-    encoder: PhotoEncoder, ids: Sequence[int], positions: NDArray[np.float64], names: Sequence[str]
-) -> _Encoded:
-    rows = zip(ids, positions, names, strict=True)
-    items = [StoredItem(i, Point(lat=float(lat), lon=float(lon)), name) for i, (lat, lon), name in rows]
-    return _Encoded(items, encoder.encode_points(positions), [])
+    return _build(
+        folder, encoder, _Source(AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode), store, progress
+    )
 
 
 def _encode_photos(
@@ -156,7 +149,7 @@ def _encode_photos(
 
 
 def _placed_photo(item: PhotoItem, load: Callable[[Path], Photo]) -> tuple[Photo, Point]:
-    """The photo and where it was taken: the table's word, or else the file's own."""
+    """The photo and where it was taken, by the table or else by the file's own metadata."""
     if item.problem:
         raise PhotoError(item.problem)
     photo = load(item.path)
@@ -167,47 +160,41 @@ def _placed_photo(item: PhotoItem, load: Callable[[Path], Photo]) -> tuple[Photo
 
 
 def _build(
-    folder: Path, encoder: PhotoEncoder, source: _Source, settings: StoreSettings, progress: Progress
+    folder: Path, encoder: PhotoEncoder, source: _Source, store: StoreSettings | None, progress: Progress | None
 ) -> AtlasManifest:
+    """Encode and store the items that are not there yet, and finish the manifest."""
+    settings = store or EdgeSettings(index="scan" if source.total <= SCAN_UP_TO else "hnsw")
     manifest = _start_or_resume(folder, encoder, source, settings)
     place = StorePlace(folder / STORE_FOLDER, manifest.name, encoder.identity.dim)
-    with open_store(settings, place, create=True) as store, FailureList(folder) as failures:
-        _fill(store, failures, source, progress)
-        store.flush()
-        store.optimize()
-        _check_counts(store, failures, source)
-        finished = {"state": "complete", "count": store.count(), "failed": len(failures.ids)}
-        complete = manifest.model_copy(update={**finished, "checksum": store_checksum(store)})
+    with open_store(settings, place, create=True) as opened, FailureList(folder) as failures:
+        _fill(opened, failures, source, progress)
+        opened.flush()
+        opened.optimize()
+        count, failed = opened.count(), len(failures.ids)
+        if count + failed != source.total:
+            raise AtlasError(
+                f"the store holds {count + failed} of {source.total} items after the build: delete it and build again"
+            )
+        checksum = store_checksum(opened)
+    complete = manifest.model_copy(update={"state": "complete", "count": count, "failed": failed, "checksum": checksum})
     write_manifest(folder, complete)
     return complete
 
 
-def _fill(store: VectorStore, failures: FailureList, source: _Source, progress: Progress) -> None:
-    """Encode and store what is not there yet."""
+def _fill(store: VectorStore, failures: FailureList, source: _Source, progress: Progress | None) -> None:
     done = store.ids() | failures.ids
     pending = [i for i in range(source.total) if i not in done]
-    finished = source.total - len(pending)
-    for batch in _batches(pending, source.batch_size):
+    for start in range(0, len(pending), source.batch_size):
+        batch = pending[start : start + source.batch_size]
         encoded = source.encode(batch)
         store.upsert(encoded.items, encoded.vectors)
         failures.add(encoded.failures)
-        finished += len(batch)
         if progress:
-            progress(finished, source.total)
-
-
-def _batches(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (ids[start : start + size] for start in range(0, len(ids), size))
-
-
-def _check_counts(store: VectorStore, failures: FailureList, source: _Source) -> None:
-    held = store.count() + len(failures.ids)
-    if held != source.total:
-        raise AtlasError(f"the store holds {held} of {source.total} items after the build: delete it and build again")
+            progress(source.total - len(pending) + start + len(batch), source.total)
 
 
 def _start_or_resume(folder: Path, encoder: PhotoEncoder, source: _Source, settings: StoreSettings) -> AtlasManifest:
-    """The manifest of the build under way, written before anything else."""
+    """The manifest of the build in progress, written before anything else."""
     fresh = AtlasManifest(
         name=folder.name,
         kind=source.kind,
@@ -218,17 +205,13 @@ def _start_or_resume(folder: Path, encoder: PhotoEncoder, source: _Source, setti
         source_sha256=source.sha256,
         total=source.total,
     )
-    if not (folder / MANIFEST_FILE).exists():
-        _claim(folder)
-        write_manifest(folder, fresh)
-        return fresh
-    return _resumed(read_manifest(folder), fresh)
-
-
-def _claim(folder: Path) -> None:
+    if (folder / MANIFEST_FILE).exists():
+        return _resumed(read_manifest(folder), fresh)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AtlasError(f"{folder} is there and is no atlas: choose another name or an empty folder")
     folder.mkdir(parents=True, exist_ok=True)
+    write_manifest(folder, fresh)
+    return fresh
 
 
 def _resumed(found: AtlasManifest, fresh: AtlasManifest) -> AtlasManifest:

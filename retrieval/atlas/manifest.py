@@ -11,7 +11,7 @@ from core.errors import UserError, first_problem
 from core.files import write_atomic
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.base import EncoderIdentity
-from retrieval.stores.settings import StoreSettings
+from retrieval.stores.base import StoreSettings
 
 MANIFEST_FILE = "atlas.json"
 FAILED_FILE = "failed.jsonl"

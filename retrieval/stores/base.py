@@ -1,4 +1,4 @@
-"""The store contract: vectors with positions, searched by cosine, on any engine.
+"""The store contract: vectors with positions, searched by cosine, on any engine; and each engine's settings.
 
 An engine implements the abstract methods; the search loop here makes filtered results complete on every one.
 """
@@ -6,20 +6,21 @@ An engine implements the abstract methods; the search loop here makes filtered r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from core.errors import UserError
 from geo.point import Point
 from retrieval.stores.filters import Exclude, LatLonBox, Near, bounding_box, is_left_out
 
 Vectors = NDArray[np.float32]
-Progress = Callable[[int, int], None] | None
 
 
 class StoreMissingError(UserError):
@@ -36,6 +37,73 @@ class StoreDamagedError(UserError):
 
 class StoreUnreachableError(UserError):
     """The engine's server does not answer, or refuses."""
+
+
+def folder_in_use(folder: Path) -> StoreLockedError:
+    """The error for a folder that another process holds."""
+    return StoreLockedError(f"the vectors in {folder} are in use by another process: close it and try again")
+
+
+def damaged_folder(folder: Path, error: Exception) -> StoreDamagedError:
+    """The error for a folder that the engine cannot read, with the first line of what it said."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return StoreDamagedError(f"cannot read the vectors in {folder} ({reason}): rebuild the atlas")
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HnswSettings(_Settings):
+    """The HNSW graph (Malkov & Yashunin 2018)."""
+
+    m: int = Field(16, ge=4, description="edges a node")
+    ef_construct: int = Field(128, ge=8, description="candidates kept while building")
+    ef_search: int = Field(128, ge=8, description="candidates kept while searching")
+
+
+class EdgeSettings(_Settings):
+    """Qdrant Edge: in this process, in a folder.
+
+    `scan` reads int8 copies of all vectors and rescores the best with the originals: built in seconds, and its recall
+    does not depend on how the vectors lie. `hnsw` walks a graph over the same copies: for larger collections.
+    """
+
+    engine: Literal["qdrant-edge"] = "qdrant-edge"
+    index: Literal["scan", "hnsw"] = "scan"
+    hnsw: HnswSettings = HnswSettings(ef_search=256)
+
+
+class ServerSettings(_Settings):
+    """A Qdrant server or cluster. Only the server holds vectors; the atlas folder holds the manifest.
+
+    `api_key` is left out whenever the settings are written, so it has to be given again to open.
+    """
+
+    engine: Literal["qdrant-server"] = "qdrant-server"
+    url: str = "http://localhost:6333"
+    api_key: SecretStr | None = Field(None, exclude=True, repr=False)
+    collection: str | None = Field(None, description="None: geosleuth-<atlas name>")
+    shards: int = Field(1, ge=1)
+    replicas: int = Field(1, ge=1)
+    quantisation: Literal["none", "int8"] = "none"
+    on_disk: bool = Field(False, description="keep the original vectors on disk, for collections larger than memory")
+    timeout_s: int = Field(60, ge=1)
+    hnsw: HnswSettings = HnswSettings()
+
+
+class FaissSettings(_Settings):
+    """FAISS over a folder; needs the `faiss` extra."""
+
+    engine: Literal["faiss"] = "faiss"
+    index: Literal["flat", "ivf", "hnsw"] = "hnsw"
+    lists: int = Field(0, ge=0, description="IVF cells; 0: four times the square root of the number of items")
+    probes: int = Field(32, ge=1, description="IVF cells visited by a search")
+    gpu: Literal["auto", "never"] = Field("auto", description="auto: use every GPU FAISS sees, for flat and IVF")
+    hnsw: HnswSettings = HnswSettings(m=32)
+
+
+StoreSettings = Annotated[EdgeSettings | ServerSettings | FaissSettings, Field(discriminator="engine")]
 
 
 @dataclass(frozen=True)
@@ -82,7 +150,11 @@ class StoreQuery(NamedTuple):
     limit: int
     box: LatLonBox | None
     exclude: Exclude
-    exact: bool
+
+    @property
+    def exact(self) -> bool:
+        """Whether the search must not approximate: a filtered index search may return too few."""
+        return self.box is not None or bool(self.exclude)
 
 
 class VectorStore(ABC):
@@ -115,7 +187,7 @@ class VectorStore(ABC):
         """Return when everything written survives a power cut."""
 
     @abstractmethod
-    def optimize(self, progress: Progress = None) -> None:
+    def optimize(self) -> None:
         """Build the search index over what is stored; returns when it is ready."""
 
     @abstractmethod
@@ -123,20 +195,11 @@ class VectorStore(ABC):
         """Release the store. Closing twice is no error."""
 
     @abstractmethod
-    def drop(self) -> None:
-        """Close, and delete everything stored."""
-
-    @abstractmethod
     def _search(self, query: StoreQuery) -> list[Hit]:
-        """The engine's best hits; with a box, an exclusion or `exact`, provably the best of all that match."""
+        """The engine's best hits; with a box or an exclusion, provably the best of all that match."""
 
     def search(
-        self,
-        vector: Vectors,
-        limit: int,
-        near: Near | None = None,
-        exclude: Exclude | None = None,
-        exact: bool = False,
+        self, vector: Vectors, limit: int, near: Near | None = None, exclude: Exclude | None = None
     ) -> list[Hit]:
         """The `limit` items most similar to a vector of shape (dim,), most similar first, ties by id.
 
@@ -147,7 +210,7 @@ class VectorStore(ABC):
         wanted, asked = max(limit, 0), _first_ask(limit, near)
         box = bounding_box(near) if near else None
         while wanted:
-            query = StoreQuery(self._checked(vector), asked, box, exclude or {}, exact or bool(near) or bool(exclude))
+            query = StoreQuery(self._checked(vector), asked, box, exclude or {})
             found = self._search(query)
             hits = [hit for hit in found if _matches(hit.item, near, exclude)]
             if len(hits) >= wanted or len(found) < asked or not (near or exclude):

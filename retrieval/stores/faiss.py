@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +14,9 @@ from typing_extensions import override
 from core.errors import UserError
 from core.files import replacing
 from retrieval.stores.base import (
+    FaissSettings,
     Hit,
     Page,
-    Progress,
     StoreDamagedError,
     StoredItem,
     StoreMissingError,
@@ -28,7 +27,6 @@ from retrieval.stores.base import (
 )
 from retrieval.stores.faiss_payload import Sidecar
 from retrieval.stores.filters import Exclude, LatLonBox
-from retrieval.stores.settings import FaissSettings
 
 INDEX_FILE = "index.faiss"
 SCAN_ROWS = 65_536
@@ -97,18 +95,14 @@ class FaissStore(VectorStore):
         self._sidecar.flush()
 
     @override
-    def optimize(self, progress: Progress = None) -> None:
+    def optimize(self) -> None:
         total = self.count()
-        if progress:
-            progress(0, total)
         if total:
             index = self._build(self._rows_of(np.arange(total)))
             with replacing(self._folder / INDEX_FILE) as part:
                 self._faiss.write_index(index, str(part))
             self._sidecar.mark_indexed()
             self._index = self._on_device(index)
-        if progress:
-            progress(total, total)
 
     @override
     def close(self) -> None:
@@ -116,14 +110,9 @@ class FaissStore(VectorStore):
         self._sidecar.close()
 
     @override
-    def drop(self) -> None:
-        self.close()
-        shutil.rmtree(self._folder)
-
-    @override
     def _search(self, query: StoreQuery) -> list[Hit]:
         ids = self._fresh().ids
-        if query.exact or query.box or query.exclude or self._index is None:
+        if query.exact or self._index is None:
             order, similarities = self._scan(query, self._allowed(query.box, query.exclude))
         else:
             order, similarities = self._ask_index(query)

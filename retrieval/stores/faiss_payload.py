@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.point import Point
-from retrieval.stores.base import StoreDamagedError, StoredItem, StoreLockedError, Vectors
+from retrieval.stores.base import StoreDamagedError, StoredItem, Vectors, damaged_folder, folder_in_use
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS items(
@@ -40,11 +40,9 @@ class Sidecar:
             self._database = sqlite3.connect(folder / "items.sqlite", timeout=0.0, check_same_thread=False)
             self._lock_and_create()
         except sqlite3.OperationalError as error:
-            raise StoreLockedError(
-                f"the vectors in {folder} are in use by another process: close it and try again"
-            ) from error
+            raise folder_in_use(folder) from error
         except sqlite3.DatabaseError as error:
-            raise StoreDamagedError(f"cannot read the vectors in {folder} ({error}): rebuild the atlas") from error
+            raise damaged_folder(folder, error) from error
         (folder / "vectors.f32").touch()
         self._file = (folder / "vectors.f32").open("r+b")
         self._check_length()

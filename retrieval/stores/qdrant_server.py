@@ -1,38 +1,31 @@
-"""A Qdrant server or cluster, through qdrant-client; the payload layout is the one of Qdrant Edge."""
+"""A Qdrant server or cluster, through qdrant-client."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 from typing_extensions import override
 
 from retrieval.stores.base import (
-    Hit,
-    Page,
-    Progress,
+    ServerSettings,
     StoredItem,
     StoreMissingError,
     StoreQuery,
     StoreUnreachableError,
     Vectors,
-    VectorStore,
     check_batch,
 )
-from retrieval.stores.filters import Exclude, LatLonBox
-from retrieval.stores.qdrant_edge import field_path, item_payload, payload_item
-from retrieval.stores.settings import ServerSettings
+from retrieval.stores.qdrant import INDEXED_FIELDS, FilterTypes, QdrantStore, item_payload
 
 T = TypeVar("T")
 POLL_S = 0.5
 
 
-class ServerStore(VectorStore):
+class ServerStore(QdrantStore):
     """One collection of a Qdrant server.
 
     `client` replaces the connection of the settings: tests pass an in-memory one; it is not closed here.
@@ -41,6 +34,8 @@ class ServerStore(VectorStore):
         StoreUnreachableError: no server answers, or it refuses the key.
         StoreMissingError: no such collection, and `create` is off.
     """
+
+    filter_types = FilterTypes(models.Filter, models.FieldCondition, models.MatchAny, models.Range)
 
     def __init__(
         self,
@@ -78,31 +73,13 @@ class ServerStore(VectorStore):
         return self._call(lambda: self._client.count(self._collection, exact=True)).count
 
     @override
-    def ids(self) -> set[int]:
-        return {int(record.id) for page in self._pages(10_000, full=False) for record in page}
-
-    @override
-    def scroll(self, page_size: int = 2000) -> Iterator[Page]:
-        for records in self._pages(page_size, full=True):
-            items = tuple(payload_item(record.id, record.payload) for record in records)
-            yield Page(items, np.array([record.vector for record in records], dtype=np.float32))
-
-    @override
     def flush(self) -> None:
         """Nothing to do: every write waits until the server has it in its log."""
 
     @override
-    def optimize(self, progress: Progress = None) -> None:
-        total = self.count()
-        while True:
-            info = self._call(lambda: self._client.get_collection(self._collection))
-            if progress:
-                progress(min(info.indexed_vectors_count or 0, total), total)
-            if info.status == models.CollectionStatus.GREEN:
-                break
+    def optimize(self) -> None:
+        while self._call(lambda: self._client.get_collection(self._collection)).status != models.CollectionStatus.GREEN:
             time.sleep(POLL_S)
-        if progress:
-            progress(total, total)
 
     @override
     def close(self) -> None:
@@ -110,43 +87,31 @@ class ServerStore(VectorStore):
             self._client.close()
 
     @override
-    def drop(self) -> None:
-        self._call(lambda: self._client.delete_collection(self._collection))
-        self.close()
-
-    @override
-    def _search(self, query: StoreQuery) -> list[Hit]:
-        found = self._call(
+    def _nearest(self, query: StoreQuery, only: Any) -> list[models.ScoredPoint]:
+        return self._call(
             lambda: self._client.query_points(
                 self._collection,
                 query=query.vector.tolist(),
                 limit=query.limit,
-                query_filter=_filter(query.box, query.exclude),
+                query_filter=only,
                 search_params=self._search_params(query),
                 with_payload=True,
             )
+        ).points
+
+    @override
+    def _page(self, page_size: int, full: bool, offset: Any) -> tuple[list[models.Record], Any]:
+        return self._call(
+            lambda: self._client.scroll(
+                self._collection, limit=page_size, offset=offset, with_payload=full, with_vectors=full
+            )
         )
-        return [Hit(payload_item(point.id, point.payload), point.score) for point in found.points]
 
     def _search_params(self, query: StoreQuery) -> models.SearchParams:
         ef = max(self._settings.hnsw.ef_search, query.limit)
         rescore = models.QuantizationSearchParams(rescore=True, oversampling=2.0, ignore=query.exact)
         quantised = self._settings.quantisation != "none"
         return models.SearchParams(exact=query.exact, hnsw_ef=ef, quantization=rescore if quantised else None)
-
-    def _pages(self, page_size: int, full: bool) -> Iterator[list[models.Record]]:
-        offset: Any = None
-        while True:
-            records, offset = self._call(partial(self._scroll, page_size, full, offset))
-            if records:
-                yield records
-            if offset is None:
-                return
-
-    def _scroll(self, page_size: int, full: bool, offset: Any) -> tuple[list[models.Record], Any]:
-        return self._client.scroll(
-            self._collection, limit=page_size, offset=offset, with_payload=full, with_vectors=full
-        )
 
     def _create(self) -> None:
         settings, hnsw = self._settings, self._settings.hnsw
@@ -160,7 +125,7 @@ class ServerStore(VectorStore):
             hnsw_config=models.HnswConfigDiff(m=hnsw.m, ef_construct=hnsw.ef_construct, payload_m=0),
             quantization_config=_quantisation(settings),
         )
-        for field in ("lat", "lon"):
+        for field in INDEXED_FIELDS:
             self._client.create_payload_index(self._collection, field, models.PayloadSchemaType.FLOAT)
 
     def _call(self, call: Callable[[], T]) -> T:
@@ -185,27 +150,3 @@ def _quantisation(settings: ServerSettings) -> models.ScalarQuantization | None:
         return None
     scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
     return models.ScalarQuantization(scalar=scalar)
-
-
-def _filter(box: LatLonBox | None, exclude: Exclude) -> models.Filter | None:
-    if box is None and not exclude:
-        return None
-    left_out: list[Any] = [
-        models.FieldCondition(key=field_path(field), match=models.MatchAny(any=list(values)))
-        for field, values in exclude.items()
-        if values
-    ]
-    return models.Filter(must=_box_conditions(box), must_not=left_out)
-
-
-def _box_conditions(box: LatLonBox | None) -> list[Any]:
-    if box is None:
-        return []
-    conditions: list[Any] = [_between("lat", box.lat_min, box.lat_max)]
-    if box.lon_ranges:
-        conditions.append(models.Filter(should=[_between("lon", low, high) for low, high in box.lon_ranges]))
-    return conditions
-
-
-def _between(field: str, low: float, high: float) -> models.FieldCondition:
-    return models.FieldCondition(key=field, range=models.Range(gte=low, lte=high))

@@ -1,4 +1,4 @@
-"""The one list of store engines."""
+"""The list of store engines, by name, and how to open one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import UserError
-from retrieval.stores.base import VectorStore
+from retrieval.stores.base import EdgeSettings, FaissSettings, ServerSettings, StoreSettings, VectorStore
 from retrieval.stores.faiss import FaissStore
 from retrieval.stores.qdrant_edge import EdgeStore
-from retrieval.stores.settings import EdgeSettings, FaissSettings, ServerSettings, StoreSettings
 
 
 class StorePlace(NamedTuple):
@@ -60,7 +59,7 @@ def open_store(settings: StoreSettings, place: StorePlace, create: bool = False)
 
 
 def _server_store(settings: ServerSettings, place: StorePlace, create: bool) -> VectorStore:
-    # qdrant-client is an extra, and importing it takes as long as an answer should.
+    # qdrant-client is an extra, and slow to import.
     try:
         from retrieval.stores.qdrant_server import ServerStore
     except ModuleNotFoundError as error:

@@ -20,10 +20,9 @@ from retrieval.atlas.atlas import atlas_info, list_atlases, open_atlas
 from retrieval.atlas.build import build_gps_atlas
 from retrieval.atlas.manifest import MANIFEST_FILE, AtlasError, read_manifest
 from retrieval.candidate import AtlasKind
-from retrieval.stores.base import StoreDamagedError, StoredItem, StoreLockedError
+from retrieval.stores.base import EdgeSettings, StoreDamagedError, StoredItem, StoreLockedError
 from retrieval.stores.filters import Near
 from retrieval.stores.registry import StorePlace, default_store_settings, open_store
-from retrieval.stores.settings import EdgeSettings
 from tests.fakes.atlas_items import COUNT, DIM, WaveEncoder, gallery
 
 ROOT = Path(__file__).parents[3]

@@ -13,13 +13,20 @@ from qdrant_client import QdrantClient
 from core.errors import UserError
 from geo.point import Point
 from geo.sphere import distance_km
-from retrieval.stores.base import StoredItem, StoreLockedError, StoreMissingError, VectorStore
+from retrieval.stores.base import (
+    EdgeSettings,
+    FaissSettings,
+    ServerSettings,
+    StoredItem,
+    StoreLockedError,
+    StoreMissingError,
+    VectorStore,
+)
 from retrieval.stores.faiss import FaissStore
 from retrieval.stores.filters import Near
 from retrieval.stores.qdrant_edge import EdgeStore
 from retrieval.stores.qdrant_server import ServerStore
 from retrieval.stores.registry import STORES, StorePlace, default_store_settings, open_store
-from retrieval.stores.settings import EdgeSettings, FaissSettings, ServerSettings
 
 DIM = 16
 ENGINES = ["qdrant-edge", "qdrant-edge-hnsw", "qdrant-server", "faiss-flat", "faiss-ivf", "faiss-hnsw"]
@@ -196,23 +203,8 @@ def test_everything_is_there_after_reopening(opener: Opener) -> None:
         assert kept.count() == len(items)
 
 
-def test_optimize_reports_progress_to_the_end(store: VectorStore) -> None:
-    fill(store, 40)
-    seen: list[tuple[int, int]] = []
-    store.optimize(lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (40, 40)
-
-
 def test_a_missing_store_says_what_to_do(opener: Opener) -> None:
     with pytest.raises(StoreMissingError, match="rebuild the atlas"):
-        opener(False)
-
-
-def test_dropping_removes_everything(opener: Opener) -> None:
-    store = opener(True)
-    fill(store, 5)
-    store.drop()
-    with pytest.raises(StoreMissingError):
         opener(False)
 
 
@@ -235,7 +227,7 @@ def test_a_query_of_the_wrong_dimension_is_refused(store: VectorStore) -> None:
 
 
 @pytest.mark.parametrize("engine", ["qdrant-edge", "faiss"])
-def test_a_second_process_is_told_that_the_store_is_in_use(engine: str, tmp_path: Path) -> None:
+def test_a_store_in_use_is_refused_to_a_second_process(engine: str, tmp_path: Path) -> None:
     place = StorePlace(tmp_path / "vectors", "test", DIM)
     settings = default_store_settings(engine)
     with open_store(settings, place, create=True), pytest.raises(StoreLockedError, match="in use by another process"):
