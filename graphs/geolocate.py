@@ -1,15 +1,17 @@
-"""The state machine: look, recall, cluster, hypothesise, investigate and tools, revise, commit.
+"""The state machine that locates a photo.
 
-The wiring comes last and holds no decision but the routes; docs/state-machine.md
-shows it as a picture.
+    initialise ─► look ─► recall ─► cluster ─► hypothesise ─► investigate ⇄ tools ─► revise ─► commit
+
+A strategy names the steps that run; the routers skip the others. `guess` stands for the ledger in strategies that
+take the model's own answer. With `ask`, a person may be asked before anything is committed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
@@ -30,128 +32,9 @@ from graphs.nodes.revise import revise
 from graphs.nodes.tool_calls import MAX_TOOL_CALLS_AT_ONCE
 from graphs.state import AnswerOutput, FullState, GeolocateState, PhotoInput, add_cost
 
-Node = Callable[[GeolocateContext, GeolocateState], dict[str, Any]]
-Route = Callable[[GeolocateContext, GeolocateState], str]
-Preparing = Literal["look", "recall", "cluster"]
-Onward = Literal["hypothesise", "investigate", "guess", "commit"]
 Geolocate = CompiledStateGraph[FullState, None, PhotoInput, AnswerOutput]
-
-NODES: dict[str, Node] = {
-    "look": look,
-    "recall": recall,
-    "cluster": cluster,
-    "hypothesise": hypothesise,
-    "investigate": investigate,
-    "tools": use_tools,
-    "revise": revise,
-    "guess": guess,
-    "commit": commit,
-}
-
-
-def after_start(context: GeolocateContext, state: GeolocateState) -> Preparing | Onward:
-    """The first step that the strategy has."""
-    return "look" if context.strategy.runs(Step.LOOK) else after_look(context, state)
-
-
-def after_look(context: GeolocateContext, state: GeolocateState) -> Preparing | Onward:
-    """Retrieve, if the strategy does."""
-    return "recall" if context.strategy.runs(Step.RECALL) else route_after_retrieval(context, state)
-
-
-def after_recall(context: GeolocateContext, state: GeolocateState) -> Preparing | Onward:
-    """Cluster, if the strategy does."""
-    return "cluster" if context.strategy.runs(Step.CLUSTER) else route_after_retrieval(context, state)
-
-
-def route_after_retrieval(context: GeolocateContext, _: GeolocateState) -> Onward:
-    """From what was prepared to the model, if the strategy has one; each step sees to the budgets itself."""
-    if context.strategy.runs(Step.HYPOTHESISE):
-        return "hypothesise"
-    if context.strategy.runs(Step.INVESTIGATE):
-        return "investigate"
-    return "guess" if context.strategy.runs(Step.GUESS) else "commit"
-
-
-def after_hypothesise(context: GeolocateContext, state: GeolocateState) -> Literal["investigate", "commit"]:
-    """Investigate what was proposed, while the budgets last."""
-    goes_on = context.strategy.runs(Step.INVESTIGATE) and bool(state["hypotheses"]) and _may_ask(context, state)
-    return "investigate" if goes_on else "commit"
-
-
-def after_investigate(context: GeolocateContext, state: GeolocateState) -> Literal["tools", "guess", "commit"]:
-    """A model that calls no tool has nothing more to find out."""
-    return "tools" if pending_calls(state) else _conclusion(context)
-
-
-def after_tools(
-    context: GeolocateContext, state: GeolocateState
-) -> Literal["revise", "investigate", "guess", "commit"]:
-    """Revise the ledger, or, without one, let the model go on while the budgets last."""
-    if context.strategy.runs(Step.REVISE):
-        return "revise"
-    return "investigate" if _may_ask(context, state) else _conclusion(context)
-
-
-def after_revise(context: GeolocateContext, state: GeolocateState) -> Literal["investigate", "commit"]:
-    """Another round unless the outcome is settled or a budget is spent."""
-    return "investigate" if not state["settled"] and _may_ask(context, state) else "commit"
-
-
-def _conclusion(context: GeolocateContext) -> Literal["guess", "commit"]:
-    """The model's own last word, if the strategy wants it."""
-    return "guess" if context.strategy.runs(Step.GUESS) else "commit"
-
-
-def _may_ask(context: GeolocateContext, state: GeolocateState) -> bool:
-    return spent_budget(context.budgets, state["cost"], state["round"]) is None
-
-
-_ONWARD = ("hypothesise", "investigate", "guess", "commit")
-
-ROUTES: dict[str, tuple[Route, tuple[str, ...]]] = {
-    "initialise": (after_start, ("look", "recall", *_ONWARD)),
-    "look": (after_look, ("recall", *_ONWARD)),
-    "recall": (after_recall, ("cluster", *_ONWARD)),
-    "cluster": (route_after_retrieval, _ONWARD),
-    "hypothesise": (after_hypothesise, ("investigate", "commit")),
-    "investigate": (after_investigate, ("tools", "guess", "commit")),
-    "tools": (after_tools, ("revise", "investigate", "guess", "commit")),
-    "revise": (after_revise, ("investigate", "commit")),
-    "guess": (lambda *_: "commit", ("commit",)),
-}
-"""After each step, how the next is chosen and which there may be."""
-
-
-class _StateNode(Protocol):
-    def __call__(self, state: FullState) -> dict[str, Any]: ...
-
-
-def _charged(node: Node, context: GeolocateContext) -> _StateNode:
-    """A node at a workbench, which adds the time it took to the cost."""
-
-    def run(state: FullState) -> dict[str, Any]:
-        started = time.perf_counter()
-        update = node(context, state)
-        spent = Cost(seconds=time.perf_counter() - started)
-        return {**update, "cost": add_cost(update.get("cost", Cost()), spent)}
-
-    return run
-
-
-def initialise(state: FullState) -> dict[str, Any]:  # noqa: ARG001 - a node takes the state
-    """Give every channel its first value, so that no node has to ask whether one is there."""
-    return {
-        "candidates": [],
-        "candidate_countries": [],
-        "contrast": [],
-        "question_posed": None,
-        "regions": [],
-        "hypotheses": [],
-        "evidence": [],
-        "round": 0,
-        "settled": False,
-    }
+Node = Callable[[GeolocateContext, GeolocateState], dict[str, Any]]
+AfterRetrieval = Literal["hypothesise", "investigate", "guess", "commit"]
 
 
 def build_geolocate(
@@ -167,23 +50,127 @@ def build_geolocate(
     graph: StateGraph[FullState, None, PhotoInput, AnswerOutput] = StateGraph(
         FullState, input_schema=PhotoInput, output_schema=AnswerOutput
     )
+    before_commit = "pose_question" if ask else "commit"
+
+    def node(run: Node) -> partial[dict[str, Any]]:
+        return partial(_timed, run, context)
+
+    def to(*steps: str) -> dict[Hashable, str]:
+        return {step: before_commit if step == "commit" else step for step in steps}
+
     graph.add_node("initialise", initialise)
-    for name, node in NODES.items():
-        graph.add_node(name, _charged(node, context))
+    graph.add_node("look", node(look))
+    graph.add_node("recall", node(recall))
+    graph.add_node("cluster", node(cluster))
+    graph.add_node("hypothesise", node(hypothesise))
+    graph.add_node("investigate", node(investigate))
+    graph.add_node("tools", node(use_tools))
+    graph.add_node("revise", node(revise))
+    graph.add_node("guess", node(guess))
+    graph.add_node("commit", node(commit))
+
+    after_retrieval = to("hypothesise", "investigate", "guess", "commit")
     graph.add_edge(START, "initialise")
-    for step, (route, destinations) in ROUTES.items():
-        # Whoever asks a person does it last, before anything is committed.
-        graph.add_conditional_edges(
-            step,
-            partial(route, context),
-            {name: "pose_question" if ask and name == "commit" else name for name in destinations},
-        )
+    graph.add_conditional_edges("initialise", partial(route_first, context), to("look", "recall") | after_retrieval)
+    graph.add_conditional_edges("look", partial(route_after_look, context), to("recall") | after_retrieval)
+    graph.add_conditional_edges("recall", partial(route_after_recall, context), to("cluster") | after_retrieval)
+    graph.add_conditional_edges("cluster", partial(route_after_retrieval, context), after_retrieval)
+    graph.add_conditional_edges("hypothesise", partial(route_after_hypothesise, context), to("investigate", "commit"))
+    graph.add_conditional_edges(
+        "investigate", partial(route_after_investigate, context), to("tools", "guess", "commit")
+    )
+    graph.add_conditional_edges(
+        "tools", partial(route_after_tools, context), to("revise", "investigate", "guess", "commit")
+    )
+    graph.add_conditional_edges("revise", partial(route_after_revise, context), to("investigate", "commit"))
+    graph.add_edge("guess", before_commit)
     if ask:
-        graph.add_node("pose_question", _charged(pose_question, context))
-        graph.add_node("ask_person", _charged(ask_person, context))
+        graph.add_node("pose_question", node(pose_question))
+        graph.add_node("ask_person", node(ask_person))
         graph.add_conditional_edges("pose_question", after_pose, ["ask_person", "commit"])
         graph.add_edge("ask_person", "commit")
     graph.add_edge("commit", END)
     return graph.compile(checkpointer=checkpointer, name="geolocate").with_config(
         max_concurrency=MAX_TOOL_CALLS_AT_ONCE
     )
+
+
+def initialise(state: FullState) -> dict[str, Any]:  # noqa: ARG001 - a node takes the state
+    """Give every channel without a reducer its first value."""
+    return {
+        "candidates": [],
+        "candidate_countries": [],
+        "contrast": [],
+        "question_posed": None,
+        "regions": [],
+        "hypotheses": [],
+        "evidence": [],
+        "round": 0,
+        "settled": False,
+    }
+
+
+def _timed(run: Node, context: GeolocateContext, state: FullState) -> dict[str, Any]:
+    """The update of a node, with the seconds it took added to its cost."""
+    started = time.perf_counter()
+    update = run(context, state)
+    spent = Cost(seconds=time.perf_counter() - started)
+    return {**update, "cost": add_cost(update.get("cost", Cost()), spent)}
+
+
+def route_first(context: GeolocateContext, state: GeolocateState) -> Literal["look", "recall"] | AfterRetrieval:
+    """Go to the first step that the strategy runs."""
+    return "look" if context.strategy.runs(Step.LOOK) else route_after_look(context, state)
+
+
+def route_after_look(context: GeolocateContext, state: GeolocateState) -> Literal["recall"] | AfterRetrieval:
+    """Retrieve candidates, if the strategy does."""
+    return "recall" if context.strategy.runs(Step.RECALL) else route_after_retrieval(context, state)
+
+
+def route_after_recall(context: GeolocateContext, state: GeolocateState) -> Literal["cluster"] | AfterRetrieval:
+    """Cluster the candidates, if the strategy does."""
+    return "cluster" if context.strategy.runs(Step.CLUSTER) else route_after_retrieval(context, state)
+
+
+def route_after_retrieval(context: GeolocateContext, _: GeolocateState) -> AfterRetrieval:
+    """Ask the model in the way of the strategy, or commit to what was retrieved; each step checks the budgets."""
+    if context.strategy.runs(Step.HYPOTHESISE):
+        return "hypothesise"
+    if context.strategy.runs(Step.INVESTIGATE):
+        return "investigate"
+    return _conclusion(context)
+
+
+def route_after_hypothesise(context: GeolocateContext, state: GeolocateState) -> Literal["investigate", "commit"]:
+    """Investigate the hypotheses, if the strategy does and the budgets allow it."""
+    goes_on = context.strategy.runs(Step.INVESTIGATE) and bool(state["hypotheses"]) and _may_ask(context, state)
+    return "investigate" if goes_on else "commit"
+
+
+def route_after_investigate(context: GeolocateContext, state: GeolocateState) -> Literal["tools", "guess", "commit"]:
+    """Carry out the tool calls; a model that makes none has nothing more to find out."""
+    return "tools" if pending_calls(state) else _conclusion(context)
+
+
+def route_after_tools(
+    context: GeolocateContext, state: GeolocateState
+) -> Literal["revise", "investigate", "guess", "commit"]:
+    """Revise the ledger; without one, investigate again while the budgets allow it."""
+    if context.strategy.runs(Step.REVISE):
+        return "revise"
+    return "investigate" if _may_ask(context, state) else _conclusion(context)
+
+
+def route_after_revise(context: GeolocateContext, state: GeolocateState) -> Literal["investigate", "commit"]:
+    """Begin another round unless the hypotheses are settled or a budget is spent."""
+    return "investigate" if not state["settled"] and _may_ask(context, state) else "commit"
+
+
+def _conclusion(context: GeolocateContext) -> Literal["guess", "commit"]:
+    """The model's own final answer, if the strategy asks for one."""
+    return "guess" if context.strategy.runs(Step.GUESS) else "commit"
+
+
+def _may_ask(context: GeolocateContext, state: GeolocateState) -> bool:
+    return spent_budget(context.budgets, state["cost"], state["round"]) is None
