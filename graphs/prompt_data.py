@@ -1,9 +1,9 @@
-"""What the model is told: the state as quoted data, with units, without metadata or file names."""
+"""The state of a run as quoted data for the model, with units, without metadata or file names."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agents.schemas import Evidence, Hypothesis
@@ -15,7 +15,7 @@ from graphs.inference.ledger import elsewhere, open_hypotheses
 from graphs.inference.posterior import Floats, candidate_weights
 from graphs.inference.weighing import signs_of
 from graphs.state import GeolocateState
-from retrieval.candidate import Candidate
+from retrieval.candidate import Candidate, Region
 from tools.untrusted_text import untrusted
 
 MAX_REGIONS = 8
@@ -26,25 +26,49 @@ NAMED_WITHIN_KM = 50.0
 MIN_REGION_RADIUS_KM = 25.0
 """A lone candidate still stands for its surroundings."""
 
+COUNTRY_RADIUS_KM = 150.0
+
+NearestPlaces = Mapping[Point, Place | None]
+
 
 def scene_data(
     context: GeolocateContext, state: GeolocateState, shown: frozenset[Shown] | None = None
 ) -> dict[str, Any]:
-    """What the strategy shows of the scene, or what `shown` says: always the photo's id, which tools want."""
+    """The parts of the scene that `shown` names (None: those of the strategy), and the photo's id, for tool calls."""
     wanted = context.strategy.shown if shown is None else shown
-    parts = {part.value: _PARTS[part](context, state) for part in Shown if part in wanted}
-    return {"photo_id": state["photo_id"], **parts}
+    weights = candidate_weights(state["candidates"], context.parameters)
+    similar = _most_similar(state["candidates"], weights) if Shown.SIMILAR in wanted else []
+    dissimilar = state["contrast"][:MAX_CANDIDATES] if Shown.DISSIMILAR in wanted else []
+    regions = state["regions"][:MAX_REGIONS] if Shown.REGIONS in wanted else []
+    countries = _candidate_countries(state, weights) if Shown.COUNTRIES in wanted else []
+    places = _nearest_places(
+        context,
+        [
+            *(candidate.point for candidate in [*similar, *dissimilar]),
+            *(region.centre for region in regions),
+            *(country.best.point for country in countries),
+        ],
+    )
+    parts = {
+        Shown.QUESTION: state["question"],
+        Shown.SIGNS: _signs(state),
+        Shown.SIMILAR: [_candidate(candidate, places) for candidate in similar],
+        Shown.DISSIMILAR: [_candidate(candidate, places) for candidate in dissimilar],
+        Shown.REGIONS: [
+            _region(f"R{number}", _area_of(region, weights, places)) for number, region in enumerate(regions, start=1)
+        ],
+        Shown.COUNTRIES: [_country(country, places) for country in countries],
+    }
+    return {"photo_id": state["photo_id"]} | {part.value: data for part, data in parts.items() if part in wanted}
 
 
-def _question(_: GeolocateContext, state: GeolocateState) -> str:
-    return state["question"]
+def _nearest_places(context: GeolocateContext, points: Iterable[Point]) -> NearestPlaces:
+    """The nearest place of each point, looked up in one batch."""
+    distinct = list(dict.fromkeys(points))
+    return dict(zip(distinct, context.places(distinct), strict=True))
 
 
-def _signs(_: GeolocateContext, state: GeolocateState) -> list[dict[str, Any]] | None:
-    return sign_data(state)
-
-
-def sign_data(state: GeolocateState) -> list[dict[str, Any]] | None:
+def _signs(state: GeolocateState) -> list[dict[str, Any]] | None:
     """Lines of text read in the photo; None if nothing has tried to read them."""
     if not any(record.tool == "read_signs" for record in state["records"]):
         return None
@@ -52,27 +76,18 @@ def sign_data(state: GeolocateState) -> list[dict[str, Any]] | None:
     return [{"text": s.text, "confidence": round(s.confidence, 2), "script": s.script} for s in signs]
 
 
-def _similar(context: GeolocateContext, state: GeolocateState) -> list[dict[str, Any]]:
-    weight = candidate_weights(state["candidates"], context.parameters)
-    order = sorted(range(len(weight)), key=lambda i: (-weight[i], i))[:MAX_CANDIDATES]
-    return _candidates(context, [state["candidates"][i] for i in order])
+def _most_similar(candidates: Sequence[Candidate], weights: Floats) -> list[Candidate]:
+    order = sorted(range(len(weights)), key=lambda i: (-weights[i], i))[:MAX_CANDIDATES]
+    return [candidates[i] for i in order]
 
 
-def _dissimilar(context: GeolocateContext, state: GeolocateState) -> list[dict[str, Any]]:
-    return _candidates(context, state["contrast"][:MAX_CANDIDATES])
-
-
-def _candidates(context: GeolocateContext, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    places = context.places([candidate.point for candidate in candidates])
-    return [
-        {
-            "lat": round(candidate.point.lat, 4),
-            "lon": round(candidate.point.lon, 4),
-            "similarity": round(candidate.similarity, 3),
-            "near": untrusted(place_name(place, candidate.point)),
-        }
-        for candidate, place in zip(candidates, places, strict=True)
-    ]
+def _candidate(candidate: Candidate, places: NearestPlaces) -> dict[str, Any]:
+    return {
+        "lat": round(candidate.point.lat, 4),
+        "lon": round(candidate.point.lon, 4),
+        "similarity": round(candidate.similarity, 3),
+        "near": untrusted(place_name(places[candidate.point], candidate.point)),
+    }
 
 
 def ledger_data(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
@@ -93,7 +108,7 @@ def _hypothesis(hypothesis: Hypothesis, country_code: str | None) -> dict[str, A
         "name": hypothesis.name,
         "country_code": country_code,
         "probability": round(hypothesis.probability, 4),
-        **_area(hypothesis.point, hypothesis.radius_km),
+        **_circle(hypothesis.point, hypothesis.radius_km),
     }
 
 
@@ -102,7 +117,7 @@ def _evidence(item: Evidence) -> dict[str, Any]:
     return {"id": item.id, "kind": item.kind.value, "claim": item.claim, "nats": nats}
 
 
-def _area(point: Point, radius_km: float) -> dict[str, float]:
+def _circle(point: Point, radius_km: float) -> dict[str, float]:
     return {"lat": point.lat, "lon": point.lon, "radius_km": radius_km}
 
 
@@ -127,60 +142,58 @@ class Area(NamedTuple):
 def region_areas(context: GeolocateContext, state: GeolocateState) -> list[Area]:
     """The heaviest regions, at most eight."""
     regions = state["regions"][:MAX_REGIONS]
-    weight = candidate_weights(state["candidates"], context.parameters)
-    places = context.places([region.centre for region in regions])
-    return [
-        Area(
-            place_name(place, region.centre),
-            place.country_code if place else None,
-            round(float(weight[list(region.members)].sum()), 4),
-            region.centre,
-            max(MIN_REGION_RADIUS_KM, round(region.radius_km, 1)),
-        )
-        for region, place in zip(regions, places, strict=True)
-    ]
+    weights = candidate_weights(state["candidates"], context.parameters)
+    places = _nearest_places(context, (region.centre for region in regions))
+    return [_area_of(region, weights, places) for region in regions]
 
 
-def _regions(context: GeolocateContext, state: GeolocateState) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": f"R{number}",
-            "name": area.name,
-            "country_code": area.country_code,
-            "share": area.share,
-            **_area(area.point, area.radius_km),
-        }
-        for number, area in enumerate(region_areas(context, state), start=1)
-    ]
+def _area_of(region: Region, weights: Floats, places: NearestPlaces) -> Area:
+    place = places[region.centre]
+    return Area(
+        name=place_name(place, region.centre),
+        country_code=place.country_code if place else None,
+        share=round(float(weights[list(region.members)].sum()), 4),
+        point=region.centre,
+        radius_km=max(MIN_REGION_RADIUS_KM, round(region.radius_km, 1)),
+    )
 
 
-def _countries(context: GeolocateContext, state: GeolocateState) -> list[dict[str, Any]]:
-    weight = candidate_weights(state["candidates"], context.parameters)
-    rows: dict[str, list[int]] = defaultdict(list)
-    for index, code in enumerate(state["candidate_countries"]):
-        if code:
-            rows[code].append(index)
-    by_share = sorted(rows.items(), key=lambda item: (-weight[item[1]].sum(), item[0]))
-    return [_country(context, state, weight, code, members) for code, members in by_share[:MAX_COUNTRIES]]
-
-
-def _country(
-    context: GeolocateContext, state: GeolocateState, weight: Floats, code: str, members: Sequence[int]
-) -> dict[str, Any]:
-    best = state["candidates"][max(members, key=lambda i: (weight[i], -i))]
+def _region(key: str, area: Area) -> dict[str, Any]:
     return {
-        "country_code": code,
-        "name": place_name(context.places([best.point])[0], best.point),
-        "share": round(float(weight[list(members)].sum()), 4),
-        **_area(best.point, 150.0),
+        "id": key,
+        "name": area.name,
+        "country_code": area.country_code,
+        "share": area.share,
+        **_circle(area.point, area.radius_km),
     }
 
 
-_PARTS: Mapping[Shown, Callable[[GeolocateContext, GeolocateState], Any]] = {
-    Shown.QUESTION: _question,
-    Shown.SIGNS: _signs,
-    Shown.SIMILAR: _similar,
-    Shown.DISSIMILAR: _dissimilar,
-    Shown.REGIONS: _regions,
-    Shown.COUNTRIES: _countries,
-}
+class CandidateCountry(NamedTuple):
+    """A country with candidates: its share of their weight, and the heaviest of them."""
+
+    code: str
+    share: float
+    best: Candidate
+
+
+def _candidate_countries(state: GeolocateState, weights: Floats) -> list[CandidateCountry]:
+    """The countries of the candidates, the greatest share first, at most thirty."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, code in enumerate(state["candidate_countries"]):
+        if code:
+            members[code].append(index)
+    shares = {code: float(weights[indices].sum()) for code, indices in members.items()}
+    return [
+        CandidateCountry(code, shares[code], state["candidates"][max(members[code], key=lambda i: (weights[i], -i))])
+        for code in sorted(members, key=lambda code: (-shares[code], code))[:MAX_COUNTRIES]
+    ]
+
+
+def _country(country: CandidateCountry, places: NearestPlaces) -> dict[str, Any]:
+    point = country.best.point
+    return {
+        "country_code": country.code,
+        "name": place_name(places[point], point),
+        "share": round(country.share, 4),
+        **_circle(point, COUNTRY_RADIUS_KM),
+    }
