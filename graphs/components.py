@@ -1,4 +1,4 @@
-"""Opening what a run needs: atlases (the default one is built at first use), tools, the ground from above."""
+"""Opening what a system is put together from: encoder, atlases (the default one is built), tools, chat model."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
+from langchain_core.tools import BaseTool
 
 from agents.chat_models.registry import MODELS, LoadedModel, ModelOptions, load_model
 from agents.strategies import Strategy
@@ -27,10 +29,14 @@ from retrieval.atlas.build import build_gps_atlas
 from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest
 from retrieval.candidate import Candidate, Region
 from retrieval.encoders.base import PhotoEncoder
-from retrieval.encoders.registry import GALLERY_SOURCE, Gallery, own_gallery
+from retrieval.encoders.registry import GALLERY_SOURCE, Gallery, load_encoder, own_gallery
+from retrieval.photos.store import PhotoStore
 from retrieval.regions import rank_regions
+from tools.registry import Clients, build_tools
+from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
 from tools.services.geocoders import Nominatim, PlaceSource
 from tools.services.imagery import GroundSource, WorldPictures
+from tools.services.ocr import OcrOutput, OcrReader
 from tools.services.tile_server import TileServer, TileViews, known_server
 
 Progress = Callable[[int, int], None]
@@ -49,8 +55,54 @@ EMBEDDED_PLACES = "geonames"
 """The geocoder that needs no network."""
 
 
-def namer(gazetteer: Gazetteer) -> Places:
-    """Names positions by their nearest place."""
+class Components(NamedTuple):
+    """What a system is put together from; atlases are closed with the stack they were opened on."""
+
+    encoder: PhotoEncoder
+    gazetteer: Gazetteer
+    photo_store: PhotoStore
+    atlases: list[Atlas]
+    search: PhotoSearch
+    parameters: PosteriorParameters
+    cluster: Clusterer
+
+
+def open_components(
+    settings: Settings, stack: ExitStack, progress: Progress | None, exclusion: ReferenceExclusion | None
+) -> Components:
+    """Load the encoder, the gazetteer, the atlases and the parameters that the settings name.
+
+    Raises:
+        UserError: something missing or unusable that the user can mend.
+    """
+    encoder = load_encoder(settings.encoder, settings.threads)
+    gazetteer, photo_store = Gazetteer(), PhotoStore()
+    atlases = open_atlases(settings, encoder, gazetteer, stack, progress)
+    search = PhotoSearch(atlases, encoder, photo_store, exclusion)
+    parameters = open_parameters(settings)
+    return Components(encoder, gazetteer, photo_store, atlases, search, parameters, clusterer(parameters))
+
+
+def open_tools(settings: Settings, components: Components, stack: ExitStack) -> dict[str, BaseTool]:
+    """The tools by name, with the services that the settings name; connections are closed with the stack.
+
+    Raises:
+        UserError: an unknown or unusable geocoder or satellite source.
+    """
+    clients = Clients(
+        photo_store=components.photo_store,
+        search=components.search,
+        cluster=components.cluster,
+        places=place_source(settings, components.gazetteer, stack),
+        is_land=on_land,
+        reader=OcrReader(OcrOutput(threads=settings.threads)),
+        ground=ground_source(settings, stack),
+    )
+    return {tool.name: tool for tool in build_tools(clients) if settings.read_signs or tool.name != "read_signs"}
+
+
+def nearest_places(gazetteer: Gazetteer) -> Places:
+    """A function from points to the nearest place of each."""
 
     def places(points: Sequence[Point]) -> Sequence[Place | None]:
         return gazetteer.places_at(lat_lon_array(points)) if points else []
@@ -59,7 +111,7 @@ def namer(gazetteer: Gazetteer) -> Places:
 
 
 def clusterer(parameters: PosteriorParameters) -> Clusterer:
-    """Clusters candidates with the weights that the posterior gives them."""
+    """A function that clusters candidates by the weights that the posterior gives them."""
 
     def cluster(candidates: Sequence[Candidate]) -> Sequence[Region]:
         return rank_regions(positions(candidates), candidate_weights(candidates, parameters))
@@ -87,7 +139,7 @@ def on_land(point: Point) -> bool:
 def open_atlases(
     settings: Settings, encoder: PhotoEncoder, gazetteer: Gazetteer, stack: ExitStack, progress: Progress | None
 ) -> list[Atlas]:
-    """The atlases of the settings, closed with the stack; the default one is built if this encoder has none.
+    """Open the atlases that the settings name; the default one is built if this encoder has none.
 
     Raises:
         UserError: an atlas that is not there, damaged, half-built, locked or made by another encoder.
@@ -98,7 +150,7 @@ def open_atlases(
 
 
 def _is_ready(folder: Path, encoder: PhotoEncoder) -> bool:
-    """Whether the default atlas is complete; one that another encoder left here is derived data, and makes way."""
+    """Whether the default atlas is complete. One of another encoder is deleted: it can be built again."""
     if not (folder / MANIFEST_FILE).exists():
         return False
     found = read_manifest(folder)
@@ -111,7 +163,7 @@ def _is_ready(folder: Path, encoder: PhotoEncoder) -> bool:
 def build_default_atlas(
     settings: Settings, encoder: PhotoEncoder, gazetteer: Gazetteer, progress: Progress | None
 ) -> None:
-    """Build, or finish building, the GPS atlas: the encoder's own gallery, or else the most populous places."""
+    """Build, or finish building, the default atlas of the encoder's own gallery, else of the most populous places."""
     gallery = own_gallery(encoder.identity.name) or _most_populous(gazetteer)
     build_gps_atlas(
         settings.atlas_folder / DEFAULT_ATLAS,
@@ -129,15 +181,15 @@ def _most_populous(gazetteer: Gazetteer) -> Gallery:
 
 
 def place_source(settings: Settings, gazetteer: Gazetteer, stack: ExitStack) -> PlaceSource:
-    """Where the tools find places: the gazetteer in the package, or a Nominatim service the user names.
+    """Where the tools find places: the packaged gazetteer, or the Nominatim service at the user's address.
 
     Raises:
-        UserError: neither.
+        UserError: an address that cannot be used.
     """
     if settings.geocoder == EMBEDDED_PLACES:
         return gazetteer
     client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))
-    # The user configured this host, so this host may be asked; the model never names one.
+    # Only the host that the user configured may be asked; the model never names one.
     return Nominatim(settings.geocoder, {urlsplit(settings.geocoder).netloc}, client)
 
 
@@ -151,7 +203,6 @@ def ground_source(settings: Settings, stack: ExitStack) -> GroundSource:
     if name == EMBEDDED_GROUND:
         return WorldPictures()
     if "://" in name:
-        # The user configured this host, so this host may be asked; the model never names one.
         host = urlsplit(name).netloc
         server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=frozenset({host}))
     else:
@@ -163,32 +214,27 @@ def ground_source(settings: Settings, stack: ExitStack) -> GroundSource:
 _HAVE_NO_TEMPERATURE = frozenset({"offline", "recorded"})
 
 
-def load_chat_model(settings: Settings, given: LoadedModel | None) -> LoadedModel:
-    """The model to ask.
+def load_chat_model(settings: Settings, strategy: Strategy, given: LoadedModel | None = None) -> LoadedModel:
+    """Load the chat model that the settings name, at the strategy's temperature; or use the given one.
 
     Raises:
         UserError: a model that cannot be loaded.
     """
-    strategy = settings.find_strategy(settings.strategy)
     if given is not None:
-        return tempered(given, strategy)
-    return load_model(settings.model, model_options(settings, strategy))
-
-
-def model_options(settings: Settings, strategy: Strategy) -> ModelOptions:
-    """How the settings and the strategy want a model to be used."""
-    return ModelOptions(
+        return at_temperature(given, strategy.temperature)
+    options = ModelOptions(
         timeout_s=settings.model_timeout_s,
         max_retries=settings.model_retries,
         concurrency=settings.model_concurrency,
         temperature=strategy.temperature,
         prices=settings.prices,
     )
+    return load_model(settings.model, options)
 
 
-def tempered(model: LoadedModel, strategy: Strategy) -> LoadedModel:
-    """The model at the strategy's temperature: loaded again if it is one that has a temperature, and at another."""
+def at_temperature(model: LoadedModel, temperature: float | None) -> LoadedModel:
+    """The model, loaded again if it is one that has a temperature and is used at another."""
     kind = model.name.partition(":")[0]
-    if strategy.temperature in (None, model.options.temperature) or kind in _HAVE_NO_TEMPERATURE or kind not in MODELS:
+    if temperature in (None, model.options.temperature) or kind in _HAVE_NO_TEMPERATURE or kind not in MODELS:
         return model
-    return load_model(model.name, model.options.model_copy(update={"temperature": strategy.temperature}))
+    return load_model(model.name, model.options.model_copy(update={"temperature": temperature}))

@@ -15,23 +15,19 @@ from langsmith.utils import tracing_is_enabled
 
 from agents.chat_models.registry import LoadedModel, ModelDescription, find_model
 from agents.schemas import Answer, Versions
-from geo.places.gazetteer import Gazetteer
 from graphs.audit import audit_entry, write_audit_line
 from graphs.checkpoints import open_checkpoints
 from graphs.coarsening import Units, coarsen
 from graphs.components import (
     EMBEDDED_GROUND,
     EMBEDDED_PLACES,
+    Components,
     Progress,
-    clusterer,
-    ground_source,
+    at_temperature,
     load_chat_model,
-    namer,
-    on_land,
-    open_atlases,
-    open_parameters,
-    place_source,
-    tempered,
+    nearest_places,
+    open_components,
+    open_tools,
 )
 from graphs.context import GeolocateContext
 from graphs.events.steps import Answered, Event, StepDone, step_event
@@ -40,12 +36,9 @@ from graphs.inference.correcting import open_corrections
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, PhotoInput
-from retrieval.encoders.registry import load_encoder
 from retrieval.photos.photo import Photo
 from retrieval.photos.store import PhotoStore
-from tools.registry import Clients, build_tools
-from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
-from tools.services.ocr import OcrOutput, OcrReader
+from tools.services.atlas_search import ReferenceExclusion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +49,15 @@ class GeoSleuth:
         settings: what it was opened with.
         context: model, tools and data, for those who build other graphs on them.
         graph: the state machine.
+        units: cities, regions and countries that answers are coarsened to.
+        photo_store: where the tools find photos.
+        model: describes the chat model, and where photos go to.
+        resources: closed with the system.
     """
 
     settings: Settings
     context: GeolocateContext
     graph: Geolocate
-    gazetteer: Gazetteer
     units: Units
     photo_store: PhotoStore
     model: ModelDescription
@@ -76,19 +72,20 @@ class GeoSleuth:
         model: LoadedModel | None = None,
         exclusion: ReferenceExclusion | None = None,
     ) -> Self:
-        """Load what the settings name; the first time, build the default atlas, telling `progress`.
+        """Load what the settings name; the first time, build the default atlas.
 
         Args:
             settings: what to open.
-            progress: told about the building of the default atlas.
-            model: in the LMM's seat, instead of the one the settings name.
+            progress: called with items done and items in all while the default atlas is built.
+            model: the chat model to use instead of the one that the settings name.
             exclusion: what searches must not see; for evaluations.
 
         Raises:
             UserError: something missing or unusable that the user can mend.
         """
         with ExitStack() as opened:
-            context, gazetteer, photo_store = _bench(settings, opened, progress, model, exclusion)
+            components = open_components(settings, opened, progress, exclusion)
+            context = _context(settings, components, opened, model)
             checkpointer = None
             if settings.checkpoints:
                 checkpointer = open_checkpoints(settings.checkpoints)
@@ -97,9 +94,8 @@ class GeoSleuth:
                 settings=settings,
                 context=context,
                 graph=build_geolocate(context, checkpointer),
-                gazetteer=gazetteer,
-                units=Units(gazetteer),
-                photo_store=photo_store,
+                units=Units(components.gazetteer),
+                photo_store=components.photo_store,
                 model=find_model(model.name if model else settings.model),
                 resources=opened.pop_all(),
             )
@@ -107,7 +103,7 @@ class GeoSleuth:
     def locate(
         self, photo: Photo, question: str = "", thread: str | None = None, clues: CaptureClues | None = None
     ) -> Answer:
-        """Where a photo was taken; writes an audit line. Many threads may call it at once.
+        """Locate a photo and write an audit line. Many threads may call it at once.
 
         Args:
             photo: its metadata is used only if the settings allow it.
@@ -119,55 +115,67 @@ class GeoSleuth:
             UserError: the audit log cannot be written.
         """
         output = self.graph.invoke(*self._run(photo, question, thread, clues))
-        told = self.told(cast(AnswerOutput, output)["answer"])
-        self.note(told, question)
-        return told
+        return self._finish(cast(AnswerOutput, output)["answer"], question)
 
     def stream(
         self, photo: Photo, question: str = "", thread: str | None = None, clues: CaptureClues | None = None
     ) -> Generator[Event, None, None]:
-        """The same, an event a step, the answer last."""
+        """Locate a photo as `locate` does: an event after each step, the answer last.
+
+        Raises:
+            UserError: the audit log cannot be written.
+        """
         for update in self.graph.stream(*self._run(photo, question, thread, clues), stream_mode="updates"):
             for step, changed in cast(Mapping[str, Any], update).items():
                 if step == "commit":
-                    told = self.told(changed["answer"])
-                    self.note(told, question)
-                    yield Answered(answer=told)
+                    yield Answered(answer=self._finish(changed["answer"], question))
                 elif step not in ("initialise", TOOL_CALL_TASK):
-                    # A step tells more than a coarsened answer may: then only its name is told.
+                    # What a step found may be finer than a coarsened answer: then only its name is reported.
                     yield StepDone(step=step, text=step) if self.settings.max_precision else step_event(step, changed)
 
     def with_strategy(self, name: str, model: LoadedModel | None = None) -> Self:
-        """The same system with another strategy, and perhaps another model: it shares all else, and closes with it.
+        """The same system with another strategy, and perhaps another model; it shares all else, and closes with it.
 
         Raises:
             UserError: no such strategy.
         """
-        seat = model or self.context.model
-        versions = self.context.versions.model_copy(update={"strategy": name, "model": seat.name})
+        chosen = model or self.context.model
+        versions = self.context.versions.model_copy(update={"strategy": name, "model": chosen.name})
         strategy = self.settings.find_strategy(name)
         settings = self.settings.model_copy(update={"strategy": name})
         # Files were fitted for the strategy the settings name: another one has at most a packaged calibration.
-        own = settings.model_copy(update={"calibration": None})
+        fitted = settings if name == self.settings.strategy else settings.model_copy(update={"calibration": None})
+        parameters, atlas_kinds = self.context.parameters, self.context.corrections.kinds
         context = replace(
             self.context,
             strategy=strategy,
-            model=tempered(seat, strategy),
+            model=at_temperature(chosen, strategy.temperature),
             versions=versions,
-            corrections=open_corrections(
-                settings if name == self.settings.strategy else own,
-                versions,
-                strategy,
-                self.context.corrections.kinds,
-                self.context.parameters,
-            ),
+            corrections=open_corrections(fitted, versions, strategy, atlas_kinds, parameters),
         )
         graph = build_geolocate(context, cast(BaseCheckpointSaver[str] | None, self.graph.checkpointer))
         described = find_model(model.name) if model else self.model
         return replace(self, settings=settings, context=context, graph=graph, model=described, resources=ExitStack())
 
+    def coarsened(self, answer: Answer) -> Answer:
+        """The answer, no finer than the settings allow."""
+        level = self.settings.max_precision
+        return coarsen(answer, level, self.units) if level else answer
+
+    def write_audit_line(self, answer: Answer | None, question: str) -> None:
+        """Write the audit line of a query, or of a turn of a conversation.
+
+        Args:
+            answer: coarsened; None in a conversation before the first photo.
+            question: in the user's words.
+
+        Raises:
+            UserError: the audit log cannot be written.
+        """
+        write_audit_line(self.settings.audit_path, audit_entry(answer, question, self._left_the_machine()))
+
     def close(self) -> None:
-        """Let go of atlases and checkpoints."""
+        """Close the atlases and the checkpoints."""
         self.resources.close()
 
     def __enter__(self) -> Self:
@@ -192,22 +200,14 @@ class GeoSleuth:
             photo_sha256=photo.sha256,
             question=question,
             metadata_position=allowed.position if allowed else None,
-            clues=_clues(clues, allowed.taken_at if allowed else None),
+            clues=_with_time(clues, allowed.taken_at if allowed else None),
         )
         return given, config
 
-    def told(self, answer: Answer) -> Answer:
-        """An answer as it may be told: no finer than the settings allow."""
-        level = self.settings.max_precision
-        return coarsen(answer, level, self.units) if level else answer
-
-    def note(self, told: Answer | None, question: str) -> None:
-        """Write the audit line of a query, or of a turn of a conversation.
-
-        Raises:
-            UserError: the audit log cannot be written.
-        """
-        write_audit_line(self.settings.audit_path, audit_entry(told, question, self._left_the_machine()))
+    def _finish(self, answer: Answer, question: str) -> Answer:
+        coarsened = self.coarsened(answer)
+        self.write_audit_line(coarsened, question)
+        return coarsened
 
     def _left_the_machine(self) -> list[str]:
         left = ["photo and question, to the model"] if self.model.leaves_the_machine else []
@@ -220,59 +220,40 @@ class GeoSleuth:
         return left
 
 
-def _clues(said: CaptureClues | None, taken_at: str | None) -> CaptureClues | None:
-    """What the user said; where they gave no time, the file's, which is None unless they allowed metadata."""
-    if taken_at is None or (said and said.taken_at):
-        return said
-    return (said or CaptureClues()).model_copy(update={"taken_at": taken_at})
-
-
-def _bench(
-    settings: Settings,
-    opened: ExitStack,
-    progress: Progress | None,
-    model: LoadedModel | None,
-    exclusion: ReferenceExclusion | None,
-) -> tuple[GeolocateContext, Gazetteer, PhotoStore]:
-    encoder = load_encoder(settings.encoder, settings.threads)
-    gazetteer, photo_store = Gazetteer(), PhotoStore()
-    atlases = open_atlases(settings, encoder, gazetteer, opened, progress)
-    parameters = open_parameters(settings)
-    cluster = clusterer(parameters)
-    search = PhotoSearch(atlases, encoder, photo_store, exclusion)
-    clients = Clients(
-        photo_store=photo_store,
-        search=search,
-        cluster=cluster,
-        places=place_source(settings, gazetteer, opened),
-        is_land=on_land,
-        reader=OcrReader(OcrOutput(threads=settings.threads)),
-        ground=ground_source(settings, opened),
-    )
-    tools = {tool.name: tool for tool in build_tools(clients) if settings.read_signs or tool.name != "read_signs"}
+def _context(
+    settings: Settings, components: Components, opened: ExitStack, model: LoadedModel | None
+) -> GeolocateContext:
+    """What the nodes work with, over open components."""
     strategy = settings.find_strategy(settings.strategy)
+    encoder, atlases = components.encoder.identity, components.atlases
     versions = Versions(
         geosleuth=version("geosleuth"),
-        encoder=f"{encoder.identity.name}@{encoder.identity.revision}",
+        encoder=f"{encoder.name}@{encoder.revision}",
         atlases=tuple(atlas.name for atlas in atlases),
         model=model.name if model else settings.model,
         strategy=settings.strategy,
     )
-    kinds = {atlas.manifest.kind for atlas in atlases}
-    context = GeolocateContext(
-        model=load_chat_model(settings, model),
-        tools=tools,
-        photo_store=photo_store,
-        places=namer(gazetteer),
-        cluster=cluster,
-        dissimilar=search.least_similar,
+    atlas_kinds = {atlas.manifest.kind for atlas in atlases}
+    return GeolocateContext(
+        tools=open_tools(settings, components, opened),
+        model=load_chat_model(settings, strategy, model),
+        photo_store=components.photo_store,
+        places=nearest_places(components.gazetteer),
+        cluster=components.cluster,
+        dissimilar=components.search.least_similar,
         strategy=strategy,
         budgets=settings.budgets,
-        parameters=parameters,
+        parameters=components.parameters,
         min_confidence=settings.min_confidence,
         read_signs=settings.read_signs,
         recall_limit=settings.recall_limit,
         versions=versions,
-        corrections=open_corrections(settings, versions, strategy, kinds, parameters),
+        corrections=open_corrections(settings, versions, strategy, atlas_kinds, components.parameters),
     )
-    return context, gazetteer, photo_store
+
+
+def _with_time(clues: CaptureClues | None, taken_at: str | None) -> CaptureClues | None:
+    """The user's clues; where they give no time, the file's, which is None unless the user allowed metadata."""
+    if taken_at is None or (clues and clues.taken_at):
+        return clues
+    return (clues or CaptureClues()).model_copy(update={"taken_at": taken_at})

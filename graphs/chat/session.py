@@ -265,10 +265,10 @@ def chat_parts(system: GeoSleuth, photos: PhotoArchive, ask: bool = False) -> Ch
         context=system.context,
         geolocate=build_geolocate(system.context, ask=ask),
         photos=photos,
-        told=system.told,
+        told=system.coarsened,
         coarse=system.settings.max_precision is not None,
         summary=summary,
-        audit=system.note,
+        audit=system.write_audit_line,
     )
 
 
