@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import ormsgpack
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
@@ -51,9 +54,39 @@ STATE_TYPES: tuple[type, ...] = (
 """The only types of ours that a checkpoint may bring to life, besides LangChain's messages."""
 
 
-def state_serializer() -> JsonPlusSerializer:
-    """Reads nothing from a checkpoint but plain values, messages and the types of the state."""
-    return JsonPlusSerializer(allowed_msgpack_modules=[(kind.__module__, kind.__name__) for kind in STATE_TYPES])
+MOVED_TYPES: Mapping[tuple[str, str], type] = {
+    ("graphs.chat_state", "ShownPhoto"): ShownPhoto,
+    ("graphs.question", "PersonQuestion"): PersonQuestion,
+}
+"""By module and name in checkpoints of earlier versions, the types as they are now."""
+
+
+class StateSerializer(JsonPlusSerializer):
+    """Reads nothing from a checkpoint but plain values, messages and the types of the state, old names included."""
+
+    def __init__(self) -> None:
+        super().__init__(allowed_msgpack_modules=[(kind.__module__, kind.__name__) for kind in STATE_TYPES])
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """The value of a checkpoint's bytes; a type that is not of the state stays plain data."""
+        kind, packed = data
+        if kind == "msgpack" and any(module.encode() in packed for module, _ in MOVED_TYPES):
+            renamed = ormsgpack.unpackb(packed, ext_hook=_renamed, option=ormsgpack.OPT_NON_STR_KEYS)
+            packed = ormsgpack.packb(renamed, option=ormsgpack.OPT_NON_STR_KEYS)
+        return super().loads_typed((kind, packed))
+
+
+def _renamed(code: int, data: bytes) -> ormsgpack.Ext:
+    """An extension value as it was packed, with the present names of moved types in it.
+
+    LangGraph packs an object as a list that begins with the module and the name of its type.
+    """
+    parts = ormsgpack.unpackb(data, ext_hook=_renamed, option=ormsgpack.OPT_NON_STR_KEYS)
+    if isinstance(parts, list) and all(isinstance(part, str) for part in parts[:2]):
+        moved = MOVED_TYPES.get(tuple(parts[:2]))
+        if moved:
+            parts[:2] = moved.__module__, moved.__name__
+    return ormsgpack.Ext(code, ormsgpack.packb(parts, option=ormsgpack.OPT_NON_STR_KEYS))
 
 
 def open_checkpoints(file: Path) -> SqliteSaver:
@@ -64,7 +97,7 @@ def open_checkpoints(file: Path) -> SqliteSaver:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        saver = SqliteSaver(sqlite3.connect(file, check_same_thread=False), serde=state_serializer())
+        saver = SqliteSaver(sqlite3.connect(file, check_same_thread=False), serde=StateSerializer())
         saver.setup()
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"checkpoints {file}: {error}; choose another file") from error

@@ -19,7 +19,7 @@ from graphs.chat.graph import Chat, ChatParts, build_chat
 from graphs.chat.photo_archive import FolderPhotoArchive, MemoryPhotoArchive, PhotoArchive
 from graphs.chat.state import Case, ChatState, ShownPhoto
 from graphs.chat.threads import SavedThread
-from graphs.checkpoints import state_serializer
+from graphs.checkpoints import StateSerializer
 from graphs.events.steps import StepDone, step_event
 from graphs.events.tracing import Phase, TraceEvent, What
 from graphs.geolocate import build_geolocate
@@ -248,7 +248,7 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
     photos: PhotoArchive = (
         FolderPhotoArchive(thread.photos, system.photo_store) if thread else MemoryPhotoArchive(system.photo_store)
     )
-    checkpointer = thread.checkpoints() if thread else InMemorySaver(serde=state_serializer())
+    checkpointer = thread.checkpoints() if thread else InMemorySaver(serde=StateSerializer())
     return Conversation(
         graph=build_chat(chat_parts(system, photos, ask), checkpointer),
         checkpointer=checkpointer,

@@ -22,7 +22,7 @@ from agents.schemas import Answer
 from graphs.chat.graph import ChatParts, build_chat
 from graphs.chat.photo_archive import MemoryPhotoArchive, PhotoArchive
 from graphs.chat.session import ChatEvent, Conversation, PersonAsked, TurnEnded
-from graphs.checkpoints import state_serializer
+from graphs.checkpoints import StateSerializer
 from graphs.context import GeolocateContext
 from graphs.geolocate import build_geolocate
 from retrieval.photos.photo import Photo
@@ -64,7 +64,7 @@ def talk(
     """A conversation over fakes; `told` coarsens answers."""
     work = at or context(("Lisbon",))
     kept = photos or MemoryPhotoArchive(work.photo_store)  # type: ignore[arg-type]  # the fakes' store is a real one
-    checkpointer = saver or InMemorySaver(serde=state_serializer())
+    checkpointer = saver or InMemorySaver(serde=StateSerializer())
     lines = [] if audit is None else audit
     parts = ChatParts(
         context=work,

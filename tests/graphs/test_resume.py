@@ -12,8 +12,11 @@ import pytest
 
 from agents.schemas import Answer
 from core.errors import UserError
-from graphs.checkpoints import STATE_TYPES, open_checkpoints, state_serializer
+from geo.point import Point
+from graphs.chat.state import ShownPhoto
+from graphs.checkpoints import STATE_TYPES, StateSerializer, open_checkpoints
 from graphs.geolocate import build_geolocate
+from graphs.state import PersonQuestion
 from tests.fakes.machine import context, given
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
@@ -163,11 +166,38 @@ def test_types_that_are_not_of_the_state_stay_plain(caplog: pytest.LogCaptureFix
     class Stranger(Answer):
         """Not of the state."""
 
-    serializer = state_serializer()
+    serializer = StateSerializer()
     strange = Stranger.model_construct(**{"photo_sha256": "x"})  # type: ignore[arg-type]  # as incomplete as can be
     with caplog.at_level(logging.ERROR):
         assert not isinstance(serializer.loads_typed(serializer.dumps_typed(strange)), Stranger)
     assert all(kind.__module__.split(".")[0] in ("agents", "geo", "graphs", "retrieval") for kind in STATE_TYPES)
+
+
+# {"photos": [ShownPhoto], "question_posed": PersonQuestion} as version 0.1.0 wrote it, before the types moved.
+WRITTEN_BEFORE_THE_MOVE = bytes.fromhex(
+    "82a670686f746f7391c7770594b16772617068732e636861745f7374617465aa53686f776e50686f746f83a870686f746f5f6964a770686f74"
+    "6f2d31a6736861323536a86162616261626162a7636c61696d656482a36c6174cb3ff8000000000000a36c6f6ecb4004000000000000b36d6f"
+    "64656c5f76616c69646174655f6a736f6eae7175657374696f6e5f706f736564c7880594af6772617068732e7175657374696f6eae50657273"
+    "6f6e5175657374696f6e86a474657874a8497320697420413fa56669727374a24831a67365636f6e64a24832a56e616d657392a141a142a66f"
+    "6e5f79657381a24831cb4000000000000000a56f6e5f6e6f81a24831cbbfe6666666666666b36d6f64656c5f76616c69646174655f6a736f6e"
+)
+
+
+def test_types_that_have_moved_are_read_from_old_checkpoints(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        kept = StateSerializer().loads_typed(("msgpack", WRITTEN_BEFORE_THE_MOVE))
+    assert not caplog.records
+    assert kept["photos"] == [ShownPhoto(photo_id="photo-1", sha256="abababab", claimed=Point(lat=1.5, lon=2.5))]
+    assert kept["question_posed"] == PersonQuestion(
+        text="Is it A?", first="H1", second="H2", names=("A", "B"), on_yes={"H1": 2.0}, on_no={"H1": -0.7}
+    )
+
+
+def test_an_old_name_beside_a_moved_type_opens_no_other_type() -> None:
+    stranger = WRITTEN_BEFORE_THE_MOVE.replace(b"PersonQuestion", b"AllowedForAll!")
+    kept = StateSerializer().loads_typed(("msgpack", stranger))
+    assert isinstance(kept["photos"][0], ShownPhoto)
+    assert isinstance(kept["question_posed"], dict)
 
 
 def test_a_file_that_is_no_database_is_a_user_error(tmp_path: Path) -> None:

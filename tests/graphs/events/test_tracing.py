@@ -11,7 +11,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from core.errors import UserError
-from graphs.checkpoints import open_checkpoints, state_serializer
+from graphs.checkpoints import StateSerializer, open_checkpoints
 from graphs.events.log import EventLog
 from graphs.events.tracing import Phase, TraceEvent, What, recording
 from graphs.geolocate import build_geolocate
@@ -48,7 +48,7 @@ with EventLog(folder / "events.jsonl") as log:
 
 def recorded(signs: tuple[str, ...] = SIGNS, **changed: Any) -> list[TraceEvent]:
     events: list[TraceEvent] = []
-    graph = build_geolocate(context(signs, **changed), InMemorySaver(serde=state_serializer()))
+    graph = build_geolocate(context(signs, **changed), InMemorySaver(serde=StateSerializer()))
     with recording(events.append):
         graph.invoke(given(), THREAD)  # type: ignore[call-overload]  # a plain dictionary
     return events
