@@ -26,7 +26,7 @@ def events_told(target: str | None, as_json: bool = False) -> Iterator[None]:
     """
     # Here and not above: the graph's libraries take a second, which a wrong file name need not wait for.
     from graphs.events.log import EventLog, EventStream
-    from graphs.events.telemetry import spans_wanted, telling_spans
+    from graphs.events.telemetry import exporting_spans, spans_wanted
     from graphs.events.tracing import recording
 
     if target == STANDARD_OUTPUT and as_json:
@@ -37,5 +37,5 @@ def events_told(target: str | None, as_json: bool = False) -> Iterator[None]:
         elif target is not None:
             stack.enter_context(recording(stack.enter_context(EventLog(Path(target)))))
         if spans_wanted(os.environ):
-            stack.enter_context(telling_spans(os.environ))
+            stack.enter_context(exporting_spans(os.environ))
         yield

@@ -1,32 +1,40 @@
-"""OpenTelemetry spans of nodes, tool calls and model calls, if the environment asks for them.
+"""OpenTelemetry spans of graphs, nodes, tool calls and model calls, if the environment asks for them.
 
-A span holds what an event holds: names, times, hashes, errors; no photo, no question, no answer. Where spans go is
-OpenTelemetry's own environment: OTEL_EXPORTER_OTLP_ENDPOINT, or OTEL_TRACES_EXPORTER=console for standard error.
+OpenInference's instrumentation of LangChain makes the spans. What is exported of them is names, times, token counts
+and types of errors: no photo, no prompt, no question and no answer. Where spans go is OpenTelemetry's own environment:
+OTEL_EXPORTER_OTLP_ENDPOINT, or OTEL_TRACES_EXPORTER=console for standard error.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, cast
 
 from core.errors import UserError
-from graphs.events.tracing import Phase, TraceEvent, recording
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 EXPORTER = "OTEL_TRACES_EXPORTER"
 INSTALL = "pip install 'geosleuth[otel]'"
 
-
-class Exporter(Protocol):
-    """The part of an OpenTelemetry span exporter that is made here."""
-
-    def shutdown(self) -> None:
-        """Send what is left."""
-        ...
+EXPORTED_ATTRIBUTES = frozenset(
+    {
+        "openinference.span.kind",
+        "llm.model_name",
+        "llm.provider",
+        "llm.token_count.prompt",
+        "llm.token_count.completion",
+        "llm.token_count.total",
+        "tool.name",
+        "metadata",  # LangGraph's: thread, step, node and checkpoint
+    }
+)
+"""The only attributes that leave: all others may hold what went in or came out."""
 
 
 def spans_wanted(environment: Mapping[str, str]) -> bool:
@@ -45,90 +53,68 @@ def spans_go_to(environment: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def telling_spans(environment: Mapping[str, str]) -> Iterator[None]:
-    """Make spans of every run inside.
+def exporting_spans(environment: Mapping[str, str], exporter: SpanExporter | None = None) -> Iterator[None]:
+    """Export the spans of every run inside.
+
+    Args:
+        environment: says where they go.
+        exporter: where they go instead; for tests.
 
     Raises:
-        UserError: OpenTelemetry is wanted and not installed.
+        UserError: the `otel` extra is not installed.
     """
     try:
+        from openinference.instrumentation import TraceConfig
+        from openinference.instrumentation.langchain import LangChainInstrumentor
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
     except ImportError as error:
         raise UserError(f"the environment asks for OpenTelemetry, which is not installed: {INSTALL}") from error
+    if exporter is None:
+        to_console = environment.get(EXPORTER, "").strip().lower() == "console"
+        exporter = ConsoleSpanExporter(out=sys.stderr) if to_console else OTLPSpanExporter()
     provider = TracerProvider(resource=Resource.create({"service.name": "geosleuth"}))
-    provider.add_span_processor(BatchSpanProcessor(_exporter(environment)))
+    provider.add_span_processor(BatchSpanProcessor(cast("SpanExporter", ContentFilter(exporter))))
+    instrumentor = LangChainInstrumentor()
+    instrumentor.instrument(tracer_provider=provider, config=TraceConfig(hide_inputs=True, hide_outputs=True))
     try:
-        with recording(Spans(provider.get_tracer("geosleuth"))):
-            yield
+        yield
     finally:
+        instrumentor.uninstrument()
         provider.shutdown()
 
 
-def _exporter(environment: Mapping[str, str]) -> Any:
-    if environment.get(EXPORTER, "").strip().lower() == "console":
-        from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+class ContentFilter:
+    """A span exporter that passes on what `EXPORTED_ATTRIBUTES` allows, and of an error its type only."""
 
-        return ConsoleSpanExporter(out=sys.stderr)
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    except ImportError as error:
-        raise UserError(f"the environment asks for OTLP, which is not installed: {INSTALL}") from error
-    return OTLPSpanExporter()
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self.shutdown = exporter.shutdown
+        self.force_flush = exporter.force_flush
 
-
-class Spans:
-    """Turns events into spans; a node's tool and model calls are its children."""
-
-    def __init__(self, tracer: Any) -> None:
-        self._tracer = tracer
-        self._open: dict[str, Any] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, event: TraceEvent) -> None:
-        """Begin or end a span."""
-        key = event.id.rsplit("/", 1)[0]
-        with self._lock:
-            if event.phase is Phase.START:
-                self._open[key] = self._begun(event, key)
-                return
-            span = self._open.pop(key, None)
-        if span is not None:
-            self._ended(span, event)
-
-    def _begun(self, event: TraceEvent, key: str) -> Any:
-        from opentelemetry.trace import set_span_in_context
-
-        node = f"{key.rsplit('/', 1)[0]}/node:{event.node}"
-        parent = self._open.get(node) or self._outer(key)
-        context = set_span_in_context(parent) if parent else None
-        span = self._tracer.start_span(f"{event.what.value} {event.name}", context=context, start_time=_ns(event))
-        for name in ("thread", "step", "call_id", "arguments_sha256"):
-            value = getattr(event, name)
-            if value is not None:
-                span.set_attribute(f"geosleuth.{name}", value)
-        return span
-
-    def _outer(self, key: str) -> Any:
-        """The span of the node whose subgraph this node is in."""
-        outer, inner, _ = key.rpartition("|")
-        if not inner:
-            return None
-        name = outer.rsplit("|", 1)[-1].split(":", 1)[0]
-        return self._open.get(f"{outer}/node:{name}")
-
-    def _ended(self, span: Any, event: TraceEvent) -> None:
-        from opentelemetry.trace import Status, StatusCode
-
-        for name in ("result_sha256", "tokens", "paused"):
-            value = getattr(event, name)
-            if value is not None:
-                span.set_attribute(f"geosleuth.{name}", value)
-        if event.error:
-            span.set_status(Status(StatusCode.ERROR, event.error))
-        span.end(end_time=_ns(event))
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Export spans without content."""
+        return self._exporter.export([without_content(span) for span in spans])
 
 
-def _ns(event: TraceEvent) -> int:
-    return int(datetime.fromisoformat(event.time).timestamp() * 1e9)
+def without_content(span: ReadableSpan) -> ReadableSpan:
+    """A span with its name, times and place in the trace, the allowed attributes and the type of its error."""
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import Status
+
+    errors = [(event.attributes or {}).get("exception.type") for event in span.events if event.name == "exception"]
+    attributes = {name: value for name, value in (span.attributes or {}).items() if name in EXPORTED_ATTRIBUTES}
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=attributes | ({"error.type": str(errors[-1])} if errors else {}),
+        kind=span.kind,
+        status=Status(span.status.status_code),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
