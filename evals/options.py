@@ -66,7 +66,7 @@ def _how(made: argparse.ArgumentParser) -> None:
     group.add_argument("--out", type=Path, help="folder of the run (default: runs/evals/ and what was asked for)")
     group.add_argument("--concurrency", type=int, default=4, metavar="N", help="photos under way at once")
     group.add_argument("--max-usd", type=float, metavar="X", help="stop before the run has cost more; resumable")
-    group.add_argument("--prices", type=Path, help="JSON of prices; its rows replace the shipped ones")
+    group.add_argument("--prices", type=Path, help="JSON of prices; its rows replace list prices")
     group.add_argument("--timeout", type=float, default=120.0, metavar="S", help="of one call of the model")
     group.add_argument("--retries", type=int, default=3, help="of one call of the model")
     group.add_argument("--max-errors", type=int, default=MAX_ERRORS, help="stop when the machine broke on more photos")

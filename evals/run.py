@@ -52,8 +52,6 @@ from retrieval.candidate import AtlasKind
 from retrieval.encoders.registry import load_encoder
 from retrieval.stores.base import StoredItem
 
-FREE_KINDS = {"offline", "recorded"}
-"""Models that answer at once and for nothing: their replies need no cache."""
 EXIT = {Ended.COMPLETE: 0, Ended.MONEY: 1, Ended.ERRORS: 1, Ended.INTERRUPTED: 130}
 
 
@@ -204,7 +202,7 @@ def _model(
     if chosen.max_usd is not None and price is None:
         raise UserError(f"--max-usd needs to know what {settings.model} costs: give its price with --prices")
     cost_budget = CostBudget(chosen.max_usd, assumed_usd=call_usd(price) or 0.0)
-    if settings.model.partition(":")[0] in FREE_KINDS:
+    if not priced.kind.is_served:
         return cost_budget, priced
     file = None if chosen.no_cache else chosen.cache or settings.home / "replies.sqlite"
     cache = ReplyCache(file, cost_budget, priced.usd, str(out.resolve()))
@@ -215,7 +213,7 @@ def _model(
 
 def _say_estimate(ready: PreparedRun) -> None:
     systems, model = ready.systems, ready.model
-    if any(strategy.uses_model for strategy in systems.strategies) and model.name.partition(":")[0] not in FREE_KINDS:
+    if model.kind.is_served and any(strategy.uses_model for strategy in systems.strategies):
         estimates = estimate(systems.strategies, model.name, model.price, ready.out.parent)
         sys.stderr.write(told(estimates, dict.fromkeys(systems.by_strategy, len(ready.photos.items))) + "\n")
 

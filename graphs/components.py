@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 from langchain_core.tools import BaseTool
 
-from agents.chat_models.registry import MODELS, LoadedModel, ModelOptions, load_model
+from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
 from agents.strategies import Strategy
 from geo.basemap import is_land
 from geo.place import Place
@@ -211,9 +211,6 @@ def ground_source(settings: Settings, stack: ExitStack) -> GroundSource:
     return TileViews(server, settings.home / "tiles", client)
 
 
-_HAVE_NO_TEMPERATURE = frozenset({"offline", "recorded"})
-
-
 def load_chat_model(settings: Settings, strategy: Strategy, given: LoadedModel | None = None) -> LoadedModel:
     """Load the chat model that the settings name, at the strategy's temperature; or use the given one.
 
@@ -234,7 +231,6 @@ def load_chat_model(settings: Settings, strategy: Strategy, given: LoadedModel |
 
 def at_temperature(model: LoadedModel, temperature: float | None) -> LoadedModel:
     """The model, loaded again if it is one that has a temperature and is used at another."""
-    kind = model.name.partition(":")[0]
-    if temperature in (None, model.options.temperature) or kind in _HAVE_NO_TEMPERATURE or kind not in MODELS:
+    if temperature in (None, model.options.temperature) or not model.kind.is_served:
         return model
     return load_model(model.name, model.options.model_copy(update={"temperature": temperature}))

@@ -6,21 +6,20 @@ import hashlib
 import json
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.exceptions import LangChainException, ModelError
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolCallChunk, ToolMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableBinding
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.runnables import RunnableBinding
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from agents.chat_models.base import ToolBindingModel
 from agents.chat_models.failures import ModelFailure, as_failure, malformed
 from agents.chat_models.tool_prompting import reply_schema, with_calls, with_tools_in_prompt
 
@@ -92,7 +91,7 @@ TOKENS_A_PICTURE = 1_100
 """About what providers charge for one of 1024 px."""
 
 
-class AdaptedChat(BaseChatModel):
+class AdaptedChat(ToolBindingModel):
     """A provider's chat model behind an adapter; every failure is a `ModelFailure`.
 
     Attributes:
@@ -131,16 +130,6 @@ class AdaptedChat(BaseChatModel):
     def _identifying_params(self) -> Mapping[str, Any]:
         able = (self.sees_images, self.calls_tools, self.keeps_schema)
         return {"model": self.label, "able": able, **self.settings}
-
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools; a model that knows none finds them in its prompt."""
-        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=tool_choice, **kwargs)
 
     def _generate(
         self,

@@ -1,22 +1,25 @@
-"""What models cost: a shipped table of list prices with dates and sources, and the user's own over it."""
+"""Prices of models' tokens: the user's own file, and list prices from the data bundled with genai-prices.
+
+genai-prices (MIT licence) comes with the extras of hosted models. Its data is part of the package and as old as the
+installed version; it is never updated over the network. A price found there is the one in force today.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 from pathlib import Path
+from types import ModuleType
 
 from langchain_core.messages.ai import UsageMetadata
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from agents.chat_models.spec import MODELS, ModelSpec
 from core.errors import UserError
 
 
 class Price(BaseModel):
-    """List price of a model, in US dollars a million tokens."""
+    """Price of a model, in US dollars a million tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,33 +30,70 @@ class Price(BaseModel):
     source: str = Field("", description="where")
 
     def usd(self, usage: UsageMetadata) -> float:
-        """Of a call with this usage."""
+        """Cost in US dollars of a call with this usage."""
         cached = (usage.get("input_token_details") or {}).get("cache_read", 0) if self.cached_input is not None else 0
         dollars = (usage["input_tokens"] - cached) * self.input + usage["output_tokens"] * self.output
         return (dollars + cached * (self.cached_input or 0.0)) / 1e6
 
 
 FREE = Price(input=0.0, output=0.0)
+PRICES_PACKAGE = "genai-prices"
 _RELEASE = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)\Z")
 _TABLE = TypeAdapter(dict[str, Price])
+_PROBE_TOKENS = 1_000
+"""Below the least number of tokens at which any list price has a second tier."""
 
 
-def find_price(model: str, own: Path | None = None) -> Price | None:
-    """The price of a model by its spec without the URL, as in `openai:gpt-4o`; None if it is not known.
+def find_price(spec: ModelSpec, own: Path | None = None) -> Price | None:
+    """The price of a model, from the user's file first; None if it is not known.
 
-    A name with its release behind it, as in `openai:gpt-4o-2024-08-06`, has the price of the name without.
+    In the file a model is named by its spec without the URL, as in `openai:gpt-4o`; a name with its release behind it,
+    as in `openai:gpt-4o-2024-08-06`, has the price of the name without.
 
     Raises:
         UserError: the user's file cannot be read.
     """
-    table = {**shipped_prices(), **(_own_prices(own) if own else {})}
-    return table.get(model) or table.get(_RELEASE.sub("", model))
+    table = _own_prices(own) if own else {}
+    model = f"{spec.kind}:{spec.target}"
+    return table.get(model) or table.get(_RELEASE.sub("", model)) or list_price(spec)
 
 
-@cache
-def shipped_prices() -> Mapping[str, Price]:
-    """agents/data/prices.json."""
-    return _TABLE.validate_json(resources.files("agents").joinpath("data/prices.json").read_bytes())
+def why_unknown(spec: ModelSpec) -> str:
+    """Why a model has no price, and what to do."""
+    if MODELS[spec.kind].prices and _package() is None:
+        return f"the package {PRICES_PACKAGE} is not installed; install it, or give the price in a file of prices"
+    return "give it in a file of prices"
+
+
+def list_price(spec: ModelSpec) -> Price | None:
+    """The provider's list price for prompts below any second tier; None if genai-prices is missing or has none."""
+    provider, package = MODELS[spec.kind].prices, _package()
+    if provider is None or package is None:
+        return None
+
+    def per_million(**tokens: int) -> float:
+        found = package.calc_price(package.Usage(**tokens), spec.target, provider_id=provider)
+        return float(found.total_price * (1_000_000 // _PROBE_TOKENS))
+
+    try:
+        price = Price(
+            input=per_million(input_tokens=_PROBE_TOKENS),
+            output=per_million(output_tokens=_PROBE_TOKENS),
+            cached_input=per_million(input_tokens=_PROBE_TOKENS, cache_read_tokens=_PROBE_TOKENS),
+            source=f"{PRICES_PACKAGE} {package.__version__}",
+        )
+    except LookupError:
+        return None
+    # Without any price of tokens the model is charged otherwise, as by the picture or the minute.
+    return price if price.input or price.output else None
+
+
+def _package() -> ModuleType | None:
+    try:
+        import genai_prices
+    except ImportError:
+        return None
+    return genai_prices
 
 
 def _own_prices(path: Path) -> dict[str, Price]:

@@ -1,29 +1,22 @@
-"""Chat models of each provider, through LangChain: keys and packages checked before anything is sent."""
+"""Chat models of each provider, through LangChain; packages and keys are checked before anything is sent."""
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Callable
-from types import MappingProxyType, ModuleType
+import pkgutil
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 
 from agents.chat_models.http_limits import LimitedClient, limited_hooks
-from agents.chat_models.spec import (
-    ANTHROPIC_URL,
-    GOOGLE_URL,
-    OLLAMA_URL,
-    OPENAI_URL,
-    ModelOptions,
-    ModelSpec,
-    remote_host,
-)
+from agents.chat_models.spec import MODELS, ModelDescription, ModelOptions, ModelSpec, remote_host
 from core.errors import UserError
 
 NO_KEY = "none-needed"
-"""What servers that need no key are sent for one."""
+"""Sent as the key to servers that need none."""
 
 
 class Provided(NamedTuple):
@@ -31,8 +24,8 @@ class Provided(NamedTuple):
 
     Attributes:
         chat: of LangChain's integration.
-        errors: what its library raises.
-        shows_results: whether it takes pictures in tool results.
+        errors: exceptions of its library.
+        shows_results: whether pictures may stand in tool results.
     """
 
     chat: BaseChatModel
@@ -40,137 +33,125 @@ class Provided(NamedTuple):
     shows_results: bool = False
 
 
+Arguments = dict[str, Any]
+
+
+class _Integration(NamedTuple):
+    """LangChain's class for a kind of models.
+
+    Attributes:
+        chat_class: as `module:name`.
+        arguments: of the class beside model, URL, key and sampling, from the URL and the options.
+        errors: exceptions of the provider's library, each as `module:name`.
+        length_name: the argument that limits a reply's tokens.
+        shows_results: whether pictures may stand in tool results.
+    """
+
+    chat_class: str
+    arguments: Callable[[str, ModelOptions], Arguments]
+    errors: tuple[str, ...]
+    length_name: str = "max_tokens"
+    shows_results: bool = False
+
+
 def provide(spec: ModelSpec, options: ModelOptions) -> Provided:
-    """The chat model of a spec.
+    """The chat model of a spec of a kind that is served.
 
     Raises:
         UserError: its package or key is missing.
     """
-    return _PROVIDERS[spec.kind](spec, options)
+    row, integration = MODELS[spec.kind], _INTEGRATIONS[spec.kind]
+    chat_class = _chat_class(integration, row)
+    url = spec.url or row.url
+    arguments = {
+        "model": spec.target,
+        "base_url": url,
+        **({"api_key": _key(row.keys)} if row.keys else {}),
+        **_sampling(options, integration.length_name),
+        **integration.arguments(url, options),
+    }
+    errors = (*map(pkgutil.resolve_name, integration.errors), *_transport_errors())
+    return Provided(chat_class(**arguments), errors, integration.shows_results)
 
 
-def _package(module: str, extra: str) -> ModuleType:
+def _chat_class(integration: _Integration, row: ModelDescription) -> Callable[..., BaseChatModel]:
     try:
-        return importlib.import_module(module)
+        chat_class: Callable[..., BaseChatModel] = pkgutil.resolve_name(integration.chat_class)
     except ImportError as error:
-        name = module.replace("_", "-")
-        raise UserError(f"this model needs the package {name}: pip install 'geosleuth[{extra}]'") from error
+        raise UserError(f"this model needs the package {row.package}: pip install 'geosleuth[{row.extra}]'") from error
+    return chat_class
 
 
-def _key(*names: str) -> str:
-    """The first of some environment variables; its value is never printed."""
+def _key(names: Sequence[str]) -> str:
+    """The first of some environment variables that is set; its value is never printed."""
     for name in names:
         if os.environ.get(name, "").strip():
             return os.environ[name].strip()
     raise UserError(f"no key for this model: set the environment variable {names[0]}")
 
 
-def _sampling(options: ModelOptions, limit_name: str) -> dict[str, Any]:
+def _sampling(options: ModelOptions, length_name: str) -> Arguments:
     """Temperature and length, where they are chosen; some models refuse any temperature."""
-    chosen = {"temperature": options.temperature, limit_name: options.max_output_tokens}
+    chosen = {"temperature": options.temperature, length_name: options.max_output_tokens}
     return {name: value for name, value in chosen.items() if value is not None}
 
 
-def _openai(spec: ModelSpec, options: ModelOptions) -> Provided:
-    package = _package("langchain_openai", "openai")
-    chat = package.ChatOpenAI(
-        model=spec.target,
-        api_key=_key("OPENAI_API_KEY"),
-        base_url=OPENAI_URL,
-        timeout=options.timeout_s,
-        max_retries=0,
-        stream_usage=True,
-        **_sampling(options, "max_tokens"),
-    )
-    return Provided(chat, _openai_errors())
+def _transport_errors() -> list[type[Exception]]:
+    """HTTP errors that leave a stream as they are: of httpx, and of httpx2, which openai 3 uses."""
+    return [pkgutil.resolve_name(f"{name}:HTTPError") for name in ("httpx", "httpx2") if find_spec(name)]
 
 
-def _openai_compatible(spec: ModelSpec, options: ModelOptions) -> Provided:
-    package = _package("langchain_openai", "openai")
-    stays_here = remote_host(spec.url) is None
-    chat = package.ChatOpenAI(
-        model=spec.target,
-        api_key=os.environ.get("GEOSLEUTH_MODEL_KEY", "").strip() or NO_KEY,
-        base_url=spec.url,
-        timeout=options.timeout_s,
-        max_retries=0,
-        stream_usage=True,
-        use_responses_api=False,
+def _anthropic(_: str, options: ModelOptions) -> Arguments:
+    return {"timeout": options.timeout_s, "max_retries": 0}
+
+
+def _openai(_: str, options: ModelOptions) -> Arguments:
+    return {"timeout": options.timeout_s, "max_retries": 0, "stream_usage": True}
+
+
+def _openai_compatible(url: str, options: ModelOptions) -> Arguments:
+    return {
+        **_openai(url, options),
+        "api_key": os.environ.get("GEOSLEUTH_MODEL_KEY", "").strip() or NO_KEY,
+        "use_responses_api": False,
         # No redirects: photos go to the host that was named. No proxy to this machine.
-        http_client=LimitedClient(options.timeout_s, trust_env=not stays_here),
-        **_sampling(options, "max_tokens"),
-    )
-    return Provided(chat, _openai_errors())
+        "http_client": LimitedClient(options.timeout_s, trust_env=remote_host(url) is not None),
+    }
 
 
-def _openai_errors() -> tuple[type[Exception], ...]:
-    import httpx
-
-    library = importlib.import_module("openai")
-    # openai >= 3 speaks HTTP through httpx2, whose errors leave a stream as they are.
-    transport = importlib.import_module("httpx2").HTTPError if hasattr(library, "_httpx2") else httpx.HTTPError
-    return (library.OpenAIError, transport, httpx.HTTPError)
+def _google(_: str, options: ModelOptions) -> Arguments:
+    return {"timeout": options.timeout_s, "max_retries": 1}  # its library takes 0 for "the default"; 1 is one attempt
 
 
-def _anthropic(spec: ModelSpec, options: ModelOptions) -> Provided:
-    package = _package("langchain_anthropic", "anthropic")
-    chat = package.ChatAnthropic(
-        model=spec.target,
-        api_key=_key("ANTHROPIC_API_KEY"),
-        base_url=ANTHROPIC_URL,
-        timeout=options.timeout_s,
-        max_retries=0,
-        **_sampling(options, "max_tokens"),
-    )
-    library = importlib.import_module("anthropic")
-    return Provided(chat, (library.AnthropicError, *_http_errors()), shows_results=True)
+def _ollama(url: str, options: ModelOptions) -> Arguments:
+    trust_env = remote_host(url) is not None
+    return {
+        "client_kwargs": {"timeout": options.timeout_s, "trust_env": trust_env, "follow_redirects": False},
+        "sync_client_kwargs": {"event_hooks": limited_hooks(options.timeout_s)},
+    }
 
 
-def _google(spec: ModelSpec, options: ModelOptions) -> Provided:
-    package = _package("langchain_google_genai", "google")
-    chat = package.ChatGoogleGenerativeAI(
-        model=spec.target,
-        api_key=_key("GOOGLE_API_KEY", "GEMINI_API_KEY"),
-        base_url=GOOGLE_URL,
-        timeout=options.timeout_s,
-        max_retries=1,  # its library reads 0 as "the default": 1 is the first attempt alone
-        **_sampling(options, "max_output_tokens"),
-    )
-    errors = importlib.import_module("google.genai.errors")
-    return Provided(chat, (errors.APIError, *_http_errors()), shows_results=True)
-
-
-def _ollama(spec: ModelSpec, options: ModelOptions) -> Provided:
-    package = _package("langchain_ollama", "ollama")
-    url = spec.url or OLLAMA_URL
-    chat = package.ChatOllama(
-        model=spec.target,
-        base_url=url,
-        client_kwargs={
-            "timeout": options.timeout_s,
-            "trust_env": remote_host(url) is not None,
-            "follow_redirects": False,
-        },
-        sync_client_kwargs={"event_hooks": limited_hooks(options.timeout_s)},
-        **_sampling(options, "num_predict"),
-    )
-    library = importlib.import_module("ollama")
-    return Provided(chat, (library.ResponseError, library.RequestError, ConnectionError, *_http_errors()))
-
-
-def _http_errors() -> tuple[type[Exception], ...]:
-    import httpx
-
-    return (httpx.HTTPError,)
-
-
-_PROVIDERS: MappingProxyType[str, Callable[[ModelSpec, ModelOptions], Provided]] = MappingProxyType(
+_COMPATIBLE = _Integration("langchain_openai:ChatOpenAI", _openai_compatible, ("openai:OpenAIError",))
+_INTEGRATIONS: MappingProxyType[str, _Integration] = MappingProxyType(
     {
-        "openai": _openai,
-        "anthropic": _anthropic,
-        "google_genai": _google,
-        "ollama": _ollama,
-        "vllm": _openai_compatible,
-        "openai_compatible": _openai_compatible,
+        "openai": _Integration("langchain_openai:ChatOpenAI", _openai, ("openai:OpenAIError",)),
+        "anthropic": _Integration(
+            "langchain_anthropic:ChatAnthropic", _anthropic, ("anthropic:AnthropicError",), shows_results=True
+        ),
+        "google_genai": _Integration(
+            "langchain_google_genai:ChatGoogleGenerativeAI",
+            _google,
+            ("google.genai.errors:APIError",),
+            length_name="max_output_tokens",
+            shows_results=True,
+        ),
+        "ollama": _Integration(
+            "langchain_ollama:ChatOllama",
+            _ollama,
+            ("ollama:ResponseError", "ollama:RequestError", "builtins:ConnectionError"),
+            length_name="num_predict",
+        ),
+        "vllm": _COMPATIBLE,
+        "openai_compatible": _COMPATIBLE,
     }
 )

@@ -1,21 +1,16 @@
-"""A recorded model: what a real one once answered about each photo, replayed through the machine at no cost."""
+"""Recorded models: a real model's answers about photos, read from a file and replayed at no cost."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall
-from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from agents.chat_models.base import LocalModel, Tool
 from agents.chat_models.failures import ModelFailure
 from agents.chat_models.spec import ModelSpec
 from agents.messages import read_data
@@ -26,7 +21,7 @@ from retrieval.photos.photo import photo_id_of
 
 
 class RecordedRow(BaseModel):
-    """One answer: about a photo of a name or a hash."""
+    """One recorded answer, to a photo given by its file name or its hash."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -86,15 +81,13 @@ def _hashes(path: Path, names: Sequence[str], folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
 
 
-class RecordedModel(BaseChatModel):
-    """Answers questions for a position or hypotheses with what was recorded, and says nothing more.
+class RecordedModel(LocalModel):
+    """Replies to questions for a position or hypotheses with the recorded text, and to all others with nothing.
 
     Attributes:
         label: the spec.
         said: replies by photo id.
     """
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     label: str
     said: Mapping[str, str]
@@ -107,50 +100,33 @@ class RecordedModel(BaseChatModel):
     def _identifying_params(self) -> Mapping[str, Any]:
         return {"model": self.label}
 
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools; only one that takes a position or hypotheses is ever called."""
-        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=tool_choice, **kwargs)
+    def reply(self, messages: Sequence[BaseMessage], tools: Sequence[Tool]) -> AIMessage:
+        """The recorded text, with a call of the tool that takes a position or hypotheses.
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002 - the base class's signature
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
-        **kwargs: Any,
-    ) -> ChatResult:
-        answer = self._answer(messages, kwargs.get("tools", []))
-        return ChatResult(generations=[ChatGeneration(message=answer)])
-
-    def _answer(self, messages: Sequence[BaseMessage], tools: Sequence[Mapping[str, Any]]) -> AIMessage:
+        Raises:
+            ModelFailure: no reply was recorded for the photo.
+        """
         photo_id = _photo_id(messages)
         text = self.said.get(photo_id)
         if text is None:
             raise ModelFailure(f"no answer about {photo_id or 'a photo'} was recorded", is_retryable=False)
         functions = [tool["function"] for tool in tools]
         wanted = next((function for function in functions if _takes_places(function["parameters"])), None)
-        if functions and wanted is None:
-            return _silence(functions, photo_id)
-        arguments = place_arguments(text, wanted["parameters"]) if wanted else None
-        calls = (
-            [ToolCall(name=wanted["name"], args=arguments, id=f"recorded-{photo_id}")] if wanted and arguments else []
-        )
-        return AIMessage(text, tool_calls=calls)
+        if wanted is None:
+            return _silence(functions, photo_id) if functions else AIMessage(text)
+        arguments = place_arguments(text, wanted["parameters"])
+        call = ToolCall(name=wanted["name"], args=arguments or {}, id=f"recorded-{photo_id}")
+        return AIMessage(text, tool_calls=[call] if arguments else [])
 
 
 def _photo_id(messages: Sequence[BaseMessage]) -> str:
-    """Of the photo spoken of last."""
+    """The id of the photo mentioned last."""
     ids = [read_data(message).get("photo_id") for message in messages if isinstance(message, HumanMessage)]
     return next((str(photo_id) for photo_id in reversed(ids) if photo_id), "")
 
 
 def _takes_places(parameters: Mapping[str, Any]) -> bool:
-    """Whether a tool is for saying where the photo was taken; tools that look a position up ask for no reason."""
+    """Whether a tool states where the photo was taken; tools that look a position up take no reason."""
     fields = parameters.get("properties", {})
     return "hypotheses" in fields or {"lat", "lon", "why"} <= fields.keys()
 
@@ -164,7 +140,7 @@ def _silence(functions: Sequence[Mapping[str, Any]], photo_id: str) -> AIMessage
 
 
 def place_arguments(text: str, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Arguments of a tool that takes a position or hypotheses; None where the text gives neither position nor name."""
+    """Arguments of a tool that takes a position or hypotheses; None if the text gives neither position nor name."""
     read = parse_position(text)
     if read.status is ReplyStatus.REFUSED:
         return None

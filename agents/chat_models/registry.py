@@ -1,4 +1,4 @@
-"""Who sits in the LMM's seat: any chat model, made to look alike to the rest of the system."""
+"""Chat models by their spec, loaded and wrapped so that the rest of the system can use any of them alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage
 
 from agents.chat_models.adapter import AdaptedChat
 from agents.chat_models.capabilities import capabilities_of
-from agents.chat_models.prices import FREE, Price, find_price
+from agents.chat_models.prices import FREE, Price, find_price, why_unknown
 from agents.chat_models.providers import provide
 from agents.chat_models.recorded import load_recorded
 from agents.chat_models.spec import (
@@ -28,22 +28,27 @@ from agents.offline.reasoner import OfflineReasoner
 __all__ = ["MODELS", "Capabilities", "LoadedModel", "ModelDescription", "ModelOptions", "find_model", "load_model"]
 
 
+OTHER_MODEL = ModelDescription(name="", summary="a chat model that the caller has loaded")
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model ready to be asked through `agents.structured_output.ask`, which retries and never raises for its replies.
+    """A model ready for `agents.structured_output.ask`, which retries and reports failures as statuses.
 
     Attributes:
         name: the spec it was loaded by.
+        kind: the registry's row of its kind; `OTHER_MODEL` for a chat model that the caller has loaded.
         chat: `bind_tools` always works.
         capabilities: of the model itself.
         leaves_the_machine: host that photos and questions go to; None: they stay here.
-        options: how it is used.
+        options: limits and sampling of its requests.
         price: of its tokens; None: not known.
         remarks: what an answer should mention: no pictures, no known price.
     """
 
     name: str
     chat: BaseChatModel
+    kind: ModelDescription = OTHER_MODEL
     capabilities: Capabilities = field(default_factory=Capabilities)
     leaves_the_machine: str | None = None
     options: ModelOptions = field(default_factory=ModelOptions)
@@ -51,7 +56,7 @@ class LoadedModel:
     remarks: tuple[str, ...] = ()
 
     def usd(self, answer: AIMessage) -> float:
-        """What a call cost in US dollars, from the tokens it reports; 0 where no price is known: `remarks` say so."""
+        """Cost of a call in US dollars, from the tokens it reports; 0 where no price is known: `remarks` say so."""
         usage = answer.usage_metadata
         # LangChain marks a reply from a cache so.
         is_from_cache = usage is not None and usage.get("total_cost") == 0
@@ -59,26 +64,21 @@ class LoadedModel:
 
 
 def load_model(spec: str, options: ModelOptions | None = None) -> LoadedModel:
-    """The model of a spec, ready to be asked; nothing of a photo is sent.
+    """Load the model of a spec; nothing of a photo is sent.
 
     Raises:
         UserError: no such model, a package or key that is missing, a file that cannot be read, a server that
             cannot be asked what its model can do.
     """
     parsed, chosen = parse_spec(spec), options or ModelOptions()
-    if parsed.kind == "offline":
-        return _seated(parsed, OfflineReasoner(), Capabilities(images=False), chosen)
-    if parsed.kind == "recorded":
-        return _seated(parsed, load_recorded(parsed), Capabilities(images=False), chosen)
-    return _provided(parsed, chosen)
+    kind = MODELS[parsed.kind]
+    if kind.is_served:
+        return _load_served(parsed, chosen)
+    chat = load_recorded(parsed) if kind.is_recorded else OfflineReasoner()
+    return LoadedModel(name=parsed.text, chat=chat, kind=kind, capabilities=Capabilities(images=False), options=chosen)
 
 
-def _seated(spec: ModelSpec, chat: BaseChatModel, capabilities: Capabilities, options: ModelOptions) -> LoadedModel:
-    """A model of our own: free, and on this machine."""
-    return LoadedModel(name=spec.text, chat=chat, capabilities=capabilities, options=options)
-
-
-def _provided(spec: ModelSpec, options: ModelOptions) -> LoadedModel:
+def _load_served(spec: ModelSpec, options: ModelOptions) -> LoadedModel:
     provided = provide(spec, options)
     able = capabilities_of(spec, provided, options)
     host = describe(spec).leaves_the_machine
@@ -98,9 +98,10 @@ def _provided(spec: ModelSpec, options: ModelOptions) -> LoadedModel:
     return LoadedModel(
         name=spec.text,
         chat=chat,
+        kind=MODELS[spec.kind],
         capabilities=able,
         leaves_the_machine=host,
-        # Loaded again, at another temperature perhaps, it need not be asked again what it can do.
+        # Loaded again, perhaps at another temperature, it need not be probed again.
         options=options.model_copy(update={"capabilities": able}),
         price=price,
         remarks=tuple(_remarks(spec, able, price)),
@@ -108,8 +109,8 @@ def _provided(spec: ModelSpec, options: ModelOptions) -> LoadedModel:
 
 
 def _price(spec: ModelSpec, host: str | None, options: ModelOptions) -> Price | None:
-    """From the tables; a server on this machine costs nothing a token unless the user's table says so."""
-    known = find_price(f"{spec.kind}:{spec.target}", options.prices)
+    """The known price; a server on this machine costs nothing a token unless the user's file has a price for it."""
+    known = find_price(spec, options.prices)
     return FREE if known is None and host is None else known
 
 
@@ -117,4 +118,5 @@ def _remarks(spec: ModelSpec, able: Capabilities, price: Price | None) -> Iterat
     if not able.images:
         yield f"the model {spec.text} takes no pictures: the photo was not shown to it"
     if price is None:
-        yield f"no price is known for {spec.text}: its cost in money is not counted, nor limited"
+        unlimited = "its cost in money is not counted, nor limited"
+        yield f"no price is known for {spec.text}: {unlimited} ({why_unknown(spec)})"

@@ -1,4 +1,7 @@
-"""How a model is asked for: `offline`, `openai:NAME`, `vllm:MODEL@URL` and so on. Reading one loads nothing."""
+"""Specs of chat models (`offline`, `openai:NAME`, `vllm:MODEL@URL`, ...) and the registry of their kinds.
+
+Parsing a spec loads nothing and sends nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,35 @@ from core.errors import UserError
 
 
 class ModelDescription(BaseModel):
-    """A model, or a kind of models, that can be asked for."""
+    """A model, or a kind of models, and everything that the rest of the system asks about it."""
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(description="what to ask for it by; capitals stand for what the user fills in")
+    name: str = Field(description="its spec; capitals stand for what the user fills in")
     summary: str
-    leaves_the_machine: str | None = Field(description="host that photos and questions go to; None: they stay here")
+    leaves_the_machine: str | None = Field(None, description="host that photos and questions go to; None: they stay")
+    is_lmm: bool = Field(True, description="its replies are those of a language model, not of rules")
+    is_recorded: bool = Field(False, description="replies come from a file; the model that gave them saw the photos")
+    package: str = Field("", description="distribution with LangChain's integration; empty: no server is asked")
+    extra: str = Field("", description="the extra of geosleuth that installs the package")
+    keys: tuple[str, ...] = Field((), description="environment variables, of which one must hold a key")
+    url: str = Field("", description="of the provider's server, or of the default one")
+    takes_url: bool = Field(False, description="a spec may name another server")
+    prices: str | None = Field(None, description="the provider's id in the package genai-prices")
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a server is asked; other models reply at once and for nothing, and have no temperature."""
+        return bool(self.package)
 
 
 class ModelSpec(NamedTuple):
-    """What a spec says.
+    """A parsed spec.
 
     Attributes:
         kind: the part before the first colon.
         target: a provider's name for the model, or a file; empty for `offline`.
-        url: where the server is, without a slash at the end; empty where the kind has its own.
+        url: of the server, without a slash at the end, or the folder of the photos of recorded answers; may be empty.
     """
 
     kind: str
@@ -43,37 +59,68 @@ class ModelSpec(NamedTuple):
         return ":".join(part for part in (self.kind, f"{self.target}@{self.url}" if self.url else self.target) if part)
 
 
-OLLAMA_URL = "http://127.0.0.1:11434"
-OPENAI_URL = "https://api.openai.com/v1"
-ANTHROPIC_URL = "https://api.anthropic.com"
-GOOGLE_URL = "https://generativelanguage.googleapis.com"
-
 _REGISTERED = (
     ModelDescription(
-        name="offline", summary="rules over tool results; no LMM, does not look at the picture", leaves_the_machine=None
+        name="offline", summary="rules over tool results; no LMM, does not look at the picture", is_lmm=False
     ),
     ModelDescription(
         name="recorded:FILE[@PHOTOS]",
         summary="answers of a real model, read from a JSONL file; PHOTOS is the folder its file names are in",
-        leaves_the_machine=None,
+        is_recorded=True,
     ),
-    ModelDescription(name="openai:NAME", summary="OpenAI; OPENAI_API_KEY", leaves_the_machine="api.openai.com"),
     ModelDescription(
-        name="anthropic:NAME", summary="Anthropic; ANTHROPIC_API_KEY", leaves_the_machine="api.anthropic.com"
+        name="openai:NAME",
+        summary="OpenAI; OPENAI_API_KEY",
+        leaves_the_machine="api.openai.com",
+        package="langchain-openai",
+        extra="openai",
+        keys=("OPENAI_API_KEY",),
+        url="https://api.openai.com/v1",
+        prices="openai",
+    ),
+    ModelDescription(
+        name="anthropic:NAME",
+        summary="Anthropic; ANTHROPIC_API_KEY",
+        leaves_the_machine="api.anthropic.com",
+        package="langchain-anthropic",
+        extra="anthropic",
+        keys=("ANTHROPIC_API_KEY",),
+        url="https://api.anthropic.com",
+        prices="anthropic",
     ),
     ModelDescription(
         name="google_genai:NAME",
         summary="Google Gemini; GOOGLE_API_KEY",
         leaves_the_machine="generativelanguage.googleapis.com",
+        package="langchain-google-genai",
+        extra="google",
+        keys=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+        url="https://generativelanguage.googleapis.com",
+        prices="google",
     ),
     ModelDescription(
-        name="ollama:NAME[@URL]", summary="Ollama, on this machine unless a URL is given", leaves_the_machine=None
+        name="ollama:NAME[@URL]",
+        summary="Ollama, on this machine unless a URL is given",
+        package="langchain-ollama",
+        extra="ollama",
+        url="http://127.0.0.1:11434",
+        takes_url=True,
     ),
-    ModelDescription(name="vllm:MODEL@URL", summary="a vLLM server", leaves_the_machine="the URL's host"),
+    ModelDescription(
+        name="vllm:MODEL@URL",
+        summary="a vLLM server",
+        leaves_the_machine="the URL's host",
+        package="langchain-openai",
+        extra="openai",
+        takes_url=True,
+    ),
     ModelDescription(
         name="openai_compatible:MODEL@URL",
         summary="any server that speaks OpenAI's protocol",
         leaves_the_machine="the URL's host",
+        package="langchain-openai",
+        extra="openai",
+        takes_url=True,
     ),
 )
 MODELS: MappingProxyType[str, ModelDescription] = MappingProxyType(
@@ -81,12 +128,9 @@ MODELS: MappingProxyType[str, ModelDescription] = MappingProxyType(
 )
 """Kinds of models by the word before the colon: the only registry of them."""
 
-_OWN_URLS = {"openai": OPENAI_URL, "anthropic": ANTHROPIC_URL, "google_genai": GOOGLE_URL, "ollama": OLLAMA_URL}
-_NEED_URL = frozenset({"vllm", "openai_compatible"})
-
 
 def parse_spec(text: str) -> ModelSpec:
-    """Read a spec.
+    """Parse a spec.
 
     Raises:
         UserError: an unknown kind, a missing name or URL, a URL that cannot be used. It repeats no credentials.
@@ -95,18 +139,21 @@ def parse_spec(text: str) -> ModelSpec:
     if kind not in MODELS:
         valid = ", ".join(model.name for model in MODELS.values())
         raise UserError(f"unknown model {_shown(text)!r}: choose one of {valid}")
-    if kind == "offline":
-        return _offline(rest)
-    if kind == "recorded":
+    if MODELS[kind].is_served:
+        return _parse_served(kind, rest)
+    if MODELS[kind].is_recorded:
         file, _, folder = rest.partition("@")
-        return ModelSpec(kind, _named(kind, file), folder)
-    return _served(kind, rest)
+        return ModelSpec(kind, _required(kind, file), folder)
+    if rest:
+        raise UserError(f"the {kind} model takes no name: write just `{kind}`")
+    return ModelSpec(kind)
 
 
 def describe(spec: ModelSpec) -> ModelDescription:
-    """What a spec stands for, and the host that photos would go to."""
-    host = remote_host(spec.url or _OWN_URLS[spec.kind]) if spec.kind in (*_OWN_URLS, *_NEED_URL) else None
-    return ModelDescription(name=spec.text, summary=MODELS[spec.kind].summary, leaves_the_machine=host)
+    """The description of a model, with its own spec and the host that photos would go to."""
+    row = MODELS[spec.kind]
+    host = remote_host(spec.url or row.url) if row.is_served else None
+    return row.model_copy(update={"name": spec.text, "leaves_the_machine": host})
 
 
 def find_model(spec: str) -> ModelDescription:
@@ -118,27 +165,31 @@ def find_model(spec: str) -> ModelDescription:
     return describe(parse_spec(spec))
 
 
-def _offline(rest: str) -> ModelSpec:
-    if rest:
-        raise UserError("the offline model takes no name: write just `offline`")
-    return ModelSpec("offline")
+def short_name(model: str) -> str:
+    """A model's name for tables and plots: its spec, shortened to the file's stem where answers were recorded.
+
+    Any text is accepted, as it may come from an old run's record.
+    """
+    kind, _, rest = model.partition(":")
+    is_recorded = kind in MODELS and MODELS[kind].is_recorded
+    return f"{kind} {Path(rest.partition('@')[0]).stem}" if is_recorded else model
 
 
-def _served(kind: str, rest: str) -> ModelSpec:
+def _parse_served(kind: str, rest: str) -> ModelSpec:
+    row = MODELS[kind]
+    needs_url = not row.url
     at = rest.rfind("@http")
     target, url = (rest[:at], rest[at + 1 :]) if at >= 0 else (rest, "")
-    if not url and ("@" in rest and (kind in _NEED_URL or "://" in rest)):
+    if not url and "@" in rest and (needs_url or "://" in rest):
         raise UserError(f"model {kind}:…: the URL after @ must start with http:// or https://")
-    if kind in _NEED_URL and not url:
-        raise UserError(
-            f"model {kind}:…: say where the server is, as in {MODELS[kind].name} with URL http://host:8000/v1"
-        )
-    if url and kind not in (*_NEED_URL, "ollama"):
+    if not url and needs_url:
+        raise UserError(f"model {kind}:…: say where the server is, as in {row.name} with URL http://host:8000/v1")
+    if url and not row.takes_url:
         raise UserError(f"model {kind}:… takes no URL: use openai_compatible:MODEL@URL for another server")
-    return ModelSpec(kind, _named(kind, target), _checked_url(kind, url) if url else "")
+    return ModelSpec(kind, _required(kind, target), _checked_url(kind, url) if url else "")
 
 
-def _named(kind: str, target: str) -> str:
+def _required(kind: str, target: str) -> str:
     if not target.strip():
         raise UserError(f"model {kind!r} needs more: write {MODELS[kind].name}")
     return target.strip()
@@ -175,12 +226,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def _shown(text: str) -> str:
-    """A text of the user's without what might be a credential in a URL."""
+    """The user's text without what might be a credential in a URL."""
     return text.split("@")[0][:60] if "://" in text else text[:60]
 
 
 class Capabilities(BaseModel):
-    """What a model can do by itself; what it cannot, the adapter around it does or says."""
+    """What a model can do by itself; `AdaptedChat` makes up for the rest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -190,7 +241,7 @@ class Capabilities(BaseModel):
 
 
 class ModelOptions(BaseModel):
-    """How a model is used."""
+    """Limits and sampling of the requests to a model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -202,6 +253,6 @@ class ModelOptions(BaseModel):
     concurrency: int = Field(8, ge=1, description="requests under way at once")
     temperature: float | None = Field(None, ge=0.0, description="None: the provider's default")
     max_output_tokens: int | None = Field(None, ge=1, description="None: the provider's default")
-    prices: Path | None = Field(None, description="a file of prices; its rows replace the shipped ones")
+    prices: Path | None = Field(None, description="the user's file of prices; its rows replace list prices")
     capabilities: Capabilities | None = Field(None, description="declared; None: from the model's profile or a probe")
     cache: BaseCache | None = Field(None, description="of replies: one found there costs nothing")

@@ -8,12 +8,10 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
 
+from agents.chat_models.base import Tool
 from agents.prompts import render
 from agents.structured_output.arguments import arguments_in_text
 from agents.structured_output.json_repair import find_objects
-
-Tool = Mapping[str, Any]
-"""In OpenAI's form: {"type": "function", "function": {"name", "description", "parameters"}}."""
 
 
 def with_tools_in_prompt(messages: Sequence[BaseMessage], tools: Sequence[Tool]) -> list[BaseMessage]:

@@ -1,24 +1,19 @@
-"""The offline reasoner: rules in the LMM's seat. It is no LMM and does not look at the picture.
+"""The offline reasoner: rules behind a chat model's interface. It is no LMM and does not look at the picture.
 
-It reads the same messages and answers with the same tool calls as an LMM, so
-everything around it is the real machine. Each answer is a function of the
-messages and the tools offered, which is why a run resumes after a crash.
+It reads the same messages as an LMM and replies with the same tool calls. Each reply is a function of the messages
+and the tools offered, so that a run resumes after a crash.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
 
+from agents.chat_models.base import LocalModel, Tool
 from agents.messages import read_data
 from agents.offline.chat import respond
 from agents.reply_schemas import MAX_PROPOSED, ProposeHypotheses, ReviseHypotheses
@@ -32,38 +27,16 @@ MIN_SIGN_CONFIDENCE = 0.6
 REGION_RADIUS_KM = 150.0
 
 
-class OfflineReasoner(BaseChatModel):
+class OfflineReasoner(LocalModel):
     """Rules over tool results, behind the interface of a chat model."""
 
     @property
     def _llm_type(self) -> str:
         return "offline-rules"
 
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools; the reasoner knows each by its name and needs no schema."""
-        return self.bind(offered=[_name(tool) for tool in tools], tool_choice=tool_choice, **kwargs)
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002 - the base class's signature
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
-        **kwargs: Any,
-    ) -> ChatResult:
-        answer = _answer(messages, set(kwargs.get("offered", ())))
-        return ChatResult(generations=[ChatGeneration(message=answer)])
-
-
-def _name(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> str:
-    if isinstance(tool, BaseTool):
-        return tool.name
-    return str(tool["function"]["name"] if isinstance(tool, dict) else tool.__name__)
+    def reply(self, messages: Sequence[BaseMessage], tools: Sequence[Tool]) -> AIMessage:
+        """Tool calls, or a sentence where the rules want none."""
+        return _answer(messages, {tool["function"]["name"] for tool in tools})
 
 
 def _answer(messages: Sequence[BaseMessage], offered: set[str]) -> AIMessage:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from agents.chat_models.prices import PRICES_PACKAGE
 from agents.chat_models.registry import find_model
-from agents.chat_models.spec import MODELS
+from agents.chat_models.spec import MODELS, ModelDescription
 from apps.doctor.report import Finding, State, installed
 from graphs.components import EMBEDDED_GROUND, EMBEDDED_PLACES
 from graphs.events.telemetry import INSTALL, spans_go_to, spans_wanted
@@ -19,45 +19,32 @@ _LANGSMITH_URL = "https://api.smith.langchain.com"
 _STAYS = "stays on this machine"
 
 
-class _Need(NamedTuple):
-    """What a kind of model needs: a distribution, the extra it comes with, and one of some keys."""
-
-    package: str
-    extra: str
-    keys: tuple[str, ...] = ()
-
-
-_NEEDS: Mapping[str, _Need] = {
-    "openai": _Need("langchain-openai", "openai", ("OPENAI_API_KEY",)),
-    "anthropic": _Need("langchain-anthropic", "anthropic", ("ANTHROPIC_API_KEY",)),
-    "google_genai": _Need("langchain-google-genai", "google", ("GOOGLE_API_KEY", "GEMINI_API_KEY")),
-    "ollama": _Need("langchain-ollama", "ollama"),
-    "vllm": _Need("langchain-openai", "openai"),
-    "openai_compatible": _Need("langchain-openai", "openai"),
-}
-
-
 def models(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Each kind of model: its package, and whether its key is there."""
-    for kind, model in MODELS.items():
+    for model in MODELS.values():
         goes = f"; photos go to {model.leaves_the_machine}" if model.leaves_the_machine else f"; {_STAYS}"
-        need = _NEEDS.get(kind)
-        if need is None:
-            yield Finding("models", model.name, State.OK, f"{model.summary}{goes}")
-        else:
-            yield _model(model.name, f"{model.summary}{goes}", need, environment)
+        about = f"{model.summary}{goes}"
+        yield _served(model, about, environment) if model.is_served else Finding("models", model.name, State.OK, about)
 
 
-def _model(name: str, about: str, need: _Need, environment: Mapping[str, str]) -> Finding:
-    found = installed(need.package)
+def _served(model: ModelDescription, about: str, environment: Mapping[str, str]) -> Finding:
+    found = installed(model.package)
     if found is None:
-        get = f"pip install 'geosleuth[{need.extra}]'"
-        return Finding("models", name, State.MISSING, f"{need.package} is not installed", about, get)
-    if need.keys and not any(environment.get(key, "").strip() for key in need.keys):
-        get = f"set {need.keys[0]}"
-        return Finding("models", name, State.MISSING, f"{need.package} {found}, no key", about, get)
-    key = "; key present" if need.keys else ""
-    return Finding("models", name, State.OK, f"{about}; {need.package} {found}{key}")
+        get = f"pip install 'geosleuth[{model.extra}]'"
+        return Finding("models", model.name, State.MISSING, f"{model.package} is not installed", about, get)
+    if model.keys and not any(environment.get(key, "").strip() for key in model.keys):
+        get = f"set {model.keys[0]}"
+        return Finding("models", model.name, State.MISSING, f"{model.package} {found}, no key", about, get)
+    key = "; key present" if model.keys else ""
+    return Finding("models", model.name, State.OK, f"{about}; {model.package} {found}{key}{_prices(model)}")
+
+
+def _prices(model: ModelDescription) -> str:
+    """Where list prices come from; the data of genai-prices is as old as its version."""
+    if model.prices is None:
+        return ""
+    found = installed(PRICES_PACKAGE)
+    return f"; prices of {PRICES_PACKAGE} {found}" if found else f"; prices unknown: {PRICES_PACKAGE} is not installed"
 
 
 def leaving(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -71,6 +71,8 @@ def _assumed(strategy: Strategy, price: Price | None) -> Estimate:
     calls, usd = assumed_calls(strategy), call_usd(price)
     tokens = calls * (TOKENS_IN_PER_CALL + TOKENS_OUT_PER_CALL)
     basis = f"assuming {calls} calls of {TOKENS_IN_PER_CALL} + {TOKENS_OUT_PER_CALL} tokens"
+    if price and price.source:
+        basis += f", prices of {price.source}"
     if not calls:
         return Estimate(strategy.name, 0, 0, 0.0, "asks no model")
     return Estimate(strategy.name, calls, tokens, None if usd is None else calls * usd, basis)

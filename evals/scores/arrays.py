@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.chat_models.spec import short_name
 from agents.schemas import Level
 from core.errors import UserError
 from evals.runs.records import PlaceNames, RecordError, RecordStatus, RunInfo, Scored, read_info, read_scores
@@ -97,10 +98,7 @@ def _systems_of(run: Path, unfinished: bool) -> list[System]:
 
 
 def _label(strategy: str, info: RunInfo) -> str:
-    kind, _, rest = info.model.partition(":")
-    # Of recorded answers the file's name tells enough; the run's own page has the whole of it.
-    model = f"recorded {Path(rest.partition('@')[0]).stem}" if kind == "recorded" else info.model
-    return f"{strategy}, {model}"
+    return f"{strategy}, {short_name(info.model)}"
 
 
 def _check_complete(run: Path, strategy: str, records: Sequence[Scored], info: RunInfo, unfinished: bool) -> None:

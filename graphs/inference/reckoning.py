@@ -55,7 +55,7 @@ def open_scene(context: GeolocateContext, state: GeolocateState, hypotheses: Seq
 def first_reading(context: GeolocateContext, state: GeolocateState) -> SightReading | None:
     """What the model read off the picture before it was told anything; None if it saw no picture or was told."""
     # A recorded answer was given by a model that saw the photo, though the recording is shown nothing now.
-    saw = context.model.capabilities.images or context.model.name.startswith("recorded:")
+    saw = context.model.capabilities.images or context.model.kind.is_recorded
     if not saw or not context.strategy.reads_blind:
         return None
     return sight_reading(state["positions"], context.model.name, context.parameters.sight)

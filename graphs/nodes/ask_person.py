@@ -31,8 +31,6 @@ from graphs.nodes.model_calls import ask_model_structured
 from graphs.prompt_data import ledger_data
 from graphs.state import GeolocateState, PersonQuestion
 
-RULES_ONLY = "offline"
-
 
 def pose_question(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Find a question, if two places are close: the model's if it has one, else one made by rules."""
@@ -49,8 +47,8 @@ def pose_question(context: GeolocateContext, state: GeolocateState) -> dict[str,
 def _of_model(
     context: GeolocateContext, state: GeolocateState, pair: tuple[Hypothesis, Hypothesis]
 ) -> Reply[AskPerson] | None:
-    """The model's question; None where nobody but rules sits in its seat, or a budget forbids to ask it."""
-    if context.model.name == RULES_ONLY or spent_on_asking(context.budgets, state["cost"]):
+    """The model's question; None if the model is no LMM, or a budget forbids to ask it."""
+    if not context.model.kind.is_lmm or spent_on_asking(context.budgets, state["cost"]):
         return None
     prompt = render("ask_person", first=f"{pair[0].id}", second=f"{pair[1].id}")
     return ask_model_structured(context, state, request(prompt, ledger_data(context, state)), AskPerson)

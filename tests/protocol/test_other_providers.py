@@ -7,7 +7,7 @@ from langchain_core.messages import HumanMessage
 
 from agents.chat_models import providers
 from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
-from agents.chat_models.spec import Capabilities
+from agents.chat_models.spec import MODELS, Capabilities
 from agents.structured_output.ask import ReplyStatus, ask
 from tests.fakes import model_server
 from tests.fakes.proxy import misbehaving
@@ -21,8 +21,8 @@ def load(monkeypatch: pytest.MonkeyPatch, kind: str, url: str) -> LoadedModel:
     pytest.importorskip(PACKAGES[kind], reason=f"pip install 'geosleuth[dev]' brings {PACKAGES[kind]}")
     for name in ("ANTHROPIC_API_KEY", "GOOGLE_API_KEY"):
         monkeypatch.setenv(name, KEY)
-    monkeypatch.setattr(providers, "ANTHROPIC_URL", url)
-    monkeypatch.setattr(providers, "GOOGLE_URL", url)
+    here = {name: row.model_copy(update={"url": url}) for name, row in MODELS.items()}
+    monkeypatch.setattr(providers, "MODELS", here)
     options = ModelOptions(timeout_s=30.0, max_retries=1, backoff_s=0.01, capabilities=Capabilities())
     return load_model(f"ollama:m@{url}" if kind == "ollama" else f"{kind}:m", options)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.chat_models.prices import Price, find_price, shipped_prices
+from agents.chat_models.prices import Price, find_price
 from agents.chat_models.registry import ModelOptions, load_model
-from agents.chat_models.spec import MODELS, find_model, parse_spec
+from agents.chat_models.spec import find_model, parse_spec, short_name
 from core.errors import UserError
 
 LOCAL = "http://127.0.0.1:8000/v1"
@@ -36,6 +36,18 @@ def test_a_spec_says_where_photos_go(spec: str, host: str | None) -> None:
     described = find_model(spec)
     assert described.leaves_the_machine == host
     assert find_model(described.name) == described
+
+
+@pytest.mark.parametrize(
+    ("model", "short"),
+    [
+        ("recorded:answers/o4-mini.jsonl@photos", "recorded o4-mini"),
+        ("openai:gpt-4o", "openai:gpt-4o"),
+        ("something of an old run", "something of an old run"),
+    ],
+)
+def test_tables_name_recorded_answers_by_their_file(model: str, short: str) -> None:
+    assert short_name(model) == short
 
 
 def test_a_models_own_name_may_hold_colons_and_ats() -> None:
@@ -120,22 +132,44 @@ def test_an_unknown_price_is_said_and_a_table_of_ones_own_mends_it(
     assert (priced.price, priced.remarks) == (Price(input=1.0, output=2.0), ())
 
 
-def test_prices_of_releases_and_of_cached_tokens() -> None:
-    named = find_price("openai:gpt-4o")
-    assert named == find_price("openai:gpt-4o-2024-08-06")
-    assert find_price("anthropic:claude-sonnet-4-20250514") == find_price("anthropic:claude-sonnet-4")
-    assert find_price("openai:gpt-4o-audio") is None
+def test_list_prices_and_their_source() -> None:
+    pytest.importorskip("genai_prices")
+    price = find_price(parse_spec("openai:gpt-4o"))
+    assert price is not None
+    assert (price.input, price.output, price.cached_input) == (2.5, 10.0, 1.25)
+    assert price.source.startswith("genai-prices 0.")
+    assert find_price(parse_spec("openai:gpt-4o-2024-08-06")) == price
+    assert find_price(parse_spec("anthropic:claude-sonnet-4-20250514")) == find_price(
+        parse_spec("anthropic:claude-sonnet-4")
+    )
+    assert find_price(parse_spec("google_genai:gemini-2.5-flash")) is not None
+
+
+@pytest.mark.parametrize("spec", ["openai:gpt-99-nova", f"vllm:gpt-4o@{LOCAL}", "ollama:gpt-4o"])
+def test_only_a_hosted_model_that_is_listed_has_a_list_price(spec: str) -> None:
+    assert find_price(parse_spec(spec)) is None
+
+
+def test_without_the_package_prices_are_unknown_and_the_remark_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("langchain_openai")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    [remark] = load_model("openai:gpt-4o").remarks
+    assert "no price is known" in remark
+    assert "genai-prices is not installed" in remark
+    table = tmp_path / "prices.json"
+    table.write_text('{"openai:gpt-4o": {"input": 1.0, "output": 2.0}}')
+    assert load_model("openai:gpt-4o-2024-08-06", ModelOptions(prices=table)).price == Price(input=1.0, output=2.0)
+
+
+def test_cached_tokens_have_a_price_of_their_own() -> None:
     price = Price(input=2.0, output=10.0, cached_input=0.5)
     used = {"input_tokens": 1_000_000, "output_tokens": 100_000, "total_tokens": 1_100_000}
     assert price.usd(used) == pytest.approx(3.0)  # type: ignore[arg-type]  # a plain dictionary of the same keys
     cached = {**used, "input_token_details": {"cache_read": 500_000}}
     assert price.usd(cached) == pytest.approx(2.25)  # type: ignore[arg-type]
-
-
-def test_every_shipped_price_has_a_date_and_a_source() -> None:
-    assert len(shipped_prices()) > 20
-    assert all(price.date and price.source for price in shipped_prices().values())
-    assert {name.partition(":")[0] for name in shipped_prices()} <= set(MODELS)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +179,6 @@ def test_a_price_file_that_cannot_be_used_says_why(tmp_path: Path, text: str, pr
     table = tmp_path / "prices.json"
     table.write_text(text)
     with pytest.raises(UserError, match=problem):
-        find_price("openai:x", table)
+        find_price(parse_spec("openai:x"), table)
     with pytest.raises(UserError, match="cannot be read"):
-        find_price("openai:x", tmp_path / "missing.json")
+        find_price(parse_spec("openai:x"), tmp_path / "missing.json")
