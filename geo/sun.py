@@ -15,13 +15,12 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
 from geo.point import Point, wrap_longitude_deg
-from geo.sphere import to_lat_lon_deg
+from geo.sphere import Floats, to_lat_lon_deg
 
-Floats = NDArray[np.float64]
 PartOfDay = Literal["morning", "noon", "afternoon", "evening", "night"]
 
 HEIGHT_ERROR_DEG = 8.0

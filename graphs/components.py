@@ -36,7 +36,7 @@ from tools.registry import Clients, build_tools
 from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
 from tools.services.geocoders import Nominatim, PlaceSource
 from tools.services.imagery import GroundSource, WorldPictures
-from tools.services.ocr import OcrOutput, OcrReader
+from tools.services.ocr import OcrReader, OcrSettings
 from tools.services.tile_server import TileServer, TileViews, known_server
 
 Progress = Callable[[int, int], None]
@@ -95,7 +95,7 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
         cluster=components.cluster,
         places=place_source(settings, components.gazetteer, stack),
         is_land=on_land,
-        reader=OcrReader(OcrOutput(threads=settings.threads)),
+        reader=OcrReader(OcrSettings(threads=settings.threads)),
         ground=ground_source(settings, stack),
     )
     return {tool.name: tool for tool in build_tools(clients) if settings.read_signs or tool.name != "read_signs"}

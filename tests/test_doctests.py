@@ -11,6 +11,7 @@ MODULES = (
     "geo.basemap",
     "geo.nearest",
     "geo.places.continents",
+    "geo.places.country_facts",
     "geo.places.country_names",
     "geo.places.names",
     "geo.point",
@@ -18,6 +19,7 @@ MODULES = (
     "geo.sun",
     "geo.tiles",
     "retrieval.diversify",
+    "tools.base",
     "tools.untrusted_text",
 )
 """Modules with examples; one without any would test nothing, and fails."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from langchain_core.tools import StructuredTool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from geo.point import Point
 from retrieval.photos.photo import Photo, PhotoError
 from retrieval.photos.store import PhotoStore
 from tools.results import Box, ToolError, ToolResult
@@ -18,7 +19,7 @@ Content = str | list[str | dict[str, Any]]
 
 
 class Arguments(BaseModel):
-    """Arguments of a tool; an unknown one is an error that the model is told about."""
+    """Arguments of a tool; an unknown one is an error, reported to the model."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,6 +66,15 @@ def result_tool(
         args_schema=arguments,
         response_format="content_and_artifact",
     )
+
+
+def shown_position(point: Point, decimals: int = 4) -> dict[str, float]:
+    """A position for the model, in degrees; 4 decimals are 11 m.
+
+    >>> shown_position(Point(lat=38.722252, lon=-9.139337))
+    {'lat': 38.7223, 'lon': -9.1393}
+    """
+    return {"lat": round(point.lat, decimals), "lon": round(point.lon, decimals)}
 
 
 def photo_part(photo_store: PhotoStore, photo_id: str, box: Box | None) -> Photo:

@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.tools import StructuredTool
 
 from retrieval.candidate import Candidate, Region
-from tools.base import result_tool
+from tools.base import result_tool, shown_position
 from tools.results import Box, Circle, RankedRegions
 from tools.services.atlas_search import PhotoSearch, SearchArguments
 from tools.untrusted_text import quoted
@@ -46,8 +46,7 @@ def render_regions(result: RankedRegions) -> str:
 
 def _shown(region: Region) -> dict[str, Any]:
     return {
-        "lat": round(region.centre.lat, 3),
-        "lon": round(region.centre.lon, 3),
+        **shown_position(region.centre, decimals=3),
         "radius_km": round(region.radius_km, 1),
         "share": round(region.mass, 3),
         "candidates": len(region.members),

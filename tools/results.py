@@ -15,7 +15,7 @@ from retrieval.candidate import Candidate, Region
 
 
 class ToolError(Exception):
-    """Tell the model and go on: the message says what is wrong and what is allowed.
+    """An error for the model, which goes on: the message says what is wrong and what is allowed.
 
     Unusable arguments come as pydantic's `ValidationError`, before the tool runs. Anything else
     that a tool raises is a bug, or a `UserError` for the user to mend, and propagates.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from langchain_core.tools import StructuredTool
 
 from geo.point import Point
-from tools.base import PositionArguments, result_tool
+from tools.base import PositionArguments, result_tool, shown_position
 from tools.results import PlaceAt
 from tools.services.geocoders import PlaceSource, shown_place
 from tools.untrusted_text import quoted
@@ -40,6 +40,6 @@ def reverse_geocode_tool(
 
 def render_place_at(result: PlaceAt) -> str:
     """What the model reads."""
-    position = {"lat": round(result.point.lat, 5), "lon": round(result.point.lon, 5)}
     nearest = shown_place(result.place) if result.place else None
+    position = shown_position(result.point, decimals=5)
     return quoted({**position, "surface": result.surface, "nearest_place": nearest})

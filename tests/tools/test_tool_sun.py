@@ -1,4 +1,4 @@
-"""The sun check: its arguments, what it tells, and that it says nothing without a time."""
+"""The sun check: its arguments, its scores, and that it says nothing without a time."""
 
 from __future__ import annotations
 

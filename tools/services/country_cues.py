@@ -1,4 +1,4 @@
-"""What the text on signs says about where they stand: pure functions from lines of text to cues.
+"""Clues to a place in the text on signs: pure functions from lines of text to strings that may name one, and countries.
 
 The text is untrusted and often misread, so every pattern asks for more than a
 stray letter or two, and common words that also name a town are left out.
@@ -21,13 +21,14 @@ MAX_PLACE_WORDS = 3
 MAX_PLACE_STRINGS = 32
 MAX_LINE_CHARACTERS = 120
 
-
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|['’.\-](?=[^\W\d_]))*")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,8}")
 _DOMAIN = re.compile(r"(?<![\w@])(www\.)?[a-z0-9][a-z0-9-]{2,}(?:\.[a-z0-9-]+)*\.([a-z]{2})(?![\w.])", re.IGNORECASE)
 _PHONE = re.compile(r"(?:\+|(?<!\d)00)\s?(\d{1,4})[\s().\-/]*\d(?:[\s().\-/]*\d){5,10}")
 # Domains sold to everyone say nothing about a country.
 _WORLDWIDE_DOMAINS = frozenset({"tv", "co", "io", "me", "ai", "cc", "ws", "fm", "ly", "to", "gg", "st", "eu", "la"})
+_ARTICLES_AND_PREPOSITIONS = "the of in and by le la les du des de der die das et und y e i o di del della a an"
+_NEVER_LAST = frozenset(_ARTICLES_AND_PREPOSITIONS.split())
 _NOT_WORD = re.compile(r"[^\w’.]+")
 _POSTAL = {
     "GB": re.compile(r"\b[A-Z]{1,2}\d[A-Z\d]? \d[ABD-HJLNP-UW-Z]{2}\b"),
@@ -40,18 +41,18 @@ _POSTAL = {
     ),
 }
 _CURRENCY = {
-    "£": ("GB",),
-    "₹": ("IN",),
-    "₩": ("KR",),
-    "₪": ("IL",),
-    "฿": ("TH",),
-    "₫": ("VN",),
-    "₺": ("TR",),
-    "₴": ("UA",),
-    "₽": ("RU",),
-    "R$": ("BR",),
-    "Kč": ("CZ",),
-    "zł": ("PL",),
+    "£": "GB",
+    "₹": "IN",
+    "₩": "KR",
+    "₪": "IL",
+    "฿": "TH",
+    "₫": "VN",
+    "₺": "TR",
+    "₴": "UA",
+    "₽": "RU",
+    "R$": "BR",
+    "Kč": "CZ",
+    "zł": "PL",
 }
 
 
@@ -121,40 +122,9 @@ def is_common(word: str) -> bool:
 
 @cache
 def common_words() -> frozenset[str]:
-    """Words that name no place by themselves, folded (agents/data/common_words.txt)."""
+    """Words that name no place by themselves, folded (tools/data/common_words.txt)."""
     lines = resources.files("tools").joinpath("data/common_words.txt").read_text(encoding="utf-8").splitlines()
     return frozenset(folded(word) for line in lines if not line.startswith("#") for word in line.split())
-
-
-_NEVER_LAST = frozenset(
-    [
-        "the",
-        "of",
-        "in",
-        "and",
-        "by",
-        "le",
-        "la",
-        "les",
-        "du",
-        "des",
-        "de",
-        "der",
-        "die",
-        "das",
-        "et",
-        "und",
-        "y",
-        "e",
-        "i",
-        "o",
-        "di",
-        "del",
-        "della",
-        "a",
-        "an",
-    ]
-)
 
 
 def country_cues(lines: Iterable[str]) -> list[CountryCue]:
@@ -203,9 +173,9 @@ def _postal_codes(line: str) -> Iterator[CountryCue]:
 
 def _currencies(line: str) -> Iterator[CountryCue]:
     if any(c.isdigit() for c in line):
-        for sign, countries in _CURRENCY.items():
+        for sign, country in _CURRENCY.items():
             if sign in line:
-                yield CountryCue(CountryCueKind.CURRENCY, sign, countries)
+                yield CountryCue(CountryCueKind.CURRENCY, sign, (country,))
 
 
 def _country_names(line: str) -> Iterator[CountryCue]:

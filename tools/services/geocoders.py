@@ -1,17 +1,20 @@
-"""Places from a Nominatim service (https://nominatim.org/release-docs/latest/api/Overview/): opt-in, over the network.
+"""Where tools find places: the offline gazetteer, or a Nominatim service that the user names.
 
-Its usage policy asks for at most one request a second, a cache and attribution. Positions and names asked about
-leave the machine.
+Nominatim (https://nominatim.org/release-docs/latest/api/Overview/) is opt-in and over the network. Its usage policy
+asks for at most one request a second, a cache and attribution (© OpenStreetMap contributors, ODbL). Positions
+and names looked up leave the machine.
+
+`geopy` has a Nominatim client too, but its adapters follow redirects to any host and read bodies of any size and
+kind, and its reverse lookup cannot ask for a place's population.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 
@@ -19,15 +22,27 @@ from core.errors import UserError
 from geo.place import Place
 from geo.point import Point
 from geo.sphere import point_distance_km
+from tools.base import shown_position
 from tools.results import ToolError
 from tools.services.rate_limited_http import RateLimitedFetcher
 from tools.untrusted_text import untrusted
 
-ATTRIBUTION = "© OpenStreetMap contributors, ODbL"
 CACHED_ANSWERS = 1000
 _MAX_BYTES = 1_000_000
 _ALWAYS = {"format": "jsonv2", "addressdetails": "1", "extratags": "1", "accept-language": "en"}
 _SETTLEMENTS = ("city", "town", "village", "hamlet", "municipality", "suburb")
+
+
+class PlaceSource(Protocol):
+    """A gazetteer or a geocoding service. A service that cannot be reached raises `ToolError`."""
+
+    def place_at(self, point: Point) -> Place | None:
+        """The place nearest to a point, with its distance; None where there is none."""
+        ...
+
+    def find(self, name: str, country_code: str | None = None) -> Sequence[Place]:
+        """Places of a name, the most populous first; `country_code` (alpha-2) keeps one country's."""
+        ...
 
 
 class Nominatim:
@@ -52,37 +67,30 @@ class Nominatim:
             raise UserError(f"The geocoder {base_url!r} cannot be used: http(s) on an allowed host ({hosts}) only")
         self._base_url = base_url.rstrip("/")
         self._fetcher = RateLimitedFetcher("Nominatim", client, "application/json", _MAX_BYTES, min_interval_s)
-        self._answers: OrderedDict[str, Any] = OrderedDict()
-        self._lock = threading.Lock()
+        self._answer = lru_cache(CACHED_ANSWERS)(self._fetch_json)
 
     def place_at(self, point: Point) -> Place | None:
         """The populated place at a point, with the distance to its own position; None at sea."""
         query = {"lat": f"{point.lat:.6f}", "lon": f"{point.lon:.6f}", "zoom": "13"}
-        place = _place(self._asked("reverse", query))
+        place = _place(self._answer(self._url("reverse", query)))
         return place and place.model_copy(update={"distance_km": point_distance_km(point, place.point)})
 
     def find(self, name: str, country_code: str | None = None) -> list[Place]:
         """Places of a name, the most populous first."""
         only = {"countrycodes": country_code.lower()} if country_code else {}
-        found = self._asked("search", {"q": name, "limit": "20", "featureType": "settlement", **only})
+        found = self._answer(self._url("search", {"q": name, "limit": "20", "featureType": "settlement", **only}))
         places = [_place(entry) for entry in (found if isinstance(found, list) else [])]
         return sorted((place for place in places if place), key=lambda place: -(place.population or 0))
 
-    def _asked(self, path: str, query: dict[str, str]) -> Any:
-        key = json.dumps([path, query])
-        with self._lock:
-            if key not in self._answers:
-                self._answers[key] = _parsed(self._fetcher.get(f"{self._base_url}/{path}", {**_ALWAYS, **query}))
-                while len(self._answers) > CACHED_ANSWERS:
-                    self._answers.popitem(last=False)
-            return self._answers[key]
+    def _url(self, path: str, query: dict[str, str]) -> str:
+        return f"{self._base_url}/{path}?{urlencode({**_ALWAYS, **query})}"
 
-
-def _parsed(body: bytes | None) -> Any:
-    try:
-        return json.loads(body) if body is not None else None
-    except ValueError as error:
-        raise ToolError("Nominatim sent something that is not JSON") from error
+    def _fetch_json(self, url: str) -> Any:
+        body = self._fetcher.get(url)
+        try:
+            return json.loads(body) if body is not None else None
+        except ValueError as error:
+            raise ToolError("Nominatim sent something that is not JSON") from error
 
 
 def _place(entry: Any) -> Place | None:
@@ -106,27 +114,14 @@ def _population(tags: dict[str, str]) -> int | None:
     return int(digits) if digits.isdecimal() else None
 
 
-class PlaceSource(Protocol):
-    """A gazetteer or a geocoding service. A service that cannot be reached raises `ToolError`."""
-
-    def place_at(self, point: Point) -> Place | None:
-        """The place nearest to a point, with its distance; None where there is none."""
-        ...
-
-    def find(self, name: str, country_code: str | None = None) -> Sequence[Place]:
-        """Places of a name, the most populous first; `country_code` (alpha-2) keeps one country's."""
-        ...
-
-
 def shown_place(place: Place) -> dict[str, Any]:
-    """A place for the model: names as untrusted text, degrees to 4 places (11 m), unknown fields left out."""
+    """A place for the model: names as untrusted text, unknown fields left out."""
     shown: dict[str, Any] = {
         "city": place.city and untrusted(place.city),
         "region": place.region and untrusted(place.region),
         "country": untrusted(place.country),
         "country_code": place.country_code,
-        "lat": round(place.point.lat, 4),
-        "lon": round(place.point.lon, 4),
+        **shown_position(place.point),
         "population": place.population,
         "distance_km": None if place.distance_km is None else round(place.distance_km, 1),
     }

@@ -25,8 +25,8 @@ Rgb = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class OcrOutput:
-    """How much work reading is.
+class OcrSettings:
+    """How thoroughly a photo is searched for text.
 
     Attributes:
         threads: of ONNX Runtime, for one photo.
@@ -53,8 +53,8 @@ class _Line(NamedTuple):
 class OcrReader:
     """Reads the text in a picture. Models load at the first use; safe between threads, one picture at a time."""
 
-    def __init__(self, reading: OcrOutput = OcrOutput()) -> None:
-        self._reading = reading
+    def __init__(self, settings: OcrSettings = OcrSettings()) -> None:
+        self._settings = settings
         self._engine: RapidOCR | None = None
         self._lock = threading.Lock()
 
@@ -63,15 +63,15 @@ class OcrReader:
         with self._lock:
             found = self._lines(rgb)
         height, width = rgb.shape[:2]
-        return tuple(_sign(line, width, height) for line in found if line.confidence >= self._reading.min_confidence)
+        return tuple(_sign(line, width, height) for line in found if line.confidence >= self._settings.min_confidence)
 
     def _lines(self, rgb: Rgb) -> list[_Line]:
         from rapidocr.utils.output import RapidOCROutput
 
-        gate_px = self._reading.gate_px
+        gate_px = self._settings.gate_px
         if gate_px is not None and not self._may_hold_text(_fitted(rgb, gate_px)):
             return []
-        picture = _enlarged(rgb, self._reading.detection_px)
+        picture = _enlarged(rgb, self._settings.detection_px)
         found = self._loaded()(_bgr(picture), use_det=True, use_cls=False, use_rec=True, box_thresh=0.5)
         if not isinstance(found, RapidOCROutput) or found.txts is None or found.scores is None or found.boxes is None:
             return []
@@ -80,7 +80,7 @@ class OcrReader:
         return [_Line(text, float(score), np.asarray(box, np.float64) * shrink) for text, score, box in rows]
 
     def _may_hold_text(self, picture: Rgb) -> bool:
-        threshold = self._reading.gate_threshold
+        threshold = self._settings.gate_threshold
         found = self._loaded()(_bgr(picture), use_det=True, use_cls=False, use_rec=False, box_thresh=threshold)
         return getattr(found, "boxes", None) is not None
 
@@ -88,11 +88,11 @@ class OcrReader:
         if self._engine is None:
             from rapidocr import RapidOCR
 
-            self._engine = RapidOCR(params=_parameters(self._reading))
+            self._engine = RapidOCR(params=_parameters(self._settings))
         return self._engine
 
 
-def _parameters(reading: OcrOutput) -> dict[str, Any]:
+def _parameters(settings: OcrSettings) -> dict[str, Any]:
     """Settings of the engine. With its models named by path it never reaches its downloader."""
     runtime = "EngineConfig.onnxruntime"
     return {
@@ -102,8 +102,8 @@ def _parameters(reading: OcrOutput) -> dict[str, Any]:
         "Cls.model_path": str(_bundled_model("cls")),
         "Rec.model_path": str(_bundled_model("rec")),
         "Det.limit_type": "max",
-        "Det.limit_side_len": reading.detection_px,
-        f"{runtime}.intra_op_num_threads": reading.threads,
+        "Det.limit_side_len": settings.detection_px,
+        f"{runtime}.intra_op_num_threads": settings.threads,
         f"{runtime}.inter_op_num_threads": 1,
     }
 

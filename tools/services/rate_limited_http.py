@@ -1,4 +1,4 @@
-"""HTTP for tools: it says who it is, follows no redirect and takes only so much, one request at a time."""
+"""HTTP for tools: one request at a time, with a user agent, no redirects and a limit on size."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ class RateLimitedFetcher:
         self._kind = kind
         self._max_bytes = max_bytes
         self._min_interval_s = min_interval_s
-        self._asked_at = -min_interval_s
+        self._requested_at = -min_interval_s
         self._lock = threading.Lock()
 
-    def get(self, url: str, query: dict[str, str] | None = None) -> bytes | None:
+    def get(self, url: str) -> bytes | None:
         """The body; None where the service says there is none (404).
 
         Raises:
             ToolError: the service cannot be reached, or sent something else.
         """
         with self._lock:
-            time.sleep(max(0.0, self._asked_at + self._min_interval_s - time.monotonic()))
-            self._asked_at = time.monotonic()
+            time.sleep(max(0.0, self._requested_at + self._min_interval_s - time.monotonic()))
+            self._requested_at = time.monotonic()
             try:
-                return self._body(url, query)
+                return self._body(url)
             except httpx.HTTPError as error:
                 raise ToolError(f"{self._service} cannot be reached ({type(error).__name__})") from error
 
-    def _body(self, url: str, query: dict[str, str] | None) -> bytes | None:
+    def _body(self, url: str) -> bytes | None:
         headers = {"User-Agent": f"GeoSleuth/{version('geosleuth')}", "Accept-Encoding": "identity"}
-        with self._client.stream("GET", url, params=query, headers=headers, follow_redirects=False) as response:
+        with self._client.stream("GET", url, headers=headers, follow_redirects=False) as response:
             if response.status_code == httpx.codes.NOT_FOUND:
                 return None
             self._check(response)
