@@ -35,9 +35,9 @@ from retrieval.regions import rank_regions
 from tools.registry import Clients, build_tools
 from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
 from tools.services.geocoders import Nominatim, PlaceSource
-from tools.services.imagery import GroundSource, WorldPictures
+from tools.services.imagery import BundledImagery, ImagerySource
 from tools.services.ocr import OcrReader, OcrSettings
-from tools.services.tile_server import TileServer, TileViews, known_server
+from tools.services.tile_server import TileImagery, TileServer, known_server
 
 Progress = Callable[[int, int], None]
 
@@ -96,7 +96,7 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
         places=place_source(settings, components.gazetteer, stack),
         is_land=on_land,
         reader=OcrReader(OcrSettings(threads=settings.threads)),
-        ground=ground_source(settings, stack),
+        imagery=ground_source(settings, stack),
     )
     return {tool.name: tool for tool in build_tools(clients) if settings.read_signs or tool.name != "read_signs"}
 
@@ -193,7 +193,7 @@ def place_source(settings: Settings, gazetteer: Gazetteer, stack: ExitStack) -> 
     return Nominatim(settings.geocoder, {urlsplit(settings.geocoder).netloc}, client)
 
 
-def ground_source(settings: Settings, stack: ExitStack) -> GroundSource:
+def ground_source(settings: Settings, stack: ExitStack) -> ImagerySource:
     """Where satellite pictures come from: the package, a known tile server, or the user's own (an XYZ address).
 
     Raises:
@@ -201,14 +201,14 @@ def ground_source(settings: Settings, stack: ExitStack) -> GroundSource:
     """
     name = settings.satellite_source
     if name == EMBEDDED_GROUND:
-        return WorldPictures()
+        return BundledImagery()
     if "://" in name:
         host = urlsplit(name).netloc
         server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=frozenset({host}))
     else:
         server = known_server(name)
     client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))
-    return TileViews(server, settings.home / "tiles", client)
+    return TileImagery(server, settings.home / "tiles", client)
 
 
 def load_chat_model(settings: Settings, strategy: Strategy, given: LoadedModel | None = None) -> LoadedModel:

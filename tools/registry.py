@@ -17,7 +17,7 @@ from tools.satellite_view import satellite_view_tool
 from tools.search_photos import search_photos_tool
 from tools.services.atlas_search import PhotoSearch
 from tools.services.geocoders import PlaceSource
-from tools.services.imagery import GroundSource
+from tools.services.imagery import ImagerySource
 from tools.services.ocr import OcrReader
 from tools.sun_check import sun_check_tool
 
@@ -33,7 +33,7 @@ class Clients:
         places: the gazetteer.
         is_land: whether a point is on land.
         reader: reads text in pictures.
-        ground: pictures from above.
+        imagery: pictures from above.
     """
 
     photo_store: PhotoStore
@@ -42,7 +42,7 @@ class Clients:
     places: PlaceSource
     is_land: Callable[[Point], bool]
     reader: OcrReader
-    ground: GroundSource
+    imagery: ImagerySource
 
 
 TOOLS: dict[str, Callable[[Clients], BaseTool]] = {
@@ -51,7 +51,7 @@ TOOLS: dict[str, Callable[[Clients], BaseTool]] = {
     "reverse_geocode": lambda clients: reverse_geocode_tool(clients.places, clients.is_land),
     "find_place": lambda clients: find_place_tool(clients.places),
     "read_signs": lambda clients: read_signs_tool(clients.photo_store, clients.reader),
-    "satellite_view": lambda clients: satellite_view_tool(clients.ground),
+    "satellite_view": lambda clients: satellite_view_tool(clients.imagery),
     "sun_check": lambda _: sun_check_tool(),
 }
 """Every tool by the name the model calls it."""

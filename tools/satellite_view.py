@@ -11,7 +11,7 @@ from pydantic import Field, create_model
 from geo.point import Point
 from tools.base import PositionArguments, result_tool, shown_position
 from tools.results import SatelliteView, ToolError
-from tools.services.imagery import GroundSource, marked_png
+from tools.services.imagery import ImagerySource, marked_png
 from tools.untrusted_text import quoted, untrusted
 
 SIZE_PX = 512
@@ -25,7 +25,7 @@ def satellite_arguments(zooms: range) -> type[PositionArguments]:
     )
 
 
-def satellite_view_tool(source: GroundSource, size_px: int = SIZE_PX) -> StructuredTool:
+def satellite_view_tool(source: ImagerySource, size_px: int = SIZE_PX) -> StructuredTool:
     """The tool `satellite_view(lat, lon, zoom)`."""
 
     def satellite_view(lat: float, lon: float, zoom: int) -> SatelliteView:

@@ -18,7 +18,6 @@ from PIL import Image
 from retrieval.photos.decoding import read_file
 from retrieval.photos.photo import Photo, PhotoError, PhotoLimits, decode_photo
 
-HASH_BITS = 256
 NEAR_DUPLICATE_BITS = 36
 """Pictures whose hashes differ in at most so many of 256 bits are nearly the same."""
 PLAIN_SHARE = 0.90
@@ -84,3 +83,8 @@ def plain_share(rgb: NDArray[np.uint8]) -> float:
 def bits_apart(hashes: Bits, other: Bits) -> NDArray[np.int64]:
     """In how many bits n hashes (n, 32) differ from one (32,)."""
     return np.asarray(np.bitwise_count(hashes ^ other).sum(axis=1, dtype=np.int64))
+
+
+def near_duplicates(hashes: Bits, other: Bits) -> NDArray[np.int64]:
+    """Indices (k,) of the n hashes (n, 32) of pictures that are nearly the one of a hash (32,)."""
+    return np.flatnonzero(bits_apart(hashes, other) <= NEAR_DUPLICATE_BITS)

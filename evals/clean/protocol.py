@@ -27,8 +27,8 @@ from evals.clean.perceptual_hash import (
     PLAIN_SHARE,
     Bits,
     Fingerprint,
-    bits_apart,
     fingerprints_of,
+    near_duplicates,
 )
 from evals.runs.records import Flag
 from retrieval.atlas.sources import photos_from_table
@@ -94,7 +94,7 @@ def references(items: Iterable[StoredItem], table: Mapping[str, Reference]) -> l
 
 def exclude_references(
     queries: Sequence[Sample],
-    seen: Sequence[Fingerprint | None],
+    fingerprints: Sequence[Fingerprint | None],
     known: Sequence[Reference],
     near_duplicate_similarity: float = NEAR_DUPLICATE_SIMILARITY,
 ) -> CleanExclusion:
@@ -102,7 +102,7 @@ def exclude_references(
 
     Args:
         queries: photos of the benchmark.
-        seen: the fingerprint of each; None where the file is unusable.
+        fingerprints: of the photos; None where the file is unusable.
         known: reference items of all photo atlases.
         near_duplicate_similarity: see `CleanExclusion`.
     """
@@ -114,27 +114,27 @@ def exclude_references(
     hashes = np.stack([item.hash for item in hashed if item.hash is not None]) if hashed else None
     exclusion = CleanExclusion(near_duplicate_similarity)
     names = {item.item_id for item in known}
-    for query, look in zip(queries, seen, strict=True):
-        if look is None:
+    for query, fingerprint in zip(queries, fingerprints, strict=True):
+        if fingerprint is None:
             continue
         ids = {query.photo} & names
         if hashes is not None:
-            ids |= {hashed[i].item_id for i in np.flatnonzero(bits_apart(hashes, look.hash) <= NEAR_DUPLICATE_BITS)}
+            ids |= {hashed[i].item_id for i in near_duplicates(hashes, fingerprint.hash)}
         own = by_author.get(query.author, set()) if query.author else set()
-        exclusion.known[look.photo_id] = frozenset(ids | own)
-        exclusion.hidden[look.photo_id] = {"item_id": frozenset(ids | own)}
+        exclusion.known[fingerprint.photo_id] = frozenset(ids | own)
+        exclusion.hidden[fingerprint.photo_id] = {"item_id": frozenset(ids | own)}
     return exclusion
 
 
-def flags(queries: Sequence[Sample], seen: Sequence[Fingerprint | None]) -> list[tuple[Flag, ...]]:
+def flags(queries: Sequence[Sample], fingerprints: Sequence[Fingerprint | None]) -> list[tuple[Flag, ...]]:
     """What is odd about each photo of a benchmark."""
-    usable = [(query, look) for query, look in zip(queries, seen, strict=True) if look is not None]
-    hashes = np.stack([look.hash for _, look in usable]) if usable else np.zeros((0, 32), np.uint8)
+    usable = [(query, found) for query, found in zip(queries, fingerprints, strict=True) if found is not None]
+    hashes = np.stack([fingerprint.hash for _, fingerprint in usable]) if usable else np.zeros((0, 32), np.uint8)
     authors = [query.photographer for query, _ in usable]
     found: dict[str, tuple[Flag, ...]] = {}
-    for query, look in usable:
-        like = np.flatnonzero(bits_apart(hashes, look.hash) <= NEAR_DUPLICATE_BITS)
-        plain = look.plain >= PLAIN_SHARE
+    for query, fingerprint in usable:
+        like = near_duplicates(hashes, fingerprint.hash)
+        plain = fingerprint.plain >= PLAIN_SHARE
         copied = len({authors[i] for i in like}) >= COPIES
         doubled = len(like) > 1
         found[query.photo] = (Flag.PLACEHOLDER,) * (plain or copied) + (Flag.TWIN,) * doubled
@@ -188,19 +188,19 @@ def _hash(row: Mapping[str, str]) -> Bits | None:
 
 
 def write_reference_table(table: Path, photos: Path, out: Path) -> Counter[str]:
-    """Look at every photo of a table; returns how many were seen, and how many could not be.
+    """Write the hash of every photo of a table; returns how many were seen, and how many were unusable.
 
     Raises:
         UserError: the table cannot be used.
     """
     items = photos_from_table(table, photos)
-    seen = fingerprints_of([item.path for item in items])
+    fingerprints = fingerprints_of([item.path for item in items])
     with out.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
-        for item, look in zip(items, seen, strict=True):
-            writer.writerow([item.item_id, item.author or "", look.hash.tobytes().hex() if look else ""])
-    return Counter("seen" if look else "unusable" for look in seen)
+        for item, fingerprint in zip(items, fingerprints, strict=True):
+            writer.writerow([item.item_id, item.author or "", fingerprint.hash.tobytes().hex() if fingerprint else ""])
+    return Counter("seen" if fingerprint else "unusable" for fingerprint in fingerprints)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

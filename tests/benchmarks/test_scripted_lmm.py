@@ -19,7 +19,7 @@ from evals.fitting.sight_fit import RIGHT_WITHIN_KM
 from geo.point import Point
 from geo.sphere import point_distance_km
 from tools.results import Circle
-from tools.services.imagery import WorldPictures
+from tools.services.imagery import BundledImagery
 
 TRUTH = {
     f"photo-{n}": Point(lat=float(lat), lon=float(lon))
@@ -46,7 +46,7 @@ def looked(call_id: str, tool: str, arguments: Mapping[str, Any], result: str) -
 
 
 def test_every_look_is_one_that_the_bundled_tools_can_make() -> None:
-    assert {zoom for tool, zoom in LOOKS if tool == "satellite_view"} <= set(WorldPictures.zooms)
+    assert {zoom for tool, zoom in LOOKS if tool == "satellite_view"} <= set(BundledImagery.zooms)
     assert len({look_name(*look) for look in LOOKS}) == len(LOOKS)
 
 

@@ -21,8 +21,8 @@ from retrieval.photos.photo import decode_photo
 from tests.fakes.tool_calls import Answering, Reply, Server, call, shown_to_model
 from tools.results import SatelliteView, ToolError
 from tools.satellite_view import satellite_view_tool
-from tools.services.imagery import WorldPictures, marked_png
-from tools.services.tile_server import TileServer, TileViews, known_server
+from tools.services.imagery import BundledImagery, marked_png
+from tools.services.tile_server import TileImagery, TileServer, known_server
 
 Serve = Callable[[Answering], Server]
 
@@ -39,12 +39,12 @@ def server_at(host: str, max_zoom: int = 5) -> TileServer:
     return TileServer("test tiles", f"http://{host}/{{z}}/{{x}}/{{y}}.png", "nobody", frozenset({host}), max_zoom)
 
 
-def views_of(server: Server, folder: Path, client: httpx.Client) -> TileViews:
-    return TileViews(server_at(server.host), folder, client, min_interval_s=0.0)
+def views_of(server: Server, folder: Path, client: httpx.Client) -> TileImagery:
+    return TileImagery(server_at(server.host), folder, client, min_interval_s=0.0)
 
 
 def test_the_model_sees_facts_and_a_picture() -> None:
-    message = call(satellite_view_tool(WorldPictures()), lat=38.72, lon=-9.14, zoom=4)
+    message = call(satellite_view_tool(BundledImagery()), lat=38.72, lon=-9.14, zoom=4)
     picture = message.content[1]
     assert isinstance(picture, dict)
     facts = shown_to_model(message)
@@ -63,7 +63,7 @@ def test_the_model_sees_facts_and_a_picture() -> None:
 
 def test_land_and_sea_lie_where_they_are() -> None:
     """The Sahara is bright and sandy, the Atlantic off it dark and blue."""
-    rgb = WorldPictures().view(Point(lat=24.0, lon=-16.0), 4, 256).rgb.astype(int)
+    rgb = BundledImagery().view(Point(lat=24.0, lon=-16.0), 4, 256).rgb.astype(int)
     land, sea = rgb[118:138, 200:].mean(axis=(0, 1)), rgb[118:138, :56].mean(axis=(0, 1))
     assert land[0] > land[2] + 30
     assert sea[2] > sea[0] + 10
@@ -72,11 +72,11 @@ def test_land_and_sea_lie_where_they_are() -> None:
 @pytest.mark.parametrize("zoom", [3, 6])
 def test_views_join_across_the_antimeridian_and_at_the_poles(zoom: int) -> None:
     for point in (Point(lat=-17.0, lon=179.99), Point(lat=90.0, lon=0.0), Point(lat=-90.0, lon=0.0)):
-        view = WorldPictures().view(point, zoom, 128)
+        view = BundledImagery().view(point, zoom, 128)
         assert view.rgb.shape == (128, 128, 3)
         assert view.km_per_pixel > 0.0
-    east = WorldPictures().view(Point(lat=-17.0, lon=179.99999), zoom, 64).rgb.astype(int)
-    west = WorldPictures().view(Point(lat=-17.0, lon=-179.99999), zoom, 64).rgb.astype(int)
+    east = BundledImagery().view(Point(lat=-17.0, lon=179.99999), zoom, 64).rgb.astype(int)
+    west = BundledImagery().view(Point(lat=-17.0, lon=-179.99999), zoom, 64).rgb.astype(int)
     assert np.abs(east - west).max() <= 2
 
 
@@ -90,7 +90,7 @@ def test_the_cross_leaves_the_centre_free() -> None:
 
 
 def test_zoom_and_position_out_of_range() -> None:
-    tool = satellite_view_tool(WorldPictures())
+    tool = satellite_view_tool(BundledImagery())
     with pytest.raises(ToolError, match="zoom 12 is not available here; allowed: 2 to 7"):
         call(tool, lat=0.0, lon=0.0, zoom=12)
     for arguments in ({"lat": 91.0, "lon": 0.0}, {"lat": 0.0, "lon": 181.0}, {"lat": float("nan"), "lon": 0.0}):
@@ -139,7 +139,7 @@ def test_tiles_are_kept_on_disk_and_damaged_ones_fetched_again(
 def test_requests_keep_their_distance(serve: Serve, client: httpx.Client, tmp_path: Path) -> None:
     import time
 
-    views = TileViews(server_at(serve(png_tile).host), tmp_path, client, min_interval_s=0.05)
+    views = TileImagery(server_at(serve(png_tile).host), tmp_path, client, min_interval_s=0.05)
     started = time.monotonic()
     views.view(Point(lat=0.0, lon=0.0), 4, 300)
     assert time.monotonic() - started >= 3 * 0.05
@@ -171,7 +171,7 @@ def test_a_server_that_misbehaves_is_a_tool_error(
 
 
 def test_an_unreachable_server_is_a_tool_error(client: httpx.Client, tmp_path: Path) -> None:
-    views = TileViews(server_at("127.0.0.1:9"), tmp_path, client, min_interval_s=0.0)
+    views = TileImagery(server_at("127.0.0.1:9"), tmp_path, client, min_interval_s=0.0)
     with pytest.raises(ToolError, match="cannot be reached"):
         views.view(Point(lat=0.0, lon=0.0), 1, 64)
 
@@ -214,10 +214,10 @@ def test_a_real_tile_tree(serve: Serve, client: httpx.Client, tmp_path: Path, sh
 
     host = serve(answer).host
     tiles = TileServer("NASA", f"http://{host}/{{z}}/{{x}}/{{y}}.jpeg", "NASA", frozenset({host}), 6)
-    views = TileViews(tiles, tmp_path, client, min_interval_s=0.0)
+    views = TileImagery(tiles, tmp_path, client, min_interval_s=0.0)
     point = Point(lat=12.0, lon=44.0)
     served = views.view(point, 4, 256)
-    bundled = WorldPictures().view(point, 4, 256)
+    bundled = BundledImagery().view(point, 4, 256)
     assert served.km_per_pixel == pytest.approx(bundled.km_per_pixel)
     alike = np.corrcoef(served.rgb.mean(axis=2).ravel(), bundled.rgb.mean(axis=2).ravel())[0, 1]
     assert alike > 0.9

@@ -25,7 +25,7 @@ from tools.registry import TOOLS, Clients, build_tools
 from tools.results import Box, FoundPlaces, PhotoMatches, RankedRegions, ToolError
 from tools.search_photos import search_photos_tool
 from tools.services.atlas_search import PhotoSearch
-from tools.services.imagery import WorldPictures
+from tools.services.imagery import BundledImagery
 from tools.services.ocr import OcrReader
 from tools.untrusted_text import quoted
 
@@ -256,7 +256,7 @@ def test_the_registry_builds_every_tool(search: PhotoSearch, photo_store: PhotoS
         places=Gazetteer(),
         is_land=lambda point: point.lat > 0.0,
         reader=OcrReader(),
-        ground=WorldPictures(),
+        imagery=BundledImagery(),
     )
     tools = {tool.name: tool for tool in build_tools(clients)}
     assert list(tools) == list(TOOLS)

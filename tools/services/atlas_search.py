@@ -23,8 +23,8 @@ FIRST_NEAR_DUPLICATES = 16
 
 SPREAD_KM = 100.0
 SPREAD_AMONG = 20
-"""Of a GPS atlas, the best of each 100 km among 20 times as many coordinates as were asked for: see
-docs/measurements.md for what that is worth."""
+"""Of a GPS atlas, the best of each 100 km among 20 times as many coordinates as were asked for:
+see docs/decisions.md."""
 
 
 class SearchedAtlas(Protocol):

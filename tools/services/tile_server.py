@@ -1,4 +1,7 @@
-"""Which tile servers may be asked: a short list, or one the user configured. The model never names a host."""
+"""Satellite pictures from an XYZ tile server: one of a short list, or one the user configured, with a cache on disk.
+
+The model never names a host.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from core.errors import UserError
@@ -21,11 +23,15 @@ from geo.point import Point
 from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, Tile, covering_tiles, km_per_pixel
 from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo
 from tools.results import ToolError
-from tools.services.imagery import GroundView
+from tools.services.imagery import ImageryView, Rgb
 from tools.services.rate_limited_http import RateLimitedFetcher
 
 KNOWN_SERVERS = ("Esri.WorldImagery", "NASAGIBS.BlueMarble", "USGS.USImagery")
 """Providers of `xyzservices` with pictures of the ground, no key, and terms that allow single views."""
+
+MAX_TILE_BYTES = 2_000_000
+_TILE_LIMITS = PhotoLimits(max_bytes=MAX_TILE_BYTES, max_megapixels=1.1, min_side_px=64, long_side_px=1024)
+_BEYOND_MAP = 128
 
 _PLACEHOLDERS = [("x", "", None), ("y", "", None), ("z", "", None)]  # name, format and conversion
 _DEFAULT_MAX_ZOOM = 19
@@ -98,13 +104,6 @@ def known_server(name: str) -> TileServer:
     )
 
 
-Rgb = NDArray[np.uint8]
-
-MAX_TILE_BYTES = 2_000_000
-_TILE_LIMITS = PhotoLimits(max_bytes=MAX_TILE_BYTES, max_megapixels=1.1, min_side_px=64, long_side_px=1024)
-_BEYOND_MAP = 128
-
-
 class TileCache:
     """Tiles on disk, one folder for a server; a reader never sees a half-written tile."""
 
@@ -130,8 +129,8 @@ class TileCache:
         return self._folder / str(tile.zoom) / str(tile.x) / str(tile.y)
 
 
-class TileViews:
-    """A `GroundSource` over one tile server. Safe between threads; at most one request at a time."""
+class TileImagery:
+    """A `ImagerySource` over one tile server. Safe between threads; at most one request at a time."""
 
     def __init__(
         self, server: TileServer, cache_folder: Path, client: httpx.Client, min_interval_s: float = 0.05
@@ -146,15 +145,15 @@ class TileViews:
         """Zoom levels the server has."""
         return range(self._server.max_zoom + 1)
 
-    def view(self, point: Point, zoom: int, size_px: int) -> GroundView:
-        """See `GroundSource`; the map ends at 85° north and south, and beyond its edge the picture is grey."""
+    def view(self, point: Point, zoom: int, size_px: int) -> ImageryView:
+        """See `ImagerySource`; the map ends at 85° north and south, and beyond its edge the picture is grey."""
         if abs(point.lat) > MAX_LATITUDE_DEG:
             raise ToolError(f"this map ends at {MAX_LATITUDE_DEG:.2f}° north and south")
         picture = np.full((size_px, size_px, 3), _BEYOND_MAP, np.uint8)
         for placed in covering_tiles(point, zoom, size_px):
             _paste(picture, self._tile(placed.tile), placed)
         scale = km_per_pixel(point.lat, zoom)
-        return GroundView(picture, scale, scale, self._server.name, self._server.attribution)
+        return ImageryView(picture, scale, scale, self._server.name, self._server.attribution)
 
     def _tile(self, tile: Tile) -> Rgb:
         with self._lock:
