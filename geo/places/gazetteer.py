@@ -39,7 +39,14 @@ class PlaceCoordinates(NamedTuple):
 
 
 class Gazetteer:
-    """Places by position and by name. Tables load on first use; safe to share between threads."""
+    """GeoNames places by position and by name. Tables load on first use; safe to share between threads.
+
+    >>> gazetteer = Gazetteer()
+    >>> gazetteer.place_at(Point(lat=38.7223, lon=-9.1393)).country_code
+    'PT'
+    >>> gazetteer.find("Porto", "PT")[0].name
+    'Porto, Portugal'
+    """
 
     def __init__(self) -> None:
         self._tables = PlaceTables()
