@@ -1,9 +1,10 @@
-"""How fast `recipe: fusion` trains, beside a plain loop as published, in one run.
+"""Training speed of `recipe: fusion`, and of a plain loop as published, measured in one run.
 
     python -m benchmarks.speed.training [--batch N] [--steps N] [--card-tflops T] [--usd-per-hour D]
 
-On a GPU: CLIP ViT-L/14 + SegFormer-B5 with random weights in bfloat16. Without one: the tiny networks, which say
-nothing about a GPU; arithmetic of the full configuration is counted all the same, and hours are worked out from it.
+On a GPU: CLIP ViT-L/14 + SegFormer-B5 with random weights in bfloat16. Without one: the tiny networks, whose
+speed says nothing about a GPU; the operations of the full configuration are counted all the same, and hours are
+estimated from them.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.speed.training_published import PublishedLoop
 from retrieval.backbones.registry import load_image_backbone, load_segmenter
 from retrieval.photos.photo import decode_photo
-from retrieval.training.config import FusionConfig, load_any_config
-from retrieval.training.contrastive_task import CLASSES, POSITIONS, TOKENS, Contrast
+from retrieval.training.config import FusionConfig, load_config
+from retrieval.training.contrastive_task import ContrastiveTask
 from retrieval.training.data.loading import LIMITS
 from retrieval.training.distributed import ProcessGroup, pick_device
 from retrieval.training.frozen_backbones import PIXELS, SEGMENT_PIXELS, FrozenBackbones
 from retrieval.training.gradient_cache import GradientStep
-from retrieval.training.towers import TokenShape, Towers
+from retrieval.training.towers import CLASSES, POSITIONS, TOKENS, TokenShape, Towers
 from retrieval.training.trainer import Batch
 
 MP16_PHOTOS, EPOCHS = 4_100_000, 10
-CONFIG = Path(__file__).parents[1] / "configs" / "dualgeo_mp16.yaml"
+CONFIG = Path(__file__).parents[2] / "configs" / "dualgeo_mp16.yaml"
 TERA = 1e12
 ASSUMED_SHARE = 0.4
-"""Of a card's matmul rate that the estimate takes for granted where nothing was measured on one."""
+"""Share of a card's matmul rate that the estimate assumes where nothing was measured on one."""
 
 
-class Rig(NamedTuple):
-    """What the measurement runs on."""
+class Setup(NamedTuple):
+    """Device, configuration and size of the measurement."""
 
     process_group: ProcessGroup
     config: FusionConfig
@@ -55,8 +56,8 @@ class Rig(NamedTuple):
         return self.process_group.device.type == "cuda"
 
 
-class Measured(NamedTuple):
-    """One way of training: medians over the steps."""
+class Measurement(NamedTuple):
+    """The speed of one training loop: medians over the steps."""
 
     seconds: float
     photos: int
@@ -65,45 +66,47 @@ class Measured(NamedTuple):
     parts: dict[str, float]
 
 
-class MadeUpFeed:
-    """Random photos that lie on the device already; implements `retrieval.training.contrastive_task.Feed`."""
+class RandomPhotoLoader:
+    """Random photos that lie on the device already; implements `retrieval.training.contrastive_task.BatchLoader`."""
 
-    def __init__(self, rig: Rig, frozen: FrozenBackbones, *, segmenting: bool, clock: Clock) -> None:
-        self.batch, self.steps_per_epoch = rig.batch, rig.steps
-        self._eyes, self._clock, self._rig = frozen, clock, rig
-        device, generator = rig.process_group.device, torch.Generator().manual_seed(0)
-        self._seen = {PIXELS: _pixels(rig.batch, frozen.image.description.preprocessing.size_px, generator, device)}
-        assert frozen.segmenter is not None  # noqa: S101  # the configuration names one
+    def __init__(self, setup: Setup, backbones: FrozenBackbones, *, segmenting: bool, timer: PhaseTimer) -> None:
+        self.steps_per_epoch = setup.steps
+        self._backbones, self._timer = backbones, timer
+        device, generator = setup.process_group.device, torch.Generator().manual_seed(0)
+        self._photos = {
+            PIXELS: _pixels(setup.batch, backbones.image.description.preprocessing.size_px, generator, device)
+        }
+        assert backbones.segmenter is not None  # noqa: S101  # the configuration names one
         if segmenting:
-            size_px = frozen.segmenter.description.preprocessing.size_px
-            self._seen[SEGMENT_PIXELS] = _pixels(rig.batch, size_px, generator, device)
+            size_px = backbones.segmenter.description.preprocessing.size_px
+            self._photos[SEGMENT_PIXELS] = _pixels(setup.batch, size_px, generator, device)
         else:
-            shape = (rig.batch, frozen.shape.semantic_tokens, frozen.shape.classes)
-            self._seen[CLASSES] = torch.rand(shape, generator=generator).softmax(dim=-1).to(device)
+            shape = (setup.batch, backbones.shape.semantic_tokens, backbones.shape.classes)
+            self._photos[CLASSES] = torch.rand(shape, generator=generator).softmax(dim=-1).to(device)
         spread = torch.tensor([160.0, 340.0])
-        self._positions = ((torch.rand(rig.batch, 2, generator=generator) - 0.5) * spread).to(device)
+        self._positions = ((torch.rand(setup.batch, 2, generator=generator) - 0.5) * spread).to(device)
 
-    def steps(self, first: int, last: int) -> Iterator[dict[str, Tensor]]:
+    def batches(self, first: int, last: int) -> Iterator[dict[str, Tensor]]:
         """The same photos each time, through the backbones."""
         for _ in range(first, last):
-            with self._clock("backbones (frozen)"):
-                seen = self._eyes.look(self._seen)
-            yield {**seen, POSITIONS: self._positions}
+            with self._timer("backbones (frozen)"):
+                features = self._backbones.extract(self._photos)
+            yield {**features, POSITIONS: self._positions}
 
-    def held_out(self) -> Iterable[dict[str, Tensor]]:
+    def validation_batches(self) -> Iterable[dict[str, Tensor]]:
         """None."""
         return []
 
 
-class Clock:
-    """Seconds spent in each named part; waits for the device, so that they add up."""
+class PhaseTimer:
+    """Seconds spent in each named phase; waits for the device, so that they add up."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self.seconds = device, {}  # type: ignore[var-annotated]  # str to list of float
         self._name, self._began = "", 0.0
 
-    def __call__(self, name: str) -> Clock:
-        """What the coming part is called."""
+    def __call__(self, name: str) -> PhaseTimer:
+        """Name the phase that begins."""
         self._name = name
         return self
 
@@ -114,100 +117,98 @@ class Clock:
         self.seconds.setdefault(self._name, []).append(self.now() - self._began)
 
     def now(self) -> float:
-        """After everything queued is done."""
+        """The time after everything queued on the device is done."""
         if self._device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
 
 
-def measure_ours(rig: Rig, *, segmenting: bool) -> Measured:
+def measure_ours(setup: Setup, *, segmenting: bool) -> Measurement:
     """The trainer's own step: backbones, towers with gradient caching, loss, clipping, AdamW."""
-    frozen = FrozenBackbones(rig.config.model, rig.process_group.device, rig.config.loop.bf16)
-    clock = Clock(rig.process_group.device)
-    feed = MadeUpFeed(rig, frozen, segmenting=segmenting, clock=clock)
-    towers = Towers(rig.config.model, frozen.shape, 0).to(rig.process_group.device)
-    gallery = torch.rand(5000, 2) * 100.0
-    config = rig.config
-    task = Contrast(
+    backbones = FrozenBackbones(setup.config.model, setup.process_group.device, setup.config.loop.bf16)
+    timer = PhaseTimer(setup.process_group.device)
+    loader = RandomPhotoLoader(setup, backbones, segmenting=segmenting, timer=timer)
+    towers = Towers(setup.config.model, backbones.shape, 0).to(setup.process_group.device)
+    config = setup.config
+    task = ContrastiveTask(
         towers,
         config.objective,
         config.negatives,
-        feed,
-        gallery,
-        gallery,
+        loader,
+        torch.rand(5000, 2) * 100.0,
         "fused",
         config.loop.chunk,
-        rig.process_group,
+        setup.process_group,
         0,
     )
-    if rig.real and config.loop.compile:
+    if setup.real and config.loop.compile:
         towers.compile()
     autocast = torch.bfloat16 if config.loop.bf16 else None
-    gradients = GradientStep(task.embed, task.loss, task.objective, rig.process_group, autocast)
+    gradients = GradientStep(task.embed, task.loss, task.objective, setup.process_group, autocast)
     optimiser = torch.optim.AdamW([*towers.parameters(), *task.objective.parameters()], 1e-4)
 
     def step(batch: Batch) -> None:
         optimiser.zero_grad(set_to_none=True)
-        with clock("towers and loss, both ways"):
+        with timer("towers and loss, both ways"):
             gradients(batch.parts, batch.labels, 0)
-        with clock("clipping and AdamW"):
+        with timer("clipping and AdamW"):
             nn.utils.clip_grad_norm_(towers.parameters(), 1.0)
             optimiser.step()
 
-    return _timed(rig, task.batches(0, rig.steps + 2), step, clock)
+    return _timed(setup, task.batches(0, setup.steps + 2), step, timer)
 
 
-def measure_published(rig: Rig) -> Measured:
+def measure_published(setup: Setup) -> Measurement:
     """The plain loop: see `benchmarks.speed.training_published`."""
-    clock = Clock(rig.process_group.device)
-    loop = PublishedLoop(rig.config.model.image, rig.process_group.device, half=rig.real)
-    return _timed(rig, (loop.batch(rig.batch) for _ in range(rig.steps + 2)), loop.step, clock)
+    timer = PhaseTimer(setup.process_group.device)
+    loop = PublishedLoop(setup.config.model.image, setup.process_group.device, half=setup.real)
+    return _timed(setup, (loop.batch(setup.batch) for _ in range(setup.steps + 2)), loop.step, timer)
 
 
-def _timed(rig: Rig, batches: Iterable[Any], step: Callable[[Any], None], clock: Clock) -> Measured:
+def _timed(setup: Setup, batches: Iterable[Any], step: Callable[[Any], None], timer: PhaseTimer) -> Measurement:
     """Medians, after two steps to warm up, the second of which has its arithmetic counted."""
-    if rig.real:
+    if setup.real:
         torch.cuda.reset_peak_memory_stats()
     times, flops, coming = [], 0, iter(batches)
-    for number in range(rig.steps + 2):
-        began = clock.now()
+    for number in range(setup.steps + 2):
+        began = timer.now()
         if number == 1:
             with FlopCounterMode(display=False) as counter:
                 step(next(coming))
             flops = counter.get_total_flops()
-            clock.seconds.clear()
+            timer.seconds.clear()
             continue
         step(next(coming))
         if number > 1:
-            times.append(clock.now() - began)
+            times.append(timer.now() - began)
     memory = (
-        torch.cuda.max_memory_allocated() if rig.real else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        torch.cuda.max_memory_allocated() if setup.real else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     )
-    parts = {name: float(np.median(seconds)) for name, seconds in clock.seconds.items()}
-    return Measured(float(np.median(times)), rig.batch, flops, memory / 1e9, parts)
+    parts = {name: float(np.median(seconds)) for name, seconds in timer.seconds.items()}
+    return Measurement(float(np.median(times)), setup.batch, flops, memory / 1e9, parts)
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations a second of a large square product: what the card gives in practice."""
     side = 8192 if device.type == "cuda" else 1024
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    clock, times = Clock(device), []
+    timer, times = PhaseTimer(device), []
     for _ in range(8):
-        began = clock.now()
+        began = timer.now()
         a @ b
-        times.append(clock.now() - began)
+        times.append(timer.now() - began)
     return float(2 * side**3 / np.median(times[2:]))
 
 
-class Arithmetic(NamedTuple):
-    """Operations a photo of the full configuration, counted without computing."""
+class FlopsPerPhoto(NamedTuple):
+    """Floating-point operations a photo of the full configuration, counted without computing."""
 
     image: float
     segments: float
     towers: float
 
 
-def count_arithmetic(config: FusionConfig) -> Arithmetic:
+def count_flops(config: FusionConfig) -> FlopsPerPhoto:
     """Forward of the frozen networks; forward and backward (three times the forward) of the towers."""
     with torch.device("meta"):
         image = load_image_backbone(config.model.image.backbone, "random")
@@ -222,7 +223,7 @@ def count_arithmetic(config: FusionConfig) -> Arithmetic:
     photo = {TOKENS: (1, 256, 1024), CLASSES: (1, 256, 150), POSITIONS: (1, 2)}
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         towers({name: torch.rand(size) for name, size in photo.items()})
-    return Arithmetic(counted[0], counted[1], 3.0 * counter.get_total_flops())
+    return FlopsPerPhoto(counted[0], counted[1], 3.0 * counter.get_total_flops())
 
 
 def decode_rate(photos: int = 40) -> float:
@@ -242,7 +243,7 @@ def _pixels(count: int, size_px: int, generator: torch.Generator, device: torch.
     return torch.randint(0, 256, (count, size_px, size_px, 3), dtype=torch.uint8, generator=generator).to(device)
 
 
-def _row(name: str, one: Measured, rate: float) -> str:
+def _row(name: str, one: Measurement, rate: float) -> str:
     speed = one.flops / one.seconds
     cells = [f"{one.photos / one.seconds:,.1f}", f"{one.seconds:.3f}", f"{one.memory_gb:.1f}"]
     cells += [f"{speed / TERA:.3f}", f"{100 * speed / rate:.0f} %"]
@@ -254,7 +255,7 @@ def hours(flops_a_photo: float, photos: float, flops_a_second: float) -> float:
     return photos * flops_a_photo / flops_a_second / 3600.0
 
 
-def _estimate(about: Arithmetic, tflops: float, usd_per_hour: float, images_per_s: float | None) -> Iterator[str]:
+def _estimate(about: FlopsPerPhoto, tflops: float, usd_per_hour: float, images_per_s: float | None) -> Iterator[str]:
     training = about.image + about.towers
     yield (
         f"Operations a photo: CLIP {about.image / 1e9:.0f} G, SegFormer {about.segments / 1e9:.0f} G (once), "
@@ -274,7 +275,7 @@ def _estimate(about: Arithmetic, tflops: float, usd_per_hour: float, images_per_
             yield f"From the speed measured above, {cards} card(s), if several scale evenly: {measured:.1f} h."
 
 
-def build_rig(arguments: argparse.Namespace) -> Rig:
+def build_setup(arguments: argparse.Namespace) -> Setup:
     """The real networks on a GPU, the tiny ones elsewhere."""
     device = pick_device("auto")
     real = device.type == "cuda"
@@ -282,9 +283,9 @@ def build_rig(arguments: argparse.Namespace) -> Rig:
     batch = arguments.batch or (512 if real else 32)
     overrides = [f"model.image.weights={weights}", f"model.semantics.weights={weights}"]
     overrides += [f"loop.bf16={real}", f"loop.chunk={min(256, batch)}"] + ([] if real else ["negatives.queue=64"])
-    config = load_any_config(CONFIG, overrides)
+    config = load_config(CONFIG, overrides)
     assert isinstance(config, FusionConfig)  # noqa: S101  # it is ours
-    return Rig(ProcessGroup(device), config, batch, arguments.steps)
+    return Setup(ProcessGroup(device), config, batch, arguments.steps)
 
 
 def main() -> None:
@@ -296,15 +297,15 @@ def main() -> None:
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
-    rig = build_rig(arguments)
-    rate = matmul_rate(rig.process_group.device, torch.bfloat16 if rig.real else torch.float32)
-    name = torch.cuda.get_device_name() if rig.real else "CPU, one thread, TINY networks: says nothing about a GPU"
-    print(f"{name}; batch {rig.batch}; measured matmul rate {rate / TERA:.3f} TFLOP/s\n")
+    setup = build_setup(arguments)
+    rate = matmul_rate(setup.process_group.device, torch.bfloat16 if setup.real else torch.float32)
+    name = torch.cuda.get_device_name() if setup.real else "CPU, one thread, TINY networks: says nothing about a GPU"
+    print(f"{name}; batch {setup.batch}; measured matmul rate {rate / TERA:.3f} TFLOP/s\n")
     print("| loop | images/s | s/step | memory GB | TFLOP/s | of matmul rate |\n|---|---|---|---|---|---|")
     rows = {
-        "ours, maps prepared": measure_ours(rig, segmenting=False),
-        "ours, segmenting while training": measure_ours(rig, segmenting=True),
-        "plain loop as published (maps prepared)": measure_published(rig),
+        "ours, maps prepared": measure_ours(setup, segmenting=False),
+        "ours, segmenting while training": measure_ours(setup, segmenting=True),
+        "plain loop as published (maps prepared)": measure_published(setup),
     }
     for title, one in rows.items():
         print(_row(title, one, rate))
@@ -313,9 +314,9 @@ def main() -> None:
             print(f"\nWhere the time goes, {title}: " + ", ".join(f"{k} {v:.4f} s" for k, v in one.parts.items()))
     print(f"\nReading: {decode_rate():.0f} photos/s a core (640 x 480 JPEG, decoded, resized to 224)\n")
     first = rows["ours, maps prepared"]
-    speed = first.photos / first.seconds if rig.real else None
-    about = count_arithmetic(load_any_config(CONFIG))  # type: ignore[arg-type]  # it is ours
-    card = rate / TERA if rig.real else arguments.card_tflops
+    speed = first.photos / first.seconds if setup.real else None
+    about = count_flops(load_config(CONFIG))  # type: ignore[arg-type]  # it is ours
+    card = rate / TERA if setup.real else arguments.card_tflops
     print("\n".join(_estimate(about, card, arguments.usd_per_hour, speed)))
 
 

@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel
 
 from retrieval.backbones.hugging_face import ClipBackbone
+from retrieval.backbones.registry import load_image_backbone
 from retrieval.encoders.fusion import Views
 from retrieval.training.config import ImageConfig
-from retrieval.training.frozen_backbones import load_image
 
 PUBLISHED_DIM = 768
 HEADS = 8
 
 
 class BatchMixingAttention(nn.Module):
-    """Vectors of one stream ask the vectors of all photos in the batch; residual, then layer norm."""
+    """Attention of the vectors of one stream to those of all photos in the batch; residual, then layer norm."""
 
     def __init__(self, dim: int, heads: int = HEADS, dropout: float = 0.1) -> None:
         super().__init__()
@@ -33,15 +33,15 @@ class BatchMixingAttention(nn.Module):
         self.query, self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.out, self.norm, self.dropout = nn.Linear(dim, dim), nn.LayerNorm(dim), nn.Dropout(dropout)
 
-    def forward(self, asking: Tensor, answering: Tensor) -> Tensor:
-        """Both (batch, dim); so is the result, each row of which depends on all rows of `answering`."""
+    def forward(self, queries: Tensor, context: Tensor) -> Tensor:
+        """Both (batch, dim), as is the result, each row of which depends on all rows of `context`."""
         query, key, value = (
             self._split(layer(vectors))
-            for layer, vectors in ((self.query, asking), (self.key, answering), (self.value, answering))
+            for layer, vectors in ((self.query, queries), (self.key, context), (self.value, context))
         )
         weights = torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]), dim=-1)
         mixed = (self.dropout(weights) @ value).transpose(0, 1).flatten(1)
-        normed: Tensor = self.norm(asking + self.dropout(self.out(mixed)))
+        normed: Tensor = self.norm(queries + self.dropout(self.out(mixed)))
         return normed
 
     def _split(self, vectors: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class BatchMixingFusion(nn.Module):
         image_dim: channels of an image token.
         semantic_dim: numbers in a whole segmentation grid (tokens x classes).
         dim: width; 768 as published.
-        mixes: False takes the attention out and leaves the rest, to see what the rest is worth.
+        mixes: False leaves the attention out, as an ablation.
     """
 
     def __init__(self, image_dim: int, semantic_dim: int, dim: int = PUBLISHED_DIM, *, mixes: bool = True) -> None:
@@ -80,10 +80,10 @@ class BatchMixingFusion(nn.Module):
         image = self.image_in(image_tokens.mean(dim=1))
         semantic = self.semantic_project(self.semantic_in(class_distributions.flatten(1)))
         if self.mixes:
-            enhanced, asked_back = self.to_semantic(image, semantic), self.to_image(semantic, image)
+            enhanced, enhanced_semantic = self.to_semantic(image, semantic), self.to_image(semantic, image)
         else:
-            enhanced, asked_back = self.to_semantic.norm(image), self.to_image.norm(semantic)
-        vectors = (self.image_head(enhanced), self.semantic_head(asked_back), enhanced)
+            enhanced, enhanced_semantic = self.to_semantic.norm(image), self.to_image.norm(semantic)
+        vectors = (self.image_head(enhanced), self.semantic_head(enhanced_semantic), enhanced)
         return Views(*(nn.functional.normalize(vector.float(), dim=-1) for vector in vectors))
 
 
@@ -133,12 +133,12 @@ class PublishedModel(nn.Module):
         """Pixels (batch, size, size, 3), maps (batch, 1, 224, 224), positions (batch, 2) to the loss."""
         image = self.clip.embeddings(pixels).float()
         semantic = self.segment_project(self.segment_out(self.segments(maps).pooler_output.flatten(1)))
-        asked = self.to_semantic(image, semantic), self.to_image(semantic, image)
+        views = self.to_semantic(image, semantic), self.to_image(semantic, image)
         xy = web_mercator(lat_lon_deg).to(image.device)
         places = self.place_head(torch.stack([capsule(xy) for capsule in self.capsules]).sum(dim=0))
         places = places / places.norm(dim=-1, keepdim=True)
         total = torch.zeros((), device=image.device)
-        for head, view, scale in zip(self.heads, asked, self.scales, strict=True):
+        for head, view, scale in zip(self.heads, views, self.scales, strict=True):
             vectors = head(view)
             logits = vectors / vectors.norm(dim=-1, keepdim=True) @ places.T * scale.exp()
             right = torch.arange(len(logits), device=logits.device)
@@ -161,7 +161,7 @@ class PublishedLoop:
 
     def __init__(self, image: ImageConfig, device: torch.device, *, half: bool) -> None:
         torch.manual_seed(0)
-        clip = load_image(image)
+        clip = load_image_backbone(image.backbone, image.weights, image.folder)
         assert isinstance(clip, ClipBackbone), "the published loop is of CLIP"  # noqa: S101  # for the type checker
         self._device, self._half = device, half
         self._model = PublishedModel(clip).to(device)

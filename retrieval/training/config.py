@@ -1,8 +1,8 @@
 """The training configuration: one YAML file, checked, with `key=value` overrides.
 
 `recipe: fusion` trains image and semantic towers against positions (and texts)
-on frozen backbones; `recipe: compact` makes the small encoder that ships, from
-scratch. Both run through the same trainer.
+on frozen backbones; `recipe: compact` trains the small encoder that ships, from
+scratch. Both use the same trainer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from core.errors import UserError
+from core.errors import UserError, first_problem
 from retrieval.training.data.table import TableColumns
 from retrieval.training.losses import ObjectiveConfig
 from retrieval.training.negatives import NegativesConfig
@@ -28,7 +28,7 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """Where the photos lie, and which of them are trained on."""
+    """The collection of photos, and which of them are trained on."""
 
     photos: Path | None = Field(None, description="a folder; or give shards")
     shards: tuple[str, ...] = Field((), description="glob patterns of tar files")
@@ -36,23 +36,25 @@ class DataConfig(_Section):
     columns: TableColumns = TableColumns()
     cache: Path = Field(description="indexes, prepared segmentation maps and tokens, duplicates")
     teachers: Path | None = Field(None, description="folder of the .tflite files, for `compact`")
-    train_part: Literal["train", "inner_train"] = Field("train", description="inner_train leaves authors for choices")
+    train_part: Literal["train", "inner_train"] = Field(
+        "train", description="inner_train keeps authors back for model choices"
+    )
     max_bad_share: float = Field(0.01, ge=0.0, lt=1.0, description="more unusable samples than this stop the run")
-    drop_duplicates: bool = Field(False, description="leave out what retrieval.training.data.duplicates has listed")
+    drop_duplicates: bool = Field(False, description="leave out what retrieval.training.data.duplicates listed")
     prepared: bool = Field(
-        True, description="read segmentation maps (and tokens) that retrieval.training.data.prepare made"
+        True, description="read segmentation maps (and tokens) that retrieval.training.data.prepare computed"
     )
     augment: bool = Field(True, description="random crops and mirroring, of photo and map alike")
     min_area: float = Field(0.4, gt=0.0, le=1.0, description="of a crop, as a share of the photo")
-    window: int = Field(0, ge=0, description="read runs of so many neighbours on the disk; 0: in any order")
+    window: int = Field(0, ge=0, description="read runs of this many neighbours on the disk; 0: in any order")
     workers: int = Field(2, ge=0)
 
 
 class ValidationConfig(_Section):
-    """What success is measured on; never a test set."""
+    """The photos and positions of validation; never a test set."""
 
-    photos: int = Field(5000, gt=0, description="at most so many of the validation authors' photos")
-    gallery: int = Field(20000, gt=0, description="at most so many positions of training photos are searched")
+    photos: int = Field(5000, gt=0, description="the most photos by validation authors that are scored")
+    gallery: int = Field(20000, gt=0, description="the most positions of training photos that are searched")
     view: Literal["image", "semantic", "fused"] = "fused"
 
 
@@ -61,14 +63,14 @@ class ImageConfig(_Section):
 
     backbone: str
     weights: Literal["pretrained", "random", "tiny"] = Field(
-        "pretrained", description="random and tiny ones are for speed tests and the test-suite"
+        "pretrained", description="random and tiny weights are for speed tests and the test suite"
     )
-    folder: Path | None = Field(None, description="holds the weight file; None looks in the caches")
-    tokens: Literal["patches", "pooled"] = Field("patches", description="pooled: CLIP's one embedding, as GeoCLIP")
+    folder: Path | None = Field(None, description="of the weight file; None looks in the caches")
+    tokens: Literal["patches", "pooled"] = Field("patches", description="pooled: CLIP's one embedding, as in GeoCLIP")
 
 
 class SemanticsConfig(_Section):
-    """The frozen segmentation backbone, and the grid of semantic tokens its maps become."""
+    """The frozen segmentation backbone, and the grid of semantic tokens made of its maps."""
 
     backbone: str
     weights: Literal["pretrained", "random", "tiny"] = "pretrained"
@@ -95,7 +97,7 @@ class LocationConfig(_Section):
 
 
 class TowersConfig(_Section):
-    """What is trained by `recipe: fusion`."""
+    """The networks of `recipe: fusion`: frozen backbones and trained towers."""
 
     dim: int = Field(512, gt=0)
     image: ImageConfig
@@ -106,8 +108,8 @@ class TowersConfig(_Section):
     start: Path | None = Field(None, description="trained weights to start from; names and shapes must fit")
 
 
-class PrepareConfig(_Section):
-    """How crops are drawn for the teachers of `compact`."""
+class TeacherCropsConfig(_Section):
+    """How crops are drawn for the teachers of `recipe: compact`."""
 
     crops: int
     min_area: float
@@ -115,16 +117,16 @@ class PrepareConfig(_Section):
     workers: int
 
 
-class PrepareMaps(_Section):
-    """How segmentation maps and tokens are stored."""
+class FeatureCacheConfig(_Section):
+    """How segmentation maps and tokens of `recipe: fusion` are stored."""
 
     batch: int = Field(32, gt=0)
-    block: int = Field(1024, gt=0, description="photos a file; a stopped run goes on with the next file")
+    block: int = Field(1024, gt=0, description="photos a file; a stopped run continues with the next file")
     tokens: bool = Field(False, description="store the image backbone's tokens too (much space, no augmentation)")
     workers: int = Field(2, ge=0)
 
 
-class ModelConfig(_Section):
+class CompactShape(_Section):
     """The shape of the `compact` network; enough to rebuild it."""
 
     size_px: int = 160
@@ -140,7 +142,7 @@ class ModelConfig(_Section):
 
 
 class DistilConfig(_Section):
-    """Learning to see: a student of the teachers' tokens, embeddings and segmentations."""
+    """First phase of `compact`: distilling the teachers' tokens, embeddings and segmentations."""
 
     small_epochs: int
     small_px: int
@@ -152,7 +154,7 @@ class DistilConfig(_Section):
 
 
 class AlignConfig(_Section):
-    """Learning where: the same contrast as `recipe: fusion`, on tokens of the distilled backbone."""
+    """Second phase of `compact`: contrastive alignment of the distilled backbone's tokens with positions."""
 
     objective: ObjectiveConfig
     negatives: NegativesConfig
@@ -161,7 +163,7 @@ class AlignConfig(_Section):
 
 
 class CardConfig(_Section):
-    """What people should know about the weights; goes into `card.json` as it is."""
+    """What people should know about the weights; copied into `card.json`."""
 
     licence: str = ""
     description: str = ""
@@ -170,8 +172,8 @@ class CardConfig(_Section):
     limits: str = ""
 
 
-class _Run(_Section):
-    """What every recipe has."""
+class _RunConfig(_Section):
+    """The settings of every recipe."""
 
     name: str
     seed: int
@@ -182,18 +184,18 @@ class _Run(_Section):
     card: CardConfig = CardConfig()
 
 
-class TrainingConfig(_Run):
+class CompactConfig(_RunConfig):
     """`recipe: compact`: distil a small backbone, then align it."""
 
     recipe: Literal["compact"]
     bf16: bool
-    prepare: PrepareConfig
-    model: ModelConfig
+    prepare: TeacherCropsConfig
+    model: CompactShape
     distil: DistilConfig
     align: AlignConfig
 
 
-class FusionConfig(_Run):
+class FusionConfig(_RunConfig):
     """`recipe: fusion`: frozen backbones, trained towers."""
 
     recipe: Literal["fusion"]
@@ -201,7 +203,7 @@ class FusionConfig(_Run):
     objective: ObjectiveConfig = ObjectiveConfig()
     negatives: NegativesConfig = NegativesConfig()
     validation: ValidationConfig = ValidationConfig()
-    prepare: PrepareMaps = PrepareMaps()
+    prepare: FeatureCacheConfig = FeatureCacheConfig()
     loop: LoopConfig
 
     @model_validator(mode="after")
@@ -215,50 +217,43 @@ class FusionConfig(_Run):
             raise ValueError("objective.relation needs a teacher, which this recipe does not have")
         return self
 
-    def identity(self) -> str:
-        """JSON of all that a checkpoint depends on; where files lie and how fast they are read is left out."""
-        apart = {"device", "threads", "run", "card", "data", "prepare", "loop"}
-        free = {"cache", "workers", "photos", "shards", "table", "teachers"}
-        loop = self.loop.model_dump(mode="json", exclude={"compile", "checkpoint_steps", "tensorboard", "chunk"})
-        data = self.data.model_dump(mode="json", exclude=free)
-        return _json({**self.model_dump(mode="json", exclude=apart), "loop": loop, "data": data})
+    def identity(self) -> dict[str, object]:
+        """All that a checkpoint depends on; paths and settings that change only the speed are left out."""
+        sections = self.model_dump(mode="json", exclude={"device", "threads", "run", "card", "data", "prepare", "loop"})
+        paths = {"cache", "workers", "photos", "shards", "table", "teachers"}
+        return sections | {"loop": self.loop.identity(), "data": self.data.model_dump(mode="json", exclude=paths)}
 
 
-def _json(tree: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(tree, sort_keys=True)
-
-
-def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
-    """The `compact` configuration in a YAML file, with overrides such as `distil.loop.epochs=2` applied.
+def load_config(path: Path, overrides: Sequence[str] = ()) -> CompactConfig | FusionConfig:
+    """Read the configuration in a YAML file, with overrides such as `loop.epochs=2` applied.
 
     Raises:
-        UserError: no such file, not YAML, an override without `=`, or an unknown or wrong value.
-    """
-    config = load_any_config(path, overrides)
-    if not isinstance(config, TrainingConfig):
-        raise UserError(f"{path}: recipe: this command needs a configuration of `recipe: compact`")
-    return config
-
-
-def load_any_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig | FusionConfig:
-    """The configuration in a YAML file, with overrides applied.
-
-    Raises:
-        UserError: as for `load_config`; the message names the key, and the nearest one that exists.
+        UserError: no such file, not YAML, an override without `=`, or an unknown or wrong value; the message names
+            the key, and the nearest one that exists.
     """
     tree = _read(path)
     for override in overrides:
         _apply(tree, override)
-    kinds: dict[Any, type[TrainingConfig] | type[FusionConfig]] = {"compact": TrainingConfig, "fusion": FusionConfig}
-    kind = kinds.get(tree.get("recipe"))
-    if kind is None:
-        raise UserError(f"{path}: recipe: give one of {', '.join(kinds)}, not {tree.get('recipe')!r}")
+    recipes: dict[Any, type[CompactConfig] | type[FusionConfig]] = {"compact": CompactConfig, "fusion": FusionConfig}
+    recipe = recipes.get(tree.get("recipe"))
+    if recipe is None:
+        raise UserError(f"{path}: recipe: give one of {', '.join(recipes)}, not {tree.get('recipe')!r}")
     try:
-        return kind.model_validate(tree)
+        return recipe.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{path}: {_first_problem(error, kind)}") from error
+        raise UserError(f"{path}: {_first_problem(error, recipe)}") from error
+
+
+def load_compact_config(path: Path, overrides: Sequence[str] = ()) -> CompactConfig:
+    """Read a configuration of `recipe: compact`.
+
+    Raises:
+        UserError: as `load_config`, or another recipe.
+    """
+    config = load_config(path, overrides)
+    if not isinstance(config, CompactConfig):
+        raise UserError(f"{path}: recipe: this command needs a configuration of `recipe: compact`")
+    return config
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -273,26 +268,26 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _first_problem(error: ValidationError, kind: type[BaseModel]) -> str:
+def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")
-    known = _keys(kind, first["loc"][:-1])
+        return first_problem(error).removeprefix("Value error, ")
+    where = ".".join(map(str, first["loc"]))
+    known = _keys(model, first["loc"][:-1])
     near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
     return f"{where}: unknown key" + (f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}")
 
 
-def _keys(kind: type[BaseModel], path: Sequence[int | str]) -> list[str]:
-    """The keys that a section has."""
+def _keys(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """The keys of the section at a path."""
     for part in path:
-        annotation = kind.model_fields[str(part)].annotation if str(part) in kind.model_fields else None
-        inner = [annotation, *getattr(annotation, "__args__", ())]
-        sections = [one for one in inner if isinstance(one, type) and issubclass(one, BaseModel)]
+        annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        sections = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
         if not sections:
             return []
-        kind = sections[0]
-    return list(kind.model_fields)
+        model = sections[0]
+    return list(model.model_fields)
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

@@ -1,9 +1,9 @@
-"""Several processes training one model: who am I, gather rows, add up gradients, leave cleanly.
+"""Several processes training one model: rank, gathering rows, summing gradients, a clean end.
 
-Started by `torchrun`; alone without it. There is no DistributedDataParallel:
-every process computes the loss over the gathered batch and takes the gradient
-of its own rows, so that one sum over the processes is the exact gradient of
-the whole batch (see `retrieval.training.gradient_cache`).
+Started by `torchrun`; a single process without it. There is no
+DistributedDataParallel: every process computes the loss over the gathered batch
+and takes the gradient of its own rows, so that one sum over the processes is
+the exact gradient of the whole batch (see `retrieval.training.gradient_cache`).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class ProcessGroup:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """True in the one process that writes files and shows progress."""
         return self.rank == 0
 
-    def share(self, count: int) -> slice:
+    def local_slice(self, count: int) -> slice:
         """This process's part of `count` rows; parts differ by one row at most."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
@@ -48,8 +48,8 @@ class ProcessGroup:
         dist.all_gather(parts, padded.contiguous())
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
-    def rows_of(self, count: int) -> slice:
-        """Where this process's `count` rows lie among the gathered ones."""
+    def gathered_slice(self, count: int) -> slice:
+        """Which of the gathered rows are this process's `count` rows."""
         if self.size == 1:
             return slice(0, count)
         counts = self._counts(count)
@@ -57,44 +57,44 @@ class ProcessGroup:
         return slice(start, start + count)
 
     def _counts(self, count: int) -> list[int]:
-        mine = torch.tensor([count], device=self.device)
-        counts = [torch.empty_like(mine) for _ in range(self.size)]
-        dist.all_gather(counts, mine)
-        return [int(one) for one in counts]
+        local = torch.tensor([count], device=self.device)
+        counts = [torch.empty_like(local) for _ in range(self.size)]
+        dist.all_gather(counts, local)
+        return [int(number) for number in counts]
 
-    def add_up(self, gradients: Iterable[Tensor]) -> None:
+    def sum_gradients(self, gradients: Iterable[Tensor]) -> None:
         """Replace each gradient by its sum over the processes, in place, in one message."""
-        held = list(gradients)
-        if self.size == 1 or not held:
+        tensors = list(gradients)
+        if self.size == 1 or not tensors:
             return
-        flat = torch.cat([one.reshape(-1).float() for one in held])
+        flat = torch.cat([tensor.reshape(-1).float() for tensor in tensors])
         dist.all_reduce(flat)
-        for one, summed in zip(held, torch.split(flat, [one.numel() for one in held]), strict=True):
-            one.copy_(summed.view_as(one))
+        for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
 
-    def same_weights(self, module: nn.Module) -> None:
-        """Give every process the leading one's parameters and buffers."""
+    def broadcast_weights(self, module: nn.Module) -> None:
+        """Give every process the main one's parameters and buffers."""
         if self.size == 1:
             return
         for tensor in [*module.parameters(), *module.buffers()]:
             dist.broadcast(tensor.data, src=0)
 
-    def agree(self, said: bool) -> bool:
-        """What the leading process said."""
+    def broadcast_flag(self, flag: bool) -> bool:
+        """The main process's value of a flag."""
         if self.size == 1:
-            return said
-        word = torch.tensor([int(said)], device=self.device)
-        dist.broadcast(word, src=0)
-        return bool(word)
+            return flag
+        message = torch.tensor([int(flag)], device=self.device)
+        dist.broadcast(message, src=0)
+        return bool(message)
 
-    def wait(self) -> None:
-        """Until all processes are here."""
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
         if self.size > 1:
             dist.barrier()
 
 
 def join_process_group(device: str) -> ProcessGroup:
-    """The world this process belongs to, by the variables that `torchrun` sets.
+    """Join the process group described by the environment variables that `torchrun` sets.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU where there is one.
@@ -102,8 +102,8 @@ def join_process_group(device: str) -> ProcessGroup:
     Raises:
         UserError: a GPU is asked for and there is none.
     """
-    size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = pick_device(device, local)
+    size, local_rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    chosen = pick_device(device, local_rank)
     if size == 1:
         return ProcessGroup(chosen)
     if chosen.type == "cuda":
@@ -113,7 +113,7 @@ def join_process_group(device: str) -> ProcessGroup:
 
 
 def pick_device(device: str, local_rank: int = 0) -> torch.device:
-    """The device asked for.
+    """The torch device for a configured name.
 
     Raises:
         UserError: a GPU is asked for and torch sees none.

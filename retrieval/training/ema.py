@@ -1,84 +1,73 @@
-"""A running average of the weights, and the schedule of the learning rate."""
+"""Exponential moving average of the trained weights."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 
 class WeightEma:
-    """Exponential moving average of a module's trained weights (Polyak; its memory grows with the run).
+    """Exponential moving average of a module's trained weights (Polyak and Juditsky 1992), with warm-up of the decay.
 
-    Only parameters that are trained and buffers are held, so a frozen backbone costs nothing.
+    Holds trained parameters and buffers only, so a frozen backbone needs no second copy
+    (`torch.optim.swa_utils.AveragedModel` copies the whole module).
 
     Args:
         module: whose weights.
-        decay: of each update once the run is long; 0 switches it off.
+        decay: of each update once the run is long; 0 switches the average off.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self._module, self.decay, self.updates = module, decay, 0
-        self.held = {name: one.detach().clone() for name, one in trained_tensors(module).items()} if decay else {}
+        trained = trained_tensors(module) if decay else {}
+        self.averages = {name: tensor.detach().clone() for name, tensor in trained.items()}
 
     def update(self) -> None:
-        """Move towards the present weights; the first ones are soon forgotten."""
+        """Move towards the present weights; the decay starts small, so that the initial weights are soon forgotten."""
         decay = min(self.decay, (1.0 + self.updates) / (10.0 + self.updates))
         self.updates += 1
-        for name, now in trained_tensors(self._module).items() if self.held else ():
-            if now.is_floating_point():
-                self.held[name].lerp_(now, 1.0 - decay)
+        for name, tensor in trained_tensors(self._module).items() if self.averages else ():
+            if tensor.is_floating_point():
+                self.averages[name].lerp_(tensor, 1.0 - decay)
             else:
-                self.held[name].copy_(now)
+                self.averages[name].copy_(tensor)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Within this, the module has the averaged weights."""
-        now = {name: one.clone() for name, one in trained_tensors(self._module).items()} if self.held else {}
-        _copy(self._module, self.held)
+        trained = trained_tensors(self._module) if self.averages else {}
+        current = {name: tensor.clone() for name, tensor in trained.items()}
+        copy_tensors(self.averages, trained)
         try:
             yield
         finally:
-            _copy(self._module, now)
+            copy_tensors(current, trained)
 
     def state(self) -> dict[str, object]:
         """For a checkpoint."""
-        return {"held": self.held, "updates": self.updates}
+        return {"held": self.averages, "updates": self.updates}
 
     def load(self, held: dict[str, Tensor], updates: int) -> None:
         """From a checkpoint."""
-        for name, one in held.items():
-            self.held[name].copy_(one)
+        copy_tensors(held, self.averages)
         self.updates = updates
 
 
 def trained_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Data of the parameters that are trained, and buffers that are kept, by name."""
-    kept = module.state_dict(keep_vars=True)
-    return {name: one.data for name, one in kept.items() if not isinstance(one, nn.Parameter) or one.requires_grad}
+    state = module.state_dict(keep_vars=True)
+    return {
+        name: tensor.data
+        for name, tensor in state.items()
+        if not isinstance(tensor, nn.Parameter) or tensor.requires_grad
+    }
 
 
 @torch.no_grad()
-def _copy(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    now = trained_tensors(module)
-    for name, one in tensors.items():
-        now[name].copy_(one)
-
-
-def learning_rate_factor(
-    step: int, steps: int, warm_up: int, shape: Literal["cosine", "constant"], last: float = 0.01
-) -> float:
-    """The share of the full learning rate at a step: linear warm-up, then half a cosine down to `last`.
-
-    A function of the step alone, so that a resumed run needs no state for it.
-    """
-    if step < warm_up:
-        return (step + 1) / (warm_up + 1)
-    if shape == "constant":
-        return 1.0
-    done = (step - warm_up) / max(1, steps - warm_up)
-    return last + (1.0 - last) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+def copy_tensors(source: dict[str, Tensor], target: dict[str, Tensor]) -> None:
+    """Copy each tensor of `source` into the one of the same name in `target`."""
+    for name, tensor in source.items():
+        target[name].copy_(tensor)

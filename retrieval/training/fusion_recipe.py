@@ -1,10 +1,8 @@
-"""`recipe: fusion`: put a collection, frozen backbones and towers together, train them, leave an encoder folder."""
+"""`recipe: fusion`: train towers on frozen backbones over a collection of photos; leaves an encoder folder."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,19 +17,19 @@ from geo.places.gazetteer import Gazetteer
 from retrieval.photos.decoding import PhotoError
 from retrieval.splits import inner_split, part_indices
 from retrieval.training.config import FusionConfig
-from retrieval.training.contrastive_task import Contrast
-from retrieval.training.data.bad_samples import BadSamples, read_bad_samples
-from retrieval.training.data.feature_cache import FINE_GRID, PreparedStore
-from retrieval.training.data.loading import PhotoFeed, PhotoRequests, Request
+from retrieval.training.contrastive_task import ContrastiveTask
+from retrieval.training.data.bad_samples import BAD_SAMPLES, DUPLICATES, BadSamples, read_bad_samples
+from retrieval.training.data.feature_cache import open_feature_cache
+from retrieval.training.data.loading import NO_AUGMENTATION, LoadRequest, PhotoDataset, PhotoLoader
 from retrieval.training.data.sources import PhotoSource, open_source
 from retrieval.training.distributed import ProcessGroup
 from retrieval.training.frozen_backbones import FrozenBackbones
 from retrieval.training.run_folder import WEIGHTS, RunFolder
 from retrieval.training.towers import Towers
-from retrieval.training.trainer import Scores, Trainer
+from retrieval.training.trainer import Trainer
+from retrieval.training.validation import Scores
 
-BAD_SAMPLES, DUPLICATES = "bad_samples.csv", "duplicates.csv"
-FIRST_LOOK = 8
+PROBED_PHOTOS = 8
 
 
 class Collection(NamedTuple):
@@ -39,29 +37,29 @@ class Collection(NamedTuple):
 
     source: PhotoSource
     train: NDArray[np.int64]
-    held: NDArray[np.int64]
+    validation: NDArray[np.int64]
 
 
-def open_collection(config: FusionConfig, bad: BadSamples) -> Collection:
+def open_collection(config: FusionConfig, bad_samples: BadSamples) -> Collection:
     """Read and check the whole table, split it by photographer, and list what cannot be used.
 
     Raises:
         UserError: too much of it cannot be used, or nothing is left.
     """
     data = config.data
-    source, unusable = open_source(data.photos, data.shards, data.table, data.columns, data.cache / "shards.npz")
-    bad.add(unusable, len(source.table.ids) + len(unusable))
+    source, unusable = open_source(data)
+    bad_samples.add(unusable, len(source.table.ids) + len(unusable))
     if config.model.text is not None:
         name_places(source)
-    train, held = split_rows(source.table.authors, data.train_part)
+    train, validation = split_rows(source.table.authors, data.train_part)
     if data.drop_duplicates:
         train = _without_duplicates(train, source, data.cache / DUPLICATES)
-    if not len(train) or not len(held):
+    if not len(train) or not len(validation):
         raise UserError(
-            f"data: {len(train)} training and {len(held)} validation photos: photos are split by photographer, so "
-            f"several are needed in column {data.columns.author}"
+            f"data: {len(train)} training and {len(validation)} validation photos: photos are split by photographer, "
+            f"so several are needed in column {data.columns.author}"
         )
-    chosen = np.random.default_rng(config.seed).permutation(held)[: config.validation.photos]
+    chosen = np.random.default_rng(config.seed).permutation(validation)[: config.validation.photos]
     return Collection(source, train, np.sort(chosen))
 
 
@@ -88,124 +86,104 @@ def _without_duplicates(rows: NDArray[np.int64], source: PhotoSource, listed: Pa
         raise UserError(
             f"data.drop_duplicates: no {listed}: run python -m retrieval.training.data.duplicates CONFIG first"
         )
-    dropped = {one.name for one in read_bad_samples(listed)}
+    dropped = {sample.name for sample in read_bad_samples(listed)}
     return rows[[source.table.ids[row] not in dropped for row in rows]]
-
-
-def prepared_store(config: FusionConfig, source: PhotoSource, eyes_identity: Mapping[str, str]) -> PreparedStore:
-    """Where this collection's segmentation maps (and tokens) are kept."""
-    names = hashlib.sha256("\n".join(source.table.ids).encode()).hexdigest()
-    recipe = {**eyes_identity, "photos": names, "fine_grid": FINE_GRID, "tokens": config.prepare.tokens}
-    return PreparedStore(config.data.cache / "prepared", recipe, len(source.table.ids), config.prepare.block)
-
-
-def identity_of(frozen: FrozenBackbones, *, tokens: bool) -> dict[str, str]:
-    """Which weights the prepared files come from."""
-    segments = {"semantics": frozen.segmenter.identity} if frozen.segmenter else {}
-    return segments | ({"image": frozen.image.identity} if tokens else {})
 
 
 def train_fusion(config: FusionConfig, process_group: ProcessGroup, arguments: list[str]) -> Scores:
     """Train to the end; the scores of the best weights, on the validation photographers.
 
     Raises:
-        UserError: something that can be known to be wrong before training, or goes wrong in it.
+        UserError: a mistake in configuration or data, found before training, or a full disk.
     """
     run = RunFolder(config.run)
-    bad = BadSamples(run.folder / BAD_SAMPLES, config.data.max_bad_share)
-    collection = open_collection(config, bad)
-    frozen = FrozenBackbones(config.model, process_group.device, config.loop.bf16)
-    towers = Towers(config.model, frozen.shape, config.seed).to(process_group.device)
-    feed = _feed(config, collection, frozen, towers, bad, process_group)
-    _look_at_some(feed, collection)
-    task = _task(config, collection, towers, feed, process_group)
-    if process_group.leads:
-        run.describe(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), arguments)
-    recipe = json.dumps({"config": json.loads(config.identity()), "photos": len(collection.train)}, sort_keys=True)
-    scores = Trainer(task, config.loop, run, process_group, config.seed, recipe).fit()
-    if process_group.leads:
-        run.save_card(encoder_card(config, frozen, run.folder, scores, len(collection.train), len(bad)))
-    return scores
-
-
-def _feed(
-    config: FusionConfig,
-    collection: Collection,
-    frozen: FrozenBackbones,
-    towers: Towers,
-    bad: BadSamples,
-    process_group: ProcessGroup,
-) -> PhotoFeed:
-    data, viewer = config.data, frozen.worker()
-    tokens = data.prepared and config.prepare.tokens
-    if tokens or (data.prepared and frozen.segmenter is not None):
-        viewer.store = prepared_store(config, collection.source, identity_of(frozen, tokens=tokens))
-        viewer.store.check_complete()
-        viewer.stored_tokens = tokens
-    requests = PhotoRequests(collection.source, viewer, towers.text, config.seed, data.min_area)
-    return PhotoFeed(
-        collection.source,
-        collection.train,
-        collection.held,
-        frozen,
-        requests,
-        bad,
-        batch=config.loop.batch,
-        process_group=process_group,
-        seed=config.seed,
-        window=data.window,
-        workers=data.workers,
-        augment=data.augment and not tokens,
-    )
-
-
-def _look_at_some(feed: PhotoFeed, collection: Collection) -> None:
-    """Read a few photos now: a wrong path or an unreadable disk should not wait for the first batch."""
-    loaded = feed.requests[Request(collection.train[:FIRST_LOOK], -1)]
-    if not loaded.tensors:
-        first = loaded.bad[0]
-        raise PhotoError(f"none of the first photos can be read: {first.where} ({first.name}): {first.reason}")
-
-
-def _task(
-    config: FusionConfig, collection: Collection, towers: Towers, feed: PhotoFeed, process_group: ProcessGroup
-) -> Contrast:
-    gallery = torch.from_numpy(Gazetteer().coordinates().lat_lon_deg).float()
-    positions = collection.source.table.positions_deg[collection.train]
-    chosen = np.random.default_rng(config.seed).permutation(len(positions))[: config.validation.gallery]
-    searched = torch.from_numpy(positions[np.sort(chosen)]).float()
-    return Contrast(
+    bad_samples = BadSamples(run.folder / BAD_SAMPLES, config.data.max_bad_share)
+    collection = open_collection(config, bad_samples)
+    backbones = FrozenBackbones(config.model, process_group.device, config.loop.bf16)
+    towers = Towers(config.model, backbones.shape, config.seed).to(process_group.device)
+    loader = _photo_loader(config, collection, backbones, towers, bad_samples, process_group)
+    _probe_photos(loader, collection)
+    task = ContrastiveTask(
         towers,
         config.objective,
         config.negatives,
-        feed,
-        gallery,
-        searched,
+        loader,
+        _searched_positions(config, collection),
         config.validation.view,
         config.loop.chunk,
         process_group,
         config.seed,
     )
+    if process_group.is_main:
+        run.describe(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), arguments)
+    recipe = json.dumps({"config": config.identity(), "photos": len(collection.train)}, sort_keys=True)
+    scores = Trainer(task, config.loop, run, process_group, config.seed, recipe).fit()
+    if process_group.is_main:
+        run.save_card(encoder_card(config, backbones, run.folder, scores, len(collection.train), len(bad_samples)))
+    return scores
+
+
+def _photo_loader(
+    config: FusionConfig,
+    collection: Collection,
+    backbones: FrozenBackbones,
+    towers: Towers,
+    bad_samples: BadSamples,
+    process_group: ProcessGroup,
+) -> PhotoLoader:
+    data, cache = config.data, None
+    cached_tokens = data.prepared and config.prepare.tokens
+    if cached_tokens or (data.prepared and backbones.segmenter is not None):
+        cache = open_feature_cache(config, collection.source, backbones.identity(tokens=cached_tokens))
+        cache.check_complete()
+    cropper = backbones.view_cropper(cache, cached_tokens=cached_tokens)
+    return PhotoLoader(
+        PhotoDataset(collection.source, cropper, towers.text, config.seed, data.min_area),
+        collection.train,
+        collection.validation,
+        backbones,
+        bad_samples,
+        batch=config.loop.batch,
+        process_group=process_group,
+        seed=config.seed,
+        window=data.window,
+        workers=data.workers,
+        augment=data.augment and not cached_tokens,
+    )
+
+
+def _probe_photos(loader: PhotoLoader, collection: Collection) -> None:
+    """Read a few photos now: a wrong path or an unreadable disk should not wait for the first batch."""
+    loaded = loader.dataset[LoadRequest(collection.train[:PROBED_PHOTOS], NO_AUGMENTATION)]
+    if not loaded.tensors:
+        first = loaded.bad_samples[0]
+        raise PhotoError(f"none of the first photos can be read: {first.where} ({first.name}): {first.reason}")
+
+
+def _searched_positions(config: FusionConfig, collection: Collection) -> torch.Tensor:
+    """Positions (n, 2) of training photos, which validation searches."""
+    positions = collection.source.table.positions_deg[collection.train]
+    chosen = np.random.default_rng(config.seed).permutation(len(positions))[: config.validation.gallery]
+    return torch.from_numpy(positions[np.sort(chosen)]).float()
 
 
 def encoder_card(
-    config: FusionConfig, frozen: FrozenBackbones, folder: Path, scores: Scores, photos: int, bad: int
+    config: FusionConfig, backbones: FrozenBackbones, folder: Path, scores: Scores, photos: int, bad_samples: int
 ) -> dict[str, Any]:
     """What `retrieval.encoders.registry` needs to rebuild the encoder, and what people should know about it."""
-    weights = sha256_of_file(folder / WEIGHTS)
     run_facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     return {
         "name": config.name,
         "kind": "fusion",
         "dim": config.model.dim,
-        "files": {WEIGHTS: weights},
+        "files": {WEIGHTS: sha256_of_file(folder / WEIGHTS)},
         **config.card.model_dump(),
         "model": config.model.model_dump(mode="json"),
-        "tokens": frozen.shape._asdict(),
-        "backbones": identity_of(frozen, tokens=True),
+        "tokens": backbones.shape._asdict(),
+        "backbones": backbones.identity(tokens=True),
         "training": {
             "photos": photos,
-            "bad_samples": bad,
+            "bad_samples": bad_samples,
             "part": config.data.train_part,
             "loop": config.loop.model_dump(mode="json"),
             "objective": config.objective.model_dump(mode="json"),

@@ -1,10 +1,10 @@
-"""One optimisation step's gradients: of any batch, in chunks that fit, over any number of processes.
+"""The gradient of one batch, computed in chunks that fit into memory, over any number of processes.
 
-Gradient caching (Gao et al. 2021): embed all chunks without remembering how,
-compute the loss of the whole batch and its gradient in the embeddings, then
-embed each chunk again and push its share of that gradient through. The result
-is the gradient of the whole batch; memory is that of one chunk. A batch that
-is one chunk is embedded once.
+Gradient caching (Gao et al. 2021, arXiv 2101.06983): embed all chunks without a
+graph, compute the loss of the whole batch and its gradient in the embeddings,
+then embed each chunk again with a graph and backpropagate its share of that
+gradient. The result is the gradient of the whole batch with the memory of one
+chunk. A batch that is one chunk is embedded once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Part(NamedTuple):
     """Inputs that are embedded together: a chunk of the batch's photos, or of the queue's positions.
 
     Attributes:
-        kind: what to do with it; tells photos from queue.
+        kind: which inputs these are; tells photos from queue.
         tensors: rows first.
     """
 
@@ -37,28 +37,28 @@ Loss = Callable[[Tensors, Tensors], dict[str, Tensor]]
 
 
 class StepResult(NamedTuple):
-    """The value of each term over the whole batch, and how many photos it had."""
+    """The value of each term over the whole batch, and how many photos the batch had."""
 
     terms: dict[str, float]
     photos: int
 
 
-def split(kind: str, tensors: Tensors, rows: int) -> list[Part]:
+def split_into_parts(kind: str, tensors: Tensors, rows: int) -> list[Part]:
     """Parts of at most `rows` rows each; 0: one part with everything."""
     count = len(next(iter(tensors.values())))
     size = rows or max(count, 1)
     starts = range(0, max(count, 1), size)
-    return [Part(kind, {name: one[start : start + size] for name, one in tensors.items()}) for start in starts]
+    return [Part(kind, {name: tensor[start : start + size] for name, tensor in tensors.items()}) for start in starts]
 
 
 class GradientStep:
-    """Puts the gradient of one batch into the parameters.
+    """Adds the gradient of one batch to the parameters' `grad`.
 
     Args:
         embed: a part to L2-normalised vectors by name, rows in the part's order.
         loss: gathered embeddings and gathered labels to weighted terms.
         objective: owns the parameters that `loss` uses itself, such as temperatures.
-        world: whose rows are gathered.
+        process_group: whose rows are gathered.
         autocast: type of the embedding's arithmetic; None for single precision.
     """
 
@@ -71,62 +71,61 @@ class GradientStep:
         autocast: torch.dtype | None = None,
     ) -> None:
         self._embed_part, self._loss, self._objective = embed, loss, objective
-        self._world, self._autocast = process_group, autocast
+        self._process_group, self._autocast = process_group, autocast
 
     def __call__(self, parts: Sequence[Part], labels: Tensors, seed: int) -> StepResult:
-        """Add this batch's gradients to the parameters' `grad`, still to be summed over processes.
+        """Compute the gradients of this process's share, still to be summed over processes.
 
         Args:
             parts: of this process.
             labels: rows first, of this process's photos; the loss gets those of all processes.
-            seed: of this step and process, so that a chunk drops out the same units both times.
+            seed: of this step and process, so that dropout is the same both times a chunk is embedded.
         """
-        remembers = len({part.kind for part in parts}) == len(parts)  # one chunk a kind: nothing to embed again
-        with torch.set_grad_enabled(remembers):
-            held = [self._embed(part, seed + number) for number, part in enumerate(parts)]
-        local = _joined(held)
-        whole = {name: self._world.gather(one.detach()).requires_grad_() for name, one in local.items()}
-        gathered_labels = {name: self._world.gather(one) for name, one in labels.items()}
-        terms = self._loss(whole, gathered_labels)
+        one_pass = len({part.kind for part in parts}) == len(parts)  # one chunk a kind: keep the graph
+        with torch.set_grad_enabled(one_pass):
+            embedded = [self._embed(part, seed + number) for number, part in enumerate(parts)]
+        local = _concatenated(embedded)
+        gathered = {name: self._process_group.gather(rows.detach()).requires_grad_() for name, rows in local.items()}
+        gathered_labels = {name: self._process_group.gather(rows) for name, rows in labels.items()}
+        terms = self._loss(gathered, gathered_labels)
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._share_own_gradients()
-        gradients = {name: self._mine(whole[name], one) for name, one in local.items()}
-        self._push(parts, held if remembers else None, gradients, seed)
-        return StepResult({name: float(term.detach()) for name, term in terms.items()}, _rows(gathered_labels))
+        self._divide_objective_gradients()
+        gradients = {name: self._local_gradient(gathered[name], rows) for name, rows in local.items()}
+        self._backpropagate(parts, embedded if one_pass else None, gradients, seed)
+        photos = len(next(iter(gathered_labels.values())))
+        return StepResult({name: float(term.detach()) for name, term in terms.items()}, photos)
 
     def _embed(self, part: Part, seed: int) -> dict[str, Tensor]:
         torch.manual_seed(seed)
-        device = self._world.device.type
+        device = self._process_group.device.type
         with torch.autocast(device, self._autocast, enabled=self._autocast is not None):
             return self._embed_part(part)
 
-    def _share_own_gradients(self) -> None:
-        """Every process holds the whole gradient of the objective's own parameters; their sum must be one."""
+    def _divide_objective_gradients(self) -> None:
+        """Each process has the whole gradient of the objective's own parameters, which are summed later."""
         for parameter in self._objective.parameters():
             if parameter.grad is not None:
-                parameter.grad /= self._world.size
+                parameter.grad /= self._process_group.size
 
-    def _mine(self, whole: Tensor, local: Tensor) -> Tensor:
-        gradient = torch.zeros_like(whole) if whole.grad is None else whole.grad
-        return gradient[self._world.rows_of(len(local))]
+    def _local_gradient(self, gathered: Tensor, local: Tensor) -> Tensor:
+        gradient = torch.zeros_like(gathered) if gathered.grad is None else gathered.grad
+        return gradient[self._process_group.gathered_slice(len(local))]
 
-    def _push(self, parts: Sequence[Part], held: list[dict[str, Tensor]] | None, gradients: Tensors, seed: int) -> None:
+    def _backpropagate(
+        self, parts: Sequence[Part], embedded: list[dict[str, Tensor]] | None, gradients: Tensors, seed: int
+    ) -> None:
         """Send the gradients of the embeddings on into the parameters, part by part."""
-        done = dict.fromkeys(gradients, 0)
+        start = dict.fromkeys(gradients, 0)
         for number, part in enumerate(parts):
-            vectors = held[number] if held else self._embed(part, seed + number)
-            moved = {name: one for name, one in vectors.items() if one.requires_grad}
-            shares = [gradients[name][done[name] : done[name] + len(one)] for name, one in moved.items()]
-            for name, one in vectors.items():
-                done[name] += len(one)
-            if moved:
-                torch.autograd.backward(list(moved.values()), shares)
+            vectors = embedded[number] if embedded else self._embed(part, seed + number)
+            trained = {name: rows for name, rows in vectors.items() if rows.requires_grad}
+            shares = [gradients[name][start[name] : start[name] + len(rows)] for name, rows in trained.items()]
+            for name, rows in vectors.items():
+                start[name] += len(rows)
+            if trained:
+                torch.autograd.backward(list(trained.values()), shares)
 
 
-def _joined(held: Sequence[Tensors]) -> dict[str, Tensor]:
-    names = dict.fromkeys(name for one in held for name in one)
-    return {name: torch.cat([one[name] for one in held if name in one]) for name in names}
-
-
-def _rows(labels: Tensors) -> int:
-    return len(next(iter(labels.values())))
+def _concatenated(embedded: Sequence[Tensors]) -> dict[str, Tensor]:
+    names = dict.fromkeys(name for vectors in embedded for name in vectors)
+    return {name: torch.cat([vectors[name] for vectors in embedded if name in vectors]) for name in names}

@@ -1,12 +1,12 @@
-"""What training minimises: contrast between the views of a photo, its position and its place's name.
+"""Contrastive losses between the views of a photo, its position and its place's name.
 
-Pure functions of tensors, and an `Objective` put together from configuration. Terms, each switchable:
+Functions of tensors, and an `Objective` that sums the terms named in the configuration:
 
-- image-gps, semantic-gps, fused-gps: the dual-view contrast of DualGeo (arXiv 2604.25533), symmetric InfoNCE;
+- image-gps, semantic-gps, fused-gps: symmetric InfoNCE of the two views of DualGeo (arXiv 2604.25533);
 - image-text, text-gps and a triplet (text, position, hardest photo): TransGeoCLIP (arXiv 2606.08918);
-- a queue of further positions as negatives: GeoCLIP (arXiv 2309.16020), which contrasts one way only (`both_ways`);
-- soft geographic targets, or one-hot targets with photos a few hundred metres apart left out of the negatives;
-- a relational term that keeps neighbourhoods as a teacher sees them (after Park et al. 2019).
+- a queue of further positions as negatives: GeoCLIP (arXiv 2309.16020), whose loss has one direction (`both_ways`);
+- soft geographic targets, or one-hot targets with photos a few hundred metres apart excluded as false negatives;
+- relational distillation: neighbourhoods within the batch as in a teacher's space (after Park et al. 2019).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from retrieval.training.compact import losses
+from geo.sphere import EARTH_RADIUS_KM
+from retrieval.location.registry import unit_vectors
 
 View = Literal["image", "semantic", "fused", "text", "gps"]
 VIEWS: tuple[View, ...] = ("image", "semantic", "fused", "text", "gps")
@@ -27,18 +28,18 @@ TEACHER, QUEUE = "teacher", "queue"
 """Further embeddings that some terms use: a teacher's vectors of the photos, and vectors of the queue's positions."""
 
 
-class Rows(NamedTuple):
+class BatchLabels(NamedTuple):
     """Where the n photos of a batch were taken, and what else tells true negatives from false ones.
 
     Attributes:
         positions_deg: (n, 2), latitude first.
         queue_deg: (q, 2), positions of the queue; q may be 0.
-        texts: (n,) integers, equal where two photos have the same text; None where there is no text view.
+        text_ids: (n,) integers, equal where two photos have the same text; None where there is no text view.
     """
 
     positions_deg: Tensor
     queue_deg: Tensor
-    texts: Tensor | None = None
+    text_ids: Tensor | None = None
 
 
 class TripletConfig(BaseModel):
@@ -51,23 +52,23 @@ class TripletConfig(BaseModel):
 
 
 class ObjectiveConfig(BaseModel):
-    """Which terms, how heavy, and what counts as a negative."""
+    """Which terms with which weights, and what counts as a negative."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pairs: dict[str, float] = Field(
         default={"image-gps": 1.0, "semantic-gps": 1.0, "fused-gps": 1.0},
-        description="weight of each contrast, named by its two views",
+        description="weight of each InfoNCE term, named by its two views",
     )
-    both_ways: bool = Field(True, description="False: only the first view of a pair asks the second, as GeoCLIP")
+    both_ways: bool = Field(True, description="False: only the first view of a pair is the anchor, as in GeoCLIP")
     triplet: TripletConfig | None = None
     relation: dict[Literal["image", "semantic", "fused"], float] = Field(
         default={}, description="weight of the relational term of each view; needs a teacher"
     )
     soft_targets_km: float = Field(0.0, ge=0.0, description="exp(-km / this) as targets; 0: only the own position")
     ignore_within_km: float = Field(0.0, ge=0.0, description="photos nearer than this are not each other's negatives")
-    same_text_counts: bool = Field(True, description="photos with the same text are all right answers")
-    temperature: float = Field(0.07, gt=0.0, description="where the learned temperatures start")
+    same_text_counts: bool = Field(True, description="photos with the same text are all positives")
+    temperature: float = Field(0.07, gt=0.0, description="initial value of the learned temperatures")
     temperature_limits: tuple[float, float] = (0.01, 0.5)
     shared_temperature: bool = Field(False, description="one temperature for all pairs instead of one each")
 
@@ -100,26 +101,42 @@ def split_pair(name: str) -> tuple[View, View]:
     return known[first], known[second]
 
 
+def pairwise_km(a_deg: Tensor, b_deg: Tensor) -> Tensor:
+    """Great-circle distances in km, float32 (n, m), between positions (n, 2) and (m, 2) in degrees.
+
+    From the chord in double precision, which is exact enough for near points (unlike arccos of the dot product).
+    """
+    chord = torch.cdist(
+        unit_vectors(a_deg.double()), unit_vectors(b_deg.double()), compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    return (2.0 * EARTH_RADIUS_KM * torch.asin(torch.clamp(chord / 2.0, max=1.0))).float()
+
+
+def geographic_targets(photos_deg: Tensor, places_deg: Tensor, softness_km: float) -> Tensor:
+    """Soft targets (n, m) proportional to exp(-distance / softness), rows summing to 1."""
+    return torch.softmax(-pairwise_km(photos_deg, places_deg) / softness_km, dim=1)
+
+
 def one_hot_targets(rows: int, columns: int, device: torch.device | None = None) -> Tensor:
-    """Row i's right answer is column i: (rows, columns)."""
+    """Targets (rows, columns) where the positive of row i is column i."""
     return torch.eye(rows, columns, device=device)
 
 
-def same_text_targets(texts: Tensor) -> Tensor:
-    """All rows with the same text are right answers, in equal shares: (n, n), rows summing to 1."""
-    same = (texts[:, None] == texts[None, :]).float()
+def same_text_targets(text_ids: Tensor) -> Tensor:
+    """Targets (n, n) where all rows with the same text are positives with equal shares, rows summing to 1."""
+    same = (text_ids[:, None] == text_ids[None, :]).float()
     return same / same.sum(dim=1, keepdim=True)
 
 
-def near_but_wrong(photos_deg: Tensor, places_deg: Tensor, within_km: float) -> Tensor:
-    """True where a place is another row's and yet within `within_km` of the photo: neither right nor wrong, (n, m)."""
-    near = losses.pairwise_km(photos_deg, places_deg) < within_km
+def false_negatives(photos_deg: Tensor, places_deg: Tensor, within_km: float) -> Tensor:
+    """True, (n, m), where a place belongs to another row but lies within `within_km` of the photo."""
+    near = pairwise_km(photos_deg, places_deg) < within_km
     itself = torch.eye(*near.shape, dtype=torch.bool, device=near.device)
     return near & ~itself
 
 
-def contrast(
-    anchors: Tensor, others: Tensor, targets: Tensor, temperature: Tensor | float, left_out: Tensor | None = None
+def info_nce(
+    anchors: Tensor, others: Tensor, targets: Tensor, temperature: Tensor | float, excluded: Tensor | None = None
 ) -> Tensor:
     """Cross-entropy of softmax(cosine / temperature) against targets; InfoNCE (van den Oord 2018) where one-hot.
 
@@ -128,32 +145,48 @@ def contrast(
         others: (m, dim), L2-normalised.
         targets: (n, m), rows summing to 1.
         temperature: a scalar.
-        left_out: (n, m), true for pairs that take no part; their targets must be 0.
+        excluded: (n, m), true for pairs left out of the softmax; their targets must be 0.
     """
     logits = (anchors @ others.T).float() / temperature
-    if left_out is not None:
-        logits = logits.masked_fill(left_out, -torch.inf)
+    if excluded is not None:
+        logits = logits.masked_fill(excluded, -torch.inf)
     log_probabilities = torch.log_softmax(logits, dim=1)
-    # 0 x -inf would be NaN where a pair is left out.
-    weighed = torch.where(targets > 0, targets * log_probabilities, torch.zeros_like(targets))
-    return -weighed.sum(dim=1).mean()
+    # 0 x -inf would be NaN where a pair is excluded.
+    weighted = torch.where(targets > 0, targets * log_probabilities, torch.zeros_like(targets))
+    return -weighted.sum(dim=1).mean()
 
 
-def triplet(texts: Tensor, places: Tensor, photos: Tensor, margin: float, right: Tensor | None = None) -> Tensor:
-    """mean(max(0, margin + cos(text, hardest photo of another row) - cos(text, own place))), all (n, dim).
+def triplet_loss(
+    texts: Tensor, places: Tensor, photos: Tensor, margin: float, positives: Tensor | None = None
+) -> Tensor:
+    """mean(max(0, margin + cos(text, hardest photo of another row) - cos(text, own place))); a scalar.
 
     Args:
-        texts: the anchors.
-        places: the positives.
-        photos: the negatives come from these.
+        texts: (n, dim), L2-normalised, the anchors.
+        places: (n, dim), L2-normalised, the positives.
+        photos: (n, dim), L2-normalised, the negatives.
         margin: in units of cosine.
-        right: (n, n), true where a photo is no negative of a text; None: only its own.
+        positives: (n, n), true where a photo is no negative of a text; None: only the text's own photo.
     """
-    right = torch.eye(len(texts), dtype=torch.bool, device=texts.device) if right is None else right
+    positives = torch.eye(len(texts), dtype=torch.bool, device=texts.device) if positives is None else positives
     own = (texts * places).sum(dim=1).float()
-    hardest = (texts @ photos.T).float().masked_fill(right, -torch.inf).amax(dim=1)
-    # A row whose every other photo is a right answer has no negative and costs nothing.
+    hardest = (texts @ photos.T).float().masked_fill(positives, -torch.inf).amax(dim=1)
+    # A row without any negative has hardest = -inf and costs nothing.
     return torch.clamp(margin + hardest - own, min=0.0).mean()
+
+
+def relational_loss(student: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
+    """KL divergence of the student's from the teacher's neighbourhoods within a batch (after Park et al. 2019).
+
+    Args:
+        student: (n, dim), L2-normalised.
+        teacher: (n, dim of the teacher), L2-normalised.
+        temperature: of both softmaxes; a vector is not its own neighbour.
+    """
+    itself = torch.eye(len(student), dtype=torch.bool, device=student.device)
+    wanted = torch.softmax((teacher @ teacher.T / temperature).masked_fill(itself, -1e9), dim=1)
+    found = torch.log_softmax((student @ student.T / temperature).masked_fill(itself, -1e9), dim=1)
+    return nn.functional.kl_div(found, wanted, reduction="batchmean")
 
 
 class Objective(nn.Module):
@@ -163,71 +196,70 @@ class Objective(nn.Module):
         super().__init__()
         self.config = config
         self._pairs = {name: split_pair(name) for name, weight in config.pairs.items() if weight}
-        names = ["all"] if config.shared_temperature else [_key(name) for name in self._pairs]
+        names = ["all"] if config.shared_temperature else [_parameter_name(name) for name in self._pairs]
         start = math.log(config.temperature)
         self.log_temperatures = nn.ParameterDict({name: nn.Parameter(torch.tensor(start)) for name in names})
 
     def temperature(self, pair: str) -> Tensor:
-        """The present temperature of a pair, within its limits."""
-        name = "all" if self.config.shared_temperature else _key(pair)
+        """The present temperature of a pair, a scalar within its limits."""
+        name = "all" if self.config.shared_temperature else _parameter_name(pair)
         low, high = self.config.temperature_limits
-        raised: Tensor = self.log_temperatures[name].exp()
-        return raised.clamp(low, high)
+        temperature: Tensor = self.log_temperatures[name].exp()
+        return temperature.clamp(low, high)
 
-    def forward(self, embeddings: Mapping[str, Tensor], rows: Rows) -> dict[str, Tensor]:
-        """The weighted terms, each a scalar; what is minimised is their sum.
+    def forward(self, embeddings: Mapping[str, Tensor], labels: BatchLabels) -> dict[str, Tensor]:
+        """The weighted terms, each a scalar; their sum is minimised.
 
         Args:
             embeddings: L2-normalised vectors (n, dim) of each needed view; `queue` (q, dim) and `teacher` where used.
-            rows: of the same n photos.
+            labels: of the same n photos.
         """
-        terms = {name: self.config.pairs[name] * self._pair(name, embeddings, rows) for name in self._pairs}
+        terms = {name: self.config.pairs[name] * self._pair(name, embeddings, labels) for name in self._pairs}
         if self.config.triplet and self.config.triplet.weight:
-            terms["triplet"] = self.config.triplet.weight * self._triplet(embeddings, rows)
+            terms["triplet"] = self.config.triplet.weight * self._triplet(self.config.triplet, embeddings, labels)
         for view, weight in self.config.relation.items():
             if weight:
-                terms[f"relation-{view}"] = weight * losses.relation(embeddings[view].float(), embeddings[TEACHER])
+                terms[f"relation-{view}"] = weight * relational_loss(embeddings[view].float(), embeddings[TEACHER])
         return terms
 
-    def _pair(self, name: str, embeddings: Mapping[str, Tensor], rows: Rows) -> Tensor:
+    def _pair(self, name: str, embeddings: Mapping[str, Tensor], labels: BatchLabels) -> Tensor:
         first, second = self._pairs[name]
-        asked = self._direction(name, first, second, embeddings, rows)
+        forth = self._direction(name, first, second, embeddings, labels)
         if not self.config.both_ways:
-            return asked
-        return 0.5 * (asked + self._direction(name, second, first, embeddings, rows))
+            return forth
+        return 0.5 * (forth + self._direction(name, second, first, embeddings, labels))
 
-    def _direction(self, name: str, asking: View, asked: View, embeddings: Mapping[str, Tensor], rows: Rows) -> Tensor:
-        queued = asked == "gps" and len(rows.queue_deg) > 0
-        others = torch.cat([embeddings[asked], embeddings[QUEUE]]) if queued else embeddings[asked]
-        with_text = "text" in (asking, asked)
-        targets, left_out = self.answers(rows, queued=queued, with_text=with_text)
-        return contrast(embeddings[asking], others, targets, self.temperature(name), left_out)
+    def _direction(
+        self, name: str, anchor: View, other: View, embeddings: Mapping[str, Tensor], labels: BatchLabels
+    ) -> Tensor:
+        queued = other == "gps" and len(labels.queue_deg) > 0
+        others = torch.cat([embeddings[other], embeddings[QUEUE]]) if queued else embeddings[other]
+        targets, excluded = self.targets(labels, queued=queued, with_text="text" in (anchor, other))
+        return info_nce(embeddings[anchor], others, targets, self.temperature(name), excluded)
 
-    def answers(self, rows: Rows, *, queued: bool, with_text: bool) -> tuple[Tensor, Tensor | None]:
-        """Targets (n, n or n + q) and which pairs take no part."""
-        places = torch.cat([rows.positions_deg, rows.queue_deg]) if queued else rows.positions_deg
+    def targets(self, labels: BatchLabels, *, queued: bool, with_text: bool) -> tuple[Tensor, Tensor | None]:
+        """Targets (n, n), or (n, n + q) if `queued`, and a mask of the same shape of the pairs to exclude."""
+        places = torch.cat([labels.positions_deg, labels.queue_deg]) if queued else labels.positions_deg
         if not with_text and self.config.soft_targets_km:
-            return losses.geographic_targets(rows.positions_deg, places, self.config.soft_targets_km), None
-        targets = self._hard_targets(rows, len(places), with_text)
+            return geographic_targets(labels.positions_deg, places, self.config.soft_targets_km), None
+        targets = self._hard_targets(labels, len(places), with_text)
         if not self.config.ignore_within_km:
             return targets, None
-        near = near_but_wrong(rows.positions_deg, places, self.config.ignore_within_km)
+        near = false_negatives(labels.positions_deg, places, self.config.ignore_within_km)
         return targets, near & (targets == 0)
 
-    def _hard_targets(self, rows: Rows, columns: int, with_text: bool) -> Tensor:
-        count = len(rows.positions_deg)
-        if with_text and self.config.same_text_counts and rows.texts is not None:
-            return nn.functional.pad(same_text_targets(rows.texts), (0, columns - count))
-        return one_hot_targets(count, columns, rows.positions_deg.device)
+    def _hard_targets(self, labels: BatchLabels, columns: int, with_text: bool) -> Tensor:
+        count = len(labels.positions_deg)
+        if with_text and self.config.same_text_counts and labels.text_ids is not None:
+            return nn.functional.pad(same_text_targets(labels.text_ids), (0, columns - count))
+        return one_hot_targets(count, columns, labels.positions_deg.device)
 
-    def _triplet(self, embeddings: Mapping[str, Tensor], rows: Rows) -> Tensor:
-        assert self.config.triplet is not None, "asked only where there is one"  # noqa: S101  # a programming error
-        targets, left_out = self.answers(rows, queued=False, with_text=True)
-        right = targets > 0 if left_out is None else (targets > 0) | left_out
-        margin = self.config.triplet.margin
-        return triplet(embeddings["text"], embeddings["gps"], embeddings["image"], margin, right)
+    def _triplet(self, config: TripletConfig, embeddings: Mapping[str, Tensor], labels: BatchLabels) -> Tensor:
+        targets, excluded = self.targets(labels, queued=False, with_text=True)
+        positives = targets > 0 if excluded is None else (targets > 0) | excluded
+        return triplet_loss(embeddings["text"], embeddings["gps"], embeddings["image"], config.margin, positives)
 
 
-def _key(pair: str) -> str:
-    """A pair's name as torch allows it for a parameter."""
+def _parameter_name(pair: str) -> str:
+    """A pair's name as torch allows it for a parameter, without the hyphen."""
     return pair.replace("-", "_")

@@ -1,9 +1,9 @@
-"""The folder of a run: what it was asked, on what it ran, how it went, and where it stands.
+"""The folder of a run: configuration, versions, metrics, checkpoint, weights.
 
 `config.yaml`, `run.json` (command, commit, versions), `metrics.jsonl` (one line
 a step or validation), `tensorboard/`, `checkpoint.pt`, `best.safetensors`,
-`card.json` and `bad_samples.csv`. Files are replaced whole, so that a kill
-leaves the old one or the new one.
+`card.json` and `bad_samples.csv`. Files are replaced whole, so that a killed
+run leaves the old one or the new one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from core.errors import UserError
 from core.files import replacing
 from core.jsonl_log import append_line, whole_lines
-from retrieval.training.ema import trained_tensors
+from retrieval.training.ema import copy_tensors, trained_tensors
 
 PACKAGES = ("geosleuth", "numpy", "safetensors", "torch", "transformers")
 CHECKPOINT, WEIGHTS, METRICS = "checkpoint.pt", "best.safetensors", "metrics.jsonl"
@@ -52,11 +52,11 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """Where training stands."""
+        """The file that training resumes from."""
         return self.folder / CHECKPOINT
 
     def check_space(self, needed_bytes: int) -> None:
-        """Stop before training if the checkpoints will not fit.
+        """Stop before training if the checkpoints will not fit on the disk.
 
         Raises:
             UserError: less free than `needed_bytes`.
@@ -69,33 +69,33 @@ class RunFolder:
             )
 
     def describe(self, config_yaml: str, arguments: list[str]) -> None:
-        """Write down what runs, with which versions, from which commit."""
-        self._write("config.yaml", lambda part: part.write_text(config_yaml, encoding="utf-8"))
+        """Write configuration, command, commit and versions."""
+        self._write_text("config.yaml", config_yaml)
         facts = {"arguments": arguments, "commit": commit(), **versions()}
-        self._write("run.json", lambda part: part.write_text(json.dumps(facts, indent=2) + "\n"))
+        self._write_text("run.json", json.dumps(facts, indent=2) + "\n")
 
-    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Keep where training stands.
+    def save_state(self, name: str, state: Mapping[str, Any]) -> None:
+        """Write tensors and plain values, such as the checkpoint; see `read_state`.
 
         Raises:
             UserError: no space left.
         """
 
         def write(part: Path) -> None:
-            with part.open("wb") as file:  # given the path, torch tells no full disk from its own errors
+            with part.open("wb") as file:  # by its path, torch.save raises RuntimeError where a disk is full
                 torch.save(dict(state), file)
 
-        self._write(CHECKPOINT, write)
+        self._replace(name, write)
 
     def load_checkpoint(self, recipe: str) -> dict[str, Any] | None:
-        """Where training stood; None if it never began. Only tensors and plain values are unpickled.
+        """Read the checkpoint; None if there is none.
 
         Raises:
             UserError: it was made with other settings.
         """
         if not self.checkpoint.is_file():
             return None
-        state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        state = read_state(self.checkpoint, "checkpoint")
         if state["recipe"] != recipe:
             changed = ", ".join(_changed_keys(json.loads(state["recipe"]), json.loads(recipe)))
             raise UserError(
@@ -104,18 +104,17 @@ class RunFolder:
         return state
 
     def save_weights(self, tensors: Mapping[str, Tensor], name: str = WEIGHTS) -> None:
-        """Keep weights as safetensors.
+        """Write weights as safetensors.
 
         Raises:
             UserError: no space left.
         """
-        held = {key: one.detach().contiguous().cpu() for key, one in tensors.items()}
-        self._write(name, lambda part: save_file(held, part))
+        contiguous = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
+        self._replace(name, lambda part: save_file(contiguous, part))
 
     def save_card(self, card: Mapping[str, Any]) -> None:
-        """Write `card.json`: what the weights are and how good."""
-        text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-        self._write("card.json", lambda part: part.write_text(text, encoding="utf-8"))
+        """Write `card.json`: what the weights are, and their scores."""
+        self._write_text("card.json", json.dumps(card, indent=2, ensure_ascii=False) + "\n")
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Add a line to `metrics.jsonl`.
@@ -128,15 +127,18 @@ class RunFolder:
         except OSError as error:
             raise self._no_space(error, METRICS) from error
 
-    def forget_after(self, step: int) -> None:
-        """Drop the lines of steps that a kill left without a checkpoint; they will be done again."""
+    def drop_log_after(self, step: int) -> None:
+        """Drop the lines of steps after the checkpoint; they will be done again."""
         path = self.folder / METRICS
         if not path.is_file():
             return
         kept = b"".join(line for line in whole_lines(path) if json.loads(line)["step"] <= step)
-        self._write(METRICS, lambda part: part.write_bytes(kept))
+        self._replace(METRICS, lambda part: part.write_bytes(kept))
 
-    def _write(self, name: str, write: Callable[[Path], object]) -> None:
+    def _write_text(self, name: str, text: str) -> None:
+        self._replace(name, lambda part: part.write_text(text, encoding="utf-8"))
+
+    def _replace(self, name: str, write: Callable[[Path], object]) -> None:
         try:
             with replacing(self.folder / name) as part:
                 write(part)
@@ -148,6 +150,18 @@ class RunFolder:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return UserError(f"no space left for {path}: free some and run the same command again, it goes on")
         return UserError(f"cannot write {path}: {error.strerror or error}")
+
+
+def read_state(path: Path, what: str) -> dict[str, Any]:
+    """Read what `RunFolder.save_state` wrote; only tensors and plain values are unpickled.
+
+    Raises:
+        UserError: no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"no {what} at {path}: run python -m retrieval.training.train first")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -163,7 +177,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_exactly(module: torch.nn.Module, tensors: Mapping[str, Tensor], origin: Path | str) -> None:
-    """Load weights that must fit in every name and shape; parameters that are not trained are left as they are.
+    """Copy weights into a module; all trained names and shapes must match, frozen parameters stay as they are.
 
     Raises:
         UserError: naming the first key that is missing, unknown or of another shape.
@@ -177,26 +191,28 @@ def load_exactly(module: torch.nn.Module, tensors: Mapping[str, Tensor], origin:
         if wanted[name].shape != tensors[name].shape:
             found, expected = tuple(tensors[name].shape), tuple(wanted[name].shape)
             raise UserError(f"{origin}: {name} has shape {found}, the configuration needs {expected}")
-    for name, one in tensors.items():
-        wanted[name].copy_(one)
+    copy_tensors(dict(tensors), wanted)
 
 
 def commit() -> str:
-    """The commit this code is at, with `+changes` where files differ from it; empty outside a checkout."""
+    """The git commit of this code, with `+changes` where files differ from it; empty outside a checkout."""
     git = shutil.which("git")
     if git is None:
         return ""
     here = Path(__file__).parent
-    asked = [[git, "rev-parse", "HEAD"], [git, "status", "--porcelain", "--untracked-files=no"]]
-    found = [subprocess.run(one, cwd=here, capture_output=True, text=True, check=False) for one in asked]  # noqa: S603  # fixed arguments
-    if found[0].returncode:
+    commands = [[git, "rev-parse", "HEAD"], [git, "status", "--porcelain", "--untracked-files=no"]]
+    head, changes = (
+        subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)  # noqa: S603  # fixed arguments
+        for command in commands
+    )
+    if head.returncode:
         return ""
-    return found[0].stdout.strip() + ("+changes" if found[1].stdout.strip() else "")
+    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
 
 
 def versions() -> dict[str, Any]:
-    """Versions of what computes, and on what."""
-    installed = {one.metadata["Name"].lower(): one.version for one in importlib.metadata.distributions()}
+    """Versions of Python and of the packages that compute, and the GPU's name."""
+    installed = {package.metadata["Name"].lower(): package.version for package in importlib.metadata.distributions()}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "python": platform.python_version(),
@@ -206,6 +222,7 @@ def versions() -> dict[str, Any]:
 
 
 def _changed_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Dotted keys of the values that differ between two JSON trees."""
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return [] if old == new else [prefix]
     names = sorted(set(old) | set(new))

@@ -1,9 +1,9 @@
 """The text view: "A photo taken in Paris, Île-de-France, France" as a vector.
 
-`chars` is a small encoder trained with the rest: a bag of hashed letter
-triples and words, so that names of one country share something. Any other name
-is a frozen text model of `transformers` (CLIP's, or a sentence encoder whose
-token vectors are averaged) with a trained head.
+`chars` is a small encoder trained with the other towers: a bag of hashed letter
+triples and words (as in fastText), so that names of one country share features.
+Any other name is a frozen text model of `transformers` (CLIP's, or a sentence
+encoder whose token vectors are averaged) with a trained head.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from core.errors import UserError
 from retrieval.encoders.fusion import Head
 
-BUCKETS, LONGEST = 16384, 96
+BUCKETS, MAX_TOKENS = 16384, 96
 
 
 class TextConfig(BaseModel):
-    """Which text encoder, and what it reads."""
+    """Which text encoder, and the sentence it reads."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,13 +33,13 @@ class TextConfig(BaseModel):
 
 
 class TextTower(Protocol):
-    """Texts to integers in a worker process, and integers to vectors on the device."""
+    """Tokenizes texts in a worker process, and maps token ids to vectors on the device."""
 
-    def numbers(self, texts: Sequence[str]) -> Tensor:
-        """Texts as integers (n, length); 0 is padding."""
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Texts as int64 token ids (n, length); 0 is padding."""
         ...
 
-    def __call__(self, numbers: Tensor) -> Tensor:
+    def __call__(self, token_ids: Tensor) -> Tensor:
         """(n, length) to (n, dim), L2-normalised."""
         ...
 
@@ -53,14 +53,14 @@ class CharTower(nn.Module):
         self.bag = nn.EmbeddingBag(BUCKETS, width, mode="mean", padding_idx=0)
         self.head = Head(width, dim, 0.0)
 
-    def numbers(self, texts: Sequence[str]) -> Tensor:
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Hashes of the triples and words of each text, (n, 96)."""
         rows = [_hashes(self.template.format(place=text)) for text in texts]
-        return torch.tensor([row + [0] * (LONGEST - len(row)) for row in rows], dtype=torch.long)
+        return torch.tensor([row + [0] * (MAX_TOKENS - len(row)) for row in rows], dtype=torch.long)
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        """(n, length) to (n, dim)."""
-        vectors: Tensor = self.head(self.bag(numbers))
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """(n, length) to (n, dim), L2-normalised."""
+        vectors: Tensor = self.head(self.bag(token_ids))
         return vectors
 
 
@@ -68,9 +68,9 @@ class TransformerTower(nn.Module):
     """A frozen text model of `transformers` and a trained head.
 
     Args:
-        model: gives `last_hidden_state`, and `text_embeds` or `pooler_output` if it was trained for that.
-        tokenizer: its own.
-        hidden: width of what the head reads.
+        model: returns `last_hidden_state`, and `text_embeds` if it has a trained projection.
+        tokenizer: of the model.
+        hidden: width of the head's input.
         dim: of the vectors.
         template: with `{place}`.
     """
@@ -87,15 +87,15 @@ class TransformerTower(nn.Module):
         self.model.eval()
         return self
 
-    def numbers(self, texts: Sequence[str]) -> Tensor:
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids and masks side by side, (n, 2 * length)."""
         filled = [self.template.format(place=text) for text in texts]
-        read = self._tokenizer(filled, padding="max_length", max_length=LONGEST // 2, truncation=True)
-        return torch.cat([torch.tensor(read["input_ids"]), torch.tensor(read["attention_mask"])], dim=1)
+        encoded = self._tokenizer(filled, padding="max_length", max_length=MAX_TOKENS // 2, truncation=True)
+        return torch.cat([torch.tensor(encoded["input_ids"]), torch.tensor(encoded["attention_mask"])], dim=1)
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        """Ids and masks to (n, dim)."""
-        ids, mask = numbers.chunk(2, dim=1)
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """Ids and masks (n, 2 * length) to (n, dim), L2-normalised."""
+        ids, mask = token_ids.chunk(2, dim=1)
         with torch.no_grad():
             pooled = _pooled(self.model(input_ids=ids, attention_mask=mask), mask)
         vectors: Tensor = self.head(pooled.float())
@@ -103,10 +103,10 @@ class TransformerTower(nn.Module):
 
 
 def build_text_tower(config: TextConfig, dim: int) -> CharTower | TransformerTower:
-    """The text encoder a configuration names.
+    """Load the text encoder named in the configuration.
 
     Raises:
-        UserError: transformers is missing, or the model cannot be had.
+        UserError: transformers is not installed, or the model cannot be loaded.
     """
     if config.encoder == "chars":
         return CharTower(dim, config.width, config.template)
@@ -115,10 +115,9 @@ def build_text_tower(config: TextConfig, dim: int) -> CharTower | TransformerTow
     except ImportError as error:
         raise UserError('model.text: transformers is not installed: pip install "geosleuth[train]"') from error
     try:
-        tokenizer, shape = (one.from_pretrained(config.encoder) for one in (AutoTokenizer, AutoConfig))
+        tokenizer, shape = AutoTokenizer.from_pretrained(config.encoder), AutoConfig.from_pretrained(config.encoder)
         is_clip = "clip" in shape.model_type
-        kind = CLIPTextModelWithProjection if is_clip else AutoModel
-        model = kind.from_pretrained(config.encoder)
+        model = (CLIPTextModelWithProjection if is_clip else AutoModel).from_pretrained(config.encoder)
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise UserError(
@@ -129,7 +128,7 @@ def build_text_tower(config: TextConfig, dim: int) -> CharTower | TransformerTow
     return TransformerTower(model, tokenizer, hidden, dim, config.template)
 
 
-def text_number(text: str) -> int:
+def text_id(text: str) -> int:
     """An integer that is equal for equal texts."""
     return zlib.crc32(text.encode())
 
@@ -137,14 +136,14 @@ def text_number(text: str) -> int:
 def _hashes(text: str) -> list[int]:
     lowered = f" {text.lower()} "
     pieces = [lowered[i : i + 3] for i in range(len(lowered) - 2)] + lowered.split()
-    return [1 + zlib.crc32(piece.encode()) % (BUCKETS - 1) for piece in pieces][:LONGEST]
+    return [1 + zlib.crc32(piece.encode()) % (BUCKETS - 1) for piece in pieces][:MAX_TOKENS]
 
 
-def _pooled(said: Any, mask: Tensor) -> Tensor:
-    """The model's own pooled vector if it has a trained one (CLIP), else the mean of its tokens."""
-    vectors: Tensor | None = getattr(said, "text_embeds", None)
+def _pooled(output: Any, mask: Tensor) -> Tensor:
+    """The model's projected vector if it has one (CLIP), else the mean of its token vectors; (n, hidden)."""
+    vectors: Tensor | None = getattr(output, "text_embeds", None)
     if vectors is not None:
         return vectors
-    hidden: Tensor = said.last_hidden_state
+    hidden: Tensor = output.last_hidden_state
     weights = mask[:, :, None].to(hidden.dtype)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)

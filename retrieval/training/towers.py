@@ -1,4 +1,4 @@
-"""What `recipe: fusion` trains: fusion of a photo's two token streams, GPS encoder, text encoder."""
+"""The trained networks of `recipe: fusion`: fusion of a photo's two token streams, GPS encoder, text encoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOKENS, CLASSES, POSITIONS, TEXTS = "tokens", "distributions", "positions", "tex
 
 
 class TokenShape(NamedTuple):
-    """What the frozen backbones give.
+    """Sizes of what the frozen backbones compute.
 
     Attributes:
         image_dim: channels of an image token.
@@ -35,7 +35,16 @@ class TokenShape(NamedTuple):
 
 
 class Towers(nn.Module):
-    """Photos (as tokens), positions and texts into one space."""
+    """Photos (as tokens), positions and texts to L2-normalised vectors of one space.
+
+    Args:
+        config: shapes, and weights to start from.
+        shape: of the inputs.
+        seed: of the initial weights.
+
+    Raises:
+        UserError: weights to start from that are missing or do not fit.
+    """
 
     def __init__(self, config: TowersConfig, shape: TokenShape, seed: int) -> None:
         super().__init__()
@@ -61,13 +70,13 @@ class Towers(nn.Module):
             load_exactly(self, read_weights(config.start), config.start)
 
     def forward(self, photos: Tensors) -> dict[str, Tensor]:
-        """Vectors (n, dim) of every view that the tensors allow, by name."""
+        """Vectors (n, dim) by view, of the views whose inputs are given; see `TOKENS` for the inputs' shapes."""
         views: Views = self.fusion(photos[TOKENS], photos.get(CLASSES))
-        found = {"image": views.image, "fused": views.fused}
+        vectors = {"image": views.image, "fused": views.fused}
         if CLASSES in photos:
-            found["semantic"] = views.semantic
+            vectors["semantic"] = views.semantic
         if POSITIONS in photos:
-            found["gps"] = self.location(photos[POSITIONS])
+            vectors["gps"] = self.location(photos[POSITIONS])
         if self.text is not None and TEXTS in photos:
-            found["text"] = self.text(photos[TEXTS])
-        return found
+            vectors["text"] = self.text(photos[TEXTS])
+        return vectors

@@ -3,8 +3,8 @@
     python -m retrieval.training.train CONFIG [key=value ...]
     torchrun --nproc-per-node 8 -m retrieval.training.train CONFIG [key=value ...]
 
-The same command goes on where a killed run stopped. What a run leaves is
-described in `retrieval.training.run_folder`; scores go to stdout.
+The same command resumes a stopped run. The files of a run are described in
+`retrieval.training.run_folder`; scores go to stdout.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from pathlib import Path
 import torch
 
 from core.errors import UserError
-from retrieval.training import validation
 from retrieval.training.compact.recipe import train_compact
-from retrieval.training.config import FusionConfig, TrainingConfig, load_any_config
+from retrieval.training.config import CompactConfig, FusionConfig, load_config
 from retrieval.training.distributed import ProcessGroup, join_process_group, leave_process_group
 from retrieval.training.fusion_recipe import train_fusion
+from retrieval.training.validation import Scores, markdown_table
 
 
-def train(
-    config: FusionConfig | TrainingConfig, process_group: ProcessGroup, arguments: list[str]
-) -> dict[str, validation.Scores]:
-    """Run a configuration to the end; scores by method."""
+def train(config: FusionConfig | CompactConfig, process_group: ProcessGroup, arguments: list[str]) -> dict[str, Scores]:
+    """Train the configured encoder to the end; scores by method."""
     torch.set_num_threads(config.threads)
-    if isinstance(config, TrainingConfig):
+    if isinstance(config, CompactConfig):
         return train_compact(config, process_group, arguments)
     return {f"{config.validation.view}, nearest position": train_fusion(config, process_group, arguments)}
 
@@ -38,15 +36,15 @@ def main(arguments: list[str]) -> None:
         raise SystemExit("usage: python -m retrieval.training.train CONFIG [key=value ...]")
     process_group = ProcessGroup(torch.device("cpu"))
     try:
-        config = load_any_config(Path(arguments[0]), arguments[1:])
+        config = load_config(Path(arguments[0]), arguments[1:])
         process_group = join_process_group(config.device)
         scores = train(config, process_group, arguments)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         leave_process_group(process_group, 1)
         return
-    if process_group.leads:
-        sys.stdout.write(validation.table(scores) + "\n")
+    if process_group.is_main:
+        sys.stdout.write(markdown_table(scores) + "\n")
     leave_process_group(process_group)
 
 

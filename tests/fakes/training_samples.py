@@ -1,4 +1,4 @@
-"""Minute collections for tests of the trainer: coloured squares by made-up photographers, as a folder and as tars."""
+"""Tiny collections for tests of the trainer: coloured squares by invented photographers, as a folder and as tars."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ def flip(batch: Tensor, flipped: Tensor, dim: int) -> Tensor:
 
 
 def disturb(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Random light, colour and an erased patch; (batch, 3, h, w) in 0..255 to the same."""
+    """Random brightness, colour and an erased patch; (batch, 3, h, w) in 0..255 to the same."""
     return erase(jitter(pixels, generator), generator)
 
 

@@ -1,4 +1,4 @@
-"""First phase of `compact`: a backbone from scratch learns to see as its teachers do."""
+"""First phase of `compact`: distil a backbone from scratch from an image and a segmentation teacher."""
 
 from __future__ import annotations
 
@@ -11,58 +11,67 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.backbones.registry import CompactBackbone
-from retrieval.training.compact import losses
 from retrieval.training.compact.augment import disturb, flip
 from retrieval.training.compact.crop_cache import CropBatch, CropCache
-from retrieval.training.config import DistilConfig, ModelConfig, TrainingConfig
+from retrieval.training.config import CompactConfig, CompactShape, DistilConfig
 from retrieval.training.distributed import ProcessGroup
 from retrieval.training.gradient_cache import Part, Tensors
-from retrieval.training.trainer import Batch, Scores
+from retrieval.training.losses import relational_loss
+from retrieval.training.trainer import Batch
+from retrieval.training.validation import Scores
 
 TEACHER_DIM = 1024
-SEEN, LOGITS, WANTED_TOKENS, WANTED_SEGMENTS = "tokens", "class_logits", "wanted_tokens", "wanted_segments"
+PIXELS, TOKENS, CLASS_LOGITS = "pixels", "tokens", "class_logits"
+TEACHER_TOKENS, TEACHER_SEGMENTS = "teacher_tokens", "teacher_segments"
 
 
 class Student(nn.Module):
-    """The backbone with a projection onto the teacher's channels, which is thrown away afterwards."""
+    """The backbone with a projection onto the teacher's channels, which is not part of the shipped encoder."""
 
-    def __init__(self, shape: ModelConfig, seed: int) -> None:
+    def __init__(self, shape: CompactShape, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
         self.backbone = CompactBackbone(shape.widths, shape.blocks)
         self.project = nn.Linear(shape.widths[-1], TEACHER_DIM)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels to (teacher-like tokens (batch, tokens, 1024), class logits)."""
-        seen = self.backbone(pixels)
-        return self.project(seen.tokens), seen.class_logits
+        """Pixels (batch, 3, size, size) to tokens (batch, tokens, 1024) and class logits (batch, 19, h, w)."""
+        output = self.backbone(pixels)
+        return self.project(output.tokens), output.class_logits
 
 
-class Scale(NamedTuple):
-    """Mean and standard deviation of each teacher channel, (1024,), so that no channel drowns the others."""
+class ChannelScale(NamedTuple):
+    """Mean and standard deviation of each teacher channel, (1024,), so that no channel outweighs the others."""
 
     mean: Tensor
     std: Tensor
 
 
-def teacher_scale(cache: CropCache) -> Scale:
+def teacher_scale(cache: CropCache) -> ChannelScale:
     """Measured on the whole-photo crops of this run's photos."""
     tokens = torch.from_numpy(cache.tokens[cache.photos, 0].astype(np.float32)).flatten(0, 2)
-    return Scale(tokens.mean(dim=0), tokens.std(dim=0) + 1.0)
+    return ChannelScale(tokens.mean(dim=0), tokens.std(dim=0) + 1.0)
 
 
-def distil_terms(config: DistilConfig, seen: Tensors, scale: Scale) -> dict[str, Tensor]:
-    """Weighted token, pooled, relational and segmentation terms; each is about 1 for an untrained student."""
-    tokens, class_logits = seen[SEEN], seen[LOGITS]
-    wanted = (_regrid(seen[WANTED_TOKENS], tokens.shape[1]) - scale.mean) / scale.std
-    segments = nn.functional.adaptive_avg_pool2d(seen[WANTED_SEGMENTS], class_logits.shape[-1])
+def distillation_terms(config: DistilConfig, outputs: Tensors, scale: ChannelScale) -> dict[str, Tensor]:
+    """Weighted token, pooled, relational and segmentation terms, scalars; each about 1 for an untrained student."""
+    tokens, class_logits = outputs[TOKENS], outputs[CLASS_LOGITS]
+    wanted = (_regrid(outputs[TEACHER_TOKENS], tokens.shape[1]) - scale.mean) / scale.std
+    segments = nn.functional.adaptive_avg_pool2d(outputs[TEACHER_SEGMENTS], class_logits.shape[-1])
     pooled, wanted_pooled = (nn.functional.normalize(t.float().mean(dim=1), dim=-1) for t in (tokens, wanted))
     return {
         "token": config.token_weight * nn.functional.smooth_l1_loss(tokens.float(), wanted),
         "pooled": config.pooled_weight * (1.0 - (pooled * wanted_pooled).sum(dim=-1)).mean(),
-        "relation": config.relation_weight * losses.relation(pooled, wanted_pooled),
-        "segment": config.segment_weight * losses.segmentation(class_logits, segments),
+        "relation": config.relation_weight * relational_loss(pooled, wanted_pooled),
+        "segment": config.segment_weight * segmentation_loss(class_logits, segments),
     }
+
+
+def segmentation_loss(class_logits: Tensor, distributions: Tensor) -> Tensor:
+    """KL divergence of predicted from wanted class distributions, both (batch, classes, h, w), averaged over cells."""
+    found = torch.log_softmax(class_logits.float(), dim=1)
+    pointwise = nn.functional.kl_div(found, distributions, reduction="none")
+    return pointwise.sum(dim=1).mean()
 
 
 def _regrid(tokens: Tensor, count: int) -> Tensor:
@@ -77,58 +86,57 @@ def _square(tokens: Tensor) -> Tensor:
     return tokens.view(batch, math.isqrt(count), math.isqrt(count), channels)
 
 
-class Distillation:
-    """Implements `retrieval.training.trainer.Task`: crops, and what the teachers say of them."""
+class DistillationTask:
+    """Implements `retrieval.training.trainer.Task` on cached crops and the teachers' outputs."""
 
-    def __init__(self, config: TrainingConfig, cache: CropCache, process_group: ProcessGroup) -> None:
-        self._config, self._cache, self._world = config, cache, process_group
+    def __init__(self, config: CompactConfig, cache: CropCache, process_group: ProcessGroup) -> None:
+        self._config, self._cache, self._process_group = config, cache, process_group
         student = Student(config.model, config.seed)
         self.model = student.to(process_group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack this documented form
         self.objective = nn.Module()
-        self._scale = Scale(*(one.to(process_group.device) for one in teacher_scale(cache)))
-        self.photos_per_step = config.distil.loop.batch
-        self.steps_per_epoch = len(cache.pairs()) // self.photos_per_step
+        self._scale = ChannelScale(*(one.to(process_group.device) for one in teacher_scale(cache)))
+        self._batch = config.distil.loop.batch
+        self.steps_per_epoch = len(cache.pairs()) // self._batch
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
-        """The crops of steps first..last-1, mirrored and disturbed; what is done to them depends on the step alone."""
+        """The augmented crops of steps first..last-1; the augmentation depends on the step alone."""
+        device = self._process_group.device
         for step in range(first, last):
             epoch, inside = divmod(step, self.steps_per_epoch)
             order = np.random.default_rng([self._config.seed, epoch]).permutation(self._cache.pairs())
-            whole = order[inside * self.photos_per_step : (inside + 1) * self.photos_per_step]
-            crops = self._cache.batch(whole[self._world.share(len(whole))], self._world.device)
-            generator = torch.Generator(self._world.device).manual_seed(
-                (self._config.seed * 1_009 + step) * 64 + self._world.rank
-            )
-            tensors = self._changed(crops, epoch, generator)
-            yield Batch([Part("crops", tensors)], {"rows": torch.arange(len(crops.pixels), device=self._world.device)})
+            pairs = order[inside * self._batch : (inside + 1) * self._batch]
+            crops = self._cache.batch(pairs[self._process_group.local_slice(len(pairs))], device)
+            seed = (self._config.seed * 1_009 + step) * 64 + self._process_group.rank
+            tensors = self._augmented(crops, epoch, torch.Generator(device).manual_seed(seed))
+            yield Batch([Part("crops", tensors)], {"rows": torch.arange(len(crops.pixels), device=device)})
 
-    def _changed(self, crops: CropBatch, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        flipped = torch.rand(len(crops.pixels), generator=generator, device=self._world.device) < 0.5
+    def _augmented(self, crops: CropBatch, epoch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        flipped = torch.rand(len(crops.pixels), generator=generator, device=self._process_group.device) < 0.5
         pixels = flip(crops.pixels, flipped, 3)
         if epoch < self._config.distil.small_epochs:
             size_px = self._config.distil.small_px
             pixels = nn.functional.interpolate(pixels, (size_px, size_px), mode="bilinear", antialias=True)
         return {
-            "pixels": disturb(pixels, generator).contiguous(memory_format=torch.channels_last),
-            WANTED_TOKENS: flip(_square(crops.tokens), flipped, 2).flatten(1, 2),
-            WANTED_SEGMENTS: flip(crops.segments, flipped, 3),
+            PIXELS: disturb(pixels, generator).contiguous(memory_format=torch.channels_last),
+            TEACHER_TOKENS: flip(_square(crops.tokens), flipped, 2).flatten(1, 2),
+            TEACHER_SEGMENTS: flip(crops.segments, flipped, 3),
         }
 
     def embed(self, part: Part) -> dict[str, Tensor]:
-        """What the student sees, beside what it should see."""
-        tokens, class_logits = self.model(part.tensors["pixels"])
-        wanted = {name: part.tensors[name] for name in (WANTED_TOKENS, WANTED_SEGMENTS)}
-        return {SEEN: tokens.float(), LOGITS: class_logits.float(), **wanted}
+        """The student's outputs, with the teachers'."""
+        tokens, class_logits = self.model(part.tensors[PIXELS])
+        teachers = {name: part.tensors[name] for name in (TEACHER_TOKENS, TEACHER_SEGMENTS)}
+        return {TOKENS: tokens.float(), CLASS_LOGITS: class_logits.float(), **teachers}
 
     def loss(self, embeddings: Tensors, labels: Tensors) -> dict[str, Tensor]:  # noqa: ARG002  # the protocol's
-        """The terms of `distil_terms`."""
-        return distil_terms(self._config.distil, embeddings, self._scale)
+        """The terms of `distillation_terms`."""
+        return distillation_terms(self._config.distil, embeddings, self._scale)
 
     def after_step(self, labels: Tensors) -> None:
-        """Nothing to remember."""
+        """Does nothing."""
 
     def validate(self) -> Scores:
-        """Nothing to choose between: the last averaged weights are kept."""
+        """No scores: the last averaged weights are kept."""
         return {}
 
     def state(self) -> dict[str, Any]:
@@ -136,4 +144,4 @@ class Distillation:
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Nothing beside the weights."""
+        """Does nothing."""

@@ -1,11 +1,11 @@
-"""Turn a trained model into the folder that ships.
+"""Export a trained model as the folder that ships.
 
     python -m retrieval.training.compact.export configs/compact.yaml FOLDER [key=value ...]
 
 Writes `photos.onnx`, `points.onnx`, `weights.safetensors` and `card.json`.
 Batch normalisation is folded into the convolutions, weights are rounded to
 half precision, and both graphs read them from the one safetensors file, so
-nothing is stored twice. The export is checked against torch before it stays.
+nothing is stored twice. The graphs are checked against torch.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from torch import Tensor, nn
 from core.errors import UserError
 from core.files import sha256_of_file
 from retrieval.backbones.registry import fold_norms
-from retrieval.training.compact.model import CompactModel, load
-from retrieval.training.config import TrainingConfig, load_config
+from retrieval.training.compact.model import CompactModel
+from retrieval.training.config import CompactConfig, load_compact_config
+from retrieval.training.run_folder import RunFolder, read_state
 
 WEIGHTS = "weights.safetensors"
 TOLERANCE = 1e-4
 
 
 def shipped_form(model: CompactModel) -> CompactModel:
-    """A copy with folded norms and weights rounded to half precision, still float32."""
+    """A float32 copy with folded norms and weights rounded to half precision."""
     shipped = copy.deepcopy(model).cpu().eval()
     fold_norms(shipped.photos.backbone)
     return shipped.half().float()
@@ -81,7 +82,7 @@ def _graph(module: nn.Module, sample: Tensor, path: Path, prefix: str, outputs: 
 
 
 def _point_at_weights(model: onnx.ModelProto, weights: Path, prefix: str) -> None:
-    """Replace the initialisers that are in the weight file by references to it, cast from half precision."""
+    """Replace the initialisers that are in the weight file by references to it and casts from half precision."""
     spans, casts = _spans(weights), []
     for tensor in model.graph.initializer:
         span = spans.get(prefix + tensor.name)
@@ -100,7 +101,7 @@ def _point_at_weights(model: onnx.ModelProto, weights: Path, prefix: str) -> Non
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Leave out what only debugging needs; it names source files of the machine that exported."""
+    """Remove debugging information, which names source files of the exporting machine."""
     del model.graph.value_info[:]
     del model.metadata_props[:]
     for item in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output, model.graph):
@@ -130,8 +131,8 @@ def _worst_difference(module: nn.Module, sample: Tensor, path: Path) -> float:
     return max(float(np.abs(f - w.numpy()).max()) for f, w in zip(found, wanted, strict=True))
 
 
-def write_card(config: TrainingConfig, folder: Path) -> None:
-    """Write `card.json`: what the weights are, how they came to be, and the SHA-256 of each file."""
+def write_card(config: CompactConfig, folder: Path) -> None:
+    """Write `card.json`: description, training configuration, and the SHA-256 of each file."""
     card = {
         "name": config.name,
         "dim": config.model.dim,
@@ -141,7 +142,7 @@ def write_card(config: TrainingConfig, folder: Path) -> None:
         "command": f"python -m retrieval.training.train configs/{config.name}.yaml",
         "config": json.loads(config.model_dump_json(exclude={"data", "run", "device", "threads", "card"})),
     }
-    (folder / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    RunFolder(folder).save_card(card)
 
 
 def main(arguments: list[str]) -> None:
@@ -149,9 +150,9 @@ def main(arguments: list[str]) -> None:
     if len(arguments) < 2:
         raise SystemExit("usage: python -m retrieval.training.compact.export CONFIG FOLDER [key=value ...]")
     try:
-        config = load_config(Path(arguments[0]), arguments[2:])
-        state = load(config.run / "model.pt", "trained model")
-        trained = TrainingConfig.model_validate_json(state["config"])
+        config = load_compact_config(Path(arguments[0]), arguments[2:])
+        state = read_state(config.run / "model.pt", "trained model")
+        trained = CompactConfig.model_validate_json(state["config"])
         model = CompactModel(trained.model, trained.seed)
         model.load_state_dict(state["model"])
         export(model, trained.model.size_px, Path(arguments[1]))

@@ -1,9 +1,6 @@
-"""The photos that `compact` is made from: a folder beside a table, small enough to be read whole."""
+"""The photos that `compact` is trained on: a folder beside a table, small enough to be read whole."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +9,15 @@ from PIL import Image
 from core.errors import UserError
 from retrieval.splits import inner_split, part_indices
 from retrieval.training.config import DataConfig
-from retrieval.training.data.table import read_photo_table
+from retrieval.training.data.table import PhotoTable, read_photo_table
 
 
-class CompactPhoto(NamedTuple):
-    """One geotagged photo of the collection."""
+def photos_of(data: DataConfig, part: str) -> PhotoTable:
+    """Read one part of the split by photographer, in the table's order.
 
-    name: str
-    author: str
-    lat: float
-    lon: float
-
-
-def read_table(data: DataConfig) -> list[CompactPhoto]:
-    """All photos of the collection, in the table's order.
+    Args:
+        data: names the table.
+        part: `train`, `validation` or `calibration`.
 
     Raises:
         UserError: no such table, or a row that cannot be used.
@@ -35,38 +27,21 @@ def read_table(data: DataConfig) -> list[CompactPhoto]:
     table, bad = read_photo_table(data.table, data.columns)
     if bad:
         raise UserError(f"{bad[0].where} ({bad[0].name}): {bad[0].reason}; {len(bad)} such rows: mend the table")
-    columns = zip(table.ids, table.authors, table.positions_deg.tolist(), strict=True)
-    return [CompactPhoto(name, author, lat, lon) for name, author, (lat, lon) in columns]
+    return table.take(part_indices(table.authors, part))
 
 
-def training_rows(data: DataConfig) -> list[CompactPhoto]:
-    """The photos training may see; validation and calibration authors are left out here and nowhere else."""
-    rows = read_table(data)
-    return [rows[i] for i in part_indices([row.author for row in rows], "train")]
+def inner_train_mask(train: PhotoTable) -> NDArray[np.bool_]:
+    """True, (n,), for the training photos by inner training authors."""
+    return np.array([part == "inner_train" for part in inner_split(train.authors)])
 
 
-def inner_mask(rows: list[CompactPhoto]) -> NDArray[np.bool_]:
-    """True for the training photos of the inner training authors."""
-    return np.array([part == "inner_train" for part in inner_split([row.author for row in rows])])
-
-
-def lat_lon_deg(rows: list[CompactPhoto]) -> NDArray[np.float64]:
-    """Positions of shape (n, 2) in degrees."""
-    return np.array([(row.lat, row.lon) for row in rows], dtype=np.float64)
-
-
-def photo_path(data: DataConfig, row: CompactPhoto) -> Path:
-    """A photo's file.
+def read_rgb(data: DataConfig, name: str) -> NDArray[np.uint8]:
+    """Read a photo's pixels, uint8 (height, width, 3).
 
     Raises:
         UserError: no folder is configured.
     """
     if data.photos is None:
         raise UserError("data.photos: set it to the folder of the photos")
-    return data.photos / row.name
-
-
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """A photo's pixels, uint8 (height, width, 3)."""
-    with Image.open(path) as image:
+    with Image.open(data.photos / name) as image:
         return np.asarray(image.convert("RGB"), dtype=np.uint8)

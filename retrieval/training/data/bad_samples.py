@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from core.errors import UserError
 
+BAD_SAMPLES, DUPLICATES = "bad_samples.csv", "duplicates.csv"
+
 
 class BadSample(NamedTuple):
     """One sample that cannot be used: where it is listed or stored, its name, and why."""
@@ -19,11 +21,11 @@ class BadSample(NamedTuple):
 
 
 class BadSamples:
-    """The bad samples of a run, each listed once, appended as they are met.
+    """The bad samples of a run, each listed once, appended when they are found.
 
     Args:
-        path: of the CSV; what it lists already is known.
-        max_share: of all samples; more is an error, since something is wrong with the collection then.
+        path: of the CSV; samples that it lists already are not listed again.
+        max_share: of all samples; more is an error, since then something is wrong with the collection.
     """
 
     def __init__(self, path: Path, max_share: float) -> None:
@@ -34,16 +36,16 @@ class BadSamples:
         return len(self._known)
 
     def add(self, samples: Iterable[BadSample], total: int) -> None:
-        """List these.
+        """List samples.
 
         Args:
             samples: that cannot be used.
             total: of all samples of the collection, usable or not.
 
         Raises:
-            UserError: more than `max_share` of all samples are bad by now.
+            UserError: more than `max_share` of all samples are bad.
         """
-        new = [one for one in dict.fromkeys(samples) if one not in self._known]
+        new = [sample for sample in dict.fromkeys(samples) if sample not in self._known]
         self._known.update(dict.fromkeys(new))
         self._append(new)
         if len(self) > self.max_share * total:
@@ -57,19 +59,24 @@ class BadSamples:
         if not samples:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        begins = not self.path.is_file()
+        header = [] if self.path.is_file() else [BadSample._fields]
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerows([BadSample._fields] if begins else [])
-                writer.writerows(samples)
+                csv.writer(file).writerows([*header, *samples])
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
 
 
 def read_bad_samples(path: Path) -> list[BadSample]:
-    """What a list holds; nothing if there is none. A last line cut off by a kill is left out."""
+    """Read a list; empty if there is none. A last line cut off by a killed run is left out."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return [BadSample(*row) for row in csv.reader(file) if len(row) == 3][1:]
+
+
+def write_bad_samples(path: Path, samples: Iterable[BadSample]) -> None:
+    """Write a list anew."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([BadSample._fields, *samples])

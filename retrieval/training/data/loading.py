@@ -1,8 +1,8 @@
-"""Photos of a collection, step by step: read, decoded, cropped in workers, seen by the backbones on the device."""
+"""Photos of a collection, step by step: read, decoded and cropped in workers, through the backbones on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,114 +14,135 @@ from torch.utils.data import DataLoader, Dataset
 from core.errors import UserError
 from retrieval.photos.decoding import PhotoError
 from retrieval.photos.photo import PhotoLimits, decode_photo
-from retrieval.training.contrastive_task import POSITIONS, TEXT_NUMBERS, TEXTS
+from retrieval.training.contrastive_task import TEXT_IDS
 from retrieval.training.data.bad_samples import BadSample, BadSamples
 from retrieval.training.data.crops import WHOLE, random_box
-from retrieval.training.data.sampler import StepOrder
+from retrieval.training.data.sampler import StepSampler
 from retrieval.training.data.sources import PhotoSource
 from retrieval.training.distributed import ProcessGroup
 from retrieval.training.frozen_backbones import FrozenBackbones, ViewCropper
-from retrieval.training.text_tower import TextTower, text_number
+from retrieval.training.text_tower import TextTower, text_id
+from retrieval.training.towers import POSITIONS, TEXTS
 
 LIMITS = PhotoLimits(min_side_px=16, long_side_px=1024)
-"""Backbones see 640 px at most; JPEG decodes faster to a smaller size."""
-HELD_OUT_BATCH = 64
+"""Backbones read 640 px at most; JPEG decodes faster to a smaller size."""
+VALIDATION_BATCH = 64
+NO_AUGMENTATION = -1
 
 
-class Loaded(NamedTuple):
-    """Rows that could be read, stacked by name, and the others."""
+def read_pixels(source: PhotoSource, row: int) -> NDArray[np.uint8]:
+    """A photo of a collection, uint8 (height, width, 3).
 
+    Raises:
+        PhotoError: it cannot be read or decoded.
+        OSError: it cannot be read.
+    """
+    return decode_photo(source.read(row), source.table.ids[row], limits=LIMITS).rgb
+
+
+class LoadedPhotos(NamedTuple):
+    """The rows that could be read, their tensors stacked by name, and the other samples."""
+
+    rows: list[int]
     tensors: dict[str, Tensor]
-    bad: list[BadSample]
+    bad_samples: list[BadSample]
 
 
-class Request(NamedTuple):
+class LoadRequest(NamedTuple):
     """What a worker is to load: rows of the source, and the epoch that augmentation depends on (-1: none)."""
 
     rows: NDArray[np.int64]
     epoch: int
 
 
-class PhotoRequests(Dataset[Loaded]):
+class PhotoDataset(Dataset[LoadedPhotos]):
     """Loads requests; runs in the workers.
 
     Args:
         source: of the photos.
-        viewer: makes tensors of a photo.
-        texts: of the rows, already as integers; None without a text view.
+        cropper: makes tensors of a photo.
+        texts: tokenizes the rows' texts; None without a text view.
         seed: of augmentation.
-        min_area: of a crop.
+        min_area: of a crop, as a share of the photo.
     """
 
     def __init__(
-        self, source: PhotoSource, viewer: ViewCropper, texts: TextTower | None, seed: int, min_area: float
+        self, source: PhotoSource, cropper: ViewCropper, texts: TextTower | None, seed: int, min_area: float
     ) -> None:
-        self._source, self._viewer, self._texts = source, viewer, texts
+        self.source, self._cropper, self._texts = source, cropper, texts
         self._seed, self._min_area = seed, min_area
 
-    def __getitem__(self, request: Request) -> Loaded:
-        """The photos of a request; which of them could not be read is said, and nothing stands in for them."""
-        good: list[tuple[int, dict[str, Tensor]]] = []
-        bad: list[BadSample] = []
+    def __getitem__(self, request: LoadRequest) -> LoadedPhotos:
+        """The photos of a request; one that cannot be read is listed, and no other photo takes its place."""
+        views: dict[int, dict[str, Tensor]] = {}
+        bad_samples: list[BadSample] = []
         for row in map(int, request.rows):
             try:
-                good.append((row, self._photo(row, request.epoch)))
+                views[row] = self._photo(row, request.epoch)
             except (PhotoError, OSError) as error:
                 reason = str(error).split(": ", 1)[-1]
-                bad.append(BadSample(self._source.where(row), self._source.table.ids[row], reason))
-        return Loaded(self._stacked(good), bad)
+                bad_samples.append(BadSample(self.source.describe(row), self.source.table.ids[row], reason))
+        return LoadedPhotos(list(views), self._stacked(views), bad_samples)
 
     def _photo(self, row: int, epoch: int) -> dict[str, Tensor]:
-        table = self._source.table
-        rgb = None
-        if self._viewer.reads_photos:
-            rgb = decode_photo(self._source.read(row), table.ids[row], limits=LIMITS).rgb
+        rgb = read_pixels(self.source, row) if self._cropper.reads_photos else None
         box, mirrored = WHOLE, False
-        if epoch >= 0:
-            # A photo's crop is a function of seed, epoch and row, so that a resumed run sees the same.
+        if epoch != NO_AUGMENTATION:
+            # A photo's crop is a function of seed, epoch and row, so that a resumed run makes the same.
             rng = np.random.default_rng([self._seed, epoch, row])
             box, mirrored = random_box(rng, self._min_area), bool(rng.random() < 0.5)
-        return self._viewer.view(row, rgb, box, mirrored)
+        return self._cropper.view(row, rgb, box, mirrored)
 
-    def _stacked(self, good: Sequence[tuple[int, dict[str, Tensor]]]) -> dict[str, Tensor]:
-        if not good:
+    def _stacked(self, views: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
+        if not views:
             return {}
-        rows = [row for row, _ in good]
-        tensors = {name: torch.stack([one[name] for _, one in good]) for name in good[0][1]}
-        tensors[POSITIONS] = torch.from_numpy(self._source.table.positions_deg[rows]).float()
+        rows, table = list(views), self.source.table
+        tensors = {name: torch.stack([view[name] for view in views.values()]) for name in views[rows[0]]}
+        tensors[POSITIONS] = torch.from_numpy(table.positions_deg[rows]).float()
         if self._texts is not None:
-            texts = [self._source.table.texts[row] for row in rows]
-            tensors[TEXTS] = self._texts.numbers(texts)
-            tensors[TEXT_NUMBERS] = torch.tensor([text_number(text) for text in texts])
+            texts = [table.texts[row] for row in rows]
+            tensors[TEXTS] = self._texts.tokenize(texts)
+            tensors[TEXT_IDS] = torch.tensor([text_id(text) for text in texts])
         return tensors
 
 
-class PhotoFeed:
-    """Implements `retrieval.training.contrastive_task.Feed` on a collection.
+def load_photos(dataset: PhotoDataset, requests: Iterable[LoadRequest], workers: int) -> Iterator[LoadedPhotos]:
+    """Load requests in their order, in `workers` processes; 0: in this one."""
+    options: dict[str, Any] = {"num_workers": workers, "collate_fn": _unchanged}
+    if workers:
+        options |= {"prefetch_factor": 2, "multiprocessing_context": "spawn"}
+    # batch_size None: a request is a batch already. A sampler of requests is read lazily, in order.
+    yield from DataLoader(dataset, batch_size=None, sampler=requests, **options)
+
+
+def _unchanged(loaded: LoadedPhotos) -> LoadedPhotos:
+    return loaded
+
+
+class PhotoLoader:
+    """Implements `retrieval.training.contrastive_task.BatchLoader` on a collection.
 
     Args:
-        source: of the photos.
+        dataset: loads photos in the workers.
         train: rows that are trained on.
-        held: rows that are validated on.
-        eyes: the backbones.
-        requests: loads photos in the workers.
-        bad: where unreadable photos are listed.
+        validation: rows that are validated on.
+        backbones: run on the device.
+        bad_samples: where unreadable photos are listed.
         batch: photos a step.
-        world: the processes.
+        process_group: the processes.
         seed: of the order.
-        window: see `order.epoch_order`.
+        window: see `sampler.epoch_order`.
         workers: processes that load; 0: this one.
         augment: crop and mirror.
     """
 
     def __init__(
         self,
-        source: PhotoSource,
+        dataset: PhotoDataset,
         train: NDArray[np.int64],
-        held: NDArray[np.int64],
-        frozen: FrozenBackbones,
-        requests: PhotoRequests,
-        bad: BadSamples,
+        validation: NDArray[np.int64],
+        backbones: FrozenBackbones,
+        bad_samples: BadSamples,
         *,
         batch: int,
         process_group: ProcessGroup,
@@ -130,48 +151,38 @@ class PhotoFeed:
         workers: int = 0,
         augment: bool = True,
     ) -> None:
-        self._source, self._train, self._held, self._eyes = source, train, held, frozen
-        self.requests, self._bad, self._world = requests, bad, process_group
-        self._order = StepOrder(source.places[train], batch, seed, window)
+        self.dataset, self._train, self._validation = dataset, train, validation
+        self._backbones, self._bad_samples, self._process_group = backbones, bad_samples, process_group
+        self._sampler = StepSampler(dataset.source.disk_order[train], batch, seed, window)
         self._workers, self._augment = workers, augment
-        self.batch, self.steps_per_epoch = batch, self._order.steps_per_epoch
+        self.steps_per_epoch = self._sampler.steps_per_epoch
 
-    def steps(self, first: int, last: int) -> Iterator[dict[str, Tensor]]:
+    def batches(self, first: int, last: int) -> Iterator[dict[str, Tensor]]:
         """This process's photos of steps first..last-1, through the backbones."""
-        wanted = (self._request(step) for step in range(first, last))
-        for loaded in self._loader(wanted):
-            self._list(loaded.bad)
+        for loaded in self._loaded(self._request(step) for step in range(first, last)):
             if not loaded.tensors:
-                raise UserError(f"none of the photos of a batch can be read: see {self._bad.path}")
-            yield self._seen(loaded)
+                raise UserError(f"none of the photos of a batch can be read: see {self._bad_samples.path}")
+            yield self._features(loaded)
 
-    def held_out(self) -> Iterable[dict[str, Tensor]]:
-        """The validation photos as they are."""
-        parts = [self._held[i : i + HELD_OUT_BATCH] for i in range(0, len(self._held), HELD_OUT_BATCH)]
-        for loaded in self._loader(Request(part, -1) for part in parts):
-            self._list(loaded.bad)
+    def validation_batches(self) -> Iterable[dict[str, Tensor]]:
+        """The validation photos without augmentation."""
+        starts = range(0, len(self._validation), VALIDATION_BATCH)
+        parts = (self._validation[start : start + VALIDATION_BATCH] for start in starts)
+        for loaded in self._loaded(LoadRequest(part, NO_AUGMENTATION) for part in parts):
             if loaded.tensors:
-                yield self._seen(loaded)
+                yield self._features(loaded)
 
-    def _request(self, step: int) -> Request:
-        epoch = step // self.steps_per_epoch if self._augment else -1
-        return Request(self._train[self._order.rows(step, self._world)], epoch)
+    def _request(self, step: int) -> LoadRequest:
+        epoch = step // self.steps_per_epoch if self._augment else NO_AUGMENTATION
+        return LoadRequest(self._train[self._sampler.rows(step, self._process_group)], epoch)
 
-    def _loader(self, requests: Iterable[Request]) -> Iterable[Loaded]:
-        options: dict[str, Any] = {"num_workers": self._workers, "collate_fn": _as_it_is}
-        if self._workers:
-            options |= {"prefetch_factor": 2, "multiprocessing_context": "spawn"}
-        # batch_size None: a request is a batch already. A sampler of requests is read lazily, in order.
-        return DataLoader(self.requests, batch_size=None, sampler=requests, **options)
+    def _loaded(self, requests: Iterable[LoadRequest]) -> Iterator[LoadedPhotos]:
+        """Load requests in their order, listing the photos that cannot be read."""
+        for loaded in load_photos(self.dataset, requests, self._workers):
+            if loaded.bad_samples:
+                self._bad_samples.add(loaded.bad_samples, len(self.dataset.source.table.ids))
+            yield loaded
 
-    def _seen(self, loaded: Loaded) -> dict[str, Tensor]:
-        device = self._world.device
-        return self._eyes.look({name: one.to(device, non_blocking=True) for name, one in loaded.tensors.items()})
-
-    def _list(self, bad: list[BadSample]) -> None:
-        if bad:
-            self._bad.add(bad, len(self._source.table.ids))
-
-
-def _as_it_is(loaded: Loaded) -> Loaded:
-    return loaded
+    def _features(self, loaded: LoadedPhotos) -> dict[str, Tensor]:
+        device = self._process_group.device
+        return self._backbones.extract({name: t.to(device, non_blocking=True) for name, t in loaded.tensors.items()})

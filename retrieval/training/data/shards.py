@@ -2,7 +2,7 @@
 
 WebDataset's layout (`000001.jpg` beside `000001.json`) and MP16-Pro's single
 tar are both plain tars. One pass over the headers finds every member, so that
-a truncated shard is known before training, a resumed run needs no replay, and
+a truncated shard is found before training, a resumed run needs no replay, and
 every process reads its own photos only. The index is kept and reused while
 the tars do not change.
 """
@@ -30,7 +30,7 @@ END_BYTES = 512
 
 
 class TarIndex(NamedTuple):
-    """Where n files lie in some tars.
+    """The position of n files in some tars.
 
     Attributes:
         tars: the files.
@@ -48,14 +48,14 @@ class TarIndex(NamedTuple):
 
 
 def find_tars(patterns: Sequence[str]) -> list[Path]:
-    """The tars that glob patterns name, sorted.
+    """The tars that match glob patterns, sorted, each once.
 
     Raises:
-        UserError: a pattern that names none.
+        UserError: a pattern without a match.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
-        paths = sorted(Path(one) for one in glob.glob(pattern, recursive=True))
+        paths = sorted(Path(path) for path in glob.glob(pattern, recursive=True))
         if not paths:
             raise UserError(f"data.shards: no tar file at {pattern}")
         found.update(dict.fromkeys(paths))
@@ -63,20 +63,20 @@ def find_tars(patterns: Sequence[str]) -> list[Path]:
 
 
 def index_tars(tars: Sequence[Path], cache: Path | None = None) -> TarIndex:
-    """Every photo and JSON member of the tars.
+    """Index every photo and JSON member of the tars.
 
     Args:
         tars: uncompressed.
-        cache: where the index is kept; None: nowhere.
+        cache: file that keeps the index; None: it is not kept.
 
     Raises:
         UserError: a tar that is missing, compressed, damaged or cut off.
     """
-    stamp = json.dumps([[str(one), one.stat().st_size, one.stat().st_mtime_ns] for one in tars if one.exists()])
+    stamp = json.dumps([[str(tar), tar.stat().st_size, tar.stat().st_mtime_ns] for tar in tars if tar.exists()])
     if cache is not None and (kept := _kept_index(cache, stamp, list(tars))):
         return kept
-    found = [_members(path) for path in tqdm(tars, desc="index shards", disable=len(tars) < 8)]
-    rows = [(number, *member) for number, members in enumerate(found) for member in members]
+    members = [_members(path) for path in tqdm(tars, desc="index shards", disable=len(tars) < 8)]
+    rows = [(number, *member) for number, of_tar in enumerate(members) for member in of_tar]
     columns = [np.array([row[i] for row in rows], dtype=np.int64) for i in (0, 2, 3)]
     index = TarIndex(list(tars), [row[1] for row in rows], *columns)
     if cache is not None:

@@ -1,4 +1,4 @@
-"""Where training photos come from: a folder beside a table, or tar shards with a table or JSON sidecars.
+"""Sources of training photos: a folder beside a table, or tar shards with a table or JSON sidecars.
 
 Both are read the same way: row i's bytes, its position, photographer and text.
 """
@@ -6,7 +6,7 @@ Both are read the same way: row i's bytes, its position, photographer and text.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from retrieval.photos.decoding import PHOTO_SUFFIXES, read_file
+from retrieval.training.config import DataConfig
 from retrieval.training.data.bad_samples import BadSample
 from retrieval.training.data.shards import TarIndex, TarReader, find_tars, index_tars
 from retrieval.training.data.table import (
@@ -34,18 +35,18 @@ class PhotoSource(Protocol):
 
     Attributes:
         table: their rows.
-        places: int64 (n,), where each lies on the disk, in reading order.
+        disk_order: int64 (n,), rank of each on the disk, in reading order.
     """
 
     table: PhotoTable
-    places: NDArray[np.int64]
+    disk_order: NDArray[np.int64]
 
     def read(self, row: int) -> bytes:
         """The bytes of a photo; raises PhotoError or OSError where they cannot be read."""
         ...
 
-    def where(self, row: int) -> str:
-        """Where a photo is, for people."""
+    def describe(self, row: int) -> str:
+        """Where a photo is stored or listed, for people."""
         ...
 
 
@@ -54,13 +55,13 @@ class FolderSource:
 
     def __init__(self, folder: Path, table: PhotoTable) -> None:
         self._folder, self.table = folder, table
-        self.places = np.arange(len(table.ids), dtype=np.int64)
+        self.disk_order = np.arange(len(table.ids), dtype=np.int64)
 
     def read(self, row: int) -> bytes:
         """The bytes of a photo."""
         return read_file(self._folder / self.table.ids[row], MAX_BYTES)
 
-    def where(self, row: int) -> str:
+    def describe(self, row: int) -> str:
         """The table's line."""
         return f"line {self.table.lines[row]}"
 
@@ -71,72 +72,59 @@ class ShardSource:
     def __init__(self, index: TarIndex, members: NDArray[np.int64], table: PhotoTable) -> None:
         self._index, self._members, self.table = index, members, table
         self._reader = TarReader(index)
-        self.places = np.argsort(np.argsort(members, kind="stable"), kind="stable").astype(np.int64)
+        self.disk_order = np.argsort(np.argsort(members, kind="stable"), kind="stable").astype(np.int64)
 
     def read(self, row: int) -> bytes:
         """The bytes of a photo."""
         return self._reader.read(int(self._members[row]))
 
-    def where(self, row: int) -> str:
+    def describe(self, row: int) -> str:
         """The tar and the member."""
         member = int(self._members[row])
         return f"{self._index.tars[int(self._index.tar[member])].name}:{self._index.names[member]}"
 
 
-def open_source(
-    photos: Path | None, shards: Sequence[str], table: Path | None, columns: TableColumns, cache: Path | None = None
-) -> tuple[PhotoSource, list[BadSample]]:
-    """The collection a configuration names, and which of its samples cannot be used.
-
-    Args:
-        photos: a folder; or None.
-        shards: glob patterns of tars; either these or `photos`.
-        table: a CSV; may be None for shards with JSON sidecars.
-        columns: of the table, or keys of the sidecars.
-        cache: keeps the shards' index.
+def open_source(data: DataConfig) -> tuple[PhotoSource, list[BadSample]]:
+    """Open the configured collection; its photos, and the samples that cannot be used.
 
     Raises:
-        UserError: nothing there, or a damaged shard or table.
+        UserError: no such folder, shard or table, or a damaged one.
     """
-    if (photos is None) == (not shards):
+    if (data.photos is None) == (not data.shards):
         raise UserError("data: give either data.photos (a folder) or data.shards (tar files), not both or neither")
-    if shards:
-        index = index_tars(find_tars(shards), cache)
-        if table is None:
-            rows, bad = _sidecar_table(index, columns)
+    if data.shards:
+        index = index_tars(find_tars(data.shards), data.cache / "shards.npz")
+        if data.table is None:
+            rows, bad = _sidecar_table(index, data.columns)
             return ShardSource(index, np.array(rows.lines, dtype=np.int64), rows), bad
-        return _shard_source(index, *read_photo_table(table, columns))
-    if table is None or photos is None:
+        return _shard_source(index, *read_photo_table(data.table, data.columns))
+    if data.table is None or data.photos is None:
         raise UserError("data.table: a folder of photos needs a CSV that says where each was taken")
-    if not photos.is_dir():
-        raise UserError(f"data.photos: no folder at {photos}")
-    return _folder_source(photos, *read_photo_table(table, columns))
+    if not data.photos.is_dir():
+        raise UserError(f"data.photos: no folder at {data.photos}")
+    return _folder_source(data.photos, *read_photo_table(data.table, data.columns))
 
 
 def _folder_source(folder: Path, table: PhotoTable, bad: list[BadSample]) -> tuple[PhotoSource, list[BadSample]]:
-    there = [(folder / name).is_file() for name in table.ids]
-    missing = [
-        BadSample(f"line {table.lines[row]}", table.ids[row], f"no such photo in {folder}")
-        for row, found in enumerate(there)
-        if not found
-    ]
-    return FolderSource(folder, table.take(np.flatnonzero(there))), bad + missing
+    exists = np.array([(folder / name).is_file() for name in table.ids], dtype=np.bool_)
+    missing = _missing(table, exists, f"no such photo in {folder}")
+    return FolderSource(folder, table.take(np.flatnonzero(exists))), bad + missing
 
 
 def _shard_source(index: TarIndex, table: PhotoTable, bad: list[BadSample]) -> tuple[PhotoSource, list[BadSample]]:
     member_of = _members_by_key(index)
-    found = [member_of.get(photo_key(name), -1) for name in table.ids]
-    missing = [
-        BadSample(f"line {table.lines[row]}", table.ids[row], "in none of the shards")
-        for row, member in enumerate(found)
-        if member < 0
-    ]
-    members = np.array(found, dtype=np.int64)
+    members = np.array([member_of.get(photo_key(name), -1) for name in table.ids], dtype=np.int64)
+    missing = _missing(table, members >= 0, "in none of the shards")
     return ShardSource(index, members[members >= 0], table.take(np.flatnonzero(members >= 0))), bad + missing
 
 
+def _missing(table: PhotoTable, exists: NDArray[np.bool_], reason: str) -> list[BadSample]:
+    rows = np.flatnonzero(~exists)
+    return [BadSample(f"line {table.lines[row]}", table.ids[row], reason) for row in rows]
+
+
 def photo_key(name: str) -> str:
-    """What a table's name and a member's path have in common: no suffix, `/` as `_` (as MP16's tar has it)."""
+    """The form in which a table's name and a member's path agree: no suffix, `/` as `_` (as in MP16's tar)."""
     path = PurePosixPath(name)
     stem = path.with_suffix("") if path.suffix.lower() in PHOTO_SUFFIXES else path
     return str(stem).replace("/", "_")
@@ -145,11 +133,11 @@ def photo_key(name: str) -> str:
 def _members_by_key(index: TarIndex) -> dict[str, int]:
     """Photos by their whole path and by their file name alone, where only one has it."""
     photos = [(row, name) for row, name in enumerate(index.names) if not name.endswith(".json")]
-    by_name = _only_ones((photo_key(PurePosixPath(name).name), row) for row, name in photos)
-    return by_name | _only_ones((photo_key(name), row) for row, name in photos)
+    by_name = _unique_keys((photo_key(PurePosixPath(name).name), row) for row, name in photos)
+    return by_name | _unique_keys((photo_key(name), row) for row, name in photos)
 
 
-def _only_ones(keyed: Iterable[tuple[str, int]]) -> dict[str, int]:
+def _unique_keys(keyed: Iterable[tuple[str, int]]) -> dict[str, int]:
     found: dict[str, int] = {}
     for key, row in keyed:
         found[key] = -1 if key in found else row
@@ -181,11 +169,11 @@ def _sidecar_table(index: TarIndex, columns: TableColumns) -> tuple[PhotoTable, 
 
 
 def _facts(reader: TarReader, member: int) -> Mapping[str, str]:
-    """What a sidecar says, every value as text; nothing where it is no JSON object."""
+    """The values of a sidecar as text; empty where it is no JSON object."""
     try:
-        said: Any = json.loads(reader.read(member))
-    except (ValueError, UnicodeDecodeError):
+        facts: Any = json.loads(reader.read(member))
+    except ValueError:
         return {}
-    return (
-        {str(key): "" if value is None else str(value) for key, value in said.items()} if isinstance(said, dict) else {}
-    )
+    if not isinstance(facts, dict):
+        return {}
+    return {str(key): "" if value is None else str(value) for key, value in facts.items()}

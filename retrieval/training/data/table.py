@@ -1,7 +1,7 @@
 """The table of a photo collection: read whole and checked before anything is trained.
 
-A row that cannot be used is listed with its line and the reason. Too many of
-them, or columns that look swapped, stop the run at once.
+A row that cannot be used is listed with its line and the reason. Columns that
+look swapped stop the run at once.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class PhotoTable(NamedTuple):
 
 
 def read_photo_table(path: Path, columns: TableColumns) -> tuple[PhotoTable, list[BadSample]]:
-    """The usable rows of a CSV, and the others with their line and reason.
+    """Read the usable rows of a CSV, and the others with their line and reason.
 
     Raises:
         UserError: no such file, a missing column, not CSV, or columns that look swapped.

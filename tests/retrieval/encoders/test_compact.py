@@ -148,10 +148,10 @@ def test_the_shipped_graphs_compute_what_torch_computes(encoder: OnnxPhotoEncode
 
     from retrieval.backbones.registry import fold_norms
     from retrieval.training.compact.model import CompactModel
-    from retrieval.training.config import ModelConfig
+    from retrieval.training.config import CompactShape
 
     card = json.loads((FOLDER / "card.json").read_text(encoding="utf-8"))
-    model = CompactModel(ModelConfig(**card["config"]["model"]), seed=0).eval()
+    model = CompactModel(CompactShape(**card["config"]["model"]), seed=0).eval()
     fold_norms(model.photos.backbone)
     shipped = {name: half.float() for name, half in load_file(FOLDER / "weights.safetensors").items()}
     # Weights made before the fusion had layers name its only one otherwise, and know no photo without semantics.

@@ -1,4 +1,4 @@
-"""Collections: a folder and tars read alike; what is wrong with one is said before training, and never made up."""
+"""Collections: a folder and tars give the same rows; what cannot be used is listed before training."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 import numpy as np  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
+from retrieval.training.config import DataConfig  # noqa: E402
 from retrieval.training.data.bad_samples import BadSample, BadSamples, read_bad_samples  # noqa: E402
 from retrieval.training.data.shards import index_tars  # noqa: E402
 from retrieval.training.data.sources import PhotoSource, open_source  # noqa: E402
@@ -20,9 +21,8 @@ from tests.fakes.training_samples import HEADER, jpeg, rows, write_folder, write
 COUNT = 7
 
 
-def opened(**given: Any) -> tuple[PhotoSource, list[BadSample]]:
-    asked: dict[str, Any] = {"photos": None, "shards": [], "table": None} | given
-    return open_source(asked["photos"], asked["shards"], asked["table"], TableColumns(), asked.get("cache"))
+def opened(folder: Path, **given: Any) -> tuple[PhotoSource, list[BadSample]]:
+    return open_source(DataConfig(cache=folder / "cache", **given))
 
 
 def same(one: PhotoSource, other: PhotoSource) -> bool:
@@ -41,18 +41,18 @@ def same(one: PhotoSource, other: PhotoSource) -> bool:
 def test_a_folder_tars_with_a_table_and_tars_with_sidecars_are_one_collection(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, COUNT)
     write_shards(tmp_path, COUNT)
-    from_folder, bad = opened(photos=folder / "photos", table=folder / "table.csv")
+    from_folder, bad = opened(tmp_path, photos=folder / "photos", table=folder / "table.csv")
     assert not bad
     assert len(from_folder.table.ids) == COUNT
     assert from_folder.read(2) == jpeg(2)
     pattern = str(tmp_path / "shard-*.tar")
-    with_table, bad = opened(shards=[pattern], table=folder / "table.csv")
+    with_table, bad = opened(tmp_path, shards=[pattern], table=folder / "table.csv")
     assert not bad
     assert same(from_folder, with_table)
-    with_sidecars, bad = opened(shards=[pattern])
+    with_sidecars, bad = opened(tmp_path, shards=[pattern])
     assert not bad
     assert same(from_folder, with_sidecars)
-    assert with_table.where(1) == "shard-001.tar:p_1.jpg"
+    assert with_table.describe(1) == "shard-001.tar:p_1.jpg"
 
 
 def test_shards_of_the_webdataset_package_are_read(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_shards_of_the_webdataset_package_are_read(tmp_path: Path) -> None:
     with webdataset.TarWriter(str(tmp_path / "w.tar")) as writer:
         for i, row in enumerate(rows(3)):
             writer.write({"__key__": f"{i:06d}", "jpg": jpeg(i), "json": dict(zip(HEADER, row, strict=True))})
-    source, bad = opened(shards=[str(tmp_path / "w.tar")])
+    source, bad = opened(tmp_path, shards=[str(tmp_path / "w.tar")])
     assert not bad
     assert [source.read(i) for i in range(3)] == [jpeg(i) for i in range(3)]
     assert source.table.texts[0] == "Paris, Île-de-France, France"
@@ -82,15 +82,15 @@ def test_a_truncated_shard_is_named_with_its_last_whole_member(tmp_path: Path, k
     whole = path.read_bytes()
     path.write_bytes(whole[:kept] if kept > 0 else whole.rstrip(b"\0") + b"\0" * (-len(whole.rstrip(b"\0")) % 512))
     with pytest.raises(UserError, match=r"shard-001\.tar is cut off"):
-        opened(shards=[str(tmp_path / "shard-*.tar")])
+        opened(tmp_path, shards=[str(tmp_path / "shard-*.tar")])
 
 
 def test_a_compressed_or_missing_shard_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"\x1f\x8b" + os.urandom(2000))
     with pytest.raises(UserError, match=r"a\.tar is cut off or no uncompressed tar"):
-        opened(shards=[str(tmp_path / "a.tar")])
+        opened(tmp_path, shards=[str(tmp_path / "a.tar")])
     with pytest.raises(UserError, match="no tar file at"):
-        opened(shards=[str(tmp_path / "b-*.tar")])
+        opened(tmp_path, shards=[str(tmp_path / "b-*.tar")])
 
 
 def changed(line: int, column: str, value: str) -> list[list[str]]:
@@ -148,7 +148,7 @@ def test_a_missing_column_or_table_is_named(tmp_path: Path) -> None:
 def test_missing_photos_are_listed_and_too_many_stop_the_run(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, COUNT)
     (folder / "photos" / "p" / "3.jpg").unlink()
-    source, bad = opened(photos=folder / "photos", table=folder / "table.csv")
+    source, bad = opened(tmp_path, photos=folder / "photos", table=folder / "table.csv")
     assert "p/3.jpg" not in source.table.ids
     assert bad == [BadSample("line 5", "p/3.jpg", f"no such photo in {folder / 'photos'}")]
     listed = BadSamples(tmp_path / "bad.csv", max_share=0.2)

@@ -11,7 +11,7 @@ pytest.importorskip("yaml", reason="training needs the train extra")
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from retrieval.training.config import FusionConfig, load_any_config  # noqa: E402
+from retrieval.training.config import FusionConfig, load_config  # noqa: E402
 from retrieval.training.data.bad_samples import BadSamples, read_bad_samples  # noqa: E402
 from retrieval.training.data.duplicates import close_pairs, find_duplicates, perceptual_hash, redundant  # noqa: E402
 from retrieval.training.fusion_recipe import open_collection  # noqa: E402
@@ -59,11 +59,11 @@ def test_of_each_group_one_row_is_kept() -> None:
 
 def test_a_copy_of_a_held_out_photo_is_not_trained_on(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, 30)
-    config = load_any_config(write_config(folder, data__max_bad_share=0.1))
+    config = load_config(write_config(folder, data__max_bad_share=0.1))
     assert isinstance(config, FusionConfig)
     collection = open_collection(config, BadSamples(tmp_path / "bad.csv", 0.1))
     ids = collection.source.table.ids
-    held, train = ids[int(collection.held[0])], ids[int(collection.train[0])]
+    held, train = ids[int(collection.validation[0])], ids[int(collection.train[0])]
     for number in range(30):
         picture(number).save(folder / "photos" / "p" / f"{number}.jpg")
     copied = Image.open(folder / "photos" / held).resize((160, 120))
@@ -75,4 +75,4 @@ def test_a_copy_of_a_held_out_photo_is_not_trained_on(tmp_path: Path) -> None:
     left = open_collection(dropping, BadSamples(tmp_path / "bad.csv", 0.1))
     assert len(left.train) == len(collection.train) - 1
     assert train not in {ids[int(row)] for row in left.train}
-    assert len(left.held) == len(collection.held)
+    assert len(left.validation) == len(collection.validation)

@@ -16,9 +16,9 @@ import numpy as np  # noqa: E402
 
 from retrieval.encoders.registry import load_encoder  # noqa: E402
 from retrieval.photos.photo import load_photo  # noqa: E402
-from retrieval.training.config import FusionConfig, load_any_config  # noqa: E402
+from retrieval.training.config import FusionConfig, load_config  # noqa: E402
 from retrieval.training.data.bad_samples import BadSamples  # noqa: E402
-from retrieval.training.data.loading import LIMITS, PhotoRequests, Request  # noqa: E402
+from retrieval.training.data.loading import LIMITS, LoadRequest, PhotoDataset  # noqa: E402
 from retrieval.training.distributed import ProcessGroup  # noqa: E402
 from retrieval.training.frozen_backbones import FrozenBackbones  # noqa: E402
 from retrieval.training.fusion_recipe import open_collection, train_fusion  # noqa: E402
@@ -31,7 +31,7 @@ CPU = ProcessGroup(torch.device("cpu"))
 
 
 def load(path: Path, *overrides: str) -> FusionConfig:
-    config = load_any_config(path, overrides)
+    config = load_config(path, overrides)
     assert isinstance(config, FusionConfig)
     return config
 
@@ -91,10 +91,10 @@ def test_the_run_folder_is_an_encoder(unbroken: Path) -> None:
     towers = Towers(config.model, FrozenBackbones(config.model, CPU.device).shape, seed=0)
     load_exactly(towers, read_weights(unbroken / "run" / "best.safetensors"), "run")
     photo = load_photo(unbroken / "photos" / "p" / "3.jpg", limits=LIMITS)
-    view = FrozenBackbones(config.model, CPU.device).worker().view(0, photo.rgb)
+    view = FrozenBackbones(config.model, CPU.device).view_cropper().view(0, photo.rgb)
     with torch.no_grad():
         wanted = towers.eval()(
-            FrozenBackbones(config.model, CPU.device).look({name: one[None] for name, one in view.items()})
+            FrozenBackbones(config.model, CPU.device).extract({name: one[None] for name, one in view.items()})
         )
         places = towers.location(torch.tensor([[48.9, 2.3]]))
     found = encoder.encode_photos([photo])
@@ -122,30 +122,31 @@ def test_every_step_is_logged_once_and_the_loss_falls(unbroken: Path) -> None:
     assert [line["step"] for line in lines if "validation" in line] == [3, 6, 9]
 
 
-def test_a_run_that_does_not_get_better_stops_early(tmp_path: Path) -> None:
+def test_a_run_without_progress_stops_early(tmp_path: Path) -> None:
     changes = {"loop__learning_rate": 1e-12, "loop__epochs": 50, "loop__patience": 2, "loop__average": 0.0}
     train_fusion(load(write_config(write_folder(tmp_path, 20), **changes)), CPU, [])
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len([line for line in lines if "validation" in line]) == 3
 
 
-def test_eight_photos_are_learned_by_heart(tmp_path: Path) -> None:
+def test_the_trainer_overfits_eight_photos(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, 13)
     changes = {"negatives__queue": 0, "loop__epochs": 40, "loop__validate_epochs": 40, "data__augment": False}
     config = load(write_config(folder, **changes, loop__average=0.0, loop__checkpoint_steps=1000))
     train_fusion(config, CPU, [])
     collection = open_collection(config, BadSamples(tmp_path / "bad.csv", 0.0))
     assert len(collection.train) == 8
-    frozen = FrozenBackbones(config.model, CPU.device)
-    towers = Towers(config.model, frozen.shape, seed=0)
+    backbones = FrozenBackbones(config.model, CPU.device)
+    towers = Towers(config.model, backbones.shape, seed=0)
     load_exactly(towers, read_weights(tmp_path / "run" / "best.safetensors"), "run")
-    loaded = PhotoRequests(collection.source, frozen.worker(), towers.text, 0, 1.0)[Request(collection.train, -1)]
-    found = towers.eval()(frozen.look(loaded.tensors))
+    photos = PhotoDataset(collection.source, backbones.view_cropper(), towers.text, 0, 1.0)
+    loaded = photos[LoadRequest(collection.train, -1)]
+    found = towers.eval()(backbones.extract(loaded.tensors))
     for view in ("image", "semantic", "fused"):
         assert torch.equal((found[view] @ found["gps"].T).argmax(dim=1), torch.arange(8)), view
 
 
-def test_a_killed_run_goes_on_and_its_loss_curve_is_that_of_an_unbroken_one(unbroken: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_with_the_loss_curve_of_an_unbroken_one(unbroken: Path, tmp_path: Path) -> None:
     write_config(unbroken, run=str(tmp_path))
     killed = start("-c", KILLED_AFTER_STEP_5, str(unbroken / "config.yaml"))
     assert killed.returncode == -signal.SIGKILL, killed.stderr

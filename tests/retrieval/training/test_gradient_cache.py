@@ -7,11 +7,12 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 import numpy as np  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from retrieval.training.data.sampler import StepOrder, epoch_order  # noqa: E402
+from retrieval.training.data.sampler import StepSampler, epoch_order  # noqa: E402
 from retrieval.training.distributed import ProcessGroup  # noqa: E402
-from retrieval.training.ema import WeightEma, learning_rate_factor  # noqa: E402
-from retrieval.training.gradient_cache import GradientStep, Part, StepResult, Tensors, split  # noqa: E402
-from retrieval.training.losses import QUEUE, Objective, ObjectiveConfig, Rows  # noqa: E402
+from retrieval.training.ema import WeightEma  # noqa: E402
+from retrieval.training.gradient_cache import GradientStep, Part, StepResult, Tensors, split_into_parts  # noqa: E402
+from retrieval.training.losses import QUEUE, BatchLabels, Objective, ObjectiveConfig  # noqa: E402
+from retrieval.training.trainer import learning_rate_factor  # noqa: E402
 
 CPU = ProcessGroup(torch.device("cpu"))
 ROWS, QUEUED = 12, 7
@@ -45,10 +46,10 @@ def gradients(chunk: int, dropout: float = 0.0) -> tuple[StepResult, dict[str, T
     photos = {"pixels": torch.randn(ROWS, 5, generator=generator), "positions": positions}
 
     def loss(embeddings: Tensors, labels: Tensors) -> dict[str, Tensor]:
-        return dict(objective(embeddings, Rows(labels["positions"], queue)))
+        return dict(objective(embeddings, BatchLabels(labels["positions"], queue)))
 
     step = GradientStep(towers.embed, loss, objective, CPU)
-    parts = split("photos", photos, chunk) + split(QUEUE, {"positions": queue}, chunk)
+    parts = split_into_parts("photos", photos, chunk) + split_into_parts(QUEUE, {"positions": queue}, chunk)
     result = step(parts, {"positions": positions}, seed=3)
     named = [*towers.named_parameters(), *objective.named_parameters()]
     return result, {name: one.grad for name, one in named if one.grad is not None}
@@ -78,31 +79,31 @@ def test_a_chunk_drops_the_same_units_both_times() -> None:
 
     photos = {"pixels": torch.randn(4, 5), "positions": torch.rand(4, 2)}
     step = GradientStep(embed, lambda e, _: {"all": e["image"].sum()}, nn.Module(), CPU)
-    step(split("photos", photos, 2), {"rows": torch.arange(4)}, seed=1)
+    step(split_into_parts("photos", photos, 2), {"rows": torch.arange(4)}, seed=1)
     assert len(seen) == 4
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[1], seen[3])
     assert not torch.equal(seen[0], seen[1])
 
 
-def test_the_average_follows_the_weights_and_leaves_them_as_they_were() -> None:
+def test_the_moving_average_follows_the_weights_and_leaves_them_as_they_were() -> None:
     module = nn.Linear(1, 1, bias=False)
     module.weight.data.fill_(0.0)
-    average = WeightEma(module, decay=0.5)
+    ema = WeightEma(module, decay=0.5)
     for _ in range(5):
         module.weight.data.fill_(1.0)
-        average.update()
-    with average.in_place():
+        ema.update()
+    with ema.in_place():
         assert float(module.weight.detach()) == pytest.approx(1 - 1 / 10 * 2 / 11 * 3 / 12 * 4 / 13 * 5 / 14, abs=1e-6)
     assert float(module.weight.detach()) == 1.0
 
 
 def test_frozen_weights_are_neither_averaged_nor_kept() -> None:
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False))
-    assert set(WeightEma(module, 0.9).held) == {"0.weight", "0.bias"}
+    assert set(WeightEma(module, 0.9).averages) == {"0.weight", "0.bias"}
 
 
-def test_the_rate_warms_up_and_falls_as_a_cosine() -> None:
+def test_the_learning_rate_warms_up_and_falls_as_a_cosine() -> None:
     rates = [learning_rate_factor(step, 100, 10, "cosine") for step in range(100)]
     assert rates[0] == pytest.approx(1 / 11)
     assert rates[10] == pytest.approx(1.0)
@@ -130,6 +131,6 @@ def test_a_window_reads_neighbours_together() -> None:
 def test_processes_share_a_batch_and_a_resumed_run_sees_the_same_rows() -> None:
     places = np.arange(50)
     pair = [ProcessGroup(torch.device("cpu"), rank, 2) for rank in range(2)]
-    whole = [StepOrder(places, 8, 1).rows(step, CPU) for step in (0, 5, 6, 7)]
-    shared = [np.concatenate([StepOrder(places, 8, 1).rows(step, one) for one in pair]) for step in (0, 5, 6, 7)]
+    whole = [StepSampler(places, 8, 1).rows(step, CPU) for step in (0, 5, 6, 7)]
+    shared = [np.concatenate([StepSampler(places, 8, 1).rows(step, one) for one in pair]) for step in (0, 5, 6, 7)]
     assert all(np.array_equal(one, two) for one, two in zip(whole, shared, strict=True))

@@ -9,7 +9,17 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 from pydantic import ValidationError  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from retrieval.training.losses import Objective, ObjectiveConfig, Rows, contrast, triplet  # noqa: E402
+from geo.sphere import distance_km  # noqa: E402
+from retrieval.training.losses import (  # noqa: E402
+    BatchLabels,
+    Objective,
+    ObjectiveConfig,
+    geographic_targets,
+    info_nce,
+    pairwise_km,
+    relational_loss,
+    triplet_loss,
+)
 
 PLACES = [(48.8566, 2.3522), (48.8570, 2.3530), (-33.87, 151.21), (0.0, 0.0), (48.80, 2.30)]
 """The first two are 70 m apart, the last is 7 km from them."""
@@ -27,9 +37,9 @@ def embeddings(queue: int = 3) -> dict[str, Tensor]:
     return {name: unit(5, seed) for seed, name in enumerate(names)} | {"queue": unit(queue, 9)}
 
 
-def rows(queue: list[tuple[float, float]]) -> Rows:
+def rows(queue: list[tuple[float, float]]) -> BatchLabels:
     ids = torch.tensor([TEXTS.index(text) for text in TEXTS])
-    return Rows(torch.tensor(PLACES), torch.tensor(queue).reshape(-1, 2), ids)
+    return BatchLabels(torch.tensor(PLACES), torch.tensor(queue).reshape(-1, 2), ids)
 
 
 def km(a: tuple[float, float], b: tuple[float, float]) -> float:
@@ -38,14 +48,16 @@ def km(a: tuple[float, float], b: tuple[float, float]) -> float:
     return 2 * 6371.0088 * math.asin(math.sqrt(half))
 
 
-def info_nce(asking: Tensor, asked: Tensor, right: dict[int, dict[int, float]], skip: set[tuple[int, int]]) -> float:
-    """Cross-entropy written out: `right[i][j]` is the target of i for j, pairs in `skip` take no part."""
+def plain_info_nce(
+    anchors: Tensor, others: Tensor, targets: dict[int, dict[int, float]], skip: set[tuple[int, int]]
+) -> float:
+    """Cross-entropy written out: `targets[i][j]` is the target of i for j, pairs in `skip` are excluded."""
     total = 0.0
-    for i in range(len(asking)):
-        logits = {j: float(asking[i] @ asked[j]) / 0.07 for j in range(len(asked)) if (i, j) not in skip}
+    for i in range(len(anchors)):
+        logits = {j: float(anchors[i] @ others[j]) / 0.07 for j in range(len(others)) if (i, j) not in skip}
         log_sum = math.log(sum(math.exp(logit) for logit in logits.values()))
-        total -= sum(share * (logits[j] - log_sum) for j, share in right[i].items())
-    return total / len(asking)
+        total -= sum(share * (logits[j] - log_sum) for j, share in targets[i].items())
+    return total / len(anchors)
 
 
 ONE_HOT = {i: {i: 1.0} for i in range(5)}
@@ -53,10 +65,10 @@ BY_TEXT = {i: {j: 1 / TEXTS.count(TEXTS[i]) for j in range(5) if TEXTS[i] == TEX
 NEAR = {(i, j) for i in range(5) for j in range(5) if i != j and km(PLACES[i], PLACES[j]) < 0.3}
 
 
-def plain(first: str, second: str, right: dict[int, dict[int, float]], skip: set[tuple[int, int]]) -> float:
+def plain(first: str, second: str, targets: dict[int, dict[int, float]], skip: set[tuple[int, int]]) -> float:
     given = embeddings()
-    there = info_nce(given[first], given[second], right, skip)
-    return 0.5 * (there + info_nce(given[second], given[first], right, skip))
+    forth = plain_info_nce(given[first], given[second], targets, skip)
+    return 0.5 * (forth + plain_info_nce(given[second], given[first], targets, skip))
 
 
 def test_dual_view_terms_equal_a_plain_loop() -> None:
@@ -80,18 +92,18 @@ def test_the_queue_adds_negatives_to_one_direction_and_drops_those_nearby() -> N
     given = embeddings()
     found = Objective(config)(given, rows(queue))["image-gps"]
     skip = NEAR | {(0, 6), (1, 6)}
-    wanted = info_nce(given["image"], torch.cat([given["gps"], given["queue"]]), ONE_HOT, skip)
+    wanted = plain_info_nce(given["image"], torch.cat([given["gps"], given["queue"]]), ONE_HOT, skip)
     assert float(found) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_soft_targets_equal_a_plain_loop() -> None:
     weights = {i: {j: math.exp(-km(PLACES[i], PLACES[j]) / 50.0) for j in range(5)} for i in range(5)}
-    right = {i: {j: w / sum(row.values()) for j, w in row.items()} for i, row in weights.items()}
+    targets = {i: {j: w / sum(row.values()) for j, w in row.items()} for i, row in weights.items()}
     found = Objective(ObjectiveConfig(pairs={"image-gps": 1.0}, soft_targets_km=50.0))(embeddings(), rows([]))
-    assert float(found["image-gps"]) == pytest.approx(plain("image", "gps", right, set()), rel=1e-4)
+    assert float(found["image-gps"]) == pytest.approx(plain("image", "gps", targets, set()), rel=1e-4)
 
 
-def test_text_terms_take_equal_texts_as_right_answers() -> None:
+def test_text_terms_take_equal_texts_as_positives() -> None:
     config = ObjectiveConfig(pairs={"image-text": 1.0, "text-gps": 1.0})
     found = Objective(config)(embeddings(), rows([]))
     assert float(found["image-text"]) == pytest.approx(plain("image", "text", BY_TEXT, set()), rel=1e-5)
@@ -111,7 +123,38 @@ def test_triplet_equals_a_plain_loop() -> None:
 
 def test_a_text_that_all_photos_share_has_no_negative() -> None:
     everything = torch.ones(3, 3, dtype=torch.bool)
-    assert float(triplet(unit(3, 0), unit(3, 1), unit(3, 2), 0.5, everything)) == 0.0
+    assert float(triplet_loss(unit(3, 0), unit(3, 1), unit(3, 2), 0.5, everything)) == 0.0
+
+
+def test_info_nce_is_small_only_for_the_right_pairs() -> None:
+    vectors, one_hot = torch.eye(3), torch.eye(3)
+    assert float(info_nce(vectors, vectors, one_hot, 0.1)) < 0.001
+    assert float(info_nce(vectors, vectors.roll(1, 0), one_hot, 0.1)) > 9.0
+
+
+def test_relational_loss_equals_a_plain_loop() -> None:
+    student, teacher, total = unit(3, 2, columns=4), unit(3, 3, columns=5), 0.0
+    for i in range(3):
+        others = [j for j in range(3) if j != i]
+        wanted = torch.softmax(torch.stack([teacher[i] @ teacher[j] / 0.1 for j in others]), dim=0)
+        found = torch.softmax(torch.stack([student[i] @ student[j] / 0.1 for j in others]), dim=0)
+        total += float((wanted * (wanted / found).log()).sum()) / 3
+    assert float(relational_loss(student, teacher)) == pytest.approx(total, rel=1e-4)
+
+
+def test_pairwise_km_agrees_with_geo_sphere() -> None:
+    places = torch.tensor([[48.86, 2.35], [48.86, 2.351], [-33.87, 151.21], [0.0, 180.0]])
+    expected = distance_km(places.numpy()[:, None], places.numpy()[None])
+    torch.testing.assert_close(pairwise_km(places, places), torch.from_numpy(expected).float(), atol=0.01, rtol=1e-5)
+
+
+def test_soft_targets_prefer_the_near_place_and_share_between_equals() -> None:
+    photo = torch.tensor([[0.0, 179.9]])
+    places = torch.tensor([[0.0, -179.9], [0.0, 179.7], [0.0, 0.0]])
+    targets = geographic_targets(photo, places, softness_km=200.0)[0]
+    assert float(targets.sum()) == pytest.approx(1.0)
+    assert float(targets[0]) == pytest.approx(float(targets[1]), rel=0.01)
+    assert float(targets[2]) < 1e-9
 
 
 def test_the_relational_term_is_zero_for_the_teacher_itself() -> None:
@@ -150,6 +193,6 @@ def test_wrong_pairs_are_refused(pairs: dict[str, float]) -> None:
         ObjectiveConfig(pairs=pairs)
 
 
-def test_a_left_out_pair_gives_no_nan() -> None:
-    left_out = torch.tensor([[False, True], [True, False]])
-    assert float(contrast(unit(2, 0), unit(2, 1), torch.eye(2), 0.07, left_out)) == pytest.approx(0.0, abs=1e-6)
+def test_an_excluded_pair_gives_no_nan() -> None:
+    excluded = torch.tensor([[False, True], [True, False]])
+    assert float(info_nce(unit(2, 0), unit(2, 1), torch.eye(2), 0.07, excluded)) == pytest.approx(0.0, abs=1e-6)

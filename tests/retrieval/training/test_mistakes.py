@@ -1,4 +1,4 @@
-"""Mistakes and accidents: one clear line naming the key, file or row, before hours are lost."""
+"""Mistakes of users and full disks: one line naming the key, file or row, before training where possible."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ pytest.importorskip("yaml", reason="training needs the train extra")
 from safetensors.torch import save_file  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
-from retrieval.training.config import FusionConfig, load_any_config  # noqa: E402
+from retrieval.training.config import FusionConfig, load_config  # noqa: E402
 from retrieval.training.data.bad_samples import BadSample, read_bad_samples  # noqa: E402
 from retrieval.training.data.prepare import prepare_maps  # noqa: E402
 from retrieval.training.distributed import ProcessGroup, pick_device  # noqa: E402
@@ -26,7 +26,7 @@ CPU = ProcessGroup(torch.device("cpu"))
 
 
 def load(path: Path, *overrides: str) -> FusionConfig:
-    config = load_any_config(path, overrides)
+    config = load_config(path, overrides)
     assert isinstance(config, FusionConfig)
     return config
 
@@ -60,21 +60,21 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, override: str, message: s
 
 def test_a_file_that_is_no_configuration_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read the configuration .*none\.yaml"):
-        load_any_config(tmp_path / "none.yaml")
+        load_config(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- a\n- b\n")
     with pytest.raises(UserError, match="is no configuration"):
-        load_any_config(tmp_path / "list.yaml")
+        load_config(tmp_path / "list.yaml")
     (tmp_path / "torn.yaml").write_text("a: [1, 2\n")
     with pytest.raises(UserError, match="is not valid YAML"):
-        load_any_config(tmp_path / "torn.yaml")
+        load_config(tmp_path / "torn.yaml")
 
 
 @pytest.mark.parametrize("name", [path.name for path in (Path(__file__).parents[3] / "configs").glob("*.yaml")])
 def test_every_shipped_configuration_is_valid(name: str) -> None:
-    assert load_any_config(Path(__file__).parents[3] / "configs" / name).name == name.removesuffix(".yaml")
+    assert load_config(Path(__file__).parents[3] / "configs" / name).name == name.removesuffix(".yaml")
 
 
-def test_an_unreadable_photo_is_left_out_and_listed_and_nothing_stands_in_for_it(tmp_path: Path) -> None:
+def test_an_unreadable_photo_is_left_out_and_listed_and_not_replaced(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, 40)
     for number in (1, 3, 17):
         (folder / "photos" / "p" / f"{number}.jpg").write_bytes(b"\xff\xd8 this is no photo")
@@ -98,7 +98,7 @@ def test_too_many_unreadable_photos_stop_the_run(tmp_path: Path) -> None:
         fit(folder, data__max_bad_share=0.05)
 
 
-def test_an_unreadable_disk_is_known_before_the_first_step(tmp_path: Path) -> None:
+def test_an_unreadable_disk_is_found_before_the_first_step(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, 20)
     for path in (folder / "photos" / "p").iterdir():
         path.write_bytes(b"")
@@ -133,19 +133,19 @@ def test_a_batch_larger_than_the_collection_is_refused(tmp_path: Path) -> None:
         fit(write_folder(tmp_path, 20), loop__batch=100)
 
 
-def test_no_space_is_known_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_space_is_found_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(UserError, match=r"no space for checkpoints: .* has 0\.0 GB free and this run needs about"):
         fit(write_folder(tmp_path, 20))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_disk_that_fills_up_in_training_says_so_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_user_error_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.save_checkpoint({"recipe": "{}", "step": 1})
+    run.save_state("checkpoint.pt", {"recipe": "{}", "step": 1})
     (tmp_path / "checkpoint.pt.part").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"no space left for .*checkpoint\.pt: free some and run the same command"):
-        run.save_checkpoint({"recipe": "{}", "step": 2, "weights": torch.zeros(100_000)})
+        run.save_state("checkpoint.pt", {"recipe": "{}", "step": 2, "weights": torch.zeros(100_000)})
     state = run.load_checkpoint("{}")
     assert state is not None
     assert state["step"] == 1
@@ -157,7 +157,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_not_there_is_said() -> None:
+def test_a_missing_gpu_is_a_user_error() -> None:
     assert pick_device("auto").type == "cpu"
     with pytest.raises(UserError, match="torch sees no GPU: set device=cpu"):
         pick_device("cuda")
