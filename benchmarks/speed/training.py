@@ -166,7 +166,7 @@ def measure_published(setup: Setup) -> Measurement:
 
 
 def _timed(setup: Setup, batches: Iterable[Any], step: Callable[[Any], None], timer: PhaseTimer) -> Measurement:
-    """Medians, after two steps to warm up, the second of which has its arithmetic counted."""
+    """Medians after two warm-up steps; the operations of the second one are counted."""
     if setup.real:
         torch.cuda.reset_peak_memory_stats()
     times, flops, coming = [], 0, iter(batches)

@@ -24,7 +24,7 @@ from retrieval.training.data.loading import NO_AUGMENTATION, LoadRequest, PhotoD
 from retrieval.training.data.sources import PhotoSource, open_source
 from retrieval.training.distributed import ProcessGroup
 from retrieval.training.frozen_backbones import FrozenBackbones
-from retrieval.training.run_folder import WEIGHTS, RunFolder
+from retrieval.training.run_folder import WEIGHTS, TrainingRunFolder
 from retrieval.training.towers import Towers
 from retrieval.training.trainer import Trainer
 from retrieval.training.validation import Scores
@@ -96,7 +96,7 @@ def train_fusion(config: FusionConfig, process_group: ProcessGroup, arguments: l
     Raises:
         UserError: a mistake in configuration or data, found before training, or a full disk.
     """
-    run = RunFolder(config.run)
+    run = TrainingRunFolder(config.run)
     bad_samples = BadSamples(run.folder / BAD_SAMPLES, config.data.max_bad_share)
     collection = open_collection(config, bad_samples)
     backbones = FrozenBackbones(config.model, process_group.device, config.loop.bf16)

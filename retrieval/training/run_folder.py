@@ -31,7 +31,7 @@ PACKAGES = ("geosleuth", "numpy", "safetensors", "torch", "transformers")
 CHECKPOINT, WEIGHTS, METRICS = "checkpoint.pt", "best.safetensors", "metrics.jsonl"
 
 
-class RunFolder:
+class TrainingRunFolder:
     """Reads and writes the files of one run.
 
     Args:
@@ -153,7 +153,7 @@ class RunFolder:
 
 
 def read_state(path: Path, what: str) -> dict[str, Any]:
-    """Read what `RunFolder.save_state` wrote; only tensors and plain values are unpickled.
+    """Read what `TrainingRunFolder.save_state` wrote; only tensors and plain values are unpickled.
 
     Raises:
         UserError: no such file.

@@ -17,7 +17,7 @@ from core.errors import UserError
 from retrieval.training.distributed import ProcessGroup
 from retrieval.training.ema import WeightEma, copy_tensors, trained_tensors
 from retrieval.training.gradient_cache import GradientStep, Part, StepResult, Tensors
-from retrieval.training.run_folder import CHECKPOINT, WEIGHTS, RunFolder, read_weights
+from retrieval.training.run_folder import CHECKPOINT, WEIGHTS, TrainingRunFolder, read_weights
 from retrieval.training.validation import Scores
 
 
@@ -130,7 +130,7 @@ class Trainer:
     """
 
     def __init__(
-        self, task: Task, loop: LoopConfig, run: RunFolder, process_group: ProcessGroup, seed: int, recipe: str
+        self, task: Task, loop: LoopConfig, run: TrainingRunFolder, process_group: ProcessGroup, seed: int, recipe: str
     ) -> None:
         self.task, self.loop, self.run = task, loop, run
         self.process_group, self.seed, self.recipe = process_group, seed, recipe

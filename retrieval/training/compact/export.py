@@ -29,7 +29,7 @@ from core.files import sha256_of_file
 from retrieval.backbones.registry import fold_norms
 from retrieval.training.compact.model import CompactModel
 from retrieval.training.config import CompactConfig, load_compact_config
-from retrieval.training.run_folder import RunFolder, read_state
+from retrieval.training.run_folder import TrainingRunFolder, read_state
 
 WEIGHTS = "weights.safetensors"
 TOLERANCE = 1e-4
@@ -142,7 +142,7 @@ def write_card(config: CompactConfig, folder: Path) -> None:
         "command": f"python -m retrieval.training.train configs/{config.name}.yaml",
         "config": json.loads(config.model_dump_json(exclude={"data", "run", "device", "threads", "card"})),
     }
-    RunFolder(folder).save_card(card)
+    TrainingRunFolder(folder).save_card(card)
 
 
 def main(arguments: list[str]) -> None:

@@ -31,14 +31,14 @@ from retrieval.training.compact.photos import inner_train_mask
 from retrieval.training.config import CompactConfig
 from retrieval.training.contrastive_task import ContrastiveTask
 from retrieval.training.distributed import ProcessGroup
-from retrieval.training.run_folder import WEIGHTS, RunFolder, read_state
+from retrieval.training.run_folder import WEIGHTS, TrainingRunFolder, read_state
 from retrieval.training.trainer import Trainer
 from retrieval.training.validation import Scores, nearest_scores, within_top
 
 
 def train_compact(config: CompactConfig, process_group: ProcessGroup, arguments: list[str]) -> dict[str, Scores]:
     """Run both phases; scores on the inner validation authors, with the inner training authors as references."""
-    cache, run = CropCache(config), RunFolder(config.run)
+    cache, run = CropCache(config), TrainingRunFolder(config.run)
     if process_group.is_main:
         run.describe(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), arguments)
     backbone = distil(config, cache, process_group)
@@ -61,7 +61,7 @@ def distil(config: CompactConfig, cache: CropCache, process_group: ProcessGroup)
         terms=config.distil.model_dump(mode="json", exclude={"loop"}),
         crops=config.prepare.model_dump(mode="json", exclude={"workers"}),
     )
-    Trainer(task, loop, RunFolder(config.run / "distil"), process_group, config.seed, recipe).fit()
+    Trainer(task, loop, TrainingRunFolder(config.run / "distil"), process_group, config.seed, recipe).fit()
     student = task.model
     assert isinstance(student, Student), "it is what distillation trains"  # noqa: S101  # for the type checker
     return student.backbone.eval()
@@ -96,7 +96,7 @@ def align(config: CompactConfig, cache: CropCache, bank: TokenBank, process_grou
         contrast=config.align.model_dump(mode="json", exclude={"loop"}),
         bank=float(bank.tokens.float().abs().mean()),
     )
-    Trainer(task, loop, RunFolder(config.run / "align"), process_group, config.seed, recipe).fit()
+    Trainer(task, loop, TrainingRunFolder(config.run / "align"), process_group, config.seed, recipe).fit()
     model = CompactModel(config.model, config.seed).to(process_group.device)
     model.photos.fusion.load_state_dict(towers.fusion.state_dict())
     model.points.load_state_dict(towers.location.state_dict())
@@ -116,7 +116,7 @@ def _token_bank(
     path, weights = config.run / "bank.pt", config.run / "distil" / WEIGHTS
     if process_group.is_main and not (path.is_file() and path.stat().st_mtime > weights.stat().st_mtime):
         bank = compute_token_bank(config, cache, backbone, process_group.device)
-        RunFolder(config.run).save_state("bank.pt", bank._asdict())
+        TrainingRunFolder(config.run).save_state("bank.pt", bank._asdict())
     process_group.barrier()
     return TokenBank(**read_state(path, "token bank"))
 

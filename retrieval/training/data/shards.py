@@ -113,11 +113,11 @@ def _wanted(name: str) -> bool:
 def _kept_index(cache: Path, stamp: str, tars: list[Path]) -> TarIndex | None:
     if not cache.is_file():
         return None
-    with np.load(cache, allow_pickle=False) as held:
-        if bytes(held["stamp"]).decode() != stamp:
+    with np.load(cache, allow_pickle=False) as arrays:
+        if bytes(arrays["stamp"]).decode() != stamp:
             return None
-        names = bytes(held["names"]).decode().split("\n") if len(held["tar"]) else []
-        return TarIndex(tars, names, held["tar"], held["offset"], held["size"])
+        names = bytes(arrays["names"]).decode().split("\n") if len(arrays["tar"]) else []
+        return TarIndex(tars, names, arrays["tar"], arrays["offset"], arrays["size"])
 
 
 def _keep_index(cache: Path, stamp: str, index: TarIndex) -> None:

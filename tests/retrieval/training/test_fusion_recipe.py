@@ -48,12 +48,12 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 KILLED_AFTER_STEP_5 = """
 import os, signal, sys
 from retrieval.training import run_folder, train
-log = run_folder.RunFolder.log
+log = run_folder.TrainingRunFolder.log
 def deadly(self, line):
     log(self, line)
     if line["step"] == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-run_folder.RunFolder.log = deadly
+run_folder.TrainingRunFolder.log = deadly
 train.main(sys.argv[1:])
 """
 """The last checkpoint is of step 4, so there is a step to be done again."""

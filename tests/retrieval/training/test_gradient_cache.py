@@ -18,7 +18,7 @@ CPU = ProcessGroup(torch.device("cpu"))
 ROWS, QUEUED = 12, 7
 
 
-class Towers(nn.Module):
+class TwoTowers(nn.Module):
     """Two linear towers; with dropout, so that a chunk embedded twice must drop the same units."""
 
     def __init__(self, dropout: float) -> None:
@@ -39,7 +39,7 @@ class Towers(nn.Module):
 
 
 def gradients(chunk: int, dropout: float = 0.0) -> tuple[StepResult, dict[str, Tensor]]:
-    towers, generator = Towers(dropout), torch.Generator().manual_seed(1)
+    towers, generator = TwoTowers(dropout), torch.Generator().manual_seed(1)
     objective = Objective(ObjectiveConfig(pairs={"image-gps": 1.0}, ignore_within_km=200.0))
     positions = torch.rand(ROWS, 2, generator=generator) * 20.0
     queue = torch.rand(QUEUED, 2, generator=generator) * 20.0
@@ -69,7 +69,7 @@ def test_gradient_caching_equals_the_large_batch(chunk: int) -> None:
 
 def test_a_chunk_drops_the_same_units_both_times() -> None:
     """If it did not, the gradient of the second pass would not be that of the loss of the first."""
-    towers = Towers(dropout=0.5)
+    towers = TwoTowers(dropout=0.5)
     seen: list[Tensor] = []
 
     def embed(part: Part) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from retrieval.training.data.prepare import prepare_maps  # noqa: E402
 from retrieval.training.distributed import ProcessGroup, pick_device  # noqa: E402
 from retrieval.training.frozen_backbones import FrozenBackbones  # noqa: E402
 from retrieval.training.fusion_recipe import train_fusion  # noqa: E402
-from retrieval.training.run_folder import RunFolder  # noqa: E402
+from retrieval.training.run_folder import TrainingRunFolder  # noqa: E402
 from retrieval.training.towers import Towers  # noqa: E402
 from tests.fakes.training_samples import write_config, write_folder  # noqa: E402
 
@@ -141,7 +141,7 @@ def test_a_lack_of_space_is_found_before_training(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_a_user_error_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
+    run = TrainingRunFolder(tmp_path)
     run.save_state("checkpoint.pt", {"recipe": "{}", "step": 1})
     (tmp_path / "checkpoint.pt.part").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"no space left for .*checkpoint\.pt: free some and run the same command"):
