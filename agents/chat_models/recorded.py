@@ -15,7 +15,7 @@ from agents.chat_models.failures import ModelFailure
 from agents.chat_models.spec import ModelSpec
 from agents.messages import read_data
 from agents.structured_output.arguments import mend
-from agents.structured_output.position import ReplyStatus, parse_position
+from agents.structured_output.position import parse_position
 from core.errors import UserError
 from retrieval.photos.photo import photo_id_of
 
@@ -141,14 +141,7 @@ def _silence(functions: Sequence[Mapping[str, Any]], photo_id: str) -> AIMessage
 
 def place_arguments(text: str, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
     """Arguments of a tool that takes a position or hypotheses; None if the text gives neither position nor name."""
-    read = parse_position(text)
-    if read.status is ReplyStatus.REFUSED:
-        return None
-    known: dict[str, Any] = {"name": read.named}
-    if read.position:
-        said = read.position
-        known |= {"lat": said.lat, "lon": said.lon, "confidence": said.confidence, "why": said.reason}
-    place = {key: value for key, value in known.items() if value is not None}
+    place = parse_position(text).place
     if not place:
         return None
     fields = parameters["properties"]

@@ -1,4 +1,4 @@
-"""Arguments of a call as models write them, made to fit the schema where only the form is wrong."""
+"""Arguments of a tool call as models write them, repaired to fit the schema where only their form is wrong."""
 
 from __future__ import annotations
 
@@ -9,11 +9,35 @@ from langchain_core.messages import AIMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
-from agents.structured_output.coordinates import LAT_KEYS, LON_KEYS, LatLon, pair_from_fields
+from agents.structured_output.coordinates import LatLon, is_coordinate_key, pair_from_fields
 from agents.structured_output.json_repair import find_objects
 from agents.structured_output.position import ReplyStatus, parse_confidence, parse_position
 
 Schema = Mapping[str, Any]
+
+
+def arguments_of(answer: AIMessage, schema: type[BaseModel]) -> tuple[dict[str, Any] | None, str]:
+    """The arguments that a reply gives for a schema: in a call, in a broken call, or in its text.
+
+    Returns:
+        The arguments, repaired in form, and an empty text; or None and why there are none.
+    """
+    name = schema.__name__
+    parameters = convert_to_openai_tool(schema)["function"]["parameters"]
+    calls = [call["args"] for call in answer.tool_calls if call["name"] == name]
+    if len(calls) > 1:
+        return None, f"it held {len(calls)} calls of {name}, not one"
+    broken = [call["args"] or "" for call in answer.invalid_tool_calls if call["name"] == name]
+    found = calls or [item for text in broken for item in find_objects(text)]
+    arguments = mend(found[0], parameters) if found else arguments_in_text(answer.text, parameters)
+    return arguments, "" if arguments is not None else _what_is_missing(answer, name)
+
+
+def _what_is_missing(answer: AIMessage, name: str) -> str:
+    if answer.response_metadata.get("finish_reason") == "length":
+        return f"it was cut off before it held a call of {name}: be brief"
+    others = sorted({call["name"] for call in answer.tool_calls})
+    return f"it held no call of {name}" + (f" but of {', '.join(others)[:100]}" if others else "")
 
 
 def arguments_in_text(text: str, parameters: Schema) -> dict[str, Any] | None:
@@ -26,16 +50,8 @@ def arguments_in_text(text: str, parameters: Schema) -> dict[str, Any] | None:
         mended: dict[str, Any] = mend(item, parameters)
         if any(key in fields for key in mended):
             return mended
-    return _position_arguments(text) if {"lat", "lon"} <= fields.keys() else None
-
-
-def _position_arguments(text: str) -> dict[str, Any] | None:
-    read = parse_position(text)
-    if read.status is not ReplyStatus.OK or read.position is None:
-        return None
-    said = read.position
-    known = {"name": said.name, "confidence": said.confidence, "why": said.reason}
-    return {"lat": said.lat, "lon": said.lon, **{key: value for key, value in known.items() if value is not None}}
+    reply = parse_position(text) if {"lat", "lon"} <= fields.keys() else None
+    return dict(reply.place) if reply and reply.status is ReplyStatus.OK else None
 
 
 def mend(value: Any, schema: Schema, root: Schema | None = None) -> Any:
@@ -47,11 +63,12 @@ def mend(value: Any, schema: Schema, root: Schema | None = None) -> Any:
     root = root or schema
     schema = _resolved(schema, root)
     if isinstance(value, dict) and "properties" in schema:
-        return _mended_object(value, schema, root)
+        fields: Schema = schema["properties"]
+        known = _with_plain_numbers(value, fields)
+        return {key: mend(part, fields[key], root) if key in fields else part for key, part in known.items()}
     if isinstance(value, list) and schema.get("type") == "array":
-        items = schema.get("items", {})
-        return [mend(item, items, root) for item in value[: schema.get("maxItems", len(value))]]
-    if isinstance(value, str) and isinstance(schema.get("maxLength"), int):
+        return [mend(item, schema.get("items", {}), root) for item in value[: schema.get("maxItems")]]
+    if isinstance(value, str) and "maxLength" in schema:
         return value[: schema["maxLength"]]
     return value
 
@@ -65,48 +82,11 @@ def _resolved(schema: Schema, root: Schema) -> Schema:
     return _resolved(choices[0], root) if len(choices) == 1 else schema
 
 
-def _mended_object(value: Mapping[str, Any], schema: Schema, root: Schema) -> dict[str, Any]:
-    fields: Schema = schema["properties"]
-    mended = dict(value)
-    if {"lat", "lon"} <= fields.keys():
-        mended = _with_position(mended)
-    if "confidence" in fields and "confidence" in mended:
-        mended["confidence"] = parse_confidence(mended["confidence"])
-    return {key: mend(part, fields[key], root) if key in fields else part for key, part in mended.items()}
-
-
-def _with_position(value: dict[str, Any]) -> dict[str, Any]:
-    pair = pair_from_fields(value)
-    if not isinstance(pair, LatLon):
-        return value
-    taken = {*LAT_KEYS, *LON_KEYS}
-    rest = {key: part for key, part in value.items() if str(key).strip().casefold() not in taken}
-    return {**rest, "lat": pair.lat, "lon": pair.lon}
-
-
-def arguments_of(answer: AIMessage, schema: type[BaseModel]) -> tuple[dict[str, Any] | None, str]:
-    """The arguments, mended in form, or None and why there are none."""
-    name = schema.__name__
-    parameters = convert_to_openai_tool(schema)["function"]["parameters"]
-    calls = [call for call in answer.tool_calls if call["name"] == name]
-    if len(calls) > 1:
-        return None, f"it held {len(calls)} calls of {name}, not one"
-    found = calls[0]["args"] if calls else _in_broken_call(answer, name)
-    if found is None:
-        found = arguments_in_text(answer.text, parameters)
-        return found, "" if found is not None else _what_is_missing(answer, name)
-    mended: dict[str, Any] = mend(found, parameters)
-    return mended, ""
-
-
-def _in_broken_call(answer: AIMessage, name: str) -> dict[str, Any] | None:
-    """Arguments of a call whose JSON is not quite JSON, or was cut off."""
-    broken: list[Mapping[str, Any]] = [call for call in answer.invalid_tool_calls if call["name"] == name]
-    return next((item for call in broken for item in find_objects(call["args"] or "")), None)
-
-
-def _what_is_missing(answer: AIMessage, name: str) -> str:
-    if answer.response_metadata.get("finish_reason") == "length":
-        return f"it was cut off before it held a call of {name}: be brief"
-    others = sorted({call["name"] for call in answer.tool_calls})
-    return f"it held no call of {name}" + (f" but of {', '.join(others)[:100]}" if others else "")
+def _with_plain_numbers(value: dict[str, Any], fields: Schema) -> dict[str, Any]:
+    """The object with its position as `lat` and `lon` in degrees, and its confidence as a fraction."""
+    pair = pair_from_fields(value) if {"lat", "lon"} <= fields.keys() else ""
+    if isinstance(pair, LatLon):
+        value = {**{key: part for key, part in value.items() if not is_coordinate_key(key)}, **pair._asdict()}
+    if "confidence" in fields and "confidence" in value:
+        value = {**value, "confidence": parse_confidence(value["confidence"])}
+    return value

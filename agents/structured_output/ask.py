@@ -1,4 +1,4 @@
-"""Asking a model: a reply is a value or a status with its reason, never an exception that ends the run."""
+"""Ask a model: the reply is a value or a status with its reason, never an exception that ends the run."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ T = TypeVar("T", bound=BaseModel)
 Offered = BaseTool | type[BaseModel] | dict[str, Any] | Callable[..., Any]
 
 KEPT_CHARACTERS = 2_000
-"""Of a reply that is too long: enough to see what it was."""
-CUT_ARGUMENTS = 8_000
-"""Characters kept of the arguments of a call, where a reply is too long."""
+"""Of the text of a reply that is too long: enough to see what it was."""
+KEPT_ARGUMENT_CHARACTERS = 8_000
+"""Of the arguments of each call of a reply that is too long: still too many for any tool, so that the call fails."""
 ESTIMATED = "the model's server reports no token counts: they are estimated from the length of the texts"
 
 
 class Reply(NamedTuple, Generic[V]):
-    """What came of a question.
+    """Outcome of a question.
 
     Attributes:
         value: with status ok; else None.
-        status: how it went.
+        status: ok, refused, unparsable or failed.
         problem: why there is no value, in one line; empty with status ok.
-        messages: what to append to the conversation after the messages that were sent: answers, acknowledgements
-            of their tool calls, and the repair that was asked for.
+        messages: to append to the conversation after the messages that were sent: answers, acknowledgements of their
+            tool calls, and the request for a repair.
         cost: of all attempts; the tokens of those that brought no reply are not known.
         remarks: what the answer of the run should mention, each once.
     """
@@ -61,7 +61,7 @@ def ask(
     """Send a conversation, offering tools. A refusal or an empty message is a reply like any other.
 
     Args:
-        model: whom to ask.
+        model: the model to ask.
         messages: the whole conversation, system prompt and photo included.
         tools: what the model may call.
         seconds: for everything, pauses between attempts included; None: as long as the attempts may take.
@@ -72,37 +72,37 @@ def ask(
 def ask_structured(
     model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], *, seconds: float | None = None
 ) -> Reply[T]:
-    """Ask for one value of a schema, named in the prompt as the tool to call.
+    """Ask for one value of a schema, which is offered as the tool to call.
 
     A call of the tool counts, or else JSON or, for a position, prose in the text. What does not fit the schema is
     sent back once with the problem; then it is unparsable. A refusal is not argued with.
     """
     deadline = _deadline(seconds)
-    first = _ask_once_for(model, messages, schema, deadline)
+    first = _ask_once(model, messages, schema, deadline)
     if first.status is not ReplyStatus.UNPARSABLE:
         return first
     repair = HumanMessage(render("repair", problem=first.problem, tool_name=schema.__name__))
-    second = _ask_once_for(model, [*messages, *first.messages, repair], schema, deadline)
+    second = _ask_once(model, [*messages, *first.messages, repair], schema, deadline)
     return second._replace(
         messages=[*first.messages, repair, *second.messages],
-        cost=_sum(first.cost, second.cost),
+        cost=Cost(**{name: getattr(first.cost, name) + getattr(second.cost, name) for name in Cost.model_fields}),
         remarks=tuple(dict.fromkeys([*first.remarks, *second.remarks])),
     )
 
 
-def _ask_once_for(
-    model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], deadline: float | None
-) -> Reply[T]:
+def _ask_once(model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], deadline: float | None) -> Reply[T]:
     reply = _ask(model, messages, [schema], schema.__name__, deadline)
-    if reply.value is None:
-        value, status, problem = None, reply.status, reply.problem
-    else:
-        value, status, problem = _read(reply.value, schema)
-    told = [*reply.messages, *_acknowledgements(reply.messages, problem)]
-    return Reply(value, status, problem, told, reply.cost, reply.remarks)
+    value, status, problem = (
+        _parse(reply.value, schema) if reply.value is not None else (None, reply.status, reply.problem)
+    )
+    # Chat models require an answer to each of their calls.
+    text = f"Error: {problem}" if problem else "Noted."
+    calls = [call for message in reply.messages if isinstance(message, AIMessage) for call in message.tool_calls]
+    acknowledged = [ToolMessage(text, tool_call_id=call["id"] or "", name=call["name"]) for call in calls]
+    return Reply(value, status, problem, [*reply.messages, *acknowledged], reply.cost, reply.remarks)
 
 
-def _read(answer: AIMessage, schema: type[T]) -> tuple[T | None, ReplyStatus, str]:
+def _parse(answer: AIMessage, schema: type[T]) -> tuple[T | None, ReplyStatus, str]:
     arguments, problem = arguments_of(answer, schema)
     if arguments is None:
         if looks_like_a_refusal(answer.text):
@@ -111,22 +111,9 @@ def _read(answer: AIMessage, schema: type[T]) -> tuple[T | None, ReplyStatus, st
     try:
         return schema.model_validate(arguments), ReplyStatus.OK, ""
     except ValidationError as error:
-        return None, ReplyStatus.UNPARSABLE, _first_problem(error)
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".removeprefix(": ")
-
-
-def _acknowledgements(messages: Sequence[AnyMessage], problem: str) -> list[ToolMessage]:
-    """Chat models want an answer to each of their calls."""
-    text = f"Error: {problem}" if problem else "Noted."
-    calls = [call for message in messages if isinstance(message, AIMessage) for call in message.tool_calls]
-    return [ToolMessage(text, tool_call_id=call["id"] or "", name=call["name"]) for call in calls]
-
-
-# --- one request, with as many attempts as it may take
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return None, ReplyStatus.UNPARSABLE, f"{where}: {first['msg']}".removeprefix(": ")
 
 
 def _deadline(seconds: float | None) -> float | None:
@@ -140,42 +127,36 @@ def _ask(
     choice: str | None,
     deadline: float | None,
 ) -> Reply[AIMessage]:
+    """One request, with as many attempts as it may take."""
     bound = model.chat.bind_tools(list(tools), tool_choice=choice) if tools else model.chat
     attempts = Attempts(model.options, deadline)
     try:
         answer = attempts(lambda: bound.invoke(list(messages)))
     except ModelFailure as failure:
-        cost = Cost(model_calls=attempts.made)
-        return Reply(None, ReplyStatus.FAILED, str(failure), [], cost, model.remarks)
-    return _received(model, answer, attempts.made)
-
-
-def _received(model: LoadedModel, answer: AIMessage, attempts: int) -> Reply[AIMessage]:
+        return Reply(None, ReplyStatus.FAILED, str(failure), [], Cost(model_calls=attempts.made), model.remarks)
     tokens = answer.usage_metadata["total_tokens"] if answer.usage_metadata else 0
-    cost = Cost(model_calls=attempts, tokens=tokens, usd=model.usd(answer))
-    estimated = (ESTIMATED,) if answer.response_metadata.get("usage_is_estimated") else ()
-    remarks = (*model.remarks, *estimated)
-    kept = _cut(answer)
+    cost = Cost(model_calls=attempts.made, tokens=tokens, usd=model.usd(answer))
+    remarks = (*model.remarks, *([ESTIMATED] if answer.response_metadata.get("usage_is_estimated") else []))
+    kept = _shortened(answer)
     if len(answer.text) <= MAX_TEXT_CHARACTERS:
         return Reply(kept, ReplyStatus.OK, "", [kept], cost, remarks)
     problem = f"the reply has {len(answer.text):,} characters; at most {MAX_TEXT_CHARACTERS:,} are read"
     return Reply(None, ReplyStatus.UNPARSABLE, problem, [kept], cost, remarks)
 
 
-def _cut(answer: AIMessage) -> AIMessage:
-    """The answer if it is of a sane size, else as much of it as shows what it was: it goes into checkpoints."""
+def _shortened(answer: AIMessage) -> AIMessage:
+    """The answer if it is of a sane size, else enough of it to show what it was: it goes into checkpoints."""
     calls = [*answer.tool_calls, *answer.invalid_tool_calls]
     if len(answer.text) + sum(len(str(call["args"])) for call in calls) <= MAX_TEXT_CHARACTERS:
         return answer
-    cut = [ToolCall(name=c["name"][:200], args=_cut_arguments(c["args"]), id=c["id"]) for c in answer.tool_calls]
-    return AIMessage(answer.text[:KEPT_CHARACTERS], tool_calls=cut, id=answer.id, usage_metadata=answer.usage_metadata)
+    short = [
+        ToolCall(name=c["name"][:200], args=_shortened_arguments(c["args"]), id=c["id"]) for c in answer.tool_calls
+    ]
+    return AIMessage(
+        answer.text[:KEPT_CHARACTERS], tool_calls=short, id=answer.id, usage_metadata=answer.usage_metadata
+    )
 
 
-def _cut_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Still too long for any tool, so that the model is told."""
+def _shortened_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     text = str(arguments)
-    return arguments if len(text) <= CUT_ARGUMENTS else {"too_long": text[:CUT_ARGUMENTS]}
-
-
-def _sum(spent: Cost, more: Cost) -> Cost:
-    return Cost(**{name: getattr(spent, name) + getattr(more, name) for name in Cost.model_fields})
+    return arguments if len(text) <= KEPT_ARGUMENT_CHARACTERS else {"too_long": text[:KEPT_ARGUMENT_CHARACTERS]}

@@ -1,37 +1,42 @@
-"""Positions as models write them: two fields, a pair, labels in prose, hemispheres, plain decimals."""
+"""Positions as models write them: decimals, degrees-minutes-seconds, N, S, E, W; as fields, pairs, labels or prose.
+
+A function that finds no position returns the reason, as a text for the model.
+"""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from agents.structured_output.dms import BODY, HEMISPHERE, MARKS, parse_dms
-
-LAT_KEYS = ("lat", "latitude", "lat_deg", "latitude_deg", "estimated_latitude", "predicted_latitude")
-LON_KEYS = (
-    "lon",
-    "lng",
-    "long",
-    "longitude",
-    "lon_deg",
-    "longitude_deg",
-    "estimated_longitude",
-    "predicted_longitude",
-)
-PAIR_KEYS = (
-    "coordinates",
-    "coordinate",
-    "coords",
-    "position",
-    "point",
-    "location",
-    "gps",
-    "lat_lon",
-    "latlon",
-    "latlng",
-)
+_LAT_KEY = re.compile(r"(?:estimated_|predicted_)?lat(?:itude)?(?:_deg)?")
+_LON_KEY = re.compile(r"(?:estimated_|predicted_)?(?:lon|lng|long|longitude)(?:_deg)?")
+_PAIR_KEY = re.compile(r"coord(?:inate)?s?|position|point|location|gps|lat_?(?:lon|lng)")
 NO_POSITION = "it holds no latitude and longitude"
+MAX_ANGLE_CHARACTERS = 80
+
+_PLAIN_SIGNS = str.maketrans("−–‐º˚’′´“”″", "---°°'''\"\"\"")
+_LETTER = r"(?:[NSEW]|(?i:north|south|east|west))(?![A-Za-z])"
+_DEGREE = r"(?:°|(?i:degrees?|deg)(?![A-Za-z])|d(?=\s*\d))"
+_MINUTE = r"(?:'(?!')|(?i:minutes?|min|m)(?![A-Za-z]))"
+_SECOND = r"(?:\"|''|(?i:seconds?|secs?|s)(?![A-Za-z]))"
+_PART = r"\d{1,2}(?:\.\d+)?+"
+_BODY = (
+    rf"[-+]?\s*\d{{1,3}}(?:\.\d+)?+(?:\s*{_DEGREE})?+"
+    rf"(?:[\s,]*{_PART}\s*{_MINUTE}(?:[\s,]*{_PART}\s*{_SECOND})?+|\s+{_PART}(?:\s+{_PART})?+(?=\s*{_LETTER}))?+"
+)
+"""An angle without its hemisphere: signs between its parts, or blanks if a hemisphere follows."""
+_ANGLE = re.compile(rf"({_BODY})\s*({_LETTER})?")
+_HEMISPHERE_FIRST = re.compile(rf"({_LETTER})[\s:]*(.*)", re.DOTALL)
+_VERY_SMALL = re.compile(r"[-+]?\d(?:\.\d+)?[eE][-+]\d{1,2}")
+
+
+class Angle(NamedTuple):
+    """Signed degrees, and the axis (NS or EW) where a hemisphere says which."""
+
+    degrees: float
+    axis: str = ""
 
 
 class LatLon(NamedTuple):
@@ -41,121 +46,129 @@ class LatLon(NamedTuple):
     lon: float
 
 
-class Unread(NamedTuple):
-    """Why a position could not be read, in words for the model."""
+def parse_angle(value: object) -> Angle | None:
+    """Signed degrees of a number, or of a text that is one angle and nothing else; None if it is not.
 
-    why: str
+    Only the last part may have a fraction, and minutes and seconds stay below 60. A minus sign with S or W says the
+    same thing twice; with N or E it is a contradiction.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Angle(float(value)) if math.isfinite(value) else None
+    if not isinstance(value, str) or len(value) > MAX_ANGLE_CHARACTERS:
+        return None
+    text = value.translate(_PLAIN_SIGNS).strip()
+    if text.count(",") == 1 and "." not in text:
+        text = re.sub(r"(?<=\d),(?=\d)", ".", text)
+    if _VERY_SMALL.fullmatch(text):
+        return Angle(float(text))
+    first = _HEMISPHERE_FIRST.fullmatch(text)
+    found = _ANGLE.fullmatch(f"{first[2]} {first[1]}" if first else text)
+    return _signed(found[1], (found[2] or "-")[0].upper()) if found else None
 
 
-def pair_from_values(first: object, second: object) -> LatLon | Unread:
+def _signed(body: str, hemisphere: str) -> Angle | None:
+    parts = re.findall(r"\d+(?:\.\d+)?", body)
+    is_negative = body.startswith("-")
+    if any("." in part for part in parts[:-1]) or any(float(part) >= 60.0 for part in parts[1:]):
+        return None
+    if is_negative and hemisphere in "NE":
+        return None
+    degrees = sum(float(part) / 60.0**power for power, part in enumerate(parts))
+    axis = next((axis for axis in ("NS", "EW") if hemisphere in axis), "")
+    return Angle(-degrees if is_negative or hemisphere in "SW" else degrees, axis)
+
+
+def pair_from_values(first: object, second: object) -> LatLon | str:
     """Latitude and longitude from two values in this order; the other order only where nothing else is possible.
 
-    They are exchanged if hemisphere letters say so, or if the first cannot be a latitude and the second can.
+    They are exchanged if hemispheres say so, or if the first cannot be a latitude and the second can.
     """
-    lat, lon = parse_dms(first), parse_dms(second)
+    lat, lon = parse_angle(first), parse_angle(second)
     if lat is None or lon is None:
-        return Unread("latitude or longitude is not a number in degrees")
-    if lat.axis == "lon" or lon.axis == "lat":
-        if lat.axis == "lat" or lon.axis == "lon":
-            return Unread("latitude and longitude contradict their N, S, E or W")
-        lat, lon = lon, lat
-    elif lat.axis is None and lon.axis is None and abs(lat.degrees) > 90.0 and abs(lon.degrees) <= 90.0:
+        return "latitude or longitude is not a number in degrees"
+    if lat.axis and lat.axis == lon.axis:
+        return "latitude and longitude contradict their N, S, E or W"
+    is_only_longitude = abs(lat.degrees) > 90.0 >= abs(lon.degrees) and not lat.axis and not lon.axis
+    if lat.axis == "EW" or lon.axis == "NS" or is_only_longitude:
         lat, lon = lon, lat
     if abs(lat.degrees) > 90.0 or abs(lon.degrees) > 180.0:
-        return Unread("latitude must lie between -90 and 90 and longitude between -180 and 180 degrees")
+        return "latitude must lie between -90 and 90 and longitude between -180 and 180 degrees"
     return LatLon(lat.degrees, lon.degrees)
 
 
-# --- in an object
-
-
-def pair_from_fields(fields: Mapping[str, Any]) -> LatLon | Unread:
+def pair_from_fields(fields: Mapping[str, Any]) -> LatLon | str:
     """The position in an object: two named fields, or one field with a pair in it (latitude first; GeoJSON's last)."""
-    keyed = {str(key).strip().casefold().replace(" ", "_"): value for key, value in fields.items()}
-    lat = next((keyed[key] for key in LAT_KEYS if key in keyed), None)
-    lon = next((keyed[key] for key in LON_KEYS if key in keyed), None)
-    if lat is not None and lon is not None:
-        return pair_from_values(lat, lon)
-    pairs = (_pair_value(keyed.get(key), keyed.get("type") == "Point") for key in PAIR_KEYS)
-    return next((pair for pair in pairs if isinstance(pair, LatLon)), Unread(NO_POSITION))
+    lat, lon = _values(fields, _LAT_KEY), _values(fields, _LON_KEY)
+    if lat and lon:
+        return pair_from_values(lat[0], lon[0])
+    found: LatLon | str = NO_POSITION
+    for value in _values(fields, _PAIR_KEY):
+        if isinstance(value, str):
+            found = pair_in_text(value)
+        elif isinstance(value, list) and len(value) == 2:
+            found = pair_from_values(*(value[::-1] if fields.get("type") == "Point" else value))
+        if isinstance(found, LatLon):
+            return found
+    return NO_POSITION
 
 
-def _pair_value(value: object, is_geojson: bool) -> LatLon | Unread:
-    if isinstance(value, list) and len(value) == 2:
-        first, second = (value[1], value[0]) if is_geojson else (value[0], value[1])
-        return pair_from_values(first, second)
-    return whole_pair(value) if isinstance(value, str) else Unread(NO_POSITION)
+def is_coordinate_key(key: object) -> bool:
+    """Whether a field's name stands for a latitude or a longitude."""
+    return bool(_LAT_KEY.fullmatch(_plain(key)) or _LON_KEY.fullmatch(_plain(key)))
 
 
-# --- in a text
+def _values(fields: Mapping[str, Any], pattern: re.Pattern[str]) -> list[Any]:
+    return [value for key, value in fields.items() if value is not None and pattern.fullmatch(_plain(key))]
 
-_ANGLE = rf"(?>{HEMISPHERE}\s*)?+{BODY}(?>\s*{HEMISPHERE})?+"
+
+def _plain(key: object) -> str:
+    return str(key).strip().casefold().replace(" ", "_")
+
+
+# --- in prose
+
+_GAP = r"(?:[\s\"'*_`\\():=≈~°]|(?:deg|degrees|is|of|about|approximately)\b)*+"
+_VALUE = rf"(-?\d{{1,3}},\d+(?!\d)|(?>{_LETTER}\s*)?+{_BODY}(?>\s*{_LETTER})?+)"
 _NO_RANGE = r"(?!\d|\s*(?:to|and|or|,|-|±|\.\.+|/)\s*[-+]?\d)"
-"""What follows makes it no single value: another digit, "to 45", "and 45", ", 45"."""
-_QUOTES = r"[\s\"'*_`\\(]*+"
-_GAP = rf"{_QUOTES}(?:(?:deg|degrees|°)\)?)?{_QUOTES}(?:[:=≈~]|is|of)?{_QUOTES}(?:≈|~|about|approximately)?{_QUOTES}"
-_COMMA = r"\d{1,3},\d+"
-_LABELLED = re.compile(
-    rf"(?<![A-Za-z])(?i:lat(?:itude)?){_GAP}(?P<lat>-?{_COMMA}(?!\d)|{_ANGLE}){_NO_RANGE}"
-    rf"(?s:.{{0,60}}?)(?<![A-Za-z])(?i:lon(?:gitude)?|lng|long){_GAP}(?P<lon>-?{_COMMA}(?!\d)|{_ANGLE}){_NO_RANGE}"
+_LABELLED_PAIR = re.compile(
+    rf"(?<![A-Za-z])(?i:lat(?:itude)?){_GAP}{_VALUE}{_NO_RANGE}"
+    rf"(?s:.{{0,60}}?)(?<![A-Za-z])(?i:lon(?:gitude)?|lng|long){_GAP}{_VALUE}{_NO_RANGE}"
 )
-_BESIDE = r"\s*(?:[,;/]|and|by)?\s*"
-_HEMISPHERES = re.compile(
-    rf"(?<![\w.])(?P<first>{BODY}\s*{HEMISPHERE}|{HEMISPHERE}\s*{BODY}){_BESIDE}"
-    rf"(?P<second>{BODY}\s*{HEMISPHERE}|{HEMISPHERE}\s*{BODY})(?![\w.]*\d)"
+_MARKED = rf"({_BODY}\s*{_LETTER}|{_LETTER}\s*{_BODY})"
+_MARKED_PAIR = re.compile(rf"(?<![\w.]){_MARKED}\s*(?:[,;/]|and|by)?\s*{_MARKED}(?![\w.]*\d)")
+_DECIMAL_PAIR = re.compile(
+    r"(?<![\d.,/-])([-+]?\d{1,3}\.\d{2,}+)\s*[,;/]\s*([-+]?\d{1,3}\.\d{2,}+)(?![\d.]*\d)"
+    r"|(?<![\d.,])([-+]?\d{1,3},\d{2,}+)\s*[;/]\s*([-+]?\d{1,3},\d{2,}+)(?!\d)"
 )
-_DECIMALS = re.compile(
-    r"(?<![\d.,/-])(?P<first>[-+]?\d{1,3}\.\d{2,}+)\s*[,;/]\s*(?P<second>[-+]?\d{1,3}\.\d{2,}+)(?![\d.]*\d)"
-    r"|(?<![\d.,])(?P<first_c>[-+]?\d{1,3},\d{2,}+)\s*[;/]\s*(?P<second_c>[-+]?\d{1,3},\d{2,}+)(?!\d)"
-)
-_ANSWER = re.compile(r"(?i:final answer|best guess|my answer|final coordinates|answer)\W")
+_ANSWER = re.compile(r"(?i:best guess|final coordinates|answer)\W")
 
 
-def whole_pair(text: str) -> LatLon | Unread:
-    """The position in a text that is nothing but a pair: "48.1, 11.6", "(48.1; 11.6)", "48° N 11° E"."""
-    bare = text.translate(MARKS).strip().strip("()[]{} .")
-    if len(bare) > 200:
-        return Unread(NO_POSITION)
-    for separator in (";", ",", "/", "|", "\n"):
-        if bare.count(separator) == 1:
-            return pair_from_values(*bare.split(separator))
-    found = _HEMISPHERES.fullmatch(bare)
-    if found:
-        return pair_from_values(found["first"], found["second"])
-    parts = bare.split()
-    return pair_from_values(*parts) if len(parts) == 2 else Unread(NO_POSITION)
-
-
-def pair_in_text(text: str) -> LatLon | Unread:
-    """The one position in prose: all of it, labelled, or written out.
+def pair_in_text(text: str) -> LatLon | str:
+    """The one position in a text: "48.1, 11.6" alone, or in prose a labelled position or one written out.
 
     Of several different ones the only one behind "answer" counts, if there is such a one.
     """
-    plain = text.translate(MARKS)
-    whole = whole_pair(plain)
-    if isinstance(whole, LatLon):
-        return whole
-    labelled = _distinct(_LABELLED.finditer(plain))
-    found = labelled or _written(plain)
+    plain = text.translate(_PLAIN_SIGNS)
+    bare = plain.strip("()[]{} .\n")
+    for separator in (";", ",", "/", "|", "\n", None):
+        parts = bare.split(separator, 2)
+        whole = pair_from_values(*parts) if len(parts) == 2 else NO_POSITION
+        if isinstance(whole, LatLon):
+            return whole
+    found = _pairs(plain)
     if len(found) > 1:
-        marks = list(_ANSWER.finditer(plain))
-        last = plain[marks[-1].end() :] if marks else ""
-        found = _distinct(_LABELLED.finditer(last)) or _written(last) or found
+        found = _pairs(_ANSWER.split(plain)[-1]) or found
     if len(found) == 1:
         return found[0]
-    return Unread("it gives several different positions" if found else NO_POSITION)
+    return "it gives several different positions" if found else NO_POSITION
 
 
-def _written(text: str) -> list[LatLon]:
-    return list(dict.fromkeys([*_distinct(_HEMISPHERES.finditer(text)), *_distinct(_DECIMALS.finditer(text))]))
+def _pairs(text: str) -> list[LatLon]:
+    """Different positions within range: the labelled ones, or without any those with hemispheres or decimals."""
+    return _matches(text, _LABELLED_PAIR) or _matches(text, _MARKED_PAIR, _DECIMAL_PAIR)
 
 
-def _distinct(matches: Iterable[re.Match[str]]) -> list[LatLon]:
-    """Different positions among matches with two values each, those out of range left out."""
-    pairs = (pair_from_values(*_values(match)) for match in matches)
+def _matches(text: str, *patterns: re.Pattern[str]) -> list[LatLon]:
+    values = (filter(None, match.groups()) for pattern in patterns for match in pattern.finditer(text))
+    pairs = (pair_from_values(*two) for two in values)
     return list(dict.fromkeys(pair for pair in pairs if isinstance(pair, LatLon)))
-
-
-def _values(match: re.Match[str]) -> tuple[str, str]:
-    first, second = (value for value in match.groupdict().values() if value is not None)
-    return first, second

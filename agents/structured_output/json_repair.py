@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.utils.json import parse_partial_json
@@ -29,7 +28,22 @@ def find_objects(text: str) -> list[dict[str, Any]]:
 
     One that was cut off at the end of the text keeps the members that were complete.
     """
-    return list(_objects(text))
+    found: list[dict[str, Any]] = []
+    start = 0
+    for _ in range(MAX_TRIES):
+        opening = _OPENING.search(text, start)
+        if opening is None:
+            break
+        end = _end(text, opening.start())
+        value = _parse(text[opening.start() : end]) if end else _parse_cut_off(text[opening.start() :])
+        first = value[0] if isinstance(value, list) and value else value
+        if isinstance(first, dict):
+            found.append(first)
+            if end is None:
+                break
+        # A bracket that starts no object may have one inside.
+        start = end if end and isinstance(first, dict) else opening.end()
+    return found
 
 
 def is_cut_off(text: str) -> bool:
@@ -38,35 +52,15 @@ def is_cut_off(text: str) -> bool:
     return opening >= 0 and _end(text, opening) is None
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    start = 0
-    for _ in range(MAX_TRIES):
-        opening = _OPENING.search(text, start)
-        if opening is None:
-            return
-        stop = _end(text, opening.start())
-        value = _parse(text[opening.start() : stop]) if stop else _parse_cut_off(text[opening.start() :])
-        found = value[0] if isinstance(value, list) and value else value
-        if isinstance(found, dict):
-            yield found
-        # A bracket that starts no object may have one inside.
-        start = stop if stop and isinstance(found, dict) else opening.end()
-        if stop is None and isinstance(found, dict):
-            return
-
-
 def _end(text: str, start: int) -> int | None:
     """Behind the bracket that closes the one at `start`; None if the text ends first, or nests absurdly deep."""
     depth = 0
     for token in _TOKEN.finditer(text, start):
-        if token[0] in "{[":
-            depth += 1
-        elif token[0] in "}]":
-            depth -= 1
+        depth += (token[0] in "{[") - (token[0] in "}]")
         if depth == 0:
             return token.end()
         if depth > MAX_DEPTH:
-            return None
+            break
     return None
 
 
@@ -85,20 +79,17 @@ def _parse(text: str) -> Any:
 
 
 def _parse_cut_off(text: str) -> Any:
-    """The complete members of a text that ends before its last bracket closes; None if there are none."""
+    """The complete members of a text that ends before its last bracket closes; None if there are none.
+
+    A last member that was cut short is left out: half a number would be another number.
+    """
     if len(text) > MAX_CUT_OFF_CHARACTERS:
         return None
+    tokens = list(_TOKEN.finditer(text))
+    commas = [token.start() for token in tokens if token[0] == ","]
+    ends_in_string = tokens[-1][0].startswith('"') and not tokens[-1]["closed"]
+    is_complete = not ends_in_string and text.rstrip().endswith(_COMPLETE_END)
     try:
-        return parse_partial_json(_whole_members(text), strict=False)
+        return parse_partial_json(text if is_complete or not commas else text[: commas[-1]], strict=False)
     except (json.JSONDecodeError, RecursionError):
         return None
-
-
-def _whole_members(text: str) -> str:
-    """The text without a last member that was cut short: half a number would be another number."""
-    last_comma, in_string = -1, False
-    for token in _TOKEN.finditer(text):
-        in_string = token[0].startswith('"') and not token["closed"]
-        last_comma = token.start() if token[0] == "," else last_comma
-    is_complete = not in_string and text.rstrip().endswith(_COMPLETE_END)
-    return text if is_complete or last_comma < 0 else text[:last_comma]

@@ -41,8 +41,8 @@ class Result(NamedTuple):
 def ours(text: str) -> tuple[str, Position | None]:
     """As the machine reads replies."""
     read = parse_position(text)
-    position = (read.position.lat, read.position.lon) if read.position else None
-    return read.status.value, position
+    is_found = read.status is ReplyStatus.OK
+    return read.status.value, (read.place["lat"], read.place["lon"]) if is_found else None
 
 
 def loose(text: str) -> tuple[str, Position | None]:
