@@ -1,4 +1,4 @@
-"""Messages to the model: text, quoted data and the photo."""
+"""Messages to a model: text, quoted data, the photo, and pictures where the model or its protocol takes none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,6 +18,9 @@ from tools.untrusted_text import CLOSING, OPENING, quoted
 
 MODEL_LONG_SIDE_PX = 1024
 JPEG_QUALITY = 85
+LEFT_OUT = (
+    "[A picture is left out here: you cannot be shown pictures. Go by the data alone, and say what you cannot know.]"
+)
 
 _BLOCK = re.compile(re.escape(OPENING) + r"\n(.*?)\n" + re.escape(CLOSING), re.DOTALL)
 
@@ -29,7 +32,7 @@ def read_data(message: BaseMessage) -> dict[str, Any]:
 
 
 def request(instruction: str, payload: Mapping[str, Any]) -> HumanMessage:
-    """An instruction of ours, then quoted data."""
+    """An instruction, then quoted data."""
     return HumanMessage(f"{instruction}\n\n{quoted(payload)}")
 
 
@@ -53,3 +56,55 @@ def with_image(messages: Sequence[BaseMessage], image: Mapping[str, Any]) -> lis
             pending = False
         shown.append(message)
     return shown
+
+
+def is_picture(block: object) -> bool:
+    """Whether a content block is a picture."""
+    return isinstance(block, dict) and block.get("type") in ("image", "image_url")
+
+
+def count_pictures(messages: Sequence[BaseMessage]) -> int:
+    """Number of pictures in a conversation."""
+    return sum(is_picture(block) for message in messages for block in _blocks(message))
+
+
+def without_pictures(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The conversation with a text in place of each picture; the messages given stay as they are."""
+    word = {"type": "text", "text": LEFT_OUT}
+    return [
+        _with_blocks(message, [word if is_picture(block) else block for block in _blocks(message)])
+        if any(map(is_picture, _blocks(message)))
+        else message
+        for message in messages
+    ]
+
+
+def pictures_after_results(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The conversation with pictures of tool results moved into a message of their own behind the results.
+
+    OpenAI's protocol allows only text in a tool's result.
+    """
+    moved: list[BaseMessage] = []
+    waiting: list[Any] = []
+    for message in messages:
+        if waiting and not isinstance(message, ToolMessage):
+            moved.append(HumanMessage(waiting))
+            waiting = []
+        if isinstance(message, ToolMessage) and any(map(is_picture, _blocks(message))):
+            caption = {"type": "text", "text": f"The picture that the tool call {message.tool_call_id} returned:"}
+            waiting += [caption, *filter(is_picture, _blocks(message))]
+            message = _with_blocks(message, [block for block in _blocks(message) if not is_picture(block)])
+        moved.append(message)
+    return [*moved, HumanMessage(waiting)] if waiting else moved
+
+
+def _blocks(message: BaseMessage) -> list[Any]:
+    return message.content if isinstance(message.content, list) else []
+
+
+def _with_blocks(message: BaseMessage, blocks: list[Any]) -> BaseMessage:
+    """The same message with other content; text alone as a string, which every server takes."""
+    if all(isinstance(block, str) or block.get("type") == "text" for block in blocks):
+        text = "\n".join(block if isinstance(block, str) else block["text"] for block in blocks)
+        return message.model_copy(update={"content": text})
+    return message.model_copy(update={"content": blocks})

@@ -1,4 +1,4 @@
-"""Any chat model made to look alike: tool calls, pictures or a word in their place, one kind of failure."""
+"""One interface for all providers' chat models: tool calls, pictures or a text in their place, one exception."""
 
 from __future__ import annotations
 
@@ -13,82 +13,22 @@ from typing import Any
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.exceptions import LangChainException, ModelError
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolCallChunk, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCallChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableBinding
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from agents.chat_models.base import ToolBindingModel
+from agents.chat_models.base import Tool, ToolBindingModel
 from agents.chat_models.failures import ModelFailure, as_failure, malformed
 from agents.chat_models.tool_prompting import reply_schema, with_calls, with_tools_in_prompt
+from agents.messages import count_pictures, pictures_after_results, without_pictures
 
-LEFT_OUT = (
-    "[A picture is left out here: you cannot be shown pictures. Go by the data alone, and say what you cannot know.]"
-)
-_PICTURE_TYPES = frozenset({"image", "image_url"})
-
-
-def is_picture(block: object) -> bool:
-    """Whether a content block is a picture."""
-    return isinstance(block, dict) and block.get("type") in _PICTURE_TYPES
-
-
-def count_pictures(messages: Sequence[BaseMessage]) -> int:
-    """Number of pictures in a conversation."""
-    return sum(is_picture(block) for message in messages for block in _blocks(message))
-
-
-def without_pictures(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The conversation with a word in place of each picture; the messages given stay as they are."""
-    return [_replaced(message) if any(map(is_picture, _blocks(message))) else message for message in messages]
-
-
-def pictures_after_results(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The conversation with pictures of tool results moved into a message of their own behind the results.
-
-    OpenAI's protocol allows only text in a tool's result.
-    """
-    moved: list[BaseMessage] = []
-    waiting: list[Any] = []
-    for message in messages:
-        if waiting and not isinstance(message, ToolMessage):
-            moved.append(HumanMessage(waiting))
-            waiting = []
-        if isinstance(message, ToolMessage) and any(map(is_picture, _blocks(message))):
-            waiting += _shown_later(message)
-            message = _with_blocks(message, [block for block in _blocks(message) if not is_picture(block)])
-        moved.append(message)
-    return [*moved, HumanMessage(waiting)] if waiting else moved
-
-
-def _shown_later(message: ToolMessage) -> list[Any]:
-    told = {"type": "text", "text": f"The picture that the tool call {message.tool_call_id} returned:"}
-    return [told, *filter(is_picture, _blocks(message))]
-
-
-def _blocks(message: BaseMessage) -> list[Any]:
-    return message.content if isinstance(message.content, list) else []
-
-
-def _replaced(message: BaseMessage) -> BaseMessage:
-    word = {"type": "text", "text": LEFT_OUT}
-    return _with_blocks(message, [word if is_picture(block) else block for block in _blocks(message)])
-
-
-def _with_blocks(message: BaseMessage, blocks: list[Any]) -> BaseMessage:
-    """The same message with other content; text alone as a string, which every server takes."""
-    if all(isinstance(block, str) or block.get("type") == "text" for block in blocks):
-        text = "\n".join(block if isinstance(block, str) else block["text"] for block in blocks)
-        return message.model_copy(update={"content": text})
-    return message.model_copy(update={"content": blocks})
-
-
-# What LangChain's readers of replies trip over when a server sends something that the protocol does not allow.
+# Raised by LangChain's parsers of replies when a server sends something that the protocol does not allow.
 _MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, LangChainException)
 CHARACTERS_A_TOKEN = 4
 TOKENS_A_PICTURE = 1_100
-"""About what providers charge for one of 1024 px."""
+"""Roughly, for one of 1024 px."""
 
 
 class AdaptedChat(ToolBindingModel):
@@ -99,9 +39,9 @@ class AdaptedChat(ToolBindingModel):
         label: the spec, for caches and traces.
         sees_images, calls_tools, keeps_schema: what `inner` can do by itself.
         shows_results: whether pictures may stand in tool results.
-        errors: what the provider's library raises.
+        errors: exceptions of the provider's library.
         concurrency: requests under way at once.
-        settings: what else makes replies differ, for caches.
+        settings: what else replies depend on, for caches.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -118,7 +58,7 @@ class AdaptedChat(ToolBindingModel):
     _slots: threading.BoundedSemaphore = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Make the slots that requests under way take."""
+        """Create the semaphore that limits concurrent requests."""
         super().model_post_init(context)
         self._slots = threading.BoundedSemaphore(self.concurrency)
 
@@ -142,7 +82,7 @@ class AdaptedChat(ToolBindingModel):
         with self._slots, _failures(self.errors):
             result = self.inner._generate(sent, stop=stop, run_manager=run_manager, **given)
             answer = _first_message(result)
-        return ChatResult(generations=[ChatGeneration(message=self._read(answer, sent, tools))])
+        return ChatResult(generations=[ChatGeneration(message=self._complete(answer, sent, tools))])
 
     def _stream(
         self,
@@ -155,28 +95,22 @@ class AdaptedChat(ToolBindingModel):
             answer = _first_message(self._generate(messages, stop, run_manager, **kwargs))
             yield ChatGenerationChunk(message=_as_chunk(answer))
             return
-        yield from self._pieces(messages, stop, kwargs)
-
-    def _pieces(
-        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
-    ) -> Iterator[ChatGenerationChunk]:
-        """What the server sends as it comes, then what can be said of the whole: calls in its text, its size."""
         sent, given, tools = self._request(messages, kwargs)
         whole: AIMessageChunk | None = None
         with self._slots, _failures(self.errors):
-            # Without the run manager: the caller tells it of each piece that we pass on.
+            # Without the run manager: the caller reports each piece that we pass on.
             for piece in self.inner._stream(sent, stop=stop, **given):
                 if isinstance(piece.message, AIMessageChunk):
                     whole = piece.message if whole is None else whole + piece.message
                 yield piece
             if whole is None:
                 raise ModelFailure("the server's reply is empty", is_retryable=True)
-        yield ChatGenerationChunk(message=_what_is_missing(whole, self._read(whole, sent, tools)))
+        yield ChatGenerationChunk(message=_last_piece(whole, self._complete(whole, sent, tools)))
 
     def _request(
         self, messages: Sequence[BaseMessage], kwargs: dict[str, Any]
     ) -> tuple[list[BaseMessage], dict[str, Any], list[dict[str, Any]]]:
-        """Messages as the model takes them, arguments for the provider, and tools to be read from the text."""
+        """Messages as the model takes them, arguments for the provider, and tools whose calls the text will hold."""
         given = dict(kwargs)
         tools: list[dict[str, Any]] = given.pop("tools", None) or []
         choice = given.pop("tool_choice", None)
@@ -196,8 +130,8 @@ class AdaptedChat(ToolBindingModel):
         bound = self.inner.bind_tools(tools, **chosen)
         return dict(bound.kwargs) if isinstance(bound, RunnableBinding) else {}
 
-    def _read(self, answer: AIMessage, sent: Sequence[BaseMessage], tools: Sequence[Mapping[str, Any]]) -> AIMessage:
-        """The answer with the calls that stand in its text, and with a size if the server gave none."""
+    def _complete(self, answer: AIMessage, sent: Sequence[BaseMessage], tools: Sequence[Tool]) -> AIMessage:
+        """The answer with the calls in its text, and with estimated usage if the server gave none."""
         if tools and not answer.tool_calls:
             answer = with_calls(answer, tools, id_stem=_digest(sent, answer.text))
         return answer if answer.usage_metadata else _with_estimate(answer, sent)
@@ -225,10 +159,10 @@ def _failures(errors: tuple[type[Exception], ...]) -> Iterator[None]:
 
 
 def _with_estimate(answer: AIMessage, sent: Sequence[BaseMessage]) -> AIMessage:
-    """With a size in tokens made up from the number of characters and pictures, and marked as such."""
-    asked = sum(_tokens(message) for message in sent) + TOKENS_A_PICTURE * count_pictures(sent)
-    said = _tokens(answer)
-    usage = UsageMetadata(input_tokens=asked, output_tokens=said, total_tokens=asked + said)
+    """The answer with tokens estimated from characters and pictures, and marked as such."""
+    prompt = sum(_tokens(message) for message in sent) + TOKENS_A_PICTURE * count_pictures(sent)
+    output = _tokens(answer)
+    usage = UsageMetadata(input_tokens=prompt, output_tokens=output, total_tokens=prompt + output)
     metadata = {**answer.response_metadata, "usage_is_estimated": True}
     return answer.model_copy(update={"usage_metadata": usage, "response_metadata": metadata})
 
@@ -256,12 +190,12 @@ def _call_chunks(answer: AIMessage) -> dict[str, Any]:
     return {"tool_call_chunks": calls, "tool_calls": answer.tool_calls}
 
 
-def _what_is_missing(whole: AIMessageChunk, read: AIMessage) -> AIMessageChunk:
-    """A last piece with what reading the whole has added."""
+def _last_piece(whole: AIMessageChunk, completed: AIMessage) -> AIMessageChunk:
+    """A last piece with the calls and the usage that the streamed pieces lack."""
     added = AIMessageChunk(content="", id=whole.id)
-    if read.tool_calls and not whole.tool_calls:
-        added = added.model_copy(update=_call_chunks(read))
+    if completed.tool_calls and not whole.tool_calls:
+        added = added.model_copy(update=_call_chunks(completed))
     if not whole.usage_metadata:
-        added.usage_metadata = read.usage_metadata
+        added.usage_metadata = completed.usage_metadata
         added.response_metadata = {"usage_is_estimated": True}
     return added

@@ -1,4 +1,4 @@
-"""What a model can do: declared, in the model's profile, or found out by asking it a word or two."""
+"""Capabilities of a model: as declared, from LangChain's profile of it, or found by a few short requests."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from agents.chat_models.adapter import AdaptedChat
 from agents.chat_models.failures import ModelFailure
 from agents.chat_models.providers import Provided
 from agents.chat_models.retry import Attempts
-from agents.chat_models.spec import Capabilities, ModelOptions, ModelSpec
+from agents.chat_models.spec import MODELS, Capabilities, ModelOptions, ModelSpec
 from core.errors import UserError
 
 PROBE_TOKENS = 64
-_PROBED = frozenset({"vllm", "openai_compatible"})
 
 
 class SayReady(BaseModel):
@@ -30,7 +29,7 @@ class SayReady(BaseModel):
 
 
 def capabilities_of(spec: ModelSpec, provided: Provided, options: ModelOptions) -> Capabilities:
-    """As declared by the user, else by Ollama or the model's profile, else by a probe of the server.
+    """As declared by the user, else from Ollama or the model's profile, else from a probe of the server.
 
     Raises:
         UserError: a server that would have to be asked cannot be reached, or does not accept the key or model.
@@ -38,46 +37,43 @@ def capabilities_of(spec: ModelSpec, provided: Provided, options: ModelOptions) 
     if options.capabilities:
         return options.capabilities
     if spec.kind == "ollama":
-        return _told_by_ollama(spec, provided)
-    if spec.kind in _PROBED:
+        return _from_ollama(spec, provided)
+    if not MODELS[spec.kind].url:
         return probe(spec, provided, options)
-    return from_profile(dict(provided.chat.profile or {}))
-
-
-def from_profile(profile: dict[str, Any]) -> Capabilities:
-    """Of a model that LangChain knows; a model newer than its tables is taken to be able to do everything."""
+    # Of a model newer than LangChain's tables everything is expected.
+    profile = provided.chat.profile or {}
     return Capabilities(images=profile.get("image_inputs", True), tools=profile.get("tool_calling", True))
 
 
-def _told_by_ollama(spec: ModelSpec, provided: Provided) -> Capabilities:
+def _from_ollama(spec: ModelSpec, provided: Provided) -> Capabilities:
     client: Any = getattr(provided.chat, "_client", None)
     try:
-        told = set(client.show(spec.target).capabilities or ())
+        able = set(client.show(spec.target).capabilities or ())
     except provided.errors as error:
         raise UserError(
             f"Ollama is not running or does not know the model {spec.target!r}: ollama pull {spec.target}"
         ) from error
-    return Capabilities(images="vision" in told, tools="tools" in told)
+    return Capabilities(images="vision" in able, tools="tools" in able)
 
 
 def probe(spec: ModelSpec, provided: Provided, options: ModelOptions) -> Capabilities:
-    """Ask a server for a word about a tiny picture, for a tool call, and, without one, for JSON of a schema.
+    """Ask a server about a tiny picture, for a tool call, and, if it makes none, for JSON of a schema.
 
     Raises:
         UserError: it cannot be reached, or does not accept the key or model.
     """
     ask = _Prober(provided, options.timeout_s)
-    sees = isinstance(ask(_picture_message()), AIMessage)
-    words = None if sees else ask(HumanMessage("Say: ready"))
-    if isinstance(words, ModelFailure):
-        problem = f"the model server of {spec.text} cannot be used: {words}"
-        raise UserError(f"{problem}; start it, or check the URL, the model's name and the key") from words
+    has_seen = isinstance(ask(_picture_message()), AIMessage)
+    without_picture = None if has_seen else ask(HumanMessage("Say: ready"))
+    if isinstance(without_picture, ModelFailure):
+        problem = f"the model server of {spec.text} cannot be used: {without_picture}"
+        raise UserError(f"{problem}; start it, or check the URL, the model's name and the key") from without_picture
     tools = _calls_a_tool(ask)
-    return Capabilities(images=sees, tools=tools, structured_output=not tools and _keeps_a_schema(ask))
+    return Capabilities(images=has_seen, tools=tools, structured_output=not tools and _keeps_a_schema(ask))
 
 
 class _Prober:
-    """Asks for a few tokens, twice if need be."""
+    """Sends requests for a few tokens, each twice if need be."""
 
     def __init__(self, provided: Provided, timeout_s: float) -> None:
         self._chat = AdaptedChat(inner=provided.chat, label="probe", errors=provided.errors, shows_results=True)

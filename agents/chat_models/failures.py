@@ -1,4 +1,4 @@
-"""What goes wrong between us and a model, whatever its provider calls it."""
+"""One exception for every failed request to a model, whatever its provider's library raises."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|gsk|key|AIza)[-_A-Za-z0-9*]{8,}")
 
 
 class ModelFailure(Exception):
-    """A model gave no reply: `str()` says why in one line, without keys.
+    """A request brought no reply; `str()` says why in one line, without keys.
 
     Attributes:
         is_retryable: whether the same request may succeed later.
-        retry_after_s: how long the server asks to wait; None: it does not say.
+        retry_after_s: how long the server asks to wait; None: no wish.
     """
 
     def __init__(self, problem: str, *, is_retryable: bool, retry_after_s: float | None = None) -> None:
@@ -34,7 +34,7 @@ class ModelFailure(Exception):
 
 
 def as_failure(error: BaseException) -> ModelFailure:
-    """The failure that an exception of a provider's library stands for."""
+    """The failure for an exception of a provider's library."""
     status = _status(error)
     if isinstance(error, (ModelTimeoutError, httpx.TimeoutException)) or "Timeout" in type(error).__name__:
         return ModelFailure("the model took too long", is_retryable=True)
@@ -46,12 +46,12 @@ def as_failure(error: BaseException) -> ModelFailure:
 
 
 def malformed(error: BaseException) -> ModelFailure:
-    """The failure of a reply that is not what the protocol says; another attempt may bring a whole one."""
+    """The failure for a reply that breaks the protocol; another attempt may bring a whole one."""
     return ModelFailure(f"the server's reply is malformed ({_line(error)})", is_retryable=True)
 
 
 def _status(error: BaseException) -> int | None:
-    """HTTP status of an error, wherever its library keeps it."""
+    """HTTP status of an error; libraries keep it in different places."""
     for holder in (error, error.__cause__, getattr(error, "response", None)):
         for name in ("status_code", "code"):
             value = getattr(holder, name, None)
@@ -86,7 +86,7 @@ def _line(error: BaseException) -> str:
 
 def retry_after_s(error: BaseException) -> float | None:
     """Seconds that a server asks to wait: `Retry-After` as seconds or date, or Google's `retryDelay`."""
-    # Ollama's library hides the error that holds the headers, but not well.
+    # Ollama's library raises an error of its own; the one with the headers is its context.
     for holder in (error, error.__cause__, error.__context__):
         headers = getattr(getattr(holder, "response", None), "headers", None)
         if headers is not None:

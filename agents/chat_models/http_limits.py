@@ -1,4 +1,4 @@
-"""HTTP with limits on a whole answer: how long it may take and how large it may be, also when it drips."""
+"""An HTTP client that limits a whole answer in seconds and bytes, also if the server sends it byte by byte."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MAX_ANSWER_BYTES = 16_000_000
 
 
 class AnswerTooLarge(httpx.TransportError):
-    """A server sends more than anybody asked for."""
+    """An answer exceeds `MAX_ANSWER_BYTES`."""
 
 
 class _Limited(httpx.SyncByteStream):
-    """A body that ends with an error once it has gone on for too long or grown too large."""
+    """A body that raises once it takes too long or grows too large."""
 
     def __init__(self, body: httpx.SyncByteStream, deadline: float, request: httpx.Request) -> None:
         self._body, self._deadline, self._request = body, deadline, request

@@ -1,4 +1,4 @@
-"""Attempts at a request: each within its time, pauses that grow, and the wish of a server that asks to wait."""
+"""Attempts at a request: a time limit for each, growing pauses between them, and the server's `Retry-After`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from core.deadline import DeadlineExceededError, run_within
 V = TypeVar("V")
 
 MAX_PAUSE_S = 60.0
-"""Between two attempts; a server that asks for more has failed for now."""
+"""Between two attempts; if a server asks for more, the request fails."""
 
 
 class Attempts:
-    """How often and how long to try.
+    """Callable that makes a request, with as many attempts as the options and a deadline allow.
 
     Args:
         options: time of an attempt, number of attempts, first pause.

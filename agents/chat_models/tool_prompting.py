@@ -1,4 +1,4 @@
-"""Tools for models that have none: written into the prompt, and calls read back from the text."""
+"""Tool calling for models without it: tools are written into the prompt, and calls parsed from the text."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from agents.structured_output.json_repair import find_objects
 
 
 def with_tools_in_prompt(messages: Sequence[BaseMessage], tools: Sequence[Tool]) -> list[BaseMessage]:
-    """The conversation for a model that knows no tools: past calls and results as text, the tools at the end."""
-    told = [_told(message) for message in messages]
-    last = told[-1] if told and isinstance(told[-1], HumanMessage) else None
-    instruction = _instruction(tools) if tools else ""
-    if last is None:
-        return [*told, HumanMessage(instruction)] if instruction else told
-    return [*told[:-1], _with_text(last, instruction)] if instruction else told
+    """The conversation with past calls and results as text, and the tools at the end."""
+    plain = [_without_tools(message) for message in messages]
+    if not tools:
+        return plain
+    instruction = _instruction(tools)
+    if plain and isinstance(plain[-1], HumanMessage):
+        return [*plain[:-1], _with_text(plain[-1], instruction)]
+    return [*plain, HumanMessage(instruction)]
 
 
-def _told(message: BaseMessage) -> BaseMessage:
+def _without_tools(message: BaseMessage) -> BaseMessage:
     if isinstance(message, ToolMessage):
         before = f"Result of the tool {message.name or 'called'}:\n"
         if isinstance(message.content, str):
@@ -53,32 +54,22 @@ def _instruction(tools: Sequence[Tool]) -> str:
 
 
 def reply_schema(tools: Sequence[Tool]) -> dict[str, Any]:
-    """JSON schema of what the prompt asks for, for servers that can hold a model to one."""
+    """JSON schema of what the prompt asks for, for servers that constrain a reply to one."""
     functions = [tool["function"] for tool in tools]
     if len(functions) == 1:
         return dict(functions[0]["parameters"])
-    calls = [_call_schema(function) for function in functions]
-    return {
-        "type": "object",
-        "properties": {"calls": {"type": "array", "items": {"anyOf": calls}, "maxItems": 16}},
-        "required": ["calls"],
-        "additionalProperties": False,
-    }
+    calls = [_object_schema(name={"const": each["name"]}, arguments=each["parameters"]) for each in functions]
+    return _object_schema(calls={"type": "array", "items": {"anyOf": calls}, "maxItems": 16})
 
 
-def _call_schema(function: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {"name": {"const": function["name"]}, "arguments": function["parameters"]},
-        "required": ["name", "arguments"],
-        "additionalProperties": False,
-    }
+def _object_schema(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
 
 
 def with_calls(answer: AIMessage, tools: Sequence[Tool], id_stem: str) -> AIMessage:
-    """The answer with the calls that stand in its text; without change if there are none.
+    """The answer with the calls that its text holds; unchanged if there are none.
 
-    The ids are functions of `id_stem`, so that the same reply has the same calls.
+    Ids derive from `id_stem`, so that the same reply has the same calls.
     """
     calls = calls_in_text(answer.text, tools)
     named = [ToolCall(name=name, args=args, id=f"{id_stem}-{n}") for n, (name, args) in enumerate(calls)]
@@ -88,7 +79,7 @@ def with_calls(answer: AIMessage, tools: Sequence[Tool], id_stem: str) -> AIMess
 def calls_in_text(text: str, tools: Sequence[Tool]) -> list[tuple[str, dict[str, Any]]]:
     """Calls in a reply: a list of them, single ones, or, with one tool on offer, just its arguments.
 
-    Names of tools not on offer are kept: whoever carries calls out tells the model what there is.
+    Calls of tools that are not offered are kept: the node that runs tools reports them to the model.
     """
     found = [call for item in find_objects(text) for call in _calls(item)]
     if found or len(tools) != 1:

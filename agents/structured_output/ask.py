@@ -92,9 +92,7 @@ def ask_structured(
 
 def _ask_once(model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], deadline: float | None) -> Reply[T]:
     reply = _ask(model, messages, [schema], schema.__name__, deadline)
-    value, status, problem = (
-        _parse(reply.value, schema) if reply.value is not None else (None, reply.status, reply.problem)
-    )
+    value, status, problem = _parse(reply.value, schema) if reply.value else (None, reply.status, reply.problem)
     # Chat models require an answer to each of their calls.
     text = f"Error: {problem}" if problem else "Noted."
     calls = [call for message in reply.messages if isinstance(message, AIMessage) for call in message.tool_calls]

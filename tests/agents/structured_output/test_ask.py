@@ -16,9 +16,10 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.tools import tool
 from pydantic import Field
 
-from agents.chat_models.adapter import LEFT_OUT, AdaptedChat, pictures_after_results, without_pictures
+from agents.chat_models.adapter import AdaptedChat
 from agents.chat_models.prices import Price
 from agents.chat_models.registry import LoadedModel, ModelOptions
+from agents.messages import LEFT_OUT, pictures_after_results, without_pictures
 from agents.reply_schemas import GivePosition, ProposeHypotheses, ReviseHypotheses
 from agents.structured_output.ask import ReplyStatus, ask, ask_structured
 
