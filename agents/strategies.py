@@ -1,10 +1,11 @@
-"""Prompting strategies as data: which steps run, what is asked, how the answer is chosen. The only registry of them."""
+"""Prompting strategies as data: steps, questions, data shown, commit rule. The only registry of strategies."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,13 +14,13 @@ from core.errors import UserError
 
 
 class Step(StrEnum):
-    """A step of the state machine that a strategy may leave out; committing is never left out."""
+    """A step of the state machine that a strategy may leave out; every strategy commits."""
 
     LOOK = "look"
     RECALL = "recall"
     CLUSTER = "cluster"
     HYPOTHESISE = "hypothesise"
-    """The model's first reading of the picture, as several hypotheses for the ledger."""
+    """The model's initial prediction from the picture, as several hypotheses for the ledger."""
     INVESTIGATE = "investigate"
     """The model calls tools, round after round."""
     REVISE = "revise"
@@ -40,7 +41,7 @@ class CommitRule(StrEnum):
 
 
 class Shown(StrEnum):
-    """What of the scene the model is shown beside the photo, as quoted data."""
+    """Data that the model gets beside the photo, quoted."""
 
     QUESTION = "question"
     SIGNS = "signs"
@@ -52,11 +53,11 @@ class Shown(StrEnum):
     COUNTRIES = "countries"
 
 
-class Elicited(StrEnum):
-    """What one question of a strategy wants to hear."""
+class ReplyKind(StrEnum):
+    """Kind of reply that a question of a strategy asks for."""
 
     TEXT = "text"
-    """Prose: thoughts that the following questions build on."""
+    """Prose, which stays in the conversation for the questions that follow."""
     PLACE = "place"
     """A name of an area (`agents.reply_schemas.NamePlace`)."""
     POSITION = "position"
@@ -64,17 +65,17 @@ class Elicited(StrEnum):
 
 
 class Ask(BaseModel):
-    """One question: a prompt template, values for its own placeholders, what comes back."""
+    """One question: a prompt template, values for its placeholders, the kind of reply."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str = Field(pattern="^[a-z][a-z0-9_]*$", description="name of a template, without .md")
-    wants: Elicited = Elicited.POSITION
+    wants: ReplyKind = ReplyKind.POSITION
     values: dict[str, str] = Field(default_factory=dict, description="for the template's placeholders")
 
 
 class Strategy(BaseModel):
-    """A way to go about it, as data. An inconsistent one cannot be made."""
+    """A prompting strategy. Fields that contradict each other fail validation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,7 +84,7 @@ class Strategy(BaseModel):
     steps: frozenset[Step]
     commit_rule: CommitRule
     system: str = Field("system", description="template of the system prompt")
-    hypothesise: str = Field("hypothesise", description="template of the first reading")
+    hypothesise: str = Field("hypothesise", description="template of the initial prediction")
     investigate: str = Field("investigate", description="template that offers the tools")
     revise: str = Field("revise", description="template that asks for a revision")
     asks: tuple[Ask, ...] = Field((), description="questions of the step guess, in order; the last wants a position")
@@ -112,12 +113,12 @@ class Strategy(BaseModel):
 
     @property
     def uses_model(self) -> bool:
-        """Whether anything is asked of the model in the LMM's seat."""
+        """Whether the chat model is asked anything."""
         return bool(self.steps & {Step.HYPOTHESISE, Step.INVESTIGATE, Step.GUESS})
 
     @property
     def reads_blind(self) -> bool:
-        """Whether the model's first reading is its own: it was shown nothing retrieved and nothing read."""
+        """Whether the model predicts first from the photo alone, without retrieved places or signs."""
         return self.runs(Step.HYPOTHESISE) and not self.shown - {Shown.QUESTION}
 
     @model_validator(mode="after")
@@ -128,7 +129,7 @@ class Strategy(BaseModel):
         return self
 
     def _rules(self) -> list[tuple[bool, str]]:
-        asks_last = bool(self.asks) and self.asks[-1].wants is Elicited.POSITION
+        asks_last = bool(self.asks) and self.asks[-1].wants is ReplyKind.POSITION
         ledger = self.commit_rule is CommitRule.POSTERIOR
         retrieved = {Shown.SIMILAR, Shown.DISSIMILAR, Shown.REGIONS, Shown.COUNTRIES}
         return [
@@ -149,8 +150,32 @@ class Strategy(BaseModel):
         ]
 
 
+def _guessing(
+    name: str,
+    summary: str,
+    *asks: Ask,
+    after: Iterable[Step] = (),
+    shown: Iterable[Shown] = (),
+    **more: Any,
+) -> Strategy:
+    """A strategy that commits to the model's own answer, given after some steps and with some data at hand."""
+    return Strategy(
+        name=name,
+        summary=summary,
+        steps=frozenset({*after, Step.GUESS}),
+        commit_rule=CommitRule.MODEL,
+        asks=asks,
+        shown=frozenset({Shown.QUESTION, *shown}),
+        **more,
+    )
+
+
 _POSITION = Ask(prompt="position")
-_LEVELS = ("continent", "country", "region", "city")
+_CLUES = Ask(prompt="clues", wants=ReplyKind.TEXT)
+_LEVELS = [
+    Ask(prompt="level", wants=ReplyKind.PLACE, values={"level": level})
+    for level in ("continent", "country", "region", "city")
+]
 
 _REGISTERED = (
     Strategy(
@@ -160,75 +185,43 @@ _REGISTERED = (
         commit_rule=CommitRule.POSTERIOR,
         shown=frozenset({Shown.QUESTION}),
     ),
-    Strategy(
-        name="zero_shot",
-        summary="one question: where is this?",
-        steps=frozenset({Step.GUESS}),
-        commit_rule=CommitRule.MODEL,
-        asks=(_POSITION,),
-        shown=frozenset({Shown.QUESTION}),
+    _guessing("zero_shot", "one question: where is this?", _POSITION),
+    _guessing("chain_of_thought", "describe the clues first, then answer", _CLUES, _POSITION),
+    _guessing(
+        "rag",
+        "answer with the most similar retrieved places at hand (Img2Loc)",
+        Ask(prompt="rag"),
+        after=[Step.RECALL],
+        shown=[Shown.SIMILAR],
     ),
-    Strategy(
-        name="chain_of_thought",
-        summary="describe the clues first, then answer",
-        steps=frozenset({Step.GUESS}),
-        commit_rule=CommitRule.MODEL,
-        asks=(Ask(prompt="clues", wants=Elicited.TEXT), _POSITION),
-        shown=frozenset({Shown.QUESTION}),
+    _guessing(
+        "rag_contrast",
+        "answer with the most similar and the least similar retrieved places at hand (G3)",
+        Ask(prompt="rag_contrast"),
+        after=[Step.RECALL],
+        shown=[Shown.SIMILAR, Shown.DISSIMILAR],
     ),
-    Strategy(
-        name="rag",
-        summary="answer with the most similar retrieved places at hand (Img2Loc)",
-        steps=frozenset({Step.RECALL, Step.GUESS}),
-        commit_rule=CommitRule.MODEL,
-        asks=(Ask(prompt="rag"),),
-        shown=frozenset({Shown.QUESTION, Shown.SIMILAR}),
+    _guessing(
+        "cluster_rag",
+        "answer with the retrieved places' geographic clusters at hand (DualGeo)",
+        Ask(prompt="cluster_rag"),
+        after=[Step.RECALL, Step.CLUSTER],
+        shown=[Shown.SIMILAR, Shown.REGIONS],
     ),
-    Strategy(
-        name="rag_contrast",
-        summary="answer with the most similar and the least similar retrieved places at hand (G3)",
-        steps=frozenset({Step.RECALL, Step.GUESS}),
-        commit_rule=CommitRule.MODEL,
-        asks=(Ask(prompt="rag_contrast"),),
-        shown=frozenset({Shown.QUESTION, Shown.SIMILAR, Shown.DISSIMILAR}),
-    ),
-    Strategy(
-        name="cluster_rag",
-        summary="answer with the retrieved places' geographic clusters at hand (DualGeo)",
-        steps=frozenset({Step.RECALL, Step.CLUSTER, Step.GUESS}),
-        commit_rule=CommitRule.MODEL,
-        asks=(Ask(prompt="cluster_rag"),),
-        shown=frozenset({Shown.QUESTION, Shown.SIMILAR, Shown.REGIONS}),
-    ),
-    Strategy(
-        name="hierarchical",
-        summary="continent, country, region, city, then the point",
-        steps=frozenset({Step.GUESS}),
-        commit_rule=CommitRule.MODEL,
-        asks=(
-            *(Ask(prompt="level", wants=Elicited.PLACE, values={"level": level}) for level in _LEVELS),
-            _POSITION,
-        ),
-        shown=frozenset({Shown.QUESTION}),
-    ),
-    Strategy(
-        name="self_consistency",
-        summary="several independent answers; the one that most others lie near",
-        steps=frozenset({Step.GUESS}),
-        commit_rule=CommitRule.MODEL,
-        asks=(_POSITION,),
-        shown=frozenset({Shown.QUESTION}),
+    _guessing("hierarchical", "continent, country, region, city, then the point", *_LEVELS, _POSITION),
+    _guessing(
+        "self_consistency",
+        "several independent answers; the one that most others lie near",
+        _POSITION,
         samples=5,
         temperature=0.7,
     ),
-    Strategy(
-        name="tool_agent",
-        summary="the model calls tools as it likes and gives its own final answer",
-        steps=frozenset({Step.INVESTIGATE, Step.GUESS}),
-        commit_rule=CommitRule.MODEL,
+    _guessing(
+        "tool_agent",
+        "the model calls tools as it likes and gives its own final answer",
+        Ask(prompt="conclude"),
+        after=[Step.INVESTIGATE],
         investigate="tool_agent",
-        asks=(Ask(prompt="conclude"),),
-        shown=frozenset({Shown.QUESTION}),
     ),
     Strategy(
         name="clusters",

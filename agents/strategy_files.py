@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agents.prompts import placeholders, template_text
-from agents.strategies import Elicited, Step, Strategy
+from agents.strategies import ReplyKind, Step, Strategy
 from core.errors import UserError
 
 MAX_FILE_BYTES = 200_000
@@ -100,7 +100,7 @@ def _used(strategy: Strategy) -> list[tuple[str, frozenset[str]]]:
     if strategy.runs(Step.REVISE):
         used.append((strategy.revise, frozenset({"tool_name"})))
     for question in strategy.asks:
-        named = frozenset() if question.wants is Elicited.TEXT else frozenset({"tool_name"})
+        named = frozenset() if question.wants is ReplyKind.TEXT else frozenset({"tool_name"})
         used.append((question.prompt, ALWAYS | named | set(question.values)))
     return used
 

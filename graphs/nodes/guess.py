@@ -12,7 +12,7 @@ from langchain_core.messages import AnyMessage
 from agents.messages import request
 from agents.reply_schemas import GivePosition, NamePlace, PredictedPlace
 from agents.schemas import Cost
-from agents.strategies import Ask, Elicited
+from agents.strategies import Ask, ReplyKind
 from agents.structured_output.ask import Reply, ReplyStatus
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
@@ -25,7 +25,7 @@ from graphs.toponyms import resolve_toponym
 SAMPLES_AT_ONCE = 4
 """Independent samples asked for side by side: a spent budget stops the next batch."""
 
-_SCHEMAS = {Elicited.PLACE: NamePlace, Elicited.POSITION: GivePosition}
+_SCHEMAS = {ReplyKind.PLACE: NamePlace, ReplyKind.POSITION: GivePosition}
 
 T = TypeVar("T")
 
