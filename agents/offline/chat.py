@@ -1,7 +1,7 @@
-"""The offline reasoner's part in a conversation: what a person asks, read by rules and answered from the ledger.
+"""The offline reasoner in a conversation: questions are parsed by rules and answered from the ledger.
 
 A place that is no hypothesis yet is looked up in the gazetteer, added to the ledger and searched near: what the
-tools return is evidence, and the answer is read off the ledger as it stands then.
+tools return is evidence, and the answer is derived from the ledger as it stands then.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Results = Mapping[str, Mapping[str, Row]]
 
 
 class Asks(StrEnum):
-    """What a person wants to know."""
+    """What a question is about."""
 
     CHANGE = "what would change the answer"
     PLACES = "about places"
@@ -46,7 +46,7 @@ class Asks(StrEnum):
 
 
 class Question(NamedTuple):
-    """A question as the rules understand it."""
+    """A parsed question."""
 
     asks: Asks
     places: list[str]
@@ -68,7 +68,7 @@ _SPLIT = re.compile(r"\s+(?:and|with|to|or|vs\.?|versus|than|against|from)\s+|[,
 
 
 def read_question(text: str) -> Question:
-    """What a person asks; places are whatever words are left when the question's own words are taken away."""
+    """Parse a question; places are the words that are left when the question's own words are taken away."""
     places = _places(text)
     if _CHANGE.search(text):
         return Question(Asks.CHANGE, [])
@@ -122,12 +122,12 @@ def _about_places(data: Row, names: Sequence[str], results: Results, offered: se
     unknown = [name for name in names if not _known(data, name) and _looked_up(results, name) is None]
     if unknown and "find_place" in offered:
         return ChatReply([("find_place", {"name": name}) for name in unknown], "")
-    calls = [*_additions(data, names, results, offered)]
+    calls = list(_additions(data, names, results, offered))
     return ChatReply(calls, "") if calls else ChatReply([], f"{_compared(data, names, results)}\n{NO_LMM}")
 
 
 def _known(data: Row, name: str) -> Row | None:
-    """The most probable hypothesis that a name means: by a part of its own name, or by its country."""
+    """The most probable hypothesis of a name: by a part of its own name, or by its country."""
     key, code = name_key(name), country_of_name().get(name.casefold())
     for row in open_rows(data):
         parts = {name_key(part) for part in str(row["name"]).split(",")}
@@ -137,7 +137,7 @@ def _known(data: Row, name: str) -> Row | None:
 
 
 def _looked_up(results: Results, name: str) -> Row | None:
-    """What the gazetteer returned for a name; None if it was not asked."""
+    """The gazetteer's result for a name; None if the name was not looked up."""
     found = (r for r in results.get("find_place", {}).values() if name_key(str(r["name"])) == name_key(name))
     return next(found, None)
 
@@ -148,7 +148,7 @@ def _place(results: Results, name: str) -> Row | None:
 
 
 def _meant(data: Row, name: str, results: Results) -> Row | None:
-    """The hypothesis that a name means, also by where the gazetteer says it is."""
+    """The hypothesis of a name, also by the gazetteer's position of it."""
     known, place = _known(data, name), _place(results, name)
     if known or place is None:
         return known
@@ -162,7 +162,19 @@ def _within(row: Row, place: Row) -> bool:
     return away <= max(1.0, min(float(row["radius_km"]), _radius_km(place)))
 
 
+def area_proposal(area: Row) -> dict[str, Any]:
+    """An area of the data as a proposal, without a reason: tool results give the reasons."""
+    return {key: area[key] for key in ("name", "lat", "lon", "radius_km")}
+
+
+def place_proposal(place: Row) -> dict[str, Any]:
+    """A place of the gazetteer as a proposal."""
+    parts = dict.fromkeys(part for part in (place.get("city"), place.get("region"), place["country"]) if part)
+    return {"name": ", ".join(parts), "lat": place["lat"], "lon": place["lon"], "radius_km": _radius_km(place)}
+
+
 def _radius_km(place: Row) -> float:
+    """About how far a place reaches; a city 3 km with a thousand people, 25 km with ten million."""
     if place.get("city"):
         return round(min(25.0, 3.0 * math.pow(max(1.0, place.get("population", 0) / 1_000), 0.23)), 1)
     return REGION_RADIUS_KM if place.get("region") else COUNTRY_RADIUS_KM
@@ -188,22 +200,20 @@ def _addition(data: Row, place: Row) -> dict[str, Any]:
     """A place as a proposal; a country is represented by what was retrieved in it, where something was."""
     retrieved = {row["country_code"]: row for row in data.get("countries") or []}
     if not place.get("city") and not place.get("region") and place["country_code"] in retrieved:
-        row = retrieved[place["country_code"]]
-        return {key: row[key] for key in ("name", "lat", "lon", "radius_km")}
-    parts = dict.fromkeys(part for part in (place.get("city"), place.get("region"), place["country"]) if part)
-    return {"name": ", ".join(parts), "lat": place["lat"], "lon": place["lon"], "radius_km": _radius_km(place)}
+        return area_proposal(retrieved[place["country_code"]])
+    return place_proposal(place)
 
 
 def _compared(data: Row, names: Sequence[str], results: Results) -> str:
     rows = [_meant(data, name, results) for name in names]
     missing = [name for name, row in zip(names, rows, strict=True) if row is None]
-    told = [_missing(data, name, results) for name in missing]
+    lines = [_missing(data, name, results) for name in missing]
     found = [row for row in rows if row is not None]
     leader = first(data)
     if found and leader:
         other = found[1] if len(found) > 1 else leader
-        told.append(_pair(data, found[0], other, results))
-    return "\n".join(told or [answer_text(data)])
+        lines.append(_pair(data, found[0], other, results))
+    return "\n".join(lines or [answer_text(data)])
 
 
 def _missing(data: Row, name: str, results: Results) -> str:

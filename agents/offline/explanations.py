@@ -1,21 +1,21 @@
-"""What a ledger has to say about itself, in sentences: why, why not, what would change it. Rules, no LMM.
+"""Explanations of a ledger in sentences, by rules: why, why not, what would change the answer.
 
-The data is what `graphs.chat.prompt_data` tells any model: hypotheses with probabilities, evidence with nats, the
-caps of each kind. A nat is a natural-log unit of evidence: +1 makes a place 2.7 times as likely as before.
+The data is that of `graphs.prompt_data`, which every model gets: hypotheses with probabilities, evidence with nats,
+the caps of each kind. A nat is a natural-log unit of evidence: +1 makes a place 2.7 times as likely as before.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
 
 MIN_NATS = 0.05
 MAX_LINES = 6
-NO_LMM = "(Rules over the ledger speak here, no LMM: nobody has looked at the picture.)"
+NO_LMM = "(These are rules over the ledger, no LMM: the picture was not looked at.)"
 
 _WOULD_COUNT = {
     "place_name": "a sign that names a town there",
@@ -34,13 +34,13 @@ def share(probability: float) -> str:
 
 
 def why(data: Row) -> str:
-    """What speaks for and against the hypothesis that was committed to."""
+    """Evidence for and against the hypothesis that was committed to."""
     leader = first(data)
     if leader is None:
         return f"No hypothesis is open. {answer_text(data)}"
     parts = [f"{leader['name']} ({leader['id']}) has a probability of {share(leader['probability'])}."]
-    told = _told(data, leader["id"])
-    parts.append("\n".join(told) if told else "No evidence speaks for or against it: it is a guess.")
+    lines = _evidence_lines(data, leader["id"])
+    parts.append("\n".join(lines) if lines else "No evidence speaks for or against it: it is a guess.")
     parts.append(f"Somewhere that no hypothesis covers: {share(data.get('elsewhere', 0.0))}.")
     return "\n".join(parts)
 
@@ -56,7 +56,7 @@ def answer_text(data: Row) -> str:
 
 
 def compare(data: Row, a: Row, b: Row, alike: Mapping[str, float] | None = None) -> str:
-    """What tells two hypotheses apart, and by how much.
+    """Evidence that distinguishes two hypotheses, and by how much.
 
     Args:
         data: the ledger.
@@ -65,7 +65,7 @@ def compare(data: Row, a: Row, b: Row, alike: Mapping[str, float] | None = None)
         alike: by hypothesis id, the similarity of the best look-alike found near it.
     """
     parts = [f"{h['name']} ({h['id']}): {share(h['probability'])}." for h in (a, b)]
-    lines = _apart(data, a["id"], b["id"])
+    lines = _difference_lines(data, a["id"], b["id"])
     if lines:
         parts += [f"What tells them apart, in nats for {a['id']} against {b['id']}:", *lines]
     else:
@@ -78,7 +78,7 @@ def compare(data: Row, a: Row, b: Row, alike: Mapping[str, float] | None = None)
 
 
 def what_would_change_it(data: Row) -> str:
-    """What evidence would put the second hypothesis first, and how much each kind may count."""
+    """Evidence that would put the second hypothesis first, and how much each kind may count."""
     rows = open_rows(data)
     if len(rows) < 2:
         return "There is no second hypothesis to change to. Name a place to compare with, and it becomes one."
@@ -111,19 +111,25 @@ def first(data: Row) -> Row | None:
     return next((row for row in rows if row["id"] == committed), next(iter(rows), None))
 
 
-def _told(data: Row, key: str) -> list[str]:
-    telling = [(item["nats"][key], item) for item in _evidence(data) if abs(item["nats"].get(key, 0.0)) >= MIN_NATS]
-    telling.sort(key=lambda pair: -abs(pair[0]))
-    return [
-        f"  {'for' if nats > 0 else 'against'} it, {nats:+.1f} nats: {item['claim']} ({item['id']}, {_kind(item)})"
-        for nats, item in telling[:MAX_LINES]
-    ]
+def _evidence_lines(data: Row, key: str) -> list[str]:
+    weighed = _heaviest(data, lambda nats: nats.get(key, 0.0))
+    return [f"  {'for' if nats > 0 else 'against'} it, {nats:+.1f} nats: {_cited(item)}" for nats, item in weighed]
 
 
-def _apart(data: Row, a: str, b: str) -> list[str]:
-    gaps = [(item["nats"].get(a, 0.0) - item["nats"].get(b, 0.0), item) for item in _evidence(data)]
-    gaps = sorted((pair for pair in gaps if abs(pair[0]) >= MIN_NATS), key=lambda pair: -abs(pair[0]))
-    return [f"  {gap:+.1f}: {item['claim']} ({item['id']}, {_kind(item)})" for gap, item in gaps[:MAX_LINES]]
+def _difference_lines(data: Row, a: str, b: str) -> list[str]:
+    weighed = _heaviest(data, lambda nats: nats.get(a, 0.0) - nats.get(b, 0.0))
+    return [f"  {gap:+.1f}: {_cited(item)}" for gap, item in weighed]
+
+
+def _heaviest(data: Row, weight: Callable[[Mapping[str, float]], float]) -> list[tuple[float, Row]]:
+    """The evidence that weighs most, with its weight in nats."""
+    weighed = [(weight(item["nats"]), item) for item in _evidence(data)]
+    weighed = [pair for pair in weighed if abs(pair[0]) >= MIN_NATS]
+    return sorted(weighed, key=lambda pair: -abs(pair[0]))[:MAX_LINES]
+
+
+def _cited(item: Row) -> str:
+    return f"{item['claim']} ({item['id']}, {str(item['kind']).replace('_', ' ')})"
 
 
 def _look_alikes(a: Row, b: Row, alike: Mapping[str, float]) -> list[str]:
@@ -152,7 +158,3 @@ def _by_kind(data: Row, key: str) -> dict[str, float]:
 def _evidence(data: Row) -> Iterable[Row]:
     rows: Sequence[Row] = data.get("evidence") or []
     return rows
-
-
-def _kind(item: Row) -> str:
-    return str(item["kind"]).replace("_", " ")

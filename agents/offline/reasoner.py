@@ -6,8 +6,6 @@ and the tools offered, so that a run resumes after a crash.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCa
 
 from agents.chat_models.base import LocalModel, Tool
 from agents.messages import read_data
-from agents.offline.chat import respond
+from agents.offline.chat import Call, area_proposal, place_proposal, respond
 from agents.reply_schemas import MAX_PROPOSED, ProposeHypotheses, ReviseHypotheses
 from geo.places.names import name_key
 from tools.services.country_cues import country_cues, place_strings
@@ -24,7 +22,6 @@ GEOCODED_LEADERS = 3
 PLACES_A_NAME = 4
 MIN_NAMED_POPULATION = 1_000
 MIN_SIGN_CONFIDENCE = 0.6
-REGION_RADIUS_KM = 150.0
 
 
 class OfflineReasoner(LocalModel):
@@ -43,70 +40,44 @@ def _answer(messages: Sequence[BaseMessage], offered: set[str]) -> AIMessage:
     data: dict[str, Any] = {}
     for message in messages:
         if isinstance(message, HumanMessage):
-            # What is said later replaces what was said before: the ledger changes, the scene does not.
+            # Later data replaces earlier data: the ledger changes, the scene does not.
             data.update(read_data(message))
     if "person_asks" in data:
         reply = respond(data, {tool: _results(messages, tool) for tool in ("find_place", "search_photos")}, offered)
         return _message(reply.calls, len(messages), reply.text)
     if ProposeHypotheses.__name__ in offered:
-        calls = [(ProposeHypotheses.__name__, {"hypotheses": _proposals(data)})]
+        heaviest = data.get("regions", [])[:MAX_PROPOSED]
+        calls = [(ProposeHypotheses.__name__, {"hypotheses": [area_proposal(region) for region in heaviest]})]
     elif ReviseHypotheses.__name__ in offered:
         calls = [(ReviseHypotheses.__name__, _revision(messages, data))]
     else:
-        calls = [call for call in _wanted(messages, data) if call[0] in offered]
+        calls = [call for call in _investigation(messages, data) if call[0] in offered]
     return _message(calls, len(messages))
 
 
 _NOTHING_MORE = "Nothing more would tell the hypotheses apart."
 
 
-def _message(calls: Sequence[tuple[str, dict[str, Any]]], turn: int, text: str = _NOTHING_MORE) -> AIMessage:
+def _message(calls: Sequence[Call], turn: int, text: str = _NOTHING_MORE) -> AIMessage:
     tool_calls = [ToolCall(name=name, args=args, id=f"offline-{turn}-{i}") for i, (name, args) in enumerate(calls)]
     text = "" if calls else text
     return AIMessage(text, tool_calls=tool_calls, id=f"offline-{turn}")
 
 
-# --- hypothesise: the heaviest regions
-
-
-def _proposals(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [_proposal(region) for region in data.get("regions", [])][:MAX_PROPOSED]
-
-
-def _proposal(area: Mapping[str, Any]) -> dict[str, Any]:
-    """An area as a proposal, with no reason of its own: its reason is a tool's result, weighed by the ledger."""
-    return {key: area[key] for key in ("name", "lat", "lon", "radius_km")}
-
-
 # --- investigate: read signs, look up the names on them, see what lies at the leading places
 
 
-def _wanted(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    done = {_key(call["name"], call["args"]) for call in _calls(messages)}
-    for name, args in _wishes(messages, data):
-        if _key(name, args) not in done:
-            yield name, args
-
-
-def _wishes(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _investigation(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> list[Call]:
+    """Tool calls that were not made yet."""
+    calls: list[Call] = []
     if data.get("signs") is None:
-        yield "read_signs", {"photo_id": data["photo_id"]}
-    for text in place_strings(_sign_texts(messages, data)):
-        yield "find_place", {"name": text}
-    for hypothesis in _leaders(data):
-        yield "reverse_geocode", {"lat": hypothesis["lat"], "lon": hypothesis["lon"]}
-
-
-def _leaders(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(data.get("hypotheses", []))[:GEOCODED_LEADERS]
-
-
-def _key(name: str, args: Mapping[str, Any]) -> str:
-    return f"{name} {json.dumps(args, sort_keys=True)}"
-
-
-def _calls(messages: Sequence[BaseMessage]) -> list[ToolCall]:
-    return [call for message in messages if isinstance(message, AIMessage) for call in message.tool_calls]
+        calls.append(("read_signs", {"photo_id": data["photo_id"]}))
+    calls += [("find_place", {"name": text}) for text in place_strings(_sign_texts(messages, data))]
+    leaders = data.get("hypotheses", [])[:GEOCODED_LEADERS]
+    calls += [("reverse_geocode", {"lat": leader["lat"], "lon": leader["lon"]}) for leader in leaders]
+    answers = [message for message in messages if isinstance(message, AIMessage)]
+    made = [(call["name"], call["args"]) for answer in answers for call in answer.tool_calls]
+    return [call for call in calls if call not in made]
 
 
 def _sign_texts(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> list[str]:
@@ -128,14 +99,14 @@ def _revision(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> dict[
 def _named_places(messages: Sequence[BaseMessage]) -> Iterator[dict[str, Any]]:
     for result in _results(messages, "find_place").values():
         meant = _meant(name_key(str(result["name"])), result["places"])
-        yield from map(_named, meant[:PLACES_A_NAME])
+        yield from map(place_proposal, meant[:PLACES_A_NAME])
 
 
 def _meant(name: str, places: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Towns and regions that a name may mean, large enough: those called just that, if there are any.
+    """Towns and regions of a name, large enough, the most populous first; those called exactly so, if there are any.
 
-    A country's name is no place of its own: the ledger weighs it for every hypothesis in that country. A region
-    with a town of its name in it is that town.
+    Countries are left out: the ledger weighs their names for every hypothesis in them. So are regions with a town of
+    their name in them.
     """
     large = [p for p in places if p.get("population", 0) >= MIN_NAMED_POPULATION]
     towns = [p for p in large if p.get("city")]
@@ -146,29 +117,17 @@ def _meant(name: str, places: Sequence[Mapping[str, Any]]) -> list[Mapping[str, 
     return sorted(own or meant, key=lambda place: -int(place["population"]))
 
 
-def _named(place: Mapping[str, Any]) -> dict[str, Any]:
-    parts = dict.fromkeys(part for part in (place.get("city"), place.get("region"), place["country"]) if part)
-    radius_km = _city_radius_km(place) if place.get("city") else REGION_RADIUS_KM
-    return {"name": ", ".join(parts), "lat": place["lat"], "lon": place["lon"], "radius_km": radius_km}
-
-
-def _city_radius_km(place: Mapping[str, Any]) -> float:
-    """About how far a city of this many people reaches: 3 km for a thousand, 25 km for ten million."""
-    people: int = place.get("population", 0)
-    return round(min(25.0, 3.0 * math.pow(max(1.0, people / 1_000), 0.23)), 1)
-
-
 def _pointed_countries(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     cues = country_cues(_sign_texts(messages, data))
     pointed = {country for cue in cues if len(cue.countries) == 1 for country in cue.countries}
     held = {h.get("country_code") for h in data.get("hypotheses", [])}
     for area in data.get("countries", []):
         if area["country_code"] in pointed - held:
-            yield _proposal(area)
+            yield area_proposal(area)
 
 
 def _lies_at_sea(hypothesis: Mapping[str, Any], messages: Sequence[BaseMessage]) -> bool:
-    """Whether a hypothesis that is too small to reach land has been found to lie at sea."""
+    """Whether a tool found a hypothesis at sea that is too small to reach land."""
     at_sea = [r for r in _results(messages, "reverse_geocode").values() if r["surface"] == "sea"]
     here = (round(hypothesis["lat"], 4), round(hypothesis["lon"], 4))
     return bool(hypothesis["radius_km"] <= 100.0) and here in [(round(r["lat"], 4), round(r["lon"], 4)) for r in at_sea]
