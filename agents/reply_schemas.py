@@ -1,4 +1,4 @@
-"""What the LMM may say to the machine, as tool calls with these arguments."""
+"""Schemas of the LMM's replies: the arguments of its tool calls. Models read the texts of these classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the system says: evidence, hypotheses and answers. One schema for chat, API and evals."""
+"""Evidence, hypotheses and answers: one schema for chat, API and evals."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from retrieval.candidate import Candidate
 
 
 class Frozen(BaseModel):
-    """A value: immutable, and strict about unknown fields."""
+    """An immutable model that rejects unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Source(Frozen):
-    """Where a piece of evidence came from, so that anybody can check it."""
+    """The tool call behind a piece of evidence, so that it can be checked."""
 
     tool: str
     arguments: dict[str, Any]
@@ -27,7 +27,7 @@ class Source(Frozen):
 
 
 class EvidenceKind(StrEnum):
-    """What a claim is about; the ledger caps each kind."""
+    """Kind of a claim; the ledger caps the weight of each kind."""
 
     RETRIEVAL = "retrieval"
     SIGN = "sign"
@@ -35,23 +35,23 @@ class EvidenceKind(StrEnum):
     PLACE_NAME = "place_name"
     GEOCODE = "geocode"
     LOOKALIKE = "lookalike"
-    """What a crop, or a search near a point, found beyond the whole photo's search."""
+    """Found by searching with a crop, or near a point, beyond the search with the whole photo."""
     SATELLITE = "satellite"
     SUN = "sun"
     METADATA = "metadata"
     SIGHT = "sight"
-    """The model's first reading of the picture, before it was told anything else."""
+    """The model's initial prediction, from the picture alone."""
     JUDGEMENT = "judgement"
-    """The model's reading of a tool result."""
+    """The model's judgement of a tool result."""
     PERSON = "person"
-    """What a person said when the machine asked."""
+    """A person's answer to a question of the system."""
     OPINION = "opinion"
 
 
 class Evidence(Frozen):
-    """One claim and what it says for or against each hypothesis.
+    """One claim with its weight for or against each hypothesis.
 
-    A claim without a source is the model's opinion, and its weight is capped by the ledger.
+    A claim without a source is the model's opinion; the ledger caps its weight.
     """
 
     id: str
@@ -72,7 +72,7 @@ class HypothesisStatus(StrEnum):
 
 
 class Origin(StrEnum):
-    """Who raised a hypothesis."""
+    """Where a hypothesis came from."""
 
     MODEL = "model"
     REGION = "region"
@@ -98,7 +98,7 @@ class Hypothesis(Frozen):
 
 
 class PointSource(StrEnum):
-    """Whose coordinates the answer's point is."""
+    """Where the coordinates of the answer's point come from."""
 
     RETRIEVED_PHOTO = "retrieved_photo"
     """A geotagged photo of an atlas."""
@@ -114,7 +114,7 @@ class PointSource(StrEnum):
 
 
 class Level(StrEnum):
-    """How fine an answer is, finest first."""
+    """Granularity of an answer, finest first."""
 
     STREET = "street"
     CITY = "city"
@@ -124,7 +124,7 @@ class Level(StrEnum):
 
 
 class AnswerStatus(StrEnum):
-    """How a run ended. Abstaining is a way to answer; the last three say that the model gave nothing to use."""
+    """Outcome of a run. Abstaining is a way to answer; with the last three the model gave nothing to use."""
 
     ANSWERED = "answered"
     ABSTAINED = "abstained"
@@ -137,7 +137,7 @@ class AnswerStatus(StrEnum):
 
 
 class Cost(Frozen):
-    """What a run has spent; seconds of work, not of waiting."""
+    """Resources that a run has used; seconds of work, not of waiting for a person."""
 
     model_calls: int = 0
     tool_calls: int = 0
@@ -147,7 +147,7 @@ class Cost(Frozen):
 
 
 class Versions(Frozen):
-    """What produced an answer, enough to produce it again."""
+    """Versions of all that produced an answer, enough to reproduce it."""
 
     geosleuth: str
     encoder: str
@@ -157,17 +157,17 @@ class Versions(Frozen):
 
 
 class Answer(Frozen):
-    """Where a photo was taken, how sure we are, and why; or that we cannot tell."""
+    """Where a photo was taken, with confidence and reasons; or an abstention."""
 
     photo_sha256: str
     status: AnswerStatus
     point: Point | None = Field(description="None: abstained")
     place: Place | None = Field(description="the populated place nearest to the point")
-    point_source: PointSource | None = Field(None, description="whose coordinates the point is; None: no point")
+    point_source: PointSource | None = Field(None, description="where its coordinates come from; None: no point")
     model_status: str | None = Field(
         None,
         description="ok, refused, unparsable or failed: the best that the model's replies were; None: it was not asked."
-        " An answer whose model did not say ok rests on retrieval and signs alone, and its reasoning says so",
+        " An answer with any status but ok rests on retrieval and signs alone, and its reasoning says so",
     )
     radius_50_km: float | None
     radius_90_km: float | None

@@ -1,4 +1,4 @@
-"""Strategies of the user's own: a folder with one .json or .toml file a strategy, and .md templates beside them.
+"""The user's own strategies: a folder with one .json or .toml file a strategy, and .md templates beside them.
 
 The fields are those of `agents.strategies.Strategy`; docs/strategies.md has an example. A template of the folder
 replaces the packaged one of the same name for the strategies of this folder.

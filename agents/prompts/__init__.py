@@ -1,4 +1,4 @@
-"""Prompt templates, in files that a person can read and edit: `$placeholders` and prose, never example coordinates."""
+"""Prompt templates in Markdown files: prose with `$placeholders`, never example coordinates, which models echo."""
 
 from __future__ import annotations
 

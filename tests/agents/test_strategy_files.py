@@ -72,7 +72,7 @@ def test_a_template_of_the_folder_replaces_the_packaged_one(tmp_path: Path) -> N
         (HAIKU, {"poem": "At 48° N, $photo_id."}, "looks like a coordinate"),
     ],
 )
-def test_mistakes_are_told_in_one_line_with_the_file(
+def test_mistakes_are_reported_in_one_line_with_the_file(
     strategy: Any, templates: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message) as caught:

@@ -82,7 +82,7 @@ def test_a_tool_call_streams_whole(reciter: LoadedModel) -> None:
     assert whole.usage_metadata is not None
 
 
-def test_a_model_declared_blind_is_told_so_and_the_photo_stays_out(real_server: RealServer) -> None:
+def test_a_model_declared_blind_is_informed_and_the_photo_stays_out(real_server: RealServer) -> None:
     declared = OPTIONS.model_copy(update={"capabilities": Capabilities(images=False)})
     blind = load_model(real_server.spec("reciter"), declared)
     seeing = load_model(real_server.spec("reciter"), OPTIONS.model_copy(update={"capabilities": Capabilities()}))

@@ -51,13 +51,13 @@ def answers(strategy: str, model: LoadedModel) -> list[Answer]:
     at = replace(context(["Praha"], strategy=strategy, budgets=Budgets(rounds=2)), model=model)
     graph = build_geolocate(at)
     photo_store = cast(PhotoStore, at.photo_store)
-    told = []
+    found = []
     for shade in SHADES:
         shown = photo(shade)
         photo_store.add(shown)
         asked = given(photo_id=shown.id, photo_sha256=shown.sha256)
-        told.append(cast(Answer, graph.invoke(asked)["answer"]))  # type: ignore[call-overload]  # a plain dictionary
-    return told
+        found.append(cast(Answer, graph.invoke(asked)["answer"]))  # type: ignore[call-overload]  # a plain dictionary
+    return found
 
 
 def check(answer: Answer, strategy: str) -> None:
@@ -95,10 +95,10 @@ def test_with_noise_held_to_a_schema(real_server: RealServer, constrained_url: s
 def test_behind_a_proxy_that_misbehaves_and_then_dies(real_server: RealServer, strategy: str) -> None:
     with misbehaving(real_server.url, "die", "cut_json", "overloaded", "pass", "reset*") as proxy:
         model = load_model(real_server.spec("reciter", proxy.url), options(Capabilities(images=True, tools=True)))
-        told = answers(strategy, replace(model, options=model.options.model_copy(update={"max_retries": 3})))
-    for answer in told:
+        found = answers(strategy, replace(model, options=model.options.model_copy(update={"max_retries": 3})))
+    for answer in found:
         check(answer, strategy)
-    assert "no reply" in told[-1].reasoning
+    assert "no reply" in found[-1].reasoning
 
 
 def test_the_probe_finds_the_schema_kept_and_every_reply_fits(real_server: RealServer, constrained_url: str) -> None:

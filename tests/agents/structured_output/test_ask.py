@@ -142,7 +142,7 @@ def test_a_call_whose_json_was_cut_off_keeps_its_whole_members() -> None:
 # --- repair, refusal, failure
 
 
-def test_one_repair_tells_the_problem_and_may_succeed() -> None:
+def test_one_repair_names_the_problem_and_may_succeed() -> None:
     model, server = loaded(called("GivePosition", {"lat": 95.0, "lon": 200.0}), called("GivePosition", HERE))
     reply = ask_structured(model, ASKED, GivePosition)
     assert reply.status is ReplyStatus.OK
@@ -207,7 +207,7 @@ def test_a_bug_of_ours_is_not_a_failure_of_the_model() -> None:
 # --- models without tools
 
 
-def test_tools_are_told_in_the_prompt_and_calls_read_from_the_text() -> None:
+def test_tools_stand_in_the_prompt_and_calls_read_from_the_text() -> None:
     calls = [
         {"name": "find_place", "arguments": {"name": "Porto"}},
         {"name": "read_signs", "arguments": {"photo_id": "p"}},
@@ -247,14 +247,14 @@ def test_one_tool_needs_only_its_arguments_and_a_server_may_be_held_to_them() ->
     assert {"lat", "lon"} <= schema["properties"].keys()
 
 
-def test_past_calls_and_results_are_told_as_text() -> None:
+def test_past_calls_and_results_are_sent_as_text() -> None:
     past = [*ASKED, called("find_place", {"name": "Porto"}), ToolMessage("41.15", tool_call_id="c0", name="find_place")]
     model, server = loaded('{"calls": []}', calls_tools=False)
     ask(model, past, [read_signs, find_place])
-    told = server.sent[0][0]
-    assert not any(isinstance(message, ToolMessage) for message in told)
-    assert "Porto" in told[2].text
-    assert "41.15" in told[3].text
+    sent = server.sent[0][0]
+    assert not any(isinstance(message, ToolMessage) for message in sent)
+    assert "Porto" in sent[2].text
+    assert "41.15" in sent[3].text
 
 
 def test_the_same_reply_has_the_same_call_ids() -> None:
@@ -280,7 +280,7 @@ def test_text_streams_and_the_calls_in_it_come_last() -> None:
 # --- pictures
 
 
-def test_a_model_without_pictures_is_told_so() -> None:
+def test_a_model_without_pictures_gets_a_text_instead() -> None:
     model, server = loaded("a", sees_images=False)
     ask(model, ASKED)
     assert server.sent[0][0][1].content == f"{LEFT_OUT}\nWhere?"
