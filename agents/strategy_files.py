@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from agents.prompts import placeholders, template_text
 from agents.strategies import ReplyKind, Step, Strategy
-from core.errors import UserError
+from core.errors import UserError, first_problem
 
 MAX_FILE_BYTES = 200_000
 
@@ -52,9 +52,7 @@ def _strategy(path: Path, templates: Mapping[str, str]) -> Strategy:
     try:
         strategy = Strategy.model_validate({"templates": dict(templates), **_parsed(path)})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise UserError(f"strategy {path}: {where}: {first['msg']}; see docs/strategies.md") from error
+        raise UserError(f"strategy {path}: {first_problem(error)}; see docs/strategies.md") from error
     for name, allowed in _used(strategy):
         _check_use(path, strategy, name, allowed)
     return strategy

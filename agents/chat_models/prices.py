@@ -6,7 +6,6 @@ installed version; it is never updated over the network. A price found there is 
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +14,7 @@ from langchain_core.messages.ai import UsageMetadata
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from agents.chat_models.spec import MODELS, ModelSpec
-from core.errors import UserError
+from core.errors import UserError, first_problem
 
 
 class Price(BaseModel):
@@ -100,9 +99,7 @@ def _own_prices(path: Path) -> dict[str, Price]:
     shape = '{"openai:NAME": {"input": USD, "output": USD}}, in US dollars a million tokens'
     try:
         return _TABLE.validate_json(path.read_bytes())
-    except (OSError, json.JSONDecodeError) as error:
+    except OSError as error:
         raise UserError(f"the price file {path} cannot be read ({error}): write {shape}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"the price file {path} cannot be used ({where}: {first['msg']}): write {shape}") from error
+        raise UserError(f"the price file {path} cannot be used ({first_problem(error)}): write {shape}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from agents.messages import read_data
 from agents.structured_output.arguments import mend
 from agents.structured_output.position import parse_position
 from core.errors import UserError
+from core.files import sha256_of_file
 from retrieval.photos.photo import photo_id_of
 
 
@@ -78,7 +78,7 @@ def _hashes(path: Path, names: Sequence[str], folder: Path) -> dict[str, str]:
     files = {name: folder / name for name in names if Path(name).name == name and (folder / name).is_file()}
     if names and not files:
         raise UserError(f"the photos of {path}: none of its {len(names)} names is in {folder}")
-    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+    return {name: sha256_of_file(file) for name, file in files.items()}
 
 
 class RecordedModel(LocalModel):

@@ -17,7 +17,8 @@ from agents.prompts import render
 from agents.schemas import Cost
 from agents.structured_output.arguments import arguments_of
 from agents.structured_output.position import MAX_TEXT_CHARACTERS, looks_like_a_refusal
-from agents.structured_output.position import ReplyStatus as ReplyStatus  # the name callers know it by
+from agents.structured_output.position import ReplyStatus as ReplyStatus  # callers import it from here
+from core.errors import first_problem
 
 V = TypeVar("V")
 T = TypeVar("T", bound=BaseModel)
@@ -109,9 +110,7 @@ def _parse(answer: AIMessage, schema: type[T]) -> tuple[T | None, ReplyStatus, s
     try:
         return schema.model_validate(arguments), ReplyStatus.OK, ""
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return None, ReplyStatus.UNPARSABLE, f"{where}: {first['msg']}".removeprefix(": ")
+        return None, ReplyStatus.UNPARSABLE, first_problem(error)
 
 
 def _deadline(seconds: float | None) -> float | None:
