@@ -38,7 +38,7 @@ def capabilities_of(spec: ModelSpec, provided: Provided, options: ModelOptions) 
         return options.capabilities
     if spec.kind == "ollama":
         return _from_ollama(spec, provided)
-    if not MODELS[spec.kind].url:
+    if not MODELS[spec.kind].url:  # a server of the user's choice: LangChain's tables do not know its models
         return probe(spec, provided, options)
     # Of a model newer than LangChain's tables everything is expected.
     profile = provided.chat.profile or {}

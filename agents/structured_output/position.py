@@ -74,7 +74,9 @@ def parse_position(text: str) -> ParsedReply:
     from_objects = _in_objects(find_objects(said))
     if from_objects.status is ReplyStatus.OK:
         return from_objects
-    pair = _in_prose(said)
+    # The last number of a text that was cut off may be short of digits; prose may stand in a string of broken JSON.
+    whole = _LAST_NUMBER.sub("", said) if is_cut_off(said) else said
+    pair = pair_in_text(whole.replace("\\n", "\n").replace('\\"', '"'))
     if isinstance(pair, LatLon):
         return ParsedReply(ReplyStatus.OK, {**from_objects.place, **pair._asdict()})
     if looks_like_a_refusal(said) and not from_objects.place:
@@ -104,12 +106,6 @@ def _nested(value: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
             yield from _nested(part, depth + 1)
 
 
-def _in_prose(text: str) -> LatLon | str:
-    # The last number of a text that was cut off may be short of digits.
-    whole = _LAST_NUMBER.sub("", text) if is_cut_off(text) else text
-    return pair_in_text(whole.replace("\\n", "\n").replace('\\"', '"'))
-
-
 def _about_the_place(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Name, confidence and reason, where given."""
     why = next((fields[key] for key in _REASON_KEYS if isinstance(fields.get(key), str)), None)
@@ -119,13 +115,10 @@ def _about_the_place(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _place_name(fields: Mapping[str, Any]) -> str | None:
     """The named place, then the areas it lies in, each once."""
-    own = [fields[key] for key in _NAME_KEYS if _is_name(fields.get(key))][:1]
-    areas = [fields[key] for key in _AREA_KEYS if _is_name(fields.get(key))]
-    return ", ".join(dict.fromkeys(part.strip() for part in [*own, *areas])) or None
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and not _NO_NAME.fullmatch(value.strip())
+    texts = {key: value.strip() for key, value in fields.items() if isinstance(value, str)}
+    names = {key: text for key, text in texts.items() if not _NO_NAME.fullmatch(text)}
+    own = [names[key] for key in _NAME_KEYS if key in names][:1]
+    return ", ".join(dict.fromkeys([*own, *(names[key] for key in _AREA_KEYS if key in names)])) or None
 
 
 def parse_confidence(value: object) -> float | None:

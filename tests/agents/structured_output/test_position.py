@@ -110,6 +110,7 @@ UNREADABLE = [
     '{"latitude": "33.8", "longitude": "151.2',
     '{"latitude": 33.8568, "longitude": 15',
     '{"latitude": "33.8", "longitude": 151.2153',
+    '{"rationale": "The commonly cited coordinates are latitude -33.8732, longitude 1',
     # other numbers
     "The photo was taken in 1999, 2000 or 2001.",
     "The building has 102 floors, and 73 elevators",
