@@ -3,9 +3,9 @@
     python -m evals.compare RUN RUN … [--out FOLDER]
 
 Every strategy of every run is a system. Differences are paired; their intervals resample photographers, not photos.
-Two systems are told apart only if a test that flips the signs of whole photographers says so after Holm's correction
-over all pairs; McNemar's exact test, which takes photos as independent, is given for each threshold beside it. Prints
-Markdown; `--out` writes comparison.md and comparison.json.
+Two systems are distinguished only if a test that flips the signs of whole photographers says so after Holm's
+correction over all pairs; McNemar's exact test, which takes photos as independent, is given for each threshold beside
+it. Prints Markdown; `--out` writes comparison.md and comparison.json.
 """
 
 from __future__ import annotations
@@ -20,24 +20,32 @@ from typing import NamedTuple
 import numpy as np
 
 from core.errors import UserError
+from evals.command import add_runs, command_parser, run_command
 from evals.scores import distance, significance
 from evals.scores.arrays import System, load_systems
-from evals.scores.comparison import LEVEL, AtThreshold, Comparison, Pair, Rank, as_markdown
+from evals.scores.comparison import AtThreshold, Comparison, Pair, Rank, as_markdown
 from geo.sphere import Floats, distance_km
 
 
-class Paired(NamedTuple):
-    """Systems on their common photos, in one order."""
+class PairedDistances(NamedTuple):
+    """Distances of several systems on their common photos, in one order.
+
+    Attributes:
+        labels: of the systems.
+        photo: ids.
+        author: of each photo.
+        distance_km: (systems, photos); NaN where a system gave no answer.
+        left_out: photos of each system that not all of them have.
+    """
 
     labels: list[str]
     photo: list[str]
     author: list[str]
-    away_km: Floats
-    """(systems, photos)."""
+    distance_km: Floats
     left_out: dict[str, int]
 
 
-def pair_up(systems: Sequence[System], intersect: bool) -> Paired:
+def pair_up(systems: Sequence[System], intersect: bool) -> PairedDistances:
     """The systems' distances on the same photos.
 
     Raises:
@@ -45,8 +53,8 @@ def pair_up(systems: Sequence[System], intersect: bool) -> Paired:
     """
     if len(systems) < 2:
         raise UserError("a comparison needs two systems: give two runs, or one of several strategies")
-    common = set.intersection(*(set(s.columns.photo.tolist()) for s in systems))
-    left_out = {s.label: len(s.columns.photo) - len(common) for s in systems}
+    common = set.intersection(*(set(s.arrays.photo.tolist()) for s in systems))
+    left_out = {s.label: len(s.arrays.photo) - len(common) for s in systems}
     if any(left_out.values()) and not intersect:
         lacking = ", ".join(f"{count} of {label}" for label, count in left_out.items() if count)
         raise UserError(
@@ -55,15 +63,20 @@ def pair_up(systems: Sequence[System], intersect: bool) -> Paired:
         )
     if not common:
         raise UserError("the runs share no photo: nothing can be compared")
-    rows = [np.flatnonzero(np.isin(s.columns.photo, sorted(common))) for s in systems]
-    first, own = systems[0].columns, rows[0]
-    for system, kept in zip(systems, rows, strict=True):
-        moved = distance_km(first.truth[own], system.columns.truth[kept]) > 0.01
-        if moved.any():
-            photo = first.photo[own][moved][0]
-            raise UserError(f"{system.label} has another truth for {photo}: the tables differ, run one of them again")
-    away_km = np.stack([s.columns.distance_km[kept] for s, kept in zip(systems, rows, strict=True)])
-    return Paired([s.label for s in systems], first.photo[own].tolist(), first.author[own].tolist(), away_km, left_out)
+    rows = [np.flatnonzero(np.isin(s.arrays.photo, sorted(common))) for s in systems]
+    photo, truth = systems[0].arrays.photo[rows[0]], systems[0].arrays.truth[rows[0]]
+    for system, own in zip(systems, rows, strict=True):
+        differs = distance_km(truth, system.arrays.truth[own]) > 0.01
+        if differs.any():
+            name = photo[differs][0]
+            raise UserError(f"{system.label} has another truth for {name}: the tables differ, run one of them again")
+    return PairedDistances(
+        labels=[s.label for s in systems],
+        photo=photo.tolist(),
+        author=systems[0].arrays.author[rows[0]].tolist(),
+        distance_km=np.stack([s.arrays.distance_km[own] for s, own in zip(systems, rows, strict=True)]),
+        left_out=left_out,
+    )
 
 
 def compare(systems: Sequence[System], intersect: bool = False) -> Comparison:
@@ -73,10 +86,10 @@ def compare(systems: Sequence[System], intersect: bool = False) -> Comparison:
         UserError: see `pair_up`; systems with different thresholds.
     """
     paired = pair_up(systems, intersect)
-    thresholds = {s.info.thresholds_km for s in systems}
-    if len(thresholds) > 1:
+    thresholds_km = systems[0].info.thresholds_km
+    if any(s.info.thresholds_km != thresholds_km for s in systems):
         raise UserError("the runs have different thresholds: they are different benchmarks, compare runs of one")
-    pairs = _corrected([_pair(paired, i, j, next(iter(thresholds))) for i, j in combinations(range(len(systems)), 2)])
+    pairs = _corrected([_pair(paired, i, j, thresholds_km) for i, j in combinations(range(len(systems)), 2)])
     return Comparison(
         headings=tuple(dict.fromkeys(s.info.heading() for s in systems)),
         photos=len(paired.photo),
@@ -87,10 +100,10 @@ def compare(systems: Sequence[System], intersect: bool = False) -> Comparison:
     )
 
 
-def _pair(paired: Paired, i: int, j: int, thresholds_km: Sequence[float]) -> Pair:
-    ours, theirs = paired.away_km[i], paired.away_km[j]
-    gain = distance.geoscore(ours) - distance.geoscore(theirs)
-    near = distance.hits(ours, 25.0).astype(int) - distance.hits(theirs, 25.0)
+def _pair(paired: PairedDistances, i: int, j: int, thresholds_km: Sequence[float]) -> Pair:
+    first_km, second_km = paired.distance_km[i], paired.distance_km[j]
+    gain = distance.geoscore(first_km) - distance.geoscore(second_km)
+    near = distance.hits(first_km, 25.0).astype(int) - distance.hits(second_km, 25.0)
     p = significance.sign_flip_p_value(gain, paired.author)
     return Pair(
         first=paired.labels[i],
@@ -98,19 +111,19 @@ def _pair(paired: Paired, i: int, j: int, thresholds_km: Sequence[float]) -> Pai
         geoscore=distance.clustered_bootstrap(gain, paired.author),
         p=p,
         p_holm=p,
-        thresholds=tuple(_at(paired, ours, theirs, km) for km in thresholds_km),
+        thresholds=tuple(_at(paired.author, first_km, second_km, km) for km in thresholds_km),
         only_first=tuple(paired.photo[k] for k in np.flatnonzero(near == 1)),
         only_second=tuple(paired.photo[k] for k in np.flatnonzero(near == -1)),
     )
 
 
-def _at(paired: Paired, ours: Floats, theirs: Floats, threshold_km: float) -> AtThreshold:
-    first, second = distance.hits(ours, threshold_km), distance.hits(theirs, threshold_km)
+def _at(authors: Sequence[str], first_km: Floats, second_km: Floats, threshold_km: float) -> AtThreshold:
+    first, second = distance.hits(first_km, threshold_km), distance.hits(second_km, threshold_km)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     p = significance.mcnemar_exact(only_first, only_second)
     return AtThreshold(
         km=threshold_km,
-        difference=distance.clustered_bootstrap(100.0 * (first.astype(np.float64) - second), paired.author),
+        difference=distance.clustered_bootstrap(100.0 * (first.astype(np.float64) - second), authors),
         only_first=only_first,
         only_second=only_second,
         mcnemar_p=p,
@@ -133,42 +146,39 @@ def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
     ]
 
 
-def _ranking(paired: Paired, pairs: Sequence[Pair]) -> list[Rank]:
-    """By GeoScore, saying whom each can and cannot be told from."""
-    scores = distance.geoscore(paired.away_km).mean(axis=1)
+def _ranking(paired: PairedDistances, pairs: Sequence[Pair]) -> list[Rank]:
+    """By GeoScore, with the systems that each can and cannot be distinguished from."""
+    scores = distance.geoscore(paired.distance_km).mean(axis=1)
     order = sorted(range(len(paired.labels)), key=lambda i: (-scores[i], paired.labels[i]))
     return [_rank(paired.labels[i], float(scores[i]), pairs) for i in order]
 
 
 def _rank(label: str, geoscore: float, pairs: Sequence[Pair]) -> Rank:
-    own = [pair for pair in pairs if label in (pair.first, pair.second)]
-    other = {id(pair): pair.second if pair.first == label else pair.first for pair in own}
+    others = [(pair, pair.second if pair.first == label else pair.first) for pair in pairs if label in pair.labels]
     return Rank(
         system=label,
         geoscore=geoscore,
-        better_than=tuple(other[id(p)] for p in own if p.verdict == f"{label} is better"),
-        not_distinguishable_from=tuple(other[id(p)] for p in own if p.p_holm >= LEVEL),
+        better_than=tuple(other for pair, other in others if pair.better == label),
+        not_distinguishable_from=tuple(other for pair, other in others if pair.better is None),
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs")
+    parser = command_parser("evals.compare", __doc__)
+    add_runs(parser)
     parser.add_argument("--intersect", action="store_true", help="compare the photos that all runs have")
-    parser.add_argument("--unfinished", action="store_true", help="take runs that were cut short as they are")
     parser.add_argument("--out", type=Path, help="folder for comparison.md and comparison.json")
-    chosen = parser.parse_args(arguments)
-    try:
-        found = compare(load_systems(chosen.runs, chosen.unfinished), chosen.intersect)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    said = as_markdown(found)
-    sys.stdout.write(f"{said}\n")
+    return run_command(parser, _print_comparison, arguments)
+
+
+def _print_comparison(chosen: argparse.Namespace) -> int:
+    found = compare(load_systems(chosen.runs, chosen.unfinished), chosen.intersect)
+    text = as_markdown(found)
+    sys.stdout.write(f"{text}\n")
     if chosen.out:
         chosen.out.mkdir(parents=True, exist_ok=True)
-        (chosen.out / "comparison.md").write_text(said + "\n", encoding="utf-8")
+        (chosen.out / "comparison.md").write_text(text + "\n", encoding="utf-8")
         (chosen.out / "comparison.json").write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return 0
 

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
 
-from core.errors import UserError
 from evals.benchmarks.description import Benchmark, SourceFile
 from evals.benchmarks.loading import load_benchmark
 from evals.benchmarks.registry import BENCHMARKS, find_benchmark
+from evals.command import command_parser, run_command
 from evals.downloads import DownloadError, Progress, download, unpack
 from graphs.settings import make_settings
 
@@ -87,7 +87,7 @@ def _by_hand(source: SourceFile, target: Path, problems: Sequence[str]) -> str:
     return f"{where}\n    from {source.page}{why}\n    {source.origin}"
 
 
-def report(benchmark: Benchmark, folder: Path, to_do: Sequence[str]) -> tuple[str, bool]:
+def report(benchmark: Benchmark, folder: Path, to_do: Sequence[str], *, swap_lat_lon: bool = False) -> tuple[str, bool]:
     """What is there, in words, and whether that is all.
 
     Raises:
@@ -104,35 +104,33 @@ def report(benchmark: Benchmark, folder: Path, to_do: Sequence[str]) -> tuple[st
             "These files have no address that a program may use (or it failed); put them there, then run this again:"
         ]
         return "\n".join([*lines, *to_do]), False
-    holding = load_benchmark(benchmark, folder)
-    state = "complete" if holding.is_complete else "NOT COMPLETE"
-    return "\n".join([*lines, f"  {state}: {holding.shortfall()}"]), holding.is_complete
+    data = load_benchmark(benchmark, folder, swap_lat_lon=swap_lat_lon)
+    state = "complete" if data.is_complete else "NOT COMPLETE"
+    return "\n".join([*lines, f"  {state}: {data.shortfall()}"]), data.is_complete
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fetch; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m evals.fetch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("evals.fetch", __doc__)
     parser.add_argument("benchmark", choices=[name for name, one in BENCHMARKS.items() if one.files])
     parser.add_argument("--data", type=Path, help="the benchmark's folder (default: HOME/benchmarks/NAME)")
     parser.add_argument("--home", type=Path, help="as for geosleuth")
-    chosen = parser.parse_args(argv)
+    parser.add_argument("--swap-lat-lon", action="store_true", help="the table's headers LAT and LON are exchanged")
+    return run_command(parser, _fetch, argv)
+
+
+def _fetch(chosen: argparse.Namespace) -> int:
     benchmark = find_benchmark(chosen.benchmark)
+    folder = chosen.data or make_settings(home=chosen.home).home / "benchmarks" / benchmark.name
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    try:
-        folder = chosen.data or make_settings(home=chosen.home).home / "benchmarks" / benchmark.name
-        with (
-            httpx.Client(timeout=TIMEOUT_S, follow_redirects=True, headers={"User-Agent": AGENT}) as client,
-            Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars,
-        ):
-            to_do = fetch(benchmark, folder, client, bars)
-        text, complete = report(benchmark, folder, to_do)
-    except UserError as error:
-        sys.stderr.write(f"evals.fetch: error: {error}\n")
-        return 2
+    with (
+        httpx.Client(timeout=TIMEOUT_S, follow_redirects=True, headers={"User-Agent": AGENT}) as client,
+        Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars,
+    ):
+        to_do = fetch(benchmark, folder, client, bars)
+    text, is_complete = report(benchmark, folder, to_do, swap_lat_lon=chosen.swap_lat_lon)
     sys.stdout.write(text + "\n")
-    return 0 if complete else 1
+    return 0 if is_complete else 1
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from core.errors import UserError
 from evals.benchmarks.registry import BENCHMARKS
+from evals.command import command_parser, run_command
 from evals.scores.arrays import load_systems
 from evals.scores.distance import THRESHOLDS_KM
 from evals.scores.scoring import Score, score
@@ -82,23 +83,20 @@ def _source(row: Published) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("evals.leaderboard", __doc__)
     parser.add_argument("benchmark", choices=sorted(BENCHMARKS), help="whose numbers")
     parser.add_argument("runs", type=Path, nargs="*", help="folders of runs of this benchmark to put beside them")
-    chosen = parser.parse_args(arguments)
-    try:
-        scores = [score(system) for system in load_systems(chosen.runs)]
-        _check(chosen.benchmark, chosen.runs, scores)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    return run_command(parser, _print_table, arguments)
+
+
+def _print_table(chosen: argparse.Namespace) -> int:
+    systems = load_systems(chosen.runs)
+    if any(system.info.benchmark != chosen.benchmark for system in systems):
+        runs = ", ".join(map(str, chosen.runs))
+        raise UserError(f"not all of {runs} are runs of {chosen.benchmark}: leave the others out")
+    scores = [score(system) for system in systems]
     sys.stdout.write(markdown(leaderboard_table(chosen.benchmark, scores)) + "\n")
     return 0
-
-
-def _check(benchmark: str, runs: Sequence[Path], scores: Sequence[Score]) -> None:
-    if any(not s.heading.startswith(f"{benchmark},") for s in scores):
-        raise UserError(f"not all of {', '.join(map(str, runs))} are runs of {benchmark}: leave the others out")
 
 
 if __name__ == "__main__":

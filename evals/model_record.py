@@ -1,11 +1,12 @@
-"""Measure how far a model's words can be trusted, on photos whose place is known.
+"""Measure how accurate a model's first predictions and judgements are, on photos whose place is known.
 
     python -m evals.model_record RUN … --part calibration --out records.json
     GEOSLEUTH_MODEL_RECORDS=records.json geosleuth locate photo.jpg --model …
 
-From runs of a strategy with a first reading (`refine`): how far the places that the model names at first sight lie from
-the truth, and how often it rightly says that what a tool shows fits a place. The file holds the packaged records
-(`graphs/sight.json`, or those of `--records`) and this one. Do not evaluate on the photos that it is measured on.
+From runs of a strategy with an initial prediction (`refine`): how far the places that the model names before it sees
+any result lie from the truth, and how often it rightly judges that what a tool shows fits a place. The file holds the
+packaged records (`graphs/inference/sight.json`, or those of `--records`) and this one. Do not evaluate on the photos
+that it is measured on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
+from evals.command import command_parser, run_command
 from evals.fitting.samples import add_run_arguments, of_one_system
 from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share, photographer_weights
 from evals.runs.records import EvalRecord, JudgementNote
@@ -25,46 +27,46 @@ from geo.sphere import Floats, distance_km
 from graphs.inference.sight import RINGS_KM, SightParameters, SightRecord, default_sight, load_sight, said_weights
 
 LEAST = 20
-"""Photos with a first reading for a record; judgements for a rate."""
+"""Photos with an initial prediction for a record; judgements for a rate."""
 
 
 def measure(records: Sequence[EvalRecord], usual: Sequence[float]) -> SightRecord:
     """A model's record from the records of a run.
 
     Args:
-        records: of one strategy and model; photos without a first reading are counted, and say nothing.
+        records: of one strategy and model; photos without an initial prediction are counted, but not measured.
         usual: share of photos from anywhere in each ring.
 
     Raises:
-        UserError: too few photos with a first reading.
+        UserError: too few photos with an initial prediction.
     """
     read = [record for record in records if record.first_reading]
     if len(read) < LEAST:
         raise UserError(
-            f"{len(read)} of {len(records)} photos have a first reading by the model, {LEAST} are needed: run more"
-            " photos with `--strategy refine` and a model that is shown pictures"
+            f"{len(read)} of {len(records)} photos have an initial prediction by the model, {LEAST} are needed: run"
+            " more photos with `--strategy refine` and a model that is shown pictures"
         )
     weights = photographer_weights([record.photographer for record in read])
-    away_km, said = distances_and_weights(read)
+    away_km, place_weights = distances_and_weights(read)
     judged = [(note.fits, is_right(note, record)) for record in records for note in record.judgements]
     fits, right = [pair[0] for pair in judged], [pair[1] for pair in judged]
-    told = f"{len(read)} first readings and {len(judged)} judgements on {len(records)} photos"
+    summary = f"{len(read)} initial predictions and {len(judged)} judgements on {len(records)} photos"
     return SightRecord(
-        fitted_on=f"{told} by {len({record.photographer for record in records})} photographers",
-        share=as_rings(fitted_share(away_km, said, np.array(usual), weights)),
+        fitted_on=f"{summary} by {len({record.photographer for record in records})} photographers",
+        share=as_rings(fitted_share(away_km, place_weights, np.array(usual), weights)),
         judgement_accuracy=round(balanced_accuracy(fits, right), 4) if len(judged) >= LEAST else None,
     )
 
 
 def distances_and_weights(records: Sequence[EvalRecord]) -> tuple[Floats, Floats]:
-    """From each truth to each place of the first reading in km, (n, k), and the places' weights, (n, k)."""
+    """From each truth to each place of the initial prediction in km, (n, k), and the places' weights, (n, k)."""
     most = max(len(record.first_reading) for record in records)
-    away_km, said = np.full((len(records), most), np.inf), np.zeros((len(records), most))
+    away_km, weights = np.full((len(records), most), np.inf), np.zeros((len(records), most))
     for row, record in enumerate(records):
         places = record.first_reading
         away_km[row, : len(places)] = distance_km(record.truth, np.array([place.point for place in places]))
-        said[row, : len(places)] = said_weights([place.confidence for place in places])
-    return away_km, said
+        weights[row, : len(places)] = said_weights([place.confidence for place in places])
+    return away_km, weights
 
 
 def is_right(note: JudgementNote, record: EvalRecord) -> bool:
@@ -85,21 +87,20 @@ def table(name: str, record: SightRecord, known: SightParameters) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser("evals.model_record", __doc__)
     add_run_arguments(parser)
     parser.add_argument("--name", help="a part of the model's name that the record is found by; default: all of it")
     parser.add_argument("--records", type=Path, help="records to add to; default: the packaged ones")
-    chosen = parser.parse_args(arguments)
-    try:
-        known = load_sight(chosen.records) if chosen.records else default_sight()
-        pairs, subject = of_one_system(chosen.runs, chosen.strategy, chosen.part)
-        name = chosen.name or subject.model
-        record = measure([record for record, _ in pairs], known.usual_share)
-        written = known.model_copy(update={"models": {**known.models, name: record}})
-        chosen.out.write_text(written.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    return run_command(parser, _write_record, arguments)
+
+
+def _write_record(chosen: argparse.Namespace) -> int:
+    known = load_sight(chosen.records) if chosen.records else default_sight()
+    pairs, subject = of_one_system(chosen.runs, chosen.strategy, chosen.part)
+    name = chosen.name or subject.model
+    record = measure([record for record, _ in pairs], known.usual_share)
+    written = known.model_copy(update={"models": {**known.models, name: record}})
+    chosen.out.write_text(written.model_dump_json(indent=2) + "\n", encoding="utf-8")
     sys.stdout.write(f"{table(name, record, known)}\n")
     return 0
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from typing import Any
 
+from core.errors import UserError
 from evals.benchmarks.registry import BENCHMARKS
 from evals.clean.protocol import NEAR_DUPLICATE_SIMILARITY
 from evals.runs.records import Protocol
@@ -24,16 +25,16 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     made.add_argument("benchmark", choices=tuple(BENCHMARKS), help="which benchmark")
-    _what(made)
-    _on_what(made)
-    _how(made)
+    _add_what(made)
+    _add_photos(made)
+    _add_how(made)
     return made
 
 
-def _what(made: argparse.ArgumentParser) -> None:
-    group = made.add_argument_group("what is measured")
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is measured")
     group.add_argument("--strategy", default="refine", help="one or more, separated by commas")
-    group.add_argument("--model", help="who sits in the LMM's seat (default: offline)")
+    group.add_argument("--model", help="the chat model (default: offline)")
     group.add_argument("--encoder", help="name or folder (default: compact)")
     group.add_argument("--atlas", help="one or more, separated by commas (default: world)")
     group.add_argument("--home", type=Path, help="folder of atlases (default: as for geosleuth)")
@@ -51,9 +52,10 @@ def _what(made: argparse.ArgumentParser) -> None:
     )
 
 
-def _on_what(made: argparse.ArgumentParser) -> None:
-    group = made.add_argument_group("on which photos")
+def _add_photos(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("on which photos")
     group.add_argument("--data", type=Path, help="the benchmark's folder (default: HOME/benchmarks/NAME)")
+    group.add_argument("--swap-lat-lon", action="store_true", help="the table's headers LAT and LON are exchanged")
     group.add_argument("--allow-partial", action="store_true", help="run although photos are missing; tables say so")
     group.add_argument("--only", choices=tuple(SHARES), help="only this part of the split by photographer")
     group.add_argument("--listed", type=Path, help="only these: a file with an id a line, or JSON lines with `photo`")
@@ -61,47 +63,69 @@ def _on_what(made: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=0, help="of the draw")
 
 
-def _how(made: argparse.ArgumentParser) -> None:
-    group = made.add_argument_group("how")
+def _add_how(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how")
     group.add_argument("--out", type=Path, help="folder of the run (default: runs/evals/ and what was asked for)")
     group.add_argument("--concurrency", type=int, default=4, metavar="N", help="photos under way at once")
     group.add_argument("--max-usd", type=float, metavar="X", help="stop before the run has cost more; resumable")
     group.add_argument("--prices", type=Path, help="JSON of prices; its rows replace list prices")
     group.add_argument("--timeout", type=float, default=120.0, metavar="S", help="of one call of the model")
     group.add_argument("--retries", type=int, default=3, help="of one call of the model")
-    group.add_argument("--max-errors", type=int, default=MAX_ERRORS, help="stop when the machine broke on more photos")
-    group.add_argument("--retry-errors", action="store_true", help="do photos again that the machine broke on")
+    group.add_argument("--max-errors", type=int, default=MAX_ERRORS, help="stop after more photos with an error")
+    group.add_argument("--retry-errors", action="store_true", help="do photos again that ended in an error")
     group.add_argument("--cache", type=Path, help="SQLite file of model replies (default: HOME/replies.sqlite)")
     group.add_argument("--no-cache", action="store_true", help="ask the model anew")
     group.add_argument("--threads", type=int, help="CPU threads of one encoder call")
     group.add_argument("--estimate", action="store_true", help="say what the run would cost, and stop")
 
 
-def names(text: str) -> tuple[str, ...]:
+def strategies(chosen: argparse.Namespace) -> tuple[str, ...]:
+    """The strategies of a run.
+
+    Raises:
+        UserError: none is named.
+    """
+    named = _names(chosen.strategy)
+    if not named:
+        raise UserError("--strategy names no strategy")
+    return named
+
+
+def _names(text: str) -> tuple[str, ...]:
     """A list separated by commas, each name once."""
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
-def settings_of(chosen: argparse.Namespace, strategies: Sequence[str]) -> Settings:
-    """The settings of a run. Metadata is never allowed, whatever the environment says.
+def settings_of(chosen: argparse.Namespace) -> Settings:
+    """The settings of a run's first strategy. Metadata is never allowed, whatever the environment says.
 
     Raises:
         UserError: a value that cannot be used.
     """
-    made: dict[str, Any] = {
+    given: dict[str, Any] = {
         "home": chosen.home,
         "encoder": chosen.encoder,
-        "atlases": names(chosen.atlas) if chosen.atlas else None,
+        "atlases": _names(chosen.atlas) if chosen.atlas else None,
         "model": chosen.model,
-        "strategy": strategies[0],
+        "strategy": strategies(chosen)[0],
         "read_signs": False if chosen.no_signs else None,
         "threads": chosen.threads,
         "min_confidence": chosen.min_confidence,
         "calibration": chosen.calibration,
         "allow_metadata": False,
     }
-    settings = make_settings(**made)
-    return settings.model_copy(update={"max_precision": None, "checkpoints": None})
+    settings = make_settings(**given)
+    audit_log = run_folder(chosen, settings) / "audit.jsonl"
+    return settings.model_copy(update={"max_precision": None, "checkpoints": None, "audit_log": audit_log})
+
+
+def run_folder(chosen: argparse.Namespace, settings: Settings) -> Path:
+    """The folder of a run: by default one that the same command finds again, so that it resumes."""
+    if chosen.out:
+        return Path(chosen.out)
+    model = re.sub(r"[^A-Za-z0-9.-]+", "-", settings.model)[-60:]
+    words = [chosen.benchmark, chosen.protocol, chosen.only or "", model, "-".join(strategies(chosen))]
+    return Path("runs/evals") / "_".join(word.strip("-") for word in words if word)
 
 
 def as_given(chosen: argparse.Namespace) -> dict[str, str | int | float | bool | None]:

@@ -26,6 +26,7 @@ from string import Template
 from core.errors import UserError
 from evals.benchmarks.loading import load_benchmark
 from evals.benchmarks.registry import find_benchmark
+from evals.command import add_runs, command_parser, run_command
 from evals.compare import compare
 from evals.leaderboard import leaderboard_table, published
 from evals.reporting.charts import COLOURS, curves
@@ -52,7 +53,7 @@ def report_page(systems: Sequence[System], files: Mapping[str, Path], photo_page
     Raises:
         UserError: more answers than a page can hold.
     """
-    answers = sum(len(s.columns.photo) for s in systems)
+    answers = sum(len(s.arrays.photo) for s in systems)
     if photo_pages and answers > MOST_ANSWERS:
         limit = f"a page holds {MOST_ANSWERS:,}: give fewer runs, or --no-photo-pages"
         raise UserError(f"{answers:,} answers are too many for one page ({limit})")
@@ -91,13 +92,13 @@ def _header(infos: Sequence[RunInfo], photo_pages: bool) -> list[str]:
     links = "".join(f'<a href="#{name}">{name.capitalize()}</a>' for name in sections)
     headings = dict.fromkeys(info.heading() for info in infos)
     kinds = {heading: "partial" if "PARTIAL" in heading else "muted" for heading in headings}
-    told = [f'<p class="{kind}">{escape(heading)}.</p>' for heading, kind in kinds.items()]
+    shown = [f'<p class="{kind}">{escape(heading)}.</p>' for heading, kind in kinds.items()]
     rule = (
         '<p class="muted">The denominator is every photo: one without an answer is a miss at every distance, infinitely'
         " far in the median and 20,015 km away in the mean. Intervals are 95 %: Wilson's for shares, bootstrap over"
         " photographers for points.</p>"
     )
-    return [f"<h1>{escape(names)}: where was it taken?</h1>", *told, rule, f"<nav>{links}</nav>"]
+    return [f"<h1>{escape(names)}: where was it taken?</h1>", *shown, rule, f"<nav>{links}</nav>"]
 
 
 def _comparison(systems: Sequence[System]) -> tuple[list[Table], list[str]]:
@@ -111,7 +112,7 @@ def _comparison(systems: Sequence[System]) -> tuple[list[Table], list[str]]:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col"{_words(name)}>{escape(name)}</th>' for name in table.head)
+    head = "".join(f'<th scope="col"{_wrapping(name)}>{escape(name)}</th>' for name in table.head)
     rows = "".join(f"<tr>{_row(row, table.head)}</tr>" for row in table.rows)
     caption = f"<caption>{escape(table.title)}</caption>"
     return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
@@ -120,12 +121,12 @@ def _table(table: Table) -> str:
 _WORDY = frozenset({"source", "better than", "not distinguishable from", "verdict"})
 
 
-def _words(name: str) -> str:
+def _wrapping(name: str) -> str:
     return ' class="words"' if name in _WORDY else ""
 
 
 def _row(row: Sequence[str], head: Sequence[str]) -> str:
-    cells = "".join(f"<td{_words(name)}>{_cell(cell)}</td>" for cell, name in zip(row[1:], head[1:], strict=True))
+    cells = "".join(f"<td{_wrapping(name)}>{_cell(cell)}</td>" for cell, name in zip(row[1:], head[1:], strict=True))
     return f'<th scope="row">{escape(row[0])}</th>{cells}'
 
 
@@ -189,33 +190,31 @@ def _policy(script: str, style: str) -> str:
 
 
 def photo_files(systems: Sequence[System], data: Path | None) -> dict[str, Path]:
-    """The file of each photo id of the runs' benchmark.
+    """The file of each photo id of the runs' benchmarks.
 
     Raises:
         UserError: no such folder, or not the benchmark's.
     """
     if data is None:
         return {}
-    names = {s.info.benchmark for s in systems}
-    holdings = [load_benchmark(find_benchmark(name), data) for name in names]
-    return {item.photo: item.path for holding in holdings for item in holding.items}
+    tables = {(s.info.benchmark, bool(s.info.arguments.get("swap_lat_lon"))) for s in systems}
+    loaded = [load_benchmark(find_benchmark(name), data, swap_lat_lon=swap) for name, swap in sorted(tables)]
+    return {sample.photo: sample.path for benchmark_data in loaded for sample in benchmark_data.samples}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs")
+    parser = command_parser("evals.report", __doc__)
+    add_runs(parser)
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="the benchmark's folder: adds thumbnails of its photos")
     parser.add_argument("--no-photo-pages", action="store_true", help="tables and curves only")
-    parser.add_argument("--unfinished", action="store_true", help="take runs that were cut short as they are")
-    chosen = parser.parse_args(arguments)
-    try:
-        systems = load_systems(chosen.runs, chosen.unfinished)
-        page = report_page(systems, photo_files(systems, chosen.data), not chosen.no_photo_pages)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    return run_command(parser, _write_page, arguments)
+
+
+def _write_page(chosen: argparse.Namespace) -> int:
+    systems = load_systems(chosen.runs, chosen.unfinished)
+    page = report_page(systems, photo_files(systems, chosen.data), not chosen.no_photo_pages)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(page, encoding="utf-8")
     sys.stdout.write(f"{chosen.out}: {len(page) / 1e6:.1f} MB, {len(systems)} systems\n")

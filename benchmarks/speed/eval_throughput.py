@@ -18,7 +18,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from evals import options
-from evals.run import prepare, run_session
+from evals.run import run_photos
+from evals.runs.evaluated_systems import open_systems
+from evals.runs.folder import RunFolder
+from evals.runs.provenance import run_info
+from evals.runs.sample_selection import load_photos
 
 PAGE_BYTES = resource.getpagesize()
 
@@ -63,13 +67,16 @@ def measure(chosen: argparse.Namespace, out: Path) -> str:
         command += ["--home", str(chosen.home), "--atlas", chosen.atlas, "--allow-partial", "--no-cache"]
         command += ["--limit", str(chosen.photos), "--concurrency", str(chosen.concurrency), "--out", str(out)]
         began = time.perf_counter()
-        ready = prepare(options.parser().parse_args(command), opened)
+        asked = options.parser().parse_args(command)
+        settings = options.settings_of(asked)
+        photos = load_photos(asked, settings)
+        systems = opened.enter_context(open_systems(asked, settings, photos, out))
+        folder = opened.enter_context(RunFolder(out, run_info(asked, settings, photos, systems)))
         started, cpu = time.perf_counter(), time.process_time()
         with Memory() as memory:
-            run_session(ready, opened)
+            run_photos(asked, photos, systems, folder)
         wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
-    strategies = len(options.names(chosen.strategy))
-    ideal_s = chosen.seconds * chosen.photos * strategies / chosen.concurrency
+    ideal_s = chosen.seconds * chosen.photos * len(systems.strategies) / chosen.concurrency
     half = memory.megabytes[len(memory.megabytes) // 2]
     return (
         f"{chosen.photos} photos, {chosen.strategy}, {chosen.concurrency} at once, {chosen.seconds:g} s an answer:"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -54,58 +56,99 @@ class BenchmarkData:
     Attributes:
         benchmark: which.
         folder: where.
-        items: photos that are there, in the table's order.
+        samples: photos that are there, in the table's order.
         missing: ids the table lists whose files are not there.
         expected: photos of the whole set.
     """
 
     benchmark: Benchmark
     folder: Path
-    items: tuple[Sample, ...]
+    samples: tuple[Sample, ...]
     missing: tuple[str, ...]
     expected: int
 
     @property
     def is_complete(self) -> bool:
         """Whether every photo of the benchmark is here."""
-        return len(self.items) == self.expected and not self.missing
+        return len(self.samples) == self.expected and not self.missing
 
     def shortfall(self) -> str:
         """What is not there, in words."""
-        told = f"{len(self.items)} of {self.expected} photos are in {self.folder}"
-        listed = len(self.items) + len(self.missing)
+        text = f"{len(self.samples)} of {self.expected} photos are in {self.folder}"
+        listed = len(self.samples) + len(self.missing)
         if listed != self.expected:
-            told += f"; the table lists {listed}"
+            text += f"; the table lists {listed}"
         if self.missing:
             more = ", …" if len(self.missing) > _SHOWN else ""
-            told += f"; missing are {', '.join(self.missing[:_SHOWN])}{more}"
-        return told
+            text += f"; missing are {', '.join(self.missing[:_SHOWN])}{more}"
+        return text
 
 
-def load_benchmark(benchmark: Benchmark, folder: Path) -> BenchmarkData:
+def load_benchmark(benchmark: Benchmark, folder: Path, *, swap_lat_lon: bool = False) -> BenchmarkData:
     """What is on disk of a benchmark.
 
+    Args:
+        benchmark: which.
+        folder: where.
+        swap_lat_lon: the table's headers LAT and LON are exchanged, as in an early release of IM2GPS's table.
+
     Raises:
-        UserError: no folder, no table, or a table that cannot be used; the message names the row.
+        UserError: no folder, no table, or a table that cannot be used; the message names the row, or says that the
+            headers of the coordinates look exchanged.
     """
     if not folder.is_dir():
         raise UserError(f"no folder {folder}: fetch it with `python -m evals.fetch {benchmark.name}`, or say --data")
     read = _landmarks if benchmark.layout is Layout.LANDMARKS else _table
-    rows = read(benchmark, folder)
-    items = tuple(row for row in rows if row.path.is_file())
-    missing = tuple(row.photo for row in rows if not row.path.is_file())
+    listed = read(benchmark, folder, swap_lat_lon)
     return BenchmarkData(
-        benchmark, folder, items, missing, len(rows) if benchmark.expected is None else benchmark.expected
+        benchmark=benchmark,
+        folder=folder,
+        samples=tuple(sample for sample in listed if sample.path.is_file()),
+        missing=tuple(sample.photo for sample in listed if not sample.path.is_file()),
+        expected=len(listed) if benchmark.expected is None else benchmark.expected,
     )
 
 
-def _table(benchmark: Benchmark, folder: Path) -> list[Sample]:
+def _table(benchmark: Benchmark, folder: Path, swap_lat_lon: bool) -> list[Sample]:
     table = _only_table(benchmark, folder)
     photos = _photo_folder(benchmark, folder)
     find = _Finder(photos)
-    items = [_item(row, number, table, find) for number, row in _rows(table, ("img_id", "lat", "lon"))]
-    _refuse_twins(items, table)
-    return items
+    rows = _located_rows(table, "img_id", swap_lat_lon)
+    samples = [_sample(row, number, truth, table, find) for number, row, truth in rows]
+    _refuse_repeated(samples, table)
+    return samples
+
+
+class _LocatedRow(NamedTuple):
+    number: int
+    row: Mapping[str, str]
+    truth: Point
+
+
+def _located_rows(table: Path, id_column: str, swap_lat_lon: bool) -> list[_LocatedRow]:
+    """Rows with their line numbers and positions."""
+    rows = list(_rows(table, (id_column, "lat", "lon")))
+    lat, lon = ("lon", "lat") if swap_lat_lon else ("lat", "lon")
+    found = [(number, row, _position(row[lat], row[lon])) for number, row in rows]
+    invalid = [(number, row) for number, row, truth in found if truth is None]
+    if invalid:
+        number, row = invalid[0]
+        where = f"{table}, row {number} ({row[id_column]}): {row[lat]!r}, {row[lon]!r} is no position"
+        if all(_position(row[lon], row[lat]) for _, row in rows):
+            option = f"{'without' if swap_lat_lon else 'with'} --swap-lat-lon"
+            raise UserError(
+                f"LAT and LON look swapped: {where}, nor are {len(invalid) - 1} other rows, while all {len(rows)} rows"
+                f" are the other way round; run again {option}"
+            )
+        raise UserError(f"{where}: mend the row, or remove it")
+    return [_LocatedRow(number, row, truth) for number, row, truth in found if truth is not None]
+
+
+def _position(lat: str, lon: str) -> Point | None:
+    try:
+        return Point(lat=float(lat), lon=float(lon))
+    except (ValueError, ValidationError):
+        return None
 
 
 def _only_table(benchmark: Benchmark, folder: Path) -> Path:
@@ -151,19 +194,11 @@ class _Finder:
         return self._by_suffix
 
 
-def _item(row: Mapping[str, str], number: int, table: Path, find: _Finder) -> Sample:
+def _sample(row: Mapping[str, str], number: int, truth: Point, table: Path, find: _Finder) -> Sample:
     photo = row["img_id"]
     if not photo or Path(photo).is_absolute() or ".." in Path(photo).parts:
         raise UserError(f"{table}, row {number}: {photo!r} is not the name of a photo")
-    truth = _point(row["lat"], row["lon"], f"{table}, row {number} ({photo})")
     return Sample(photo, find(photo), truth, row.get("author") or _author(photo), _strata(row))
-
-
-def _point(lat: str, lon: str, where: str) -> Point:
-    try:
-        return Point(lat=float(lat), lon=float(lon))
-    except (ValueError, ValidationError) as error:
-        raise UserError(f"{where}: {lat!r}, {lon!r} is no position: mend the row, or remove it") from error
 
 
 def _author(photo: str) -> str | None:
@@ -194,23 +229,20 @@ def _number(text: str) -> str | float:
     return value if math.isfinite(value) else text
 
 
-def _landmarks(benchmark: Benchmark, folder: Path) -> list[Sample]:
+def _landmarks(benchmark: Benchmark, folder: Path, swap_lat_lon: bool) -> list[Sample]:
     """Photos of landmarks: `query/mml_query.csv` has the positions, `query/mml_query_ground.csv` the photos."""
     places = folder / "query" / "mml_query.csv"
-    at = {
-        row["landmark_id"]: _point(row["lat"], row["lon"], f"{places}, row {number}")
-        for number, row in _rows(places, ("landmark_id", "lat", "lon"))
-    }
+    truth = {row["landmark_id"]: truth for _, row, truth in _located_rows(places, "landmark_id", swap_lat_lon)}
     table = folder / "query" / "mml_query_ground.csv"
     photos = folder / benchmark.photos[0]
-    items: list[Sample] = []
+    samples: list[Sample] = []
     for number, row in _rows(table, ("landmark_id", "images")):
         landmark = row["landmark_id"]
-        if landmark not in at:
+        if landmark not in truth:
             raise UserError(f"{table}, row {number}: landmark {landmark!r} is not in {places.name}: fetch both again")
-        items += [_landmark_photo(photo, photos, at[landmark], landmark) for photo in row["images"].split()]
-    _refuse_twins(items, table)
-    return items
+        samples += [_landmark_photo(photo, photos, truth[landmark], landmark) for photo in row["images"].split()]
+    _refuse_repeated(samples, table)
+    return samples
 
 
 def _landmark_photo(photo: str, photos: Path, truth: Point, landmark: str) -> Sample:
@@ -233,9 +265,7 @@ def _rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[int, Mapping[str
         raise UserError(f"cannot read the table {table} ({error}): fetch it again, or give a CSV in UTF-8") from error
 
 
-def _refuse_twins(items: Sequence[Sample], table: Path) -> None:
-    seen: set[str] = set()
-    for item in items:
-        if item.photo in seen:
-            raise UserError(f"{table} lists {item.photo} twice: keep one row a photo")
-        seen.add(item.photo)
+def _refuse_repeated(samples: Sequence[Sample], table: Path) -> None:
+    for photo, times in Counter(sample.photo for sample in samples).items():
+        if times > 1:
+            raise UserError(f"{table} lists {photo} twice: keep one row a photo")

@@ -1,4 +1,9 @@
-"""What a published protocol flatters: `python -m evals.clean.gap PUBLISHED_RUN CLEAN_RUN`, on the same photos."""
+"""How much better the published protocol looks than the clean one:
+
+    python -m evals.clean.gap PUBLISHED_RUN CLEAN_RUN
+
+The runs must be of the same photos by the same system.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
+from evals.command import command_parser, run_command
 from evals.runs.records import INFO_FILE, Protocol, RecordError, RunInfo, read_info
 from evals.scores import distance
 from evals.scores.arrays import System, load_systems
@@ -57,10 +63,10 @@ def _check(published: RunInfo, clean: RunInfo) -> None:
 def _rows(published: System, clean: System) -> list[list[str]]:
     shares, gaps = [], []
     for threshold in THRESHOLDS_KM:
-        before = distance.hits(published.columns.distance_km, threshold)
-        after = distance.hits(clean.columns.distance_km, threshold)
+        before = distance.hits(published.arrays.distance_km, threshold)
+        after = distance.hits(clean.arrays.distance_km, threshold)
         change = 100.0 * (after.astype(np.float64) - before)
-        gaps.append(distance.clustered_bootstrap(change, clean.columns.author))
+        gaps.append(distance.clustered_bootstrap(change, clean.arrays.author))
         shares.append((100.0 * before.mean(), 100.0 * after.mean()))
     return [
         [published.strategy, "published", *(f"{before:.1f}" for before, _ in shares)],
@@ -75,15 +81,14 @@ def _points(change: Interval) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m evals.clean.gap", description=__doc__)
+    parser = command_parser("evals.clean.gap", __doc__)
     parser.add_argument("published", type=Path, help="folder of a run with --protocol published")
     parser.add_argument("clean", type=Path, help="folder of a run with --protocol clean")
-    arguments = parser.parse_args(argv)
-    try:
-        sys.stdout.write(markdown(gap_table(arguments.published, arguments.clean)) + "\n")
-    except UserError as error:
-        sys.stderr.write(f"evals.clean.gap: error: {error}\n")
-        return 2
+    return run_command(parser, _print_gap, argv)
+
+
+def _print_gap(chosen: argparse.Namespace) -> int:
+    sys.stdout.write(markdown(gap_table(chosen.published, chosen.clean)) + "\n")
     return 0
 
 

@@ -30,6 +30,7 @@ from evals.clean.perceptual_hash import (
     fingerprints_of,
     near_duplicates,
 )
+from evals.command import command_parser, run_command
 from evals.runs.records import Flag
 from retrieval.atlas.sources import photos_from_table
 from retrieval.stores.base import StoredItem
@@ -56,23 +57,21 @@ class CleanExclusion:
     Implements `ReferenceExclusion`. Safe between threads: each query writes its own entry only.
 
     Attributes:
-        near_duplicate_similarity: from this similarity to the whole photo on, a reference photo is its near duplicate.
-        hidden: what is left out of searches, by query.
-        known: the items that are left out for their photographer, name or hash, by query.
-        near_duplicates: of the query, by embedding, as they are found.
+        near_duplicate_similarity: from this similarity to the whole photo on, a reference photo is a near duplicate.
+        known: ids of the reference items that are hidden from the start, by query.
+        near_duplicates: ids of those that searches found by their embedding, by query.
     """
 
     near_duplicate_similarity: float = NEAR_DUPLICATE_SIMILARITY
-    hidden: dict[str, Exclude] = field(default_factory=dict)
     known: dict[str, frozenset[str]] = field(default_factory=dict)
     near_duplicates: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def exclude(self, photo_id: str) -> Exclude:
         """Values to leave out, by field."""
-        return self.hidden.get(photo_id, {})
+        return {"item_id": self.known[photo_id]} if photo_id in self.known else {}
 
     def record_near_duplicates(self, photo_id: str, item_ids: Collection[str]) -> None:
-        """Record which near duplicates were left out."""
+        """Keep which near duplicates a search left out."""
         self.near_duplicates[photo_id] = self.near_duplicates.get(photo_id, frozenset()) | frozenset(item_ids)
 
     def excluded(self, photo_id: str) -> int:
@@ -81,7 +80,7 @@ class CleanExclusion:
 
 
 def references(items: Iterable[StoredItem], table: Mapping[str, Reference]) -> list[Reference]:
-    """What is known of each item of an atlas: from the table first, else from the atlas."""
+    """What is known of each item of an atlas: first from the table, then from the atlas."""
     return [
         Reference(
             item.item_id,
@@ -122,22 +121,19 @@ def exclude_references(
             ids |= {hashed[i].item_id for i in near_duplicates(hashes, fingerprint.hash)}
         own = by_author.get(query.author, set()) if query.author else set()
         exclusion.known[fingerprint.photo_id] = frozenset(ids | own)
-        exclusion.hidden[fingerprint.photo_id] = {"item_id": frozenset(ids | own)}
     return exclusion
 
 
 def flags(queries: Sequence[Sample], fingerprints: Sequence[Fingerprint | None]) -> list[tuple[Flag, ...]]:
     """What is odd about each photo of a benchmark."""
-    usable = [(query, found) for query, found in zip(queries, fingerprints, strict=True) if found is not None]
+    usable = [(query, one) for query, one in zip(queries, fingerprints, strict=True) if one is not None]
     hashes = np.stack([fingerprint.hash for _, fingerprint in usable]) if usable else np.zeros((0, 32), np.uint8)
-    authors = [query.photographer for query, _ in usable]
     found: dict[str, tuple[Flag, ...]] = {}
     for query, fingerprint in usable:
-        like = near_duplicates(hashes, fingerprint.hash)
-        plain = fingerprint.plain >= PLAIN_SHARE
-        copied = len({authors[i] for i in like}) >= COPIES
-        doubled = len(like) > 1
-        found[query.photo] = (Flag.PLACEHOLDER,) * (plain or copied) + (Flag.TWIN,) * doubled
+        alike = near_duplicates(hashes, fingerprint.hash)
+        is_copied = len({usable[i][0].photographer for i in alike}) >= COPIES
+        is_placeholder = fingerprint.plain >= PLAIN_SHARE or is_copied
+        found[query.photo] = (Flag.PLACEHOLDER,) * is_placeholder + (Flag.NEAR_DUPLICATE,) * (len(alike) > 1)
     return [found.get(query.photo, ()) for query in queries]
 
 
@@ -205,16 +201,15 @@ def write_reference_table(table: Path, photos: Path, out: Path) -> Counter[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write a reference table; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m evals.clean.protocol", description=__doc__)
+    parser = command_parser("evals.clean.protocol", __doc__)
     parser.add_argument("table", type=Path, help="CSV that an atlas was built from (IMG_ID, AUTHOR)")
     parser.add_argument("photos", type=Path, help="folder of its photos")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
-    arguments = parser.parse_args(argv)
-    try:
-        counts = write_reference_table(arguments.table, arguments.photos, arguments.out)
-    except UserError as error:
-        sys.stderr.write(f"evals.clean.protocol: error: {error}\n")
-        return 2
+    return run_command(parser, _write_table, argv)
+
+
+def _write_table(chosen: argparse.Namespace) -> int:
+    counts = write_reference_table(chosen.table, chosen.photos, chosen.out)
     sys.stderr.write(f"{counts['seen']} photos seen, {counts['unusable']} unusable\n")
     return 0
 

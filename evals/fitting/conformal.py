@@ -25,8 +25,8 @@ LEAST_PHOTOGRAPHERS = 10
 """A level of evidence with fewer is left as it is."""
 
 
-class Cases(NamedTuple):
-    """n answered photos: what the machine said of itself, and how far off it was."""
+class CalibrationCases(NamedTuple):
+    """n answered photos: the radii and confidence that were stated, and how far off the answers were."""
 
     author: Texts
     level: Texts
@@ -37,20 +37,12 @@ class Cases(NamedTuple):
     right: Bools
     """Whether the truth lies in the committed hypothesis."""
 
-    def at(self, rows: Bools) -> Cases:
+    def at(self, rows: Bools) -> CalibrationCases:
         """Some of the photos."""
-        return Cases(
-            self.author[rows],
-            self.level[rows],
-            self.away_km[rows],
-            self.raw_50_km[rows],
-            self.raw_90_km[rows],
-            self.confidence[rows],
-            self.right[rows],
-        )
+        return CalibrationCases._make(values[rows] for values in self)
 
 
-class Held(NamedTuple):
+class CalibratedValues(NamedTuple):
     """What a calibration says of n photos that it was not fitted on."""
 
     radius_50_km: Floats
@@ -68,7 +60,7 @@ def conformal_quantile(values: Floats, authors: Texts, share: float) -> float:
     return float(np.sort(values)[min(max(wanted, 1), len(values)) - 1])
 
 
-def fit_correction(cases: Cases, raw_km: Floats, share: float) -> Correction:
+def fit_correction(cases: CalibrationCases, raw_km: Floats, share: float) -> Correction:
     """The slope under which the conformal radii fit best (pinball loss), and its shift."""
     truth, raw = area_log_odds(cases.away_km), area_log_odds(raw_km)
     found = []
@@ -81,7 +73,7 @@ def fit_correction(cases: Cases, raw_km: Floats, share: float) -> Correction:
     return Correction(slope=slope, shift=shift)
 
 
-def fit_levels(cases: Cases) -> dict[EvidenceLevel, LevelFit]:
+def fit_levels(cases: CalibrationCases) -> dict[EvidenceLevel, LevelFit]:
     """Corrections for each level of evidence with enough photos and photographers.
 
     Raises:
@@ -98,7 +90,7 @@ def fit_levels(cases: Cases) -> dict[EvidenceLevel, LevelFit]:
     return fits
 
 
-def _fit_level(cases: Cases) -> LevelFit:
+def _fit_level(cases: CalibrationCases) -> LevelFit:
     raw, right = fit_confidence(cases)
     return LevelFit(
         radius_50=fit_correction(cases, cases.raw_50_km, 0.5),
@@ -110,7 +102,7 @@ def _fit_level(cases: Cases) -> LevelFit:
     )
 
 
-def fit_confidence(cases: Cases) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def fit_confidence(cases: CalibrationCases) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Knots of the rising map from confidence to the share that was right (isotonic regression).
 
     Raises:
@@ -126,31 +118,30 @@ def fit_confidence(cases: Cases) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(rounded[0].tolist()), tuple(rounded[1].tolist())
 
 
-def fit_calibration(cases: Cases, subject: Subject, fitted_on: str = "", measured: str = "") -> Calibration:
+def fit_calibration(cases: CalibrationCases, subject: Subject, fitted_on: str = "", measured: str = "") -> Calibration:
     """A calibration fitted on all the cases."""
     return Calibration(subject=subject, fitted_on=fitted_on, measured=measured, levels=fit_levels(cases))
 
 
-def apply_calibration(calibration: Calibration, cases: Cases) -> Held:
+def apply_calibration(calibration: Calibration, cases: CalibrationCases) -> CalibratedValues:
     """What the calibration says of each case; a level it does not know stays as it is."""
     rows = []
     raw = (cases.level.tolist(), cases.raw_50_km.tolist(), cases.raw_90_km.tolist(), cases.confidence.tolist())
     for level, half_km, most_km, confidence in zip(*raw, strict=True):
         fit = calibration.levels.get(EvidenceLevel(level))
-        said = (*fit.radii(half_km, most_km), fit.confidence(confidence)) if fit else (half_km, most_km, confidence)
-        rows.append(said)
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 3).T
-    return Held(columns[0], columns[1], columns[2])
+        fitted = (*fit.radii(half_km, most_km), fit.confidence(confidence)) if fit else (half_km, most_km, confidence)
+        rows.append(fitted)
+    return CalibratedValues(*np.array(rows, dtype=np.float64).reshape(-1, 3).T)
 
 
-def cross_validated(cases: Cases, fit: Callable[[Cases], Calibration]) -> Held:
+def cross_validated(cases: CalibrationCases, fit: Callable[[CalibrationCases], Calibration]) -> CalibratedValues:
     """What calibrations fitted on all other photographers say of each photographer's photos."""
-    held = Held(*(np.full(len(cases.author), np.nan) for _ in Held._fields))
+    calibrated = CalibratedValues(*(np.full(len(cases.author), np.nan) for _ in CalibratedValues._fields))
     for author in np.unique(cases.author):
         own = cases.author == author
-        for column, values in zip(held, apply_calibration(fit(cases.at(~own)), cases.at(own)), strict=True):
+        for column, values in zip(calibrated, apply_calibration(fit(cases.at(~own)), cases.at(own)), strict=True):
             column[own] = values
-    return held
+    return calibrated
 
 
 def photographers_mean(within: Bools, authors: Sequence[str] | Texts) -> float:

@@ -17,24 +17,24 @@ from retrieval.splits import SHARES, split_by_author
 LEAST_PHOTOGRAPHERS = 5
 
 
-class Material(NamedTuple):
+class FittingSamples(NamedTuple):
     """Answered photos of one strategy, whose they are, and in which part of the split by photographer."""
 
     answered: list[EvalRecord]
     part: list[str]
     subject: Subject
-    told: str
+    summary: str
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every command that fits."""
+    """Arguments of the commands that fit something to runs."""
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs of one system")
     parser.add_argument("--strategy", help="of the runs; needed if they have several")
     parser.add_argument("--part", action="append", default=[], choices=tuple(SHARES), help="keep this part; repeatable")
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
 
 
-def gather(runs: Sequence[Path], strategy: str | None, parts: Sequence[str]) -> Material:
+def answered_samples(runs: Sequence[Path], strategy: str | None, parts: Sequence[str]) -> FittingSamples:
     """The answered records of one strategy, in the order of their photos.
 
     Raises:
@@ -47,8 +47,8 @@ def gather(runs: Sequence[Path], strategy: str | None, parts: Sequence[str]) -> 
     photographers = len({r.author for r, _ in answered})
     if photographers < LEAST_PHOTOGRAPHERS:
         raise UserError(f"answers by {photographers} photographers are too few to fit anything: give more photos")
-    told = f"{len(answered)} answered of {len(records)} photos by {photographers} photographers"
-    return Material([r for r, _ in answered], [part for _, part in answered], subject, told)
+    summary = f"{len(answered)} answered of {len(records)} photos by {photographers} photographers"
+    return FittingSamples([r for r, _ in answered], [part for _, part in answered], subject, summary)
 
 
 def of_one_system(
@@ -72,7 +72,7 @@ def of_one_system(
 
 def _of_run(run: Path, strategy: str | None, parts: Sequence[str]) -> tuple[list[tuple[EvalRecord, str]], Subject]:
     info = read_info(run)
-    name = _chosen(strategy, info)
+    name = _strategy_of(info, strategy)
     records = [r for r in read_records(run) if r.strategy == name]
     kept = [(r, part) for r, part in zip(records, _parts(records, info), strict=True) if not parts or part in parts]
     return kept, _subject(info, name, [r for r, _ in kept])
@@ -86,7 +86,7 @@ def _parts(records: Sequence[EvalRecord], info: RunInfo) -> list[str]:
     return split_by_author([r.photographer for r in records])
 
 
-def _chosen(strategy: str | None, info: RunInfo) -> str:
+def _strategy_of(info: RunInfo, strategy: str | None) -> str:
     if strategy in info.strategies:
         return str(strategy)
     if strategy is None and len(info.strategies) == 1:

@@ -127,7 +127,7 @@ def _errors(systems: Sequence[System]) -> str:
 
 def _within(system: System) -> list[float]:
     # NaN, a photo without an answer, sorts last and is within no distance.
-    order = np.sort(system.columns.distance_km)
+    order = np.sort(system.arrays.distance_km)
     return list(np.searchsorted(order, ERROR_STEPS_KM, side="right") / len(order))
 
 

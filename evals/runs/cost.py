@@ -1,4 +1,4 @@
-"""What a run will cost, before it starts: from runs already made, else from assumptions that are named as such."""
+"""What a run costs: an estimate before it starts, and a limit that stops it in time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
+from typing_extensions import override
 
 from agents.chat_models.prices import Price
 from agents.strategies import Step, Strategy
 from evals.runs.records import INFO_FILE, RecordError, RecordStatus, read_info, read_scores
+from evals.runs.reply_cache import ReplyCache, undo_if_call_fails
 
 TOKENS_IN_PER_CALL = 2_500
 """A photo of 1,024 px is 800 to 1,600 tokens for most providers; the rest is the prompt and what was retrieved."""
@@ -20,7 +24,7 @@ ROUNDS = 2
 
 
 class Estimate(NamedTuple):
-    """Of one strategy, a photo.
+    """What one photo costs by one strategy.
 
     Attributes:
         strategy: its name.
@@ -63,8 +67,8 @@ def estimate(strategies: Sequence[Strategy], model: str, price: Price | None, ea
         price: of its tokens; None: not known.
         earlier: a folder with folders of runs, whose costs are the better guess.
     """
-    seen = observed(earlier, model)
-    return [seen.get(one.name) or _assumed(one, price) for one in strategies]
+    known = observed(earlier, model)
+    return [known.get(one.name) or _assumed(one, price) for one in strategies]
 
 
 def _assumed(strategy: Strategy, price: Price | None) -> Estimate:
@@ -107,14 +111,14 @@ def _of_run(run: Path) -> dict[str, Estimate]:
     }
 
 
-def told(estimates: Sequence[Estimate], photos: dict[str, int]) -> str:
-    """The estimate in words; `photos`: how many are still to be done, by strategy."""
+def estimate_text(estimates: Sequence[Estimate], photos: int) -> str:
+    """The estimate in words, for a run of so many photos."""
     lines = [
-        f"  {one.strategy}: {photos[one.strategy]} photos × {one.calls:.1f} calls, {one.tokens:,.0f} tokens,"
+        f"  {one.strategy}: {photos} photos × {one.calls:.1f} calls, {one.tokens:,.0f} tokens,"
         f" {_dollars(one.usd)} a photo ({one.basis})"
         for one in estimates
     ]
-    known = [one.usd * photos[one.strategy] for one in estimates if one.usd is not None]
+    known = [one.usd * photos for one in estimates if one.usd is not None]
     total = f"about US$ {sum(known):.2f}" if len(known) == len(estimates) else "unknown: this model has no known price"
     return "\n".join(["Estimate, not counting replies that are cached:", *lines, f"  in all {total}"])
 
@@ -128,51 +132,84 @@ class MoneySpentError(Exception):
 
 
 class CostBudget:
-    """What a run has spent in US dollars. Safe between threads.
+    """What a run has spent in US dollars, and its limit. Safe between threads.
 
-    Before each call the price of the dearest call so far is set aside (at first an assumption), so that calls under
-    way count too: the limit is exceeded only if a call turns out dearer than all before it. A call belongs to its
-    thread; one that never came back is forgotten when its thread ends or calls again.
+    Before each call the price of the most expensive call so far is set aside (at first an assumption), so that calls
+    under way count too: the limit is exceeded only if a call turns out to cost more than all before it.
 
     Args:
         limit_usd: None: no limit.
-        spent_usd: by earlier sittings of the run.
-        assumed_usd: of one call, before one was seen.
+        spent_usd: in earlier sessions of the run.
+        assumed_usd: price of one call before any was made.
     """
 
     def __init__(self, limit_usd: float | None = None, spent_usd: float = 0.0, assumed_usd: float = 0.0) -> None:
-        self._limit_usd, self._spent_usd, self._dearest_usd = limit_usd, spent_usd, assumed_usd
-        self._under_way: set[threading.Thread] = set()
+        self._limit_usd, self._spent_usd, self._highest_usd = limit_usd, spent_usd, assumed_usd
+        self._under_way = 0
         self._lock = threading.Lock()
 
     @property
     def spent_usd(self) -> float:
-        """By all sittings so far."""
+        """In all sessions so far."""
         with self._lock:
             return self._spent_usd
 
     def start_from(self, usd: float) -> None:
-        """What earlier sittings have spent, where more than was known."""
+        """Take over what earlier sessions have spent, where it is more than was known."""
         with self._lock:
             self._spent_usd = max(self._spent_usd, usd)
 
     def reserve(self) -> None:
-        """Set money aside for a call of this thread.
+        """Set money aside for a call that begins.
 
         Raises:
-            MoneySpentError: the limit would not hold it.
+            MoneySpentError: the limit does not allow it.
         """
         with self._lock:
-            me = threading.current_thread()
-            self._under_way = {thread for thread in self._under_way if thread.is_alive() and thread is not me}
-            due = self._spent_usd + (len(self._under_way) + 1) * self._dearest_usd
+            due = self._spent_usd + (self._under_way + 1) * self._highest_usd
             if self._limit_usd is not None and (due > self._limit_usd or 0.0 < self._spent_usd >= self._limit_usd):
                 raise MoneySpentError(f"US$ {self._spent_usd:.4f} of {self._limit_usd:g} are spent")
-            self._under_way.add(me)
+            self._under_way += 1
 
     def charge(self, usd: float) -> None:
-        """This thread's call came back, and what it cost."""
+        """End a call, which cost `usd`: 0 if it failed."""
         with self._lock:
-            self._under_way.discard(threading.current_thread())
+            self._under_way -= 1
             self._spent_usd += usd
-            self._dearest_usd = max(self._dearest_usd, usd)
+            self._highest_usd = max(self._highest_usd, usd)
+
+
+class BudgetedReplies(BaseCache):
+    """A cache of replies whose misses are calls that a budget has to allow.
+
+    Give it to a model as its cache: LangChain asks it before each call and hands it each new reply.
+    """
+
+    def __init__(self, cache: ReplyCache, budget: CostBudget) -> None:
+        self._cache, self._budget = cache, budget
+
+    @override
+    def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
+        """The reply to this asking; None if it is new and the model may be called.
+
+        Raises:
+            MoneySpentError: it is new, and the limit does not allow one more call.
+        """
+        found = self._cache.lookup(prompt, llm_string)
+        if found is None:
+            self._budget.reserve()
+            undo_if_call_fails(lambda: self._budget.charge(0.0))
+        return found
+
+    @override
+    def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
+        """Keep a new reply, and charge it."""
+        try:
+            self._cache.update(prompt, llm_string, return_val)
+        finally:
+            self._budget.charge(self._cache.usd(return_val))
+
+    @override
+    def clear(self, **kwargs: Any) -> None:
+        """Forget every reply."""
+        self._cache.clear(**kwargs)

@@ -1,43 +1,51 @@
-"""The machine as an evaluation sees it: opened once, lent to every strategy, shown pixels and nothing else."""
+"""The systems that a run evaluates: opened once, shared by every strategy, shown pixels and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from agents.chat_models.registry import LoadedModel
+from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
 from agents.strategies import Strategy
+from core.errors import UserError
 from core.files import sha256_if_readable
+from evals import options
 from evals.clean.protocol import CleanExclusion
-from evals.runs.cost import CostBudget
-from evals.runs.recording import EvalQuery, SystemDescription, answered, broken
+from evals.runs.cost import BudgetedReplies, CostBudget, call_usd
+from evals.runs.recording import EvalQuery, SystemDescription, answer_record, error_record
 from evals.runs.records import EvalRecord, Protocol
-from evals.runs.reply_cache import one_answer
-from evals.runs.reply_recorder import listening
+from evals.runs.reply_cache import ReplyCache, calls_about_one_photo
+from evals.runs.reply_recorder import record_replies
+from evals.runs.sample_selection import RunPhotos
 from graphs.inference.posterior import PosteriorParameters
 from graphs.settings import Settings
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo, load_photo
 
-NAMELESS = "photo"
+NEUTRAL_NAME = "photo"
 """The name of every photo of an evaluation: a file's own may say where it was taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedSystems:
-    """An open system for all strategies of a run. Close it, or use it as a context manager.
+    """The open systems of a run, one a strategy.
 
     Attributes:
-        description: what every record says of the system.
+        description: what every record says of them.
+        model: that they ask.
         by_strategy: by strategy; they share model, atlases, encoder, and the vectors of photos.
         exclusion: what searches do not see; None: nothing is hidden.
-        cost_budget: of the run.
+        budget: of the run.
     """
 
     description: SystemDescription
+    model: LoadedModel
     by_strategy: dict[str, GeoSleuth]
     exclusion: CleanExclusion | None
-    cost_budget: CostBudget
+    budget: CostBudget
 
     @property
     def strategies(self) -> list[Strategy]:
@@ -49,6 +57,11 @@ class EvaluatedSystems:
         """The posterior's, which all strategies share."""
         return next(iter(self.by_strategy.values())).context.parameters
 
+    @property
+    def have_paid_calls(self) -> bool:
+        """Whether the run asks a model that may cost money."""
+        return self.model.kind.is_served and any(strategy.uses_model for strategy in self.strategies)
+
     def locate(self, query: EvalQuery) -> EvalRecord:
         """Locate a photo by one strategy. Safe between threads.
 
@@ -57,54 +70,81 @@ class EvaluatedSystems:
             MoneySpentError: a call of the model could exceed the limit.
         """
         system = self.by_strategy[query.strategy]
-        photo = only_pixels(load_photo(query.item.path))
-        with system.photo_store.holding(photo), one_answer(), listening() as heard:
+        photo = only_pixels(load_photo(query.sample.path))
+        with system.photo_store.holding(photo), calls_about_one_photo(), record_replies() as recorder:
             answer = system.locate(photo)
         # Replies from the cache cost this run nothing; the answer's price is what anybody else would pay for it.
-        cost = answer.cost.model_copy(update={"usd": heard.list_usd(system.context.model.price)})
-        answer = answer.model_copy(update={"cost": cost})
+        cost = answer.cost.model_copy(update={"usd": recorder.list_usd(system.context.model.price)})
         # Samples are asked for side by side: which was first is chance, and chance has no place in a record.
-        replies = tuple(sorted(heard.texts())) if system.context.strategy.samples > 1 else heard.texts()
+        replies = recorder.texts() if system.context.strategy.samples == 1 else tuple(sorted(recorder.texts()))
         excluded = self.exclusion.excluded(photo.id) if self.exclusion else 0
-        return answered(self.description, query, answer, excluded, replies)
+        return answer_record(self.description, query, answer.model_copy(update={"cost": cost}), excluded, replies)
 
-    def broken(self, query: EvalQuery, error: BaseException) -> EvalRecord:
+    def error_record(self, query: EvalQuery, error: BaseException) -> EvalRecord:
         """The record of a query that raised."""
-        return broken(self.description, query, sha256_if_readable(query.item.path), error)
-
-    def close(self) -> None:
-        """Let go of everything."""
-        next(iter(self.by_strategy.values())).close()
+        return error_record(self.description, query, sha256_if_readable(query.sample.path), error)
 
 
-def open_evaluated_systems(
-    settings: Settings,
-    strategies: Sequence[str],
-    model: LoadedModel,
-    *,
-    benchmark: str,
-    exclusion: CleanExclusion | None,
-    cost_budget: CostBudget,
-) -> EvaluatedSystems:
-    """Open the system of a run.
+@contextmanager
+def open_systems(
+    chosen: argparse.Namespace, settings: Settings, photos: RunPhotos, out: Path
+) -> Iterator[EvaluatedSystems]:
+    """Open the systems of a run, and the model that they share.
+
+    Args:
+        chosen: the command line: strategies, how the model is asked, the limit of money, the cache.
+        settings: of the systems.
+        photos: of the run, with what searches must not see.
+        out: the run's folder: the cache knows by it what the run has spent.
 
     Raises:
-        UserError: an unknown strategy, or something missing that the user can mend.
+        UserError: an unknown strategy or model, or something missing that the user can mend.
     """
-    first = GeoSleuth.open(settings.model_copy(update={"strategy": strategies[0]}), model=model, exclusion=exclusion)
-    try:
-        by_strategy = {name: first if name == strategies[0] else first.with_strategy(name) for name in strategies}
-    except BaseException:
-        first.close()
-        raise
-    versions = first.context.versions
-    protocol = Protocol.CLEAN if exclusion else Protocol.PUBLISHED
-    description = SystemDescription(benchmark=benchmark, protocol=protocol, model=model.name, encoder=versions.encoder)
-    return EvaluatedSystems(
-        description=description, by_strategy=by_strategy, exclusion=exclusion, cost_budget=cost_budget
+    with ExitStack() as opened:
+        model, budget = _open_model(chosen, settings, out, opened)
+        first = opened.enter_context(GeoSleuth.open(settings, model=model, exclusion=photos.exclusion))
+        others = {name: first.with_strategy(name) for name in options.strategies(chosen)[1:]}
+        description = SystemDescription(
+            benchmark=photos.data.benchmark.name,
+            protocol=Protocol.CLEAN if photos.exclusion else Protocol.PUBLISHED,
+            model=model.name,
+            encoder=first.context.versions.encoder,
+        )
+        yield EvaluatedSystems(
+            description=description,
+            model=model,
+            by_strategy={settings.strategy: first, **others},
+            exclusion=photos.exclusion,
+            budget=budget,
+        )
+
+
+def _open_model(
+    chosen: argparse.Namespace, settings: Settings, out: Path, opened: ExitStack
+) -> tuple[LoadedModel, CostBudget]:
+    """The model with its cache of replies, and the budget of its calls."""
+    asked = ModelOptions(
+        timeout_s=chosen.timeout,
+        max_retries=chosen.retries,
+        concurrency=chosen.concurrency,
+        temperature=chosen.temperature,
+        max_output_tokens=chosen.max_output_tokens,
+        prices=chosen.prices,
     )
+    model = load_model(settings.model, asked)
+    if chosen.max_usd is not None and model.price is None:
+        raise UserError(f"--max-usd needs to know what {settings.model} costs: give its price with --prices")
+    budget = CostBudget(chosen.max_usd, assumed_usd=call_usd(model.price) or 0.0)
+    if not model.kind.is_served:
+        return model, budget
+    file = None if chosen.no_cache else chosen.cache or settings.home / "replies.sqlite"
+    cache = ReplyCache(file, model.usd, str(out.resolve()))
+    opened.callback(cache.close)
+    budget.start_from(cache.spent_usd())
+    replies = BudgetedReplies(cache, budget)
+    return load_model(settings.model, model.options.model_copy(update={"cache": replies})), budget
 
 
 def only_pixels(photo: Photo) -> Photo:
     """The photo without its name and without anything its file says about itself."""
-    return replace(photo, name=NAMELESS, metadata=None)
+    return replace(photo, name=NEUTRAL_NAME, metadata=None)

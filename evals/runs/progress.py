@@ -1,4 +1,4 @@
-"""The live line of a run: how far, how right, how dear."""
+"""The live line of a run: how many photos are done, how accurate the answers are, what they cost."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ PLAIN_EVERY_S = 30.0
 
 
 class RunProgress:
-    """Use as a context manager. Told of records by the main thread.
+    """Counts records and shows them. Use as a context manager, from one thread.
 
     Args:
         total: records of the whole run.
-        done: records that earlier sittings made.
+        done: records of earlier sessions.
         spent_usd: so far.
         stream: where to write.
     """
@@ -45,7 +45,7 @@ class RunProgress:
         self._seen: Counter[str] = Counter()
         self._near: Counter[str] = Counter()
         self._failed = 0
-        self._said_at = time.monotonic()
+        self._written_at = time.monotonic()
         for score in done:
             self._count(score)
         self._drawn: Progress | None = None
@@ -57,21 +57,21 @@ class RunProgress:
             )
             self._task = self._drawn.add_task(self.line(), total=total, completed=self._seen.total())
 
-    def saw(self, record: Scored) -> None:
-        """A photo is done."""
+    def add(self, record: Scored) -> None:
+        """Count a new record."""
         self._count(record)
         if self._drawn:
             self._drawn.update(self._task, advance=1, description=self.line())
-        elif time.monotonic() - self._said_at >= PLAIN_EVERY_S:
-            self._say()
+        elif time.monotonic() - self._written_at >= PLAIN_EVERY_S:
+            self._write_line()
 
     def line(self) -> str:
         """Running accuracy of each strategy, failures, money."""
         near = ", ".join(f"{name} {100 * self._near[name] / count:.1f} %" for name, count in self._seen.items())
-        told = [f"within {NEAR_KM:g} km: {near or 'nothing yet'}"]
+        parts = [f"within {NEAR_KM:g} km: {near or 'nothing yet'}"]
         if self._failed:
-            told.append(f"{self._failed} without an answer")
-        return "; ".join([*told, f"US$ {self._spent_usd():.2f}"])
+            parts.append(f"{self._failed} without an answer")
+        return "; ".join([*parts, f"US$ {self._spent_usd():.2f}"])
 
     def __enter__(self) -> Self:
         if self._drawn:
@@ -84,14 +84,14 @@ class RunProgress:
         if self._drawn:
             self._drawn.stop()
         else:
-            self._say()
+            self._write_line()
 
     def _count(self, score: Scored) -> None:
         self._seen[score.strategy] += 1
         self._near[score.strategy] += score.distance_km is not None and score.distance_km <= NEAR_KM
         self._failed += score.status is not RecordStatus.ANSWERED
 
-    def _say(self) -> None:
-        self._said_at = time.monotonic()
+    def _write_line(self) -> None:
+        self._written_at = time.monotonic()
         self._stream.write(f"{self._seen.total()} of {self._total}; {self.line()}\n")
         self._stream.flush()

@@ -1,4 +1,4 @@
-"""From an answer, or from what broke, to a record."""
+"""Making the record of a photo from an answer, or from the error that was raised."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from evals.runs.records import (
     JudgementNote,
     LatLon,
     PlaceNames,
+    PredictionNote,
     Protocol,
     RecordStatus,
-    SaidNote,
 )
 from geo.point import Point
 from geo.sphere import point_distance_km
@@ -32,7 +32,7 @@ MAX_ERROR_CHARACTERS = 500
 class EvalQuery:
     """A photo to be located by one strategy, and all that only the scorer knows of it."""
 
-    item: Sample
+    sample: Sample
     strategy: str
     truth_place: PlaceNames | None
     flags: tuple[Flag, ...]
@@ -40,7 +40,7 @@ class EvalQuery:
     @property
     def key(self) -> tuple[str, str]:
         """Unique in a run."""
-        return self.item.photo, self.strategy
+        return self.sample.photo, self.strategy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +53,17 @@ class SystemDescription:
     encoder: str
 
 
-def answered(
+def answer_record(
     system: SystemDescription, query: EvalQuery, answer: Answer, excluded: int, replies: tuple[str, ...]
 ) -> EvalRecord:
-    """The record of a photo that the machine came to an end with."""
+    """The record of a photo that the system has finished, whether or not it found a place."""
     point = answer.point
     return EvalRecord(
         **_common(system, query),
         photo_sha256=answer.photo_sha256,
         status=RecordStatus(answer.status.value),
         point=_lat_lon(point) if point else None,
-        distance_km=point_distance_km(query.item.truth, point) if point else None,
+        distance_km=point_distance_km(query.sample.truth, point) if point else None,
         radius_50_km=answer.radius_50_km,
         radius_90_km=answer.radius_90_km,
         calibrated=answer.radius_is_calibrated,
@@ -86,9 +86,9 @@ def answered(
     )
 
 
-def broken(system: SystemDescription, query: EvalQuery, sha256: str | None, error: BaseException) -> EvalRecord:
-    """The record of a photo that broke the machine: a miss that stays counted."""
-    told = f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_ERROR_CHARACTERS]
+def error_record(system: SystemDescription, query: EvalQuery, sha256: str | None, error: BaseException) -> EvalRecord:
+    """The record of a photo on which the system raised an error: a miss that stays counted."""
+    message = f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_ERROR_CHARACTERS]
     return EvalRecord(
         **_common(system, query),
         photo_sha256=sha256,
@@ -101,7 +101,7 @@ def broken(system: SystemDescription, query: EvalQuery, sha256: str | None, erro
         level=None,
         place=None,
         excluded=0,
-        error=told,
+        error=message,
         cost=Cost(),
         hypotheses=(),
         evidence=(),
@@ -118,12 +118,12 @@ def _common(system: SystemDescription, query: EvalQuery) -> dict[str, object]:
         "strategy": query.strategy,
         "model": system.model,
         "encoder": system.encoder,
-        "photo": query.item.photo,
-        "author": query.item.author,
-        "truth": _lat_lon(query.item.truth),
+        "photo": query.sample.photo,
+        "author": query.sample.author,
+        "truth": _lat_lon(query.sample.truth),
         "truth_place": query.truth_place,
         "flags": query.flags,
-        "strata": dict(query.item.strata),
+        "strata": dict(query.sample.strata),
     }
 
 
@@ -141,10 +141,10 @@ def _evidence(one: Evidence, answer: Answer) -> EvidenceNote:
     )
 
 
-def _first_reading(answer: Answer) -> tuple[SaidNote, ...]:
-    said = next((one.source for one in answer.evidence if one.kind is EvidenceKind.SIGHT), None)
-    places = said.arguments["places"] if said else ()
-    return tuple(SaidNote(point=(row["lat"], row["lon"]), confidence=row["confidence"]) for row in places)
+def _first_reading(answer: Answer) -> tuple[PredictionNote, ...]:
+    source = next((one.source for one in answer.evidence if one.kind is EvidenceKind.SIGHT), None)
+    places = source.arguments["places"] if source else ()
+    return tuple(PredictionNote(point=(row["lat"], row["lon"]), confidence=row["confidence"]) for row in places)
 
 
 def _judgements(answer: Answer) -> tuple[JudgementNote, ...]:

@@ -1,6 +1,6 @@
 """Records: one line of JSON a photo and strategy, and what a run was. Everything that scores reads only these.
 
-A run folder holds `run.json` (a `RunInfo`) and `records.jsonl` (a `EvalRecord` a line). Serialisation is byte-stable:
+A run folder holds `run.json` (a `RunInfo`) and `records.jsonl` (an `EvalRecord` a line). Serialisation is byte-stable:
 the same record always gives the same line, and only `cost.seconds` depends on the clock.
 """
 
@@ -41,7 +41,7 @@ class Protocol(StrEnum):
 
 
 class RecordStatus(StrEnum):
-    """How a photo ended: an answer's status, or `error` where the machine itself broke on it."""
+    """How a photo ended: an answer's status, or `error` where the system raised an error."""
 
     ANSWERED = AnswerStatus.ANSWERED.value
     ABSTAINED = AnswerStatus.ABSTAINED.value
@@ -56,7 +56,7 @@ class Flag(StrEnum):
 
     PLACEHOLDER = "placeholder"
     """A stand-in such as "this photo is no longer available": one picture, or hardly any detail."""
-    TWIN = "twin"
+    NEAR_DUPLICATE = "twin"
     """Nearly the same picture as another photo of the benchmark."""
 
 
@@ -102,8 +102,8 @@ class CandidateNote(Frozen):
     item_id: str
 
 
-class SaidNote(Frozen):
-    """A place that the model's first reading named."""
+class PredictionNote(Frozen):
+    """A place that the model's initial prediction named."""
 
     point: LatLon
     confidence: float | None = Field(description="the model's own; None if it gave none")
@@ -140,7 +140,7 @@ class Scored(BaseModel):
     distance_km: float | None = Field(description="great circle from truth to point")
     radius_50_km: float | None
     radius_90_km: float | None
-    calibrated: bool = Field(False, description="whether radii and confidence are the machine's own, or corrected")
+    calibrated: bool = Field(False, description="whether radii and confidence are corrected by a calibration")
     confidence: float | None = Field(description="None where there is no answer at all (status error)")
     level: Level | None
     place: PlaceNames | None
@@ -168,7 +168,7 @@ class EvalRecord(Scored):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     evidence: tuple[EvidenceNote, ...]
-    first_reading: tuple[SaidNote, ...] = Field((), description="what the model said before it was told anything")
+    first_reading: tuple[PredictionNote, ...] = Field((), description="places the model named before it saw any result")
     judgements: tuple[JudgementNote, ...] = Field((), description="of results of tools, by the model")
     candidates: tuple[CandidateNote, ...] = Field(description="the 20 best of each atlas, most similar first")
     reasoning: str
@@ -223,13 +223,13 @@ class RunInfo(BaseModel):
     licence: str
     started_at: str = Field(description="ISO 8601, UTC")
     finished_at: str | None = None
-    spent_usd: float = Field(0.0, description="money really spent, by all sittings of the run, without cached replies")
+    spent_usd: float = Field(0.0, description="money really spent, in all sessions of the run, without cached replies")
     excluded_reference: str = Field("", description="how reference items were excluded; empty: not at all")
 
     def heading(self) -> str:
         """One line for the top of every table."""
-        said = f"{self.benchmark}, {self.protocol.value} protocol, {self.photos} photos, encoder {self.encoder}"
-        return f"{said}. {self.partial}" if self.partial else f"{said}, the whole benchmark"
+        run = f"{self.benchmark}, {self.protocol.value} protocol, {self.photos} photos, encoder {self.encoder}"
+        return f"{run}. {self.partial}" if self.partial else f"{run}, the whole benchmark"
 
 
 class RecordError(UserError):

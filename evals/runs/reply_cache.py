@@ -1,9 +1,9 @@
 """Replies of models, kept in SQLite: asking the same model the same again costs nothing, after a kill or a change.
 
-A reply is found by the hash of what was asked (prompt with the photo, model, parameters). The same may be asked
-several times about one photo (self-consistency samples): the n-th time gets the n-th reply ever given, so that
-samples stay different and a resumed run gets the very same ones. The money really spent is counted here too,
-because here it is known which replies were new.
+A reply is found by the hash of what was asked (prompt with the photo, model, parameters). The same question may be
+asked several times about one photo (self-consistency samples): the n-th asking gets the n-th reply ever given, so
+that samples stay different and a resumed run gets the very same ones. Each reply is stored with its price and the
+run that paid for it.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, message_to_dict, messages_from_dict
 from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.tracers.context import register_configure_hook
 from typing_extensions import override
 
 from core.errors import UserError
-from evals.runs.cost import CostBudget
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -34,50 +36,57 @@ CREATE TABLE IF NOT EXISTS replies (
 """
 
 
-class AskCounter:
-    """How often each question was asked while one photo was worked on. Safe between threads.
+class ModelCalls(BaseCallbackHandler):
+    """The calls of models about one photo: numbers repeated questions, and undoes what a failed call has begun.
 
-    A question and its reply come in one thread. Where no reply came, its thread asks again or has ended: the next
-    asking takes its number, so that a question repeated after a failure is no new sample.
+    A call that fails gives its number back, so that the same question asked again is no new sample. Safe between
+    threads: each call is begun and ended in one context.
     """
 
     def __init__(self) -> None:
-        self._times: Counter[str] = Counter()
-        self._open: dict[str, dict[int, threading.Thread]] = {}
+        self._taken: dict[str, set[int]] = defaultdict(set)
         self._lock = threading.Lock()
 
-    def number(self, key: str) -> int:
-        """Of this asking, from 0."""
-        me = threading.current_thread()
+    def begin(self, key: str) -> int:
+        """Begin a call in this context; returns which asking of the question it is, from 0."""
         with self._lock:
-            waiting = self._open.setdefault(key, {})
-            given_up = [n for n, thread in waiting.items() if thread is me or not thread.is_alive()]
-            n = min(given_up, default=self._times[key])
-            self._times[key] = max(self._times[key], n + 1)
-            waiting[n] = me
-            return n
+            number = next(n for n in count() if n not in self._taken[key])
+            self._taken[key].add(number)
+        _number.set(number)
+        _undo.set((lambda: self._give_back(key, number),))
+        return number
 
-    def answered(self, key: str) -> int:
-        """The number of this thread's asking, which waits no longer."""
-        me = threading.current_thread()
+    @override
+    def on_llm_error(self, error: BaseException, **kwargs: Any) -> None:
+        """The call of this context failed."""
+        for undo in _undo.get():
+            undo()
+        _undo.set(())
+
+    def _give_back(self, key: str, number: int) -> None:
         with self._lock:
-            waiting = self._open.get(key, {})
-            n = next((n for n, thread in waiting.items() if thread is me), 0)
-            waiting.pop(n, None)
-            return n
+            self._taken[key].discard(number)
 
 
-_asked: ContextVar[AskCounter | None] = ContextVar("asked", default=None)
+_calls: ContextVar[ModelCalls | None] = ContextVar("model_calls", default=None)
+register_configure_hook(_calls, inheritable=True)
+_number: ContextVar[int] = ContextVar("number_of_this_asking", default=0)
+_undo: ContextVar[tuple[Callable[[], None], ...]] = ContextVar("undo_if_this_call_fails", default=())
 
 
 @contextmanager
-def one_answer() -> Iterator[None]:
-    """Everything asked within is asked for one answer: repeated questions are counted from 0."""
-    token = _asked.set(AskCounter())
+def calls_about_one_photo() -> Iterator[None]:
+    """Within, repeated questions are numbered from 0, also in threads that take this context along."""
+    token = _calls.set(ModelCalls())
     try:
         yield
     finally:
-        _asked.reset(token)
+        _calls.reset(token)
+
+
+def undo_if_call_fails(undo: Callable[[], None]) -> None:
+    """Have `undo` called if the model call that this context has begun fails."""
+    _undo.set((*_undo.get(), undo))
 
 
 class ReplyCache(BaseCache):
@@ -85,52 +94,46 @@ class ReplyCache(BaseCache):
 
     Args:
         file: made if it is not there; None keeps replies in memory only.
-        cost_budget: what every new reply is charged to, and asked before each new question.
         usd: price of a reply.
-        run: whose money it is, so that a run that was killed still knows what it has spent.
+        run: who pays for new replies, so that a run that was killed still knows what it has spent.
 
     Raises:
         UserError: the file cannot be opened or is no SQLite database.
     """
 
-    def __init__(
-        self, file: Path | None, cost_budget: CostBudget, usd: Callable[[AIMessage], float], run: str = ""
-    ) -> None:
-        self._spending, self._usd, self._run = cost_budget, usd, run
+    def __init__(self, file: Path | None, usd: Callable[[AIMessage], float], run: str = "") -> None:
+        self._usd, self._run = usd, run
         self._lock = threading.Lock()
         self._connection = _connect(file)
-        self.hits = self.misses = 0
 
     @override
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """The reply to this asking; None if it is new.
-
-        Raises:
-            MoneySpentError: it is new, and the money limit would not hold one more call.
-        """
-        key, asked = _key(prompt, llm_string), _asked.get() or AskCounter()
-        n = asked.number(key)
+        """The reply to this asking; None if it is new."""
+        key = _key(prompt, llm_string)
+        number = (_calls.get() or ModelCalls()).begin(key)
         with self._lock:
-            row = self._connection.execute("SELECT reply FROM replies WHERE key = ? AND n = ?", (key, n)).fetchone()
-            self.hits, self.misses = (self.hits + 1, self.misses) if row else (self.hits, self.misses + 1)
+            row = self._connection.execute(
+                "SELECT reply FROM replies WHERE key = ? AND n = ?", (key, number)
+            ).fetchone()
         if row is None:
-            self._spending.reserve()
             return None
-        asked.answered(key)
+        _undo.set(())
         return _parsed(row[0])
 
     @override
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Keep a new reply, and charge it."""
-        key, asked = _key(prompt, llm_string), _asked.get() or AskCounter()
-        usd = sum(self._usd(message) for message in _messages(return_val))
-        row = (key, asked.answered(key), _as_text(return_val), self._run, usd)
+        """Keep a new reply."""
+        _undo.set(())
+        row = (_key(prompt, llm_string), _number.get(), _as_text(return_val), self._run, self.usd(return_val))
         with self._lock, self._connection:
             self._connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)", row)
-        self._spending.charge(usd)
+
+    def usd(self, replies: Sequence[Generation]) -> float:
+        """The price of replies."""
+        return sum(self._usd(message) for message in _messages(replies))
 
     def spent_usd(self) -> float:
-        """What this run has spent on the replies kept here, by all its sittings."""
+        """What this run has spent on the replies kept here, in all its sessions."""
         with self._lock:
             found = self._connection.execute("SELECT SUM(usd) FROM replies WHERE run = ?", (self._run,)).fetchone()
         return float(found[0] or 0.0)
@@ -142,7 +145,7 @@ class ReplyCache(BaseCache):
             self._connection.execute("DELETE FROM replies")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
@@ -166,8 +169,8 @@ def _key(prompt: str, llm_string: str) -> str:
 
 
 def _messages(replies: Sequence[Generation]) -> list[AIMessage]:
-    said = [reply.message for reply in replies if isinstance(reply, ChatGeneration)]
-    return [message for message in said if isinstance(message, AIMessage)]
+    messages = [reply.message for reply in replies if isinstance(reply, ChatGeneration)]
+    return [message for message in messages if isinstance(message, AIMessage)]
 
 
 def _as_text(replies: Sequence[Generation]) -> str:

@@ -1,4 +1,4 @@
-"""Hearing what a model says while a photo is worked on, whichever part of the machine asks it."""
+"""Recording what models reply while a photo is worked on, whichever part of the system asks them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from agents.chat_models.prices import Price
 MAX_REPLY_CHARACTERS = 20_000
 
 
-class Replies(BaseCallbackHandler):
+class ReplyRecorder(BaseCallbackHandler):
     """Replies in the order in which the questions were asked. Safe between threads."""
 
     def __init__(self) -> None:
-        self._said: dict[UUID, str | None] = {}
+        self._texts: dict[UUID, str | None] = {}
         self._usages: list[UsageMetadata] = []
         self._lock = threading.Lock()
 
@@ -37,7 +37,7 @@ class Replies(BaseCallbackHandler):
     ) -> None:
         """Keep a place for the reply."""
         with self._lock:
-            self._said[run_id] = None
+            self._texts[run_id] = None
 
     @override
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
@@ -45,14 +45,14 @@ class Replies(BaseCallbackHandler):
         messages = [g.message for row in response.generations for g in row if isinstance(g, ChatGeneration)]
         usages = [m.usage_metadata for m in messages if isinstance(m, AIMessage) and m.usage_metadata]
         with self._lock:
-            self._said[run_id] = "\n".join(as_text(message) for message in messages)
+            self._texts[run_id] = "\n".join(as_text(message) for message in messages)
             # A reply from a cache may carry nothing but "it cost 0".
             self._usages += [usage for usage in usages if "input_tokens" in usage]
 
     def texts(self) -> tuple[str, ...]:
-        """What was said so far; calls that broke said nothing."""
+        """The replies so far; a call that failed has none."""
         with self._lock:
-            return tuple(said for said in self._said.values() if said is not None)
+            return tuple(text for text in self._texts.values() if text is not None)
 
     def list_usd(self, price: Price | None) -> float:
         """What all replies cost at list price, whether or not they came from a cache; 0 where no price is known."""
@@ -60,19 +60,19 @@ class Replies(BaseCallbackHandler):
             return math.fsum(price.usd(usage) for usage in self._usages) if price else 0.0
 
 
-_replies: ContextVar[Replies | None] = ContextVar("replies", default=None)
-register_configure_hook(_replies, inheritable=True)
+_recorder: ContextVar[ReplyRecorder | None] = ContextVar("reply_recorder", default=None)
+register_configure_hook(_recorder, inheritable=True)
 
 
 @contextmanager
-def listening() -> Iterator[Replies]:
-    """Hear every chat model that is asked within, also in threads that take this context along."""
-    heard = Replies()
-    token = _replies.set(heard)
+def record_replies() -> Iterator[ReplyRecorder]:
+    """Record every reply of a chat model within, also in threads that take this context along."""
+    recorder = ReplyRecorder()
+    token = _recorder.set(recorder)
     try:
-        yield heard
+        yield recorder
     finally:
-        _replies.reset(token)
+        _recorder.reset(token)
 
 
 def as_text(message: BaseMessage) -> str:

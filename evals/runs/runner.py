@@ -1,12 +1,11 @@
-"""Running: many photos at once, a record as each finishes, stopping cleanly for money, errors and people."""
+"""Running queries: many photos at once, a record as each finishes, stopping cleanly for money, errors and people."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from evals.runs.cost import MoneySpentError
 from evals.runs.folder import RunFolder
@@ -17,7 +16,7 @@ NOTE_SPENDING_EVERY = 20
 
 
 class Ended(StrEnum):
-    """How a sitting ended."""
+    """How a session ended."""
 
     COMPLETE = "complete"
     MONEY = "the money limit"
@@ -26,107 +25,106 @@ class Ended(StrEnum):
 
 
 class RunSession(NamedTuple):
-    """What a sitting came to."""
+    """What one session of a run came to: a run that stops is resumed in another session.
+
+    Attributes:
+        ended: how.
+        last_error: of a photo on which the system raised one.
+        has_abandoned_queries: whether it was interrupted twice: threads still work on queries nobody waits for.
+    """
 
     ended: Ended
     last_error: str | None = None
-
-
-class Watcher(Protocol):
-    """Told of every record."""
-
-    def saw(self, record: EvalRecord) -> None:
-        """A photo is done."""
-        ...
+    has_abandoned_queries: bool = False
 
 
 class RunPlan(NamedTuple):
-    """How photos are done.
+    """How queries are answered.
 
     Attributes:
         locate: a query's record; whatever it raises becomes a record of status error.
-        broken: the record of a query that raised.
+        error_record: the record of a query that raised.
         spent_usd: so far.
     """
 
     locate: Callable[[EvalQuery], EvalRecord]
-    broken: Callable[[EvalQuery, BaseException], EvalRecord]
+    error_record: Callable[[EvalQuery, BaseException], EvalRecord]
     spent_usd: Callable[[], float]
 
 
 def run_queries(
     queries: Iterable[EvalQuery],
-    work: RunPlan,
+    plan: RunPlan,
     folder: RunFolder,
-    watcher: Watcher,
+    on_record: Callable[[EvalRecord], None],
     *,
     concurrency: int,
     max_errors: int,
 ) -> RunSession:
-    """Do what is not done yet.
+    """Answer the queries that have no record yet.
+
+    A first interrupt lets the queries under way end; a second one abandons them.
 
     Args:
-        queries: of the whole run; those with a record are skipped.
-        work: how each is done.
+        queries: of the whole run.
+        plan: how each is answered.
         folder: where records go.
-        watcher: told of each.
+        on_record: called with each new record.
         concurrency: queries under way at once.
-        max_errors: more records of status error than this end the sitting.
+        max_errors: more records of status error than this end the session.
 
     Raises:
         RecordError: a record cannot be written.
     """
-    open_queries = (query for query in queries if query.key not in folder.scores)
-    errors = sum(score.status is RecordStatus.ERROR for score in folder.scores.values())
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="photo") as pool:
-        sitting = _Sitting(work, folder, watcher, max_errors, errors)
+    session = _Session(plan, folder, on_record, max_errors)
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="photo")
+    try:
         try:
-            for query in open_queries:
-                while sitting.under_way >= concurrency:
-                    sitting.take()
-                if sitting.ended:
-                    break
-                sitting.start(pool, query)
+            session.work_off((query for query in queries if query.key not in folder.scores), pool, concurrency)
         except KeyboardInterrupt:
-            sitting.ended = Ended.INTERRUPTED
-        sitting.finish()
-    return RunSession(sitting.ended or Ended.COMPLETE, sitting.last_error)
+            session.ended = Ended.INTERRUPTED
+        session.finish()
+    except KeyboardInterrupt:
+        session.has_abandoned_queries = True
+    finally:
+        pool.shutdown(wait=not session.has_abandoned_queries, cancel_futures=session.has_abandoned_queries)
+    folder.note_spending(plan.spent_usd())
+    return RunSession(session.ended or Ended.COMPLETE, session.last_error, session.has_abandoned_queries)
 
 
-class _Sitting:
-    """The state of a sitting, kept by the main thread alone."""
+class _Session:
+    """The state of a session, changed by the main thread alone."""
 
-    def __init__(self, work: RunPlan, folder: RunFolder, watcher: Watcher, max_errors: int, errors: int) -> None:
-        self._work, self._folder, self._watcher = work, folder, watcher
-        self._max_errors, self._errors, self._done = max_errors, errors, 0
+    def __init__(
+        self, plan: RunPlan, folder: RunFolder, on_record: Callable[[EvalRecord], None], max_errors: int
+    ) -> None:
+        self._plan, self._folder, self._on_record, self._max_errors = plan, folder, on_record, max_errors
+        self._errors = sum(score.status is RecordStatus.ERROR for score in folder.scores.values())
+        self._done = 0
         self._query_of: dict[Future[EvalRecord], EvalQuery] = {}
         self.ended: Ended | None = None
         self.last_error: str | None = None
+        self.has_abandoned_queries = False
 
-    @property
-    def under_way(self) -> int:
-        """Queries that were begun and have no record."""
-        return len(self._query_of)
+    def work_off(self, queries: Iterable[EvalQuery], pool: ThreadPoolExecutor, concurrency: int) -> None:
+        """Start queries, `concurrency` at once, until all are started or the session has to end."""
+        for query in queries:
+            while len(self._query_of) >= concurrency:
+                self._wait()
+            if self.ended:
+                break
+            self._query_of[pool.submit(self._plan.locate, query)] = query
 
-    def start(self, pool: ThreadPoolExecutor, query: EvalQuery) -> None:
-        """Begin a query."""
-        self._query_of[pool.submit(self._work.locate, query)] = query
+    def finish(self) -> None:
+        """Wait for everything under way."""
+        while self._query_of:
+            self._wait()
 
-    def take(self) -> None:
+    def _wait(self) -> None:
         """Wait for at least one query, and record what is done."""
         done, _ = wait(self._query_of, return_when=FIRST_COMPLETED)
         for future in done:
             self._record(self._query_of.pop(future), future)
-
-    def finish(self) -> None:
-        """Let what is under way end; whoever interrupts a second time leaves at once, and loses only that."""
-        try:
-            while self._query_of:
-                self.take()
-        except KeyboardInterrupt:
-            self._folder.note_spending(self._work.spent_usd())
-            os._exit(130)
-        self._folder.note_spending(self._work.spent_usd())
 
     def _record(self, query: EvalQuery, future: Future[EvalRecord]) -> None:
         error = future.exception()
@@ -135,19 +133,13 @@ class _Sitting:
             return
         if error is not None and not isinstance(error, Exception):
             raise error
-        record = future.result() if error is None else self._work.broken(query, error)
+        record = future.result() if error is None else self._plan.error_record(query, error)
         self._folder.append(record)
-        self._watcher.saw(record)
+        self._on_record(record)
         self._done += 1
         if self._done % NOTE_SPENDING_EVERY == 0:
-            self._folder.note_spending(self._work.spent_usd())
+            self._folder.note_spending(self._plan.spent_usd())
         if record.status is RecordStatus.ERROR:
             self._errors, self.last_error = self._errors + 1, f"{record.photo}: {record.error}"
             if self._errors > self._max_errors:
                 self.ended = self.ended or Ended.ERRORS
-
-
-def photo_by_photo(strategies: Iterable[str], make: Callable[[str], list[EvalQuery]]) -> Iterator[EvalQuery]:
-    """Queries with all strategies of a photo one after the other, so that it is decoded and embedded once."""
-    for row in zip(*(make(strategy) for strategy in strategies), strict=True):
-        yield from row

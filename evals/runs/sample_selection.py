@@ -1,32 +1,122 @@
-"""What a run will do, settled and checked before the first photo is spent."""
+"""The photos of a run: which ones, what is known of each, and which reference photos they must not find."""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
-import platform
 import random
-import re
-import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from core.errors import UserError
-from core.files import sha256_if_readable
-from evals.benchmarks.loading import BenchmarkData, Sample
-from evals.runs.records import Partial, Protocol
+from evals.benchmarks.loading import BenchmarkData, Sample, load_benchmark
+from evals.benchmarks.registry import find_benchmark
+from evals.clean import protocol as clean
+from evals.clean.perceptual_hash import Fingerprint, fingerprints_of
+from evals.runs.recording import EvalQuery
+from evals.runs.records import Flag, Partial, PlaceNames, Protocol
+from geo.places.gazetteer import Gazetteer
+from geo.sphere import lat_lon_array
 from graphs.settings import Settings
+from retrieval.atlas.atlas import open_atlas
+from retrieval.candidate import AtlasKind
+from retrieval.encoders.registry import load_encoder
 from retrieval.splits import SHARES, split_by_author
-
-LIBRARIES = ("geosleuth", "langchain-core", "langgraph", "numpy", "onnxruntime", "pillow", "qdrant-edge-py")
-NOT_OF_THE_ANSWER = {"home", "audit_log", "checkpoints", "threads", "strategy", "model_concurrency", "model_retries"}
-"""Settings that change where things lie or how fast they go, not what is answered."""
+from retrieval.stores.base import StoredItem
 
 
-def choose_items(
-    holding: BenchmarkData,
+class RunPhotos(NamedTuple):
+    """The photos of a run, and what only the scorer knows of them; rows correspond.
+
+    Attributes:
+        data: all that is on disk of the benchmark.
+        samples: those of the run, in the benchmark's order.
+        places: names of the place where each was taken; None far from any.
+        flags: what is odd about each.
+        partial: how they are only a part of the benchmark; None: they are all of it.
+        exclusion: reference photos that searches must not find; None: the published protocol hides none.
+        excluded_reference: the exclusion in words; empty where there is none.
+    """
+
+    data: BenchmarkData
+    samples: Sequence[Sample]
+    places: Sequence[PlaceNames | None]
+    flags: Sequence[tuple[Flag, ...]]
+    partial: Partial | None
+    exclusion: clean.CleanExclusion | None
+    excluded_reference: str
+
+    def queries(self, strategies: Sequence[str]) -> list[EvalQuery]:
+        """All strategies of a photo one after the other, so that it is decoded and embedded once."""
+        return [
+            EvalQuery(sample=sample, strategy=strategy, truth_place=place, flags=flags)
+            for sample, place, flags in zip(self.samples, self.places, self.flags, strict=True)
+            for strategy in strategies
+        ]
+
+
+def load_photos(chosen: argparse.Namespace, settings: Settings) -> RunPhotos:
+    """Choose the photos of a run by its command line, and find out what is known of them.
+
+    Raises:
+        UserError: photos are missing, none are left to run, or a clean run cannot be clean.
+    """
+    benchmark = find_benchmark(chosen.benchmark)
+    folder = chosen.data or settings.home / "benchmarks" / benchmark.name
+    data = load_benchmark(benchmark, folder, swap_lat_lon=chosen.swap_lat_lon)
+    samples, partial = choose_samples(
+        data,
+        allow_partial=chosen.allow_partial,
+        part=chosen.only,
+        listed=chosen.listed,
+        limit=chosen.limit,
+        seed=chosen.seed,
+    )
+    places = Gazetteer().places_at(lat_lon_array(sample.truth for sample in samples))
+    fingerprints = fingerprints_of([sample.path for sample in samples], settings.threads)
+    exclusion, in_words = None, ""
+    if Protocol(chosen.protocol) is Protocol.CLEAN:
+        exclusion, in_words = _exclusion(chosen, settings, samples, fingerprints)
+    return RunPhotos(
+        data=data,
+        samples=samples,
+        places=[PlaceNames.of(place) for place in places],
+        flags=clean.flags(samples, fingerprints),
+        partial=partial,
+        exclusion=exclusion,
+        excluded_reference=in_words,
+    )
+
+
+def _exclusion(
+    chosen: argparse.Namespace,
+    settings: Settings,
+    samples: Sequence[Sample],
+    fingerprints: Sequence[Fingerprint | None],
+) -> tuple[clean.CleanExclusion, str]:
+    """The reference photos that each query must not find, and the rule in words."""
+    table = clean.read_reference_table(chosen.reference_table) if chosen.reference_table else {}
+    known = clean.references(_reference_photos(settings), table)
+    clean.check_known(known, settings.atlases)
+    exclusion = clean.exclude_references(samples, fingerprints, known, chosen.twin_similarity)
+    return exclusion, clean.describe(samples, known, exclusion)
+
+
+def _reference_photos(settings: Settings) -> Iterator[StoredItem]:
+    """Items of all photo atlases."""
+    encoder = load_encoder(settings.encoder, settings.threads)
+    for name in settings.atlases:
+        folder = settings.atlas_folder / name
+        if folder.is_dir():
+            with open_atlas(folder, encoder) as atlas:
+                if atlas.kind is AtlasKind.PHOTO:
+                    yield from atlas.items()
+
+
+def choose_samples(
+    data: BenchmarkData,
     *,
     allow_partial: bool,
     part: str | None = None,
@@ -37,7 +127,7 @@ def choose_items(
     """The photos of a run in the benchmark's order, and how they are only a part.
 
     Args:
-        holding: what is on disk.
+        data: what is on disk.
         allow_partial: run although photos are missing.
         part: only this part of the split by photographer: train, validation or calibration.
         listed: only the photos that this file names, such as those that a recorded model was asked about.
@@ -47,38 +137,36 @@ def choose_items(
     Raises:
         UserError: photos are missing and that was not allowed; an unknown part; nothing left to run.
     """
-    if not holding.is_complete and not allow_partial:
-        name = holding.benchmark.name
+    name = data.benchmark.name
+    if not data.is_complete and not allow_partial:
         raise UserError(
-            f"{name}: {holding.shortfall()}. Fetch the rest (`python -m evals.fetch {name}`), or run what is there with"
+            f"{name}: {data.shortfall()}. Fetch the rest (`python -m evals.fetch {name}`), or run what is there with"
             " --allow-partial: every table will say so"
         )
-    items, why = list(holding.items), [] if holding.is_complete else [f"{len(holding.items)} on disk"]
+    samples, why = list(data.samples), [] if data.is_complete else [f"{len(data.samples)} on disk"]
     if part is not None:
-        items = _part(items, part)
+        samples = _part(samples, part)
         why.append(f"the {part} photographers")
     if listed is not None:
         wanted = _ids(listed)
-        items = [item for item in items if item.photo in wanted]
+        samples = [sample for sample in samples if sample.photo in wanted]
         why.append(f"listed in {listed.name}")
-    if limit is not None and limit < len(items):
-        drawn = set(random.Random(seed).sample(range(len(items)), limit))  # noqa: S311 - a draw, not a secret
-        items = [item for number, item in enumerate(items) if number in drawn]
+    if limit is not None and limit < len(samples):
+        drawn = set(random.Random(seed).sample(range(len(samples)), limit))  # noqa: S311 - a draw, not a secret
+        samples = [sample for number, sample in enumerate(samples) if number in drawn]
         why.append(f"{limit} drawn with seed {seed}")
-    if not items:
-        raise UserError(
-            f"{holding.benchmark.name}: no photo to run in {holding.folder}; check --data, --only, --listed, --limit"
-        )
+    if not samples:
+        raise UserError(f"{name}: no photo to run in {data.folder}; check --data, --only, --listed, --limit")
     if not why:
-        return items, None
-    return items, Partial(expected=holding.expected, on_disk=len(holding.items), run=len(items), why=", ".join(why))
+        return samples, None
+    return samples, Partial(expected=data.expected, on_disk=len(data.samples), run=len(samples), why=", ".join(why))
 
 
-def _part(items: Sequence[Sample], part: str) -> list[Sample]:
+def _part(samples: Sequence[Sample], part: str) -> list[Sample]:
     if part not in SHARES:
         raise UserError(f"no part {part!r}: choose one of {', '.join(SHARES)}")
-    parts = split_by_author([item.photographer for item in items])
-    return [item for item, of in zip(items, parts, strict=True) if of == part]
+    parts = split_by_author([sample.photographer for sample in samples])
+    return [sample for sample, of in zip(samples, parts, strict=True) if of == part]
 
 
 def _ids(file: Path) -> set[str]:
@@ -92,45 +180,6 @@ def _ids(file: Path) -> set[str]:
         ) from error
 
 
-def ids_sha256(items: Sequence[Sample]) -> str:
+def ids_sha256(samples: Sequence[Sample]) -> str:
     """Of the ids in order: two runs with the same one have the same photos."""
-    return hashlib.sha256("\n".join(item.photo for item in items).encode()).hexdigest()
-
-
-def settings_sha256(settings: Settings, more: Mapping[str, object]) -> str:
-    """Of all that can change an answer, beside what `run.json` names by itself."""
-    files = (settings.calibration, settings.model_records)
-    fitted = {str(path): sha256_if_readable(path) for path in files if path}
-    chosen = settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER) | dict(more) | fitted
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Of Python and the libraries that matter."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # an engine that is not installed cannot have been used
-            continue
-    return found
-
-
-def commit() -> str | None:
-    """Of the checkout this file lies in, with a '+' where tracked files differ; None outside of one."""
-    git, here = shutil.which("git"), str(Path(__file__).parent)
-    if git is None:
-        return None
-    found = [
-        subprocess.run([git, "-C", here, *question], capture_output=True, text=True, check=False)  # noqa: S603 - fixed
-        for question in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-    ]
-    if any(one.returncode for one in found):
-        return None
-    return found[0].stdout.strip() + ("+" if found[1].stdout.strip() else "")
-
-
-def default_out(benchmark: str, protocol: Protocol, model: str, strategies: Sequence[str], part: str | None) -> Path:
-    """A folder that the same command finds again, so that it resumes."""
-    words = [benchmark, protocol.value, part or "", re.sub(r"[^A-Za-z0-9.-]+", "-", model)[-60:], "-".join(strategies)]
-    return Path("runs/evals") / "_".join(word.strip("-") for word in words if word)
+    return hashlib.sha256("\n".join(sample.photo for sample in samples).encode()).hexdigest()

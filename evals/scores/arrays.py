@@ -69,7 +69,7 @@ class System(NamedTuple):
     strategy: str
     run: Path
     info: RunInfo
-    columns: ScoreArrays
+    arrays: ScoreArrays
 
 
 def load_systems(runs: Sequence[Path], unfinished: bool = False) -> list[System]:

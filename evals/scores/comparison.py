@@ -1,6 +1,8 @@
-"""What a comparison finds, and how it is told."""
+"""What a comparison of systems finds, and its tables and text."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from pydantic import Field
 
@@ -9,6 +11,7 @@ from evals.scores.distance import Interval
 from evals.scores.tables import Table, km_label, markdown
 
 LEVEL = 0.05
+"""Of significance."""
 SHOWN = 10
 
 
@@ -36,11 +39,21 @@ class Pair(Frozen):
     only_second: tuple[str, ...]
 
     @property
-    def verdict(self) -> str:
-        """Who is better, or that nobody can say."""
+    def labels(self) -> tuple[str, str]:
+        """Both systems."""
+        return self.first, self.second
+
+    @property
+    def better(self) -> str | None:
+        """The better system; None if the difference is not significant."""
         if self.p_holm >= LEVEL:
-            return "not distinguishable"
-        return f"{self.first if self.geoscore.estimate > 0 else self.second} is better"
+            return None
+        return self.first if self.geoscore.estimate > 0 else self.second
+
+    @property
+    def verdict(self) -> str:
+        """Which is better, in words."""
+        return "not distinguishable" if self.better is None else f"{self.better} is better"
 
 
 class Rank(Frozen):
@@ -92,10 +105,6 @@ def comparison_tables(found: Comparison) -> list[Table]:
     ]
 
 
-def _names(systems: tuple[str, ...]) -> str:
-    return "; ".join(systems) or "none"
-
-
 def _signed(interval: Interval, digits: int = 0) -> str:
     return f"{interval.estimate:+.{digits}f} ({interval.low:+.{digits}f} to {interval.high:+.{digits}f})"
 
@@ -109,8 +118,8 @@ def as_markdown(found: Comparison) -> str:
     lines = [*(f"{heading}." for heading in found.headings)]
     lines.append(f"{found.photos} photos by {found.photographers} photographers, the same for every system.")
     if found.left_out:
-        said = ", ".join(f"{count} of {label}" for label, count in found.left_out.items())
-        lines.append(f"**Only the photos that all systems have: left out are {said}.**")
+        left_out = ", ".join(f"{count} of {label}" for label, count in found.left_out.items())
+        lines.append(f"**Only the photos that all systems have: left out are {left_out}.**")
     for table in comparison_tables(found):
         lines += ["", markdown(table)]
     for pair in found.pairs:
@@ -120,14 +129,13 @@ def as_markdown(found: Comparison) -> str:
 
 def _exchanged(pair: Pair) -> list[str]:
     """Which photos each gets within 25 km that the other misses."""
-    told = []
-    for label, other, photos in (
-        (pair.first, pair.second, pair.only_first),
-        (pair.second, pair.first, pair.only_second),
-    ):
-        more = f" and {len(photos) - SHOWN} more" if len(photos) > SHOWN else ""
-        names = ", ".join(f"`{name.replace('`', '')}`" for name in photos[:SHOWN])
-        told.append(
-            f"- {label} within 25 km where {other} is not: {len(photos)}{f' ({names}{more})' if photos else ''}"
-        )
-    return told
+    return [
+        _only_one(pair.first, pair.second, pair.only_first),
+        _only_one(pair.second, pair.first, pair.only_second),
+    ]
+
+
+def _only_one(label: str, other: str, photos: Sequence[str]) -> str:
+    more = f" and {len(photos) - SHOWN} more" if len(photos) > SHOWN else ""
+    names = ", ".join(f"`{name.replace('`', '')}`" for name in photos[:SHOWN])
+    return f"- {label} within 25 km where {other} is not: {len(photos)}{f' ({names}{more})' if photos else ''}"

@@ -1,4 +1,4 @@
-"""Everything that is said about one system: from columns to a score that JSON can hold."""
+"""Everything that is said about one system: from arrays to a score that JSON can hold."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class Score(Frozen):
 
 def score(system: System) -> Score:
     """Everything about one system."""
-    columns, info = system.columns, system.info
-    away_km = columns.distance_km
+    arrays, info = system.arrays, system.info
+    away_km = arrays.distance_km
     finite = _finite_or_none(distance.median_km(away_km))
     return Score(
         label=system.label,
@@ -88,21 +88,21 @@ def score(system: System) -> Score:
         encoder=info.encoder,
         heading=info.heading(),
         photos=len(away_km),
-        photographers=len(np.unique(columns.author)),
-        outcomes=dict(Counter(columns.outcome.tolist())),
-        flagged=columns.flagged,
+        photographers=len(np.unique(arrays.author)),
+        outcomes=dict(Counter(arrays.outcome.tolist())),
+        flagged=arrays.flagged,
         accuracy=_accuracy(away_km, info.thresholds_km),
         median_km=finite,
         mean_km=distance.mean_km(away_km),
-        geoscore=distance.clustered_bootstrap(distance.geoscore(away_km), columns.author),
-        named=_named(columns),
-        coverage_50=reliability.coverage(away_km, columns.radius_50_km),
-        coverage_90=reliability.coverage(away_km, columns.radius_90_km),
-        **_confidence(columns),
-        recall_area=_curve(*reliability.recall_at_areas(columns.area_needed_km2, AREA_BUDGETS_KM2)),
-        cost_per_photo={name: float(columns.cost[name].mean()) for name in COSTS},
-        hits_per_usd=_hits_per_usd(columns),
-        strata=tuple(_strata(columns, info.thresholds_km)),
+        geoscore=distance.clustered_bootstrap(distance.geoscore(away_km), arrays.author),
+        named=_named(arrays),
+        coverage_50=reliability.coverage(away_km, arrays.radius_50_km),
+        coverage_90=reliability.coverage(away_km, arrays.radius_90_km),
+        **_confidence(arrays),
+        recall_area=_curve(*reliability.recall_at_areas(arrays.area_needed_km2, AREA_BUDGETS_KM2)),
+        cost_per_photo={name: float(arrays.cost[name].mean()) for name in COSTS},
+        hits_per_usd=_hits_per_usd(arrays),
+        strata=tuple(_strata(arrays, info.thresholds_km)),
     )
 
 
@@ -114,19 +114,19 @@ def _accuracy(away_km: Floats, thresholds_km: Sequence[float]) -> dict[float, In
     return {km: distance.accuracy_interval(away_km, km) for km in thresholds_km}
 
 
-def _named(columns: ScoreArrays) -> dict[str, NamedShare]:
+def _named(arrays: ScoreArrays) -> dict[str, NamedShare]:
     found = {}
-    for level, (right, named) in columns.places.items():
+    for level, (right, named) in arrays.places.items():
         if named.any():
             interval = distance.wilson_interval(int(right.sum()), int(named.sum()))
             found[level] = NamedShare(right=interval, photos=int(named.sum()))
     return found
 
 
-def _confidence(columns: ScoreArrays) -> dict[str, object]:
-    stated = np.isfinite(columns.confidence)
-    sure, right = columns.confidence[stated], columns.claim_right[stated]
-    curves = {km: reliability.risk_coverage(columns.confidence, _losses(columns, km)) for km in RISK_THRESHOLDS_KM}
+def _confidence(arrays: ScoreArrays) -> dict[str, object]:
+    stated = np.isfinite(arrays.confidence)
+    sure, right = arrays.confidence[stated], arrays.claim_right[stated]
+    curves = {km: reliability.risk_coverage(arrays.confidence, _losses(arrays, km)) for km in RISK_THRESHOLDS_KM}
     return {
         "calibration_error": reliability.expected_calibration_error(sure, right) if stated.any() else None,
         "reliability": tuple(reliability.reliability_bins(sure, right)),
@@ -135,8 +135,8 @@ def _confidence(columns: ScoreArrays) -> dict[str, object]:
     }
 
 
-def _losses(columns: ScoreArrays, threshold_km: float) -> Floats:
-    return np.where(distance.hits(columns.distance_km, threshold_km), 0.0, 1.0)
+def _losses(arrays: ScoreArrays, threshold_km: float) -> Floats:
+    return np.where(distance.hits(arrays.distance_km, threshold_km), 0.0, 1.0)
 
 
 def _curve(x: Floats, y: Floats) -> Curve:
@@ -145,21 +145,21 @@ def _curve(x: Floats, y: Floats) -> Curve:
     return Curve(x=tuple(x[keep].round(6).tolist()), y=tuple(y[keep].round(6).tolist()))
 
 
-def _hits_per_usd(columns: ScoreArrays) -> float | None:
-    spent = float(columns.cost["usd"].sum())
-    return float(distance.hits(columns.distance_km, WORTH_KM).sum()) / spent if spent else None
+def _hits_per_usd(arrays: ScoreArrays) -> float | None:
+    spent = float(arrays.cost["usd"].sum())
+    return float(distance.hits(arrays.distance_km, WORTH_KM).sum()) / spent if spent else None
 
 
-def _strata(columns: ScoreArrays, thresholds_km: Sequence[float]) -> list[Stratum]:
+def _strata(arrays: ScoreArrays, thresholds_km: Sequence[float]) -> list[Stratum]:
     return [
-        _stratum(columns, name, value, thresholds_km)
-        for name, values in columns.strata.items()
+        _stratum(arrays, name, value, thresholds_km)
+        for name, values in arrays.strata.items()
         for value in np.unique(values).tolist()
     ]
 
 
-def _stratum(columns: ScoreArrays, name: str, value: str, thresholds_km: Sequence[float]) -> Stratum:
-    away_km = columns.distance_km[columns.strata[name] == value]
+def _stratum(arrays: ScoreArrays, name: str, value: str, thresholds_km: Sequence[float]) -> Stratum:
+    away_km = arrays.distance_km[arrays.strata[name] == value]
     return Stratum(
         name=name,
         value=value,

@@ -1,44 +1,36 @@
-"""A run without a machine: queries, and answers that depend on nothing but the photo. Also run as a process to kill."""
+"""A run without a system: queries, and answers that depend on nothing but the photo. Also run as a process to kill."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from agents.schemas import Cost
 from evals.benchmarks.loading import Sample
 from evals.runs.folder import RunFolder
-from evals.runs.recording import EvalQuery, SystemDescription, broken
+from evals.runs.recording import EvalQuery, SystemDescription, error_record
 from evals.runs.records import EvalRecord, Protocol, RecordStatus, RunInfo
-from evals.runs.runner import RunPlan, RunSession, photo_by_photo, run_queries
+from evals.runs.runner import RunPlan, RunSession, run_queries
 from geo.point import Point
 from geo.sphere import point_distance_km
 
-BENCH = SystemDescription(benchmark="folder", protocol=Protocol.PUBLISHED, model="none", encoder="none@1")
+SYSTEM = SystemDescription(benchmark="folder", protocol=Protocol.PUBLISHED, model="none", encoder="none@1")
 STRATEGIES = ("quick", "slow")
 
 
-class Silent:
-    """Watches and says nothing."""
-
-    def __init__(self) -> None:
-        self.seen: list[EvalRecord] = []
-
-    def saw(self, record: EvalRecord) -> None:
-        self.seen.append(record)
-
-
 def queries(count: int) -> list[EvalQuery]:
-    def of(strategy: str) -> list[EvalQuery]:
-        items = [
-            Sample(f"{i:04d}.jpg", Path(f"{i:04d}.jpg"), Point(lat=i % 90, lon=i % 180), f"author{i % 7}")
-            for i in range(count)
-        ]
-        return [EvalQuery(item=item, strategy=strategy, truth_place=None, flags=()) for item in items]
-
-    return list(photo_by_photo(STRATEGIES, of))
+    samples = [
+        Sample(f"{i:04d}.jpg", Path(f"{i:04d}.jpg"), Point(lat=i % 90, lon=i % 180), f"author{i % 7}")
+        for i in range(count)
+    ]
+    return [
+        EvalQuery(sample=sample, strategy=strategy, truth_place=None, flags=())
+        for sample in samples
+        for strategy in STRATEGIES
+    ]
 
 
 def run_info(count: int, **changed: object) -> RunInfo:
@@ -71,13 +63,13 @@ def made_record(query: EvalQuery, seconds: float = 0.0) -> EvalRecord:
     """An answer that is a function of photo and strategy, but for its seconds."""
     digest = hashlib.sha256("".join(query.key).encode()).digest()
     point = Point(lat=digest[0] / 256 * 180 - 90, lon=digest[1] / 256 * 360 - 180)
-    bare = broken(BENCH, query, hashlib.sha256(query.item.photo.encode()).hexdigest(), ValueError("none"))
+    bare = error_record(SYSTEM, query, hashlib.sha256(query.sample.photo.encode()).hexdigest(), ValueError("none"))
     return bare.model_copy(
         update={
             "status": RecordStatus.ANSWERED,
             "error": None,
             "point": (point.lat, point.lon),
-            "distance_km": point_distance_km(query.item.truth, point),
+            "distance_km": point_distance_km(query.sample.truth, point),
             "confidence": digest[2] / 256,
             "cost": Cost(model_calls=1, tokens=digest[3], seconds=seconds),
             "reasoning": digest.hex() * 20,
@@ -86,7 +78,7 @@ def made_record(query: EvalQuery, seconds: float = 0.0) -> EvalRecord:
 
 
 def run_made(folder: Path, count: int, concurrency: int = 8, pause_s: float = 0.0) -> RunSession:
-    """A sitting over made answers, in order at the end."""
+    """A session over made answers, in order at the end."""
 
     def locate(query: EvalQuery) -> EvalRecord:
         started = time.perf_counter()
@@ -94,11 +86,19 @@ def run_made(folder: Path, count: int, concurrency: int = 8, pause_s: float = 0.
         return made_record(query, time.perf_counter() - started)
 
     asked = queries(count)
-    work = RunPlan(locate, lambda query, error: broken(BENCH, query, None, error), lambda: 0.0)
     with RunFolder(folder, run_info(count)) as opened:
-        sitting = run_queries(asked, work, opened, Silent(), concurrency=concurrency, max_errors=0)
+        session = run_queries(asked, plan(locate), opened, ignore, concurrency=concurrency, max_errors=0)
         opened.finish([query.key for query in asked], 0.0)
-    return sitting
+    return session
+
+
+def plan(locate: Callable[[EvalQuery], EvalRecord], spent_usd: float = 0.0) -> RunPlan:
+    """A plan by which queries are answered."""
+    return RunPlan(locate, lambda query, error: error_record(SYSTEM, query, None, error), lambda: spent_usd)
+
+
+def ignore(record: EvalRecord) -> None:
+    """Watch records and do nothing."""
 
 
 if __name__ == "__main__":

@@ -127,9 +127,9 @@ def test_flags_name_placeholders_and_doubles_within_the_benchmark() -> None:
     found = flags([*queries, query("broken.jpg")], [*(look(rgb) for _, rgb in photos.values()), None])
     expected: list[tuple[Flag, ...]] = [
         (Flag.PLACEHOLDER,),
-        (Flag.TWIN,),
-        (Flag.TWIN,),
-        *[(Flag.PLACEHOLDER, Flag.TWIN)] * 3,
+        (Flag.NEAR_DUPLICATE,),
+        (Flag.NEAR_DUPLICATE,),
+        *[(Flag.PLACEHOLDER, Flag.NEAR_DUPLICATE)] * 3,
         (),
         (),
     ]

@@ -10,14 +10,14 @@ import pytest
 from core.errors import UserError
 from evals import calibrate
 from evals.fitting.conformal import (
-    Cases,
+    CalibrationCases,
     conformal_quantile,
     cross_validated,
     fit_calibration,
     fit_levels,
     photographers_mean,
 )
-from evals.fitting.samples import gather
+from evals.fitting.samples import answered_samples
 from evals.scores.reliability import expected_calibration_error
 from graphs.inference.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
 from tests.fakes.records import made_record, random_records, write_run
@@ -26,7 +26,7 @@ from tests.graphs.inference.test_calibration import SUBJECT
 pytest.importorskip("sklearn")
 
 
-def overconfident(photographers: int, seed: int) -> Cases:
+def overconfident(photographers: int, seed: int) -> CalibrationCases:
     """Albums of 1 to 30 photos whose radii are far too small; photographers differ."""
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, 31, photographers)
@@ -35,7 +35,7 @@ def overconfident(photographers: int, seed: int) -> Cases:
     raw = rng.normal(-6.0, 1.5, len(author))
     truth = raw + 2.0 + hardness + rng.normal(0.0, 1.0, len(author))
     confidence = rng.uniform(0.3, 1.0, len(author))
-    return Cases(
+    return CalibrationCases(
         author=author,
         level=np.where(rng.uniform(size=len(author)) < 0.3, "signs", "retrieval"),
         away_km=radius_km(truth),
@@ -118,9 +118,9 @@ def test_what_cannot_be_calibrated_is_said(tmp_path: Path, capsys: pytest.Captur
     assert calibrate.main([str(run), "--out", str(tmp_path / "c.json")]) == 2
     assert "answers by 1 photographers are too few" in capsys.readouterr().err
     with pytest.raises(UserError, match="--strategy: refine"):
-        gather([run], "clusters", [])
+        answered_samples([run], "clusters", [])
     with pytest.raises(UserError, match="share photos"):
-        gather([run, run], None, [])
+        answered_samples([run, run], None, [])
     other = write_run(tmp_path / "other", [made_record("c")], encoder="compact@2")
     with pytest.raises(UserError, match=r"different systems \(encoder 'compact@2'"):
-        gather([run, other], None, [])
+        answered_samples([run, other], None, [])

@@ -11,7 +11,7 @@ import pytest
 from core.errors import UserError
 from evals import model_record
 from evals.benchmarks.loading import Sample
-from evals.runs.recording import EvalQuery, SystemDescription, answered
+from evals.runs.recording import EvalQuery, SystemDescription, answer_record
 from evals.runs.records import EvalRecord, Protocol
 from geo.point import Point
 from geo.sphere import destination
@@ -53,7 +53,7 @@ def test_the_rates_of_a_model_are_found() -> None:
     record = model_record.measure(seen_records(400, 0.5, 0.8), default_sight().usual_share)
     assert record.share[0] == pytest.approx(0.5, abs=0.06)
     assert record.judgement_accuracy == pytest.approx(0.8, abs=0.04)
-    assert record.fitted_on == "400 first readings and 800 judgements on 400 photos by 100 photographers"
+    assert record.fitted_on == "400 initial predictions and 800 judgements on 400 photos by 100 photographers"
 
 
 def test_a_refusal_is_counted_and_a_rate_of_few_judgements_is_not_given() -> None:
@@ -61,14 +61,14 @@ def test_a_refusal_is_counted_and_a_rate_of_few_judgements_is_not_given() -> Non
     read = [r.model_copy(update={"judgements": r.judgements[:1] if i < 9 else ()}) for i, r in enumerate(SEEN)]
     record = model_record.measure([*read, *silent], default_sight().usual_share)
     assert record.judgement_accuracy is None
-    assert record.fitted_on.startswith("40 first readings and 9 judgements on 45 photos")
+    assert record.fitted_on.startswith("40 initial predictions and 9 judgements on 45 photos")
 
 
 SEEN = seen_records(40, 0.5, 0.8)
 
 
 def test_too_few_readings_make_no_record() -> None:
-    with pytest.raises(UserError, match=r"19 of 24 photos have a first reading by the model, 20 are needed"):
+    with pytest.raises(UserError, match=r"19 of 24 photos have an initial prediction by the model, 20 are needed"):
         model_record.measure([*SEEN[:19], *(made_record(f"s{i}.jpg") for i in range(5))], default_sight().usual_share)
 
 
@@ -76,9 +76,9 @@ def test_from_runs_to_a_system_that_uses_it(tmp_path: Path, capsys: pytest.Captu
     runs = [write_run(tmp_path / str(i), SEEN[20 * i : 20 * i + 20], model=MODEL) for i in range(2)]
     file = tmp_path / "records.json"
     assert model_record.main([*map(str, runs), "--out", str(file)]) == 0
-    assert f"| {MODEL} | 40 first readings and 80 judgements" in capsys.readouterr().out
+    assert f"| {MODEL} | 40 initial predictions and 80 judgements" in capsys.readouterr().out
     sight = open_parameters(make_settings(model_records=file)).sight
-    assert sight.of(MODEL).fitted_on.startswith("40 first readings")
+    assert sight.of(MODEL).fitted_on.startswith("40 initial predictions")
     assert sight.of(MODEL).judgement_nats < 10.0
     assert sight.of("openai:another") == default_sight().models[ANY_MODEL]
     assert sight.of("recorded:o4-mini.jsonl") == default_sight().of("o4-mini")
@@ -112,12 +112,12 @@ def test_a_run_keeps_what_the_model_said_at_first_and_of_tools() -> None:
     model = scripted([("reverse_geocode", {"lat": 40.42, "lon": -3.7})], judged)
     answer = run(context(model=model))
     query = EvalQuery(
-        item=Sample("a.jpg", Path("a.jpg"), Point(lat=0.0, lon=0.0), "ann"),
+        sample=Sample("a.jpg", Path("a.jpg"), Point(lat=0.0, lon=0.0), "ann"),
         strategy="refine",
         truth_place=None,
         flags=(),
     )
-    record = answered(
+    record = answer_record(
         SystemDescription(benchmark="folder", protocol=Protocol.PUBLISHED, model="m", encoder="e"), query, answer, 0, ()
     )
     assert [place.point for place in record.first_reading] == [(40.42, -3.7), (50.09, 14.42)]

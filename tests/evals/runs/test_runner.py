@@ -18,10 +18,10 @@ from core.errors import UserError
 from evals.runs.cost import MoneySpentError
 from evals.runs.folder import RunFolder
 from evals.runs.progress import RunProgress
-from evals.runs.recording import EvalQuery, broken
+from evals.runs.recording import EvalQuery
 from evals.runs.records import RECORDS_FILE, EvalRecord, RecordError, RecordStatus, read_info, read_records, read_scores
-from evals.runs.runner import Ended, RunPlan, RunSession, run_queries
-from tests.fakes.eval_runs import BENCH, Silent, made_record, queries, run_info, run_made
+from evals.runs.runner import Ended, RunSession, run_queries
+from tests.fakes.eval_runs import ignore, made_record, plan, queries, run_info, run_made
 
 ROOT = Path(__file__).parents[3]
 COUNT = 40
@@ -31,11 +31,10 @@ def untimed(folder: Path) -> bytes:
     return b"".join(record.untimed().line() for record in read_records(folder))
 
 
-def sit(
+def run_session(
     folder: RunFolder, locate: Callable[[EvalQuery], EvalRecord], *, concurrency: int = 4, max_errors: int = 0
 ) -> RunSession:
-    work = RunPlan(locate, lambda query, error: broken(BENCH, query, None, error), lambda: 0.0)
-    return run_queries(queries(COUNT), work, folder, Silent(), concurrency=concurrency, max_errors=max_errors)
+    return run_queries(queries(COUNT), plan(locate), folder, ignore, concurrency=concurrency, max_errors=max_errors)
 
 
 def test_records_end_in_the_benchmarks_order_whatever_the_concurrency(tmp_path: Path) -> None:
@@ -83,20 +82,20 @@ def test_a_torn_line_is_cut_off_and_done_again(tmp_path: Path) -> None:
         return made_record(query)
 
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
-        sit(folder, locate)
+        run_session(folder, locate)
         folder.finish([query.key for query in queries(COUNT)], 0.0)
     assert [query.key for query in again] == [queries(COUNT)[-1].key]
     assert untimed(tmp_path) == whole
 
 
-def test_a_photo_that_breaks_the_machine_is_an_error_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_photo_that_raises_an_error_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None:
     def locate(query: EvalQuery) -> EvalRecord:
-        if query.item.photo in ("0003.jpg", "0005.jpg"):
+        if query.sample.photo in ("0003.jpg", "0005.jpg"):
             raise ZeroDivisionError("a bug\nof two lines")
         return made_record(query)
 
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
-        assert sit(folder, locate, max_errors=4).ended is Ended.COMPLETE
+        assert run_session(folder, locate, max_errors=4).ended is Ended.COMPLETE
     broke = [record for record in read_records(tmp_path) if record.status is RecordStatus.ERROR]
     assert len(broke) == 4
     assert {record.error for record in broke} == {"ZeroDivisionError: a bug of two lines"}
@@ -104,19 +103,19 @@ def test_a_photo_that_breaks_the_machine_is_an_error_and_the_run_goes_on(tmp_pat
     assert len(read_scores(tmp_path)) == 2 * COUNT, "the denominator is intact"
 
 
-def test_too_many_errors_end_the_sitting_and_can_be_done_again(tmp_path: Path) -> None:
+def test_too_many_errors_end_the_session_and_can_be_done_again(tmp_path: Path) -> None:
     def fail(query: EvalQuery) -> EvalRecord:
-        raise RuntimeError(f"no {query.item.photo}")
+        raise RuntimeError(f"no {query.sample.photo}")
 
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
-        sitting = sit(folder, fail, max_errors=3, concurrency=1)
-        assert sitting.ended is Ended.ERRORS
-        assert sitting.last_error is not None
-        assert "no 0001.jpg" in sitting.last_error
+        session = run_session(folder, fail, max_errors=3, concurrency=1)
+        assert session.ended is Ended.ERRORS
+        assert session.last_error is not None
+        assert "no 0001.jpg" in session.last_error
         assert len(folder.scores) == 4
         folder.forget(lambda record: record.status is RecordStatus.ERROR)
         assert not folder.scores
-        assert sit(folder, made_record).ended is Ended.COMPLETE
+        assert run_session(folder, made_record).ended is Ended.COMPLETE
     assert {record.status for record in read_records(tmp_path)} == {RecordStatus.ANSWERED}
 
 
@@ -129,28 +128,51 @@ def test_when_the_money_is_spent_the_run_stops_without_a_record_of_it(tmp_path: 
         return made_record(query)
 
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
-        assert sit(folder, locate).ended is Ended.MONEY
+        assert run_session(folder, locate).ended is Ended.MONEY
         assert len(folder.scores) == 10
         assert not [score for score in folder.scores.values() if score.status is RecordStatus.ERROR]
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
         assert len(folder.scores) == 10
-        assert sit(folder, made_record).ended is Ended.COMPLETE
+        assert run_session(folder, made_record).ended is Ended.COMPLETE
+
+
+def interrupt_at(*numbers: int) -> tuple[list[EvalRecord], Callable[[EvalRecord], None]]:
+    """Records as they come, and a watcher that interrupts at some of them."""
+    seen: list[EvalRecord] = []
+
+    def watch(record: EvalRecord) -> None:
+        seen.append(record)
+        if len(seen) in numbers:
+            raise KeyboardInterrupt
+
+    return seen, watch
 
 
 def test_an_interrupted_run_records_what_was_under_way(tmp_path: Path) -> None:
-    class Interrupting(Silent):
-        def saw(self, record: EvalRecord) -> None:
-            super().saw(record)
-            if len(self.seen) == 5:
-                raise KeyboardInterrupt
-
-    watcher = Interrupting()
-    work = RunPlan(made_record, lambda query, error: broken(BENCH, query, None, error), lambda: 1.25)
+    seen, watch = interrupt_at(5)
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
-        sitting = run_queries(queries(COUNT), work, folder, watcher, concurrency=4, max_errors=0)
-        assert sitting.ended is Ended.INTERRUPTED
+        session = run_queries(queries(COUNT), plan(made_record, 1.25), folder, watch, concurrency=4, max_errors=0)
+        assert session == RunSession(Ended.INTERRUPTED)
         assert 5 <= len(folder.scores) < 2 * COUNT
-    assert len(read_records(tmp_path)) == len(watcher.seen)
+    assert len(read_records(tmp_path)) == len(seen)
+    assert read_info(tmp_path).spent_usd == 1.25
+
+
+def test_a_second_interrupt_waits_for_nobody(tmp_path: Path) -> None:
+    leave = threading.Event()
+
+    def locate(query: EvalQuery) -> EvalRecord:
+        if query.sample.photo >= "0001.jpg":
+            leave.wait(30.0)
+        return made_record(query)
+
+    seen, watch = interrupt_at(1, 2)
+    with RunFolder(tmp_path, run_info(COUNT)) as folder:
+        session = run_queries(queries(COUNT), plan(locate, 1.25), folder, watch, concurrency=4, max_errors=0)
+        assert session == RunSession(Ended.INTERRUPTED, has_abandoned_queries=True)
+        assert not leave.is_set(), "two queries were still under way"
+        leave.set()
+    assert len(read_records(tmp_path)) == len(seen) == 2
     assert read_info(tmp_path).spent_usd == 1.25
 
 
@@ -162,7 +184,7 @@ def test_as_many_photos_are_under_way_as_asked_for(tmp_path: Path) -> None:
         return made_record(query)
 
     with RunFolder(tmp_path, run_info(COUNT)) as folder:
-        assert sit(folder, locate, concurrency=10).ended is Ended.COMPLETE
+        assert run_session(folder, locate, concurrency=10).ended is Ended.COMPLETE
 
 
 def test_a_folder_takes_one_run_and_one_process(tmp_path: Path) -> None:
@@ -202,7 +224,7 @@ def test_progress_tells_accuracy_failures_and_money(tmp_path: Path) -> None:
     said = (tmp_path / "said").open("w+")
     near, far = (made_record(query) for query in queries(1))
     progress = RunProgress(4, [near.model_copy(update={"distance_km": 3.0})], lambda: 0.5, said)
-    progress.saw(far.model_copy(update={"distance_km": None, "status": RecordStatus.REFUSED}))
+    progress.add(far.model_copy(update={"distance_km": None, "status": RecordStatus.REFUSED}))
     assert progress.line() == "within 25 km: quick 100.0 %, slow 0.0 %; 1 without an answer; US$ 0.50"
     with progress:
         pass

@@ -83,8 +83,8 @@ def test_distances_are_computed_again(tmp_path: Path) -> None:
 
 
 def test_a_failed_answer_that_still_carries_a_point_is_a_miss() -> None:
-    columns = score_arrays_of([made_record("a", status="failed", point=(48.8566, 2.3522), distance_km=0.0)])
-    assert np.isnan(columns.distance_km).all()
+    arrays = score_arrays_of([made_record("a", status="failed", point=(48.8566, 2.3522), distance_km=0.0)])
+    assert np.isnan(arrays.distance_km).all()
 
 
 def test_places_nest_and_only_named_truths_count(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_places_nest_and_only_named_truths_count(tmp_path: Path) -> None:
 
 def test_confidence_is_about_the_committed_hypothesis() -> None:
     disc = {"name": "h", "point": away(40.0), "radius_km": 50.0, "probability": 0.7}
-    columns = score_arrays_of(
+    arrays = score_arrays_of(
         [
             made_record("a", hypotheses=[disc], point=away(2000.0)),
             made_record("b", hypotheses=[{**disc, "radius_km": 30.0}], point=away(0.1)),
@@ -115,13 +115,13 @@ def test_confidence_is_about_the_committed_hypothesis() -> None:
             made_record("d", hypotheses=[], point=away(30.0), level="city"),
         ]
     )
-    assert columns.claim_right.tolist() == [True, False, True, False]
+    assert arrays.claim_right.tolist() == [True, False, True, False]
 
 
 def test_area_is_searched_hypothesis_by_hypothesis() -> None:
     near = {"name": "near", "point": away(0.0), "radius_km": 10.0, "probability": 0.2}
     far = {"name": "far", "point": away(5000.0), "radius_km": 300.0, "probability": 0.6}
-    columns = score_arrays_of(
+    arrays = score_arrays_of(
         [
             made_record("a", hypotheses=[far, near], point=away(5000.0)),
             made_record("b", hypotheses=[far], point=away(5000.0)),
@@ -130,8 +130,8 @@ def test_area_is_searched_hypothesis_by_hypothesis() -> None:
     )
     both = float(cap_area_km2(300.0) + cap_area_km2(10.0))
     grown = float(cap_area_km2(300.0) + cap_area_km2(5000.0))
-    assert columns.area_needed_km2[:2].tolist() == pytest.approx([both, grown])
-    assert np.isnan(columns.area_needed_km2[2])
+    assert arrays.area_needed_km2[:2].tolist() == pytest.approx([both, grown])
+    assert np.isnan(arrays.area_needed_km2[2])
     assert grown < EARTH_AREA_KM2
 
 
@@ -157,7 +157,7 @@ def test_a_run_cut_short_is_not_scored_unless_asked(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", random_records(20, seed=0, typical_km=100.0), photos=25)
     with pytest.raises(Exception, match=r"20 of 25 records.*--unfinished"):
         load_systems([run])
-    assert len(load_systems([run], unfinished=True)[0].columns.photo) == 20
+    assert len(load_systems([run], unfinished=True)[0].arrays.photo) == 20
 
 
 def test_doubled_photos_are_refused(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""`python -m evals.run` as a whole: a small benchmark, the real machine, a model behind HTTP."""
+"""`python -m evals.run` as a whole: a small benchmark, the real system, a model behind HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ from PIL import Image
 from typing_extensions import override
 
 from benchmarks.speed.fake_lmm import FakeLmm
+from evals import report
 from evals import run as evals_run
 from evals.clean.gap import gap_table
 from evals.runs.records import RecordStatus, read_info, read_records
@@ -30,7 +32,7 @@ SECRETS = ("lisbon", "Secretcam", "a comment about Belém", "38.69", "38.6916")
 pytest.importorskip("langchain_openai")
 
 
-class Listening(FakeLmm):
+class KeepingLmm(FakeLmm):
     """A model that keeps what it was sent."""
 
     def __init__(self) -> None:
@@ -50,9 +52,9 @@ class Listening(FakeLmm):
 
 
 @pytest.fixture
-def lmm() -> Iterator[tuple[str, Listening]]:
+def lmm() -> Iterator[tuple[str, KeepingLmm]]:
     """A model's address, and the model."""
-    model, port, stops = Listening(), Future[int](), Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]()
+    model, port, stops = KeepingLmm(), Future[int](), Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]()
 
     async def serve() -> None:
         stop = asyncio.Event()
@@ -117,7 +119,7 @@ def run(data: Path, home: Path, out: Path, *more: str) -> int:
 
 
 def test_a_run_from_photos_to_table(
-    data: Path, home: Path, tmp_path: Path, lmm: tuple[str, Listening], capsys: pytest.CaptureFixture[str]
+    data: Path, home: Path, tmp_path: Path, lmm: tuple[str, KeepingLmm], capsys: pytest.CaptureFixture[str]
 ) -> None:
     address, model = lmm
     out = tmp_path / "run"
@@ -153,7 +155,7 @@ def test_a_run_from_photos_to_table(
 
 
 def test_a_run_stops_for_money_and_goes_on_with_more(
-    data: Path, home: Path, tmp_path: Path, lmm: tuple[str, Listening], capsys: pytest.CaptureFixture[str]
+    data: Path, home: Path, tmp_path: Path, lmm: tuple[str, KeepingLmm], capsys: pytest.CaptureFixture[str]
 ) -> None:
     address, model = lmm
     (tmp_path / "prices.json").write_text(json.dumps({"openai_compatible:fake": {"input": 1000.0, "output": 0.0}}))
@@ -169,6 +171,23 @@ def test_a_run_stops_for_money_and_goes_on_with_more(
     assert run(data, home, tmp_path / "run", *options, "--max-usd", "100") == 0
     assert model.about_photos == 3, "nothing was asked twice"
     assert read_info(tmp_path / "run").spent_usd == pytest.approx(3.0)
+
+
+def test_a_table_with_exchanged_headers_is_run_when_asked_for(
+    data: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exchanged = tmp_path / "exchanged"
+    shutil.copytree(data, exchanged)
+    table = (data / "truth.csv").read_text()
+    (exchanged / "truth.csv").write_text(table.replace("LAT,LON", "LON,LAT"))
+    assert run(exchanged, home, tmp_path / "run", "--strategy", "retrieval") == 2
+    assert "evals.run: error: LAT and LON look swapped" in capsys.readouterr().err
+    assert run(exchanged, home, tmp_path / "run", "--strategy", "retrieval", "--swap-lat-lon") == 0
+    assert [record.truth for record in read_records(tmp_path / "run")] == list(PLACES.values())
+    assert read_info(tmp_path / "run").arguments["swap_lat_lon"] is True
+    page = tmp_path / "report.html"
+    assert report.main([str(tmp_path / "run"), "--data", str(exchanged), "--out", str(page)]) == 0
+    assert page.read_text().count("data:image/jpeg") == len(PLACES)
 
 
 def test_the_clean_protocol_hides_what_gives_the_answer_away(data: Path, home: Path, tmp_path: Path) -> None:

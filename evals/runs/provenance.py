@@ -1,0 +1,91 @@
+"""What a run was made of: settings, versions and commit, so that it can be repeated and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+from argparse import Namespace
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from core.files import sha256_if_readable
+from evals import options
+from evals.runs.evaluated_systems import EvaluatedSystems
+from evals.runs.folder import now
+from evals.runs.records import RunInfo
+from evals.runs.sample_selection import RunPhotos, ids_sha256
+from graphs.inference.calibration import parameters_digest
+from graphs.settings import Settings
+
+LIBRARIES = ("geosleuth", "langchain-core", "langgraph", "numpy", "onnxruntime", "pillow", "qdrant-edge-py")
+NOT_OF_THE_ANSWER = {"home", "audit_log", "checkpoints", "threads", "strategy", "model_concurrency", "model_retries"}
+"""Settings that change where things lie or how fast they go, not what is answered."""
+
+
+def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: EvaluatedSystems) -> RunInfo:
+    """The description of a run that begins, for `run.json`."""
+    data, benchmark = photos.data, photos.data.benchmark
+    answering = {"temperature": chosen.temperature, "max_output_tokens": chosen.max_output_tokens}
+    if chosen.swap_lat_lon:
+        answering["swap_lat_lon"] = True
+    return RunInfo(
+        benchmark=benchmark.name,
+        protocol=systems.description.protocol,
+        strategies=tuple(systems.by_strategy),
+        model=systems.description.model,
+        encoder=systems.description.encoder,
+        atlases=settings.atlases,
+        expected=data.expected,
+        photos=len(photos.samples),
+        photos_sha256=ids_sha256(photos.samples),
+        partial=photos.partial,
+        thresholds_km=benchmark.thresholds_km,
+        limit=chosen.limit,
+        seed=chosen.seed,
+        arguments=options.as_given(chosen),
+        settings_sha256=settings_sha256(settings, answering),
+        posterior=parameters_digest(systems.parameters, systems.description.model),
+        commit=commit(),
+        versions=versions(),
+        citation=benchmark.citation,
+        licence=benchmark.licence,
+        started_at=now(),
+        excluded_reference=photos.excluded_reference,
+    )
+
+
+def settings_sha256(settings: Settings, more: Mapping[str, object]) -> str:
+    """Of all that can change an answer, beside what `run.json` names by itself."""
+    files = (settings.calibration, settings.model_records)
+    fitted = {str(path): sha256_if_readable(path) for path in files if path}
+    answering = settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER) | dict(more) | fitted
+    return hashlib.sha256(json.dumps(answering, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the libraries that matter."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # an engine that is not installed cannot have been used
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """Of the checkout this file lies in, with a '+' where tracked files differ; None outside of one."""
+    git, here = shutil.which("git"), str(Path(__file__).parent)
+    if git is None:
+        return None
+    found = [
+        subprocess.run([git, "-C", here, *question], capture_output=True, text=True, check=False)  # noqa: S603 - fixed
+        for question in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+    ]
+    if any(one.returncode for one in found):
+        return None
+    return found[0].stdout.strip() + ("+" if found[1].stdout.strip() else "")
