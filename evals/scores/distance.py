@@ -31,12 +31,19 @@ class Interval(NamedTuple):
 
 
 def hits(distances_km: ArrayLike, threshold_km: float) -> NDArray[np.bool_]:
-    """Whether each answer lies within the threshold; NaN does not."""
+    """Whether each answer lies within the threshold; NaN does not.
+
+    >>> hits([0.4, 30.0, float("nan")], 25.0).tolist()
+    [True, False, False]
+    """
     return np.asarray(np.asarray(distances_km, dtype=np.float64) <= threshold_km)
 
 
 def accuracy(distances_km: ArrayLike, threshold_km: float) -> float:
     """Share of all photos answered within the threshold.
+
+    >>> accuracy([0.4, 30.0, 900.0, float("nan")], 25.0)
+    0.25
 
     Raises:
         ValueError: no photos.
@@ -49,6 +56,9 @@ def accuracy(distances_km: ArrayLike, threshold_km: float) -> float:
 
 def wilson_interval(successes: int, trials: int) -> Interval:
     """Wilson score interval of a proportion at 95 % (Wilson 1927).
+
+    >>> [round(value, 3) for value in wilson_interval(5, 10)]
+    [0.5, 0.237, 0.763]
 
     Raises:
         ValueError: no trials, or more successes than trials.
@@ -68,7 +78,11 @@ def accuracy_interval(distances_km: ArrayLike, threshold_km: float) -> Interval:
 
 
 def geoscore(distances_km: ArrayLike) -> Floats:
-    """GeoGuessr points of each answer, 5000·exp(-d / 1492.7 km); 0 where there is no answer."""
+    """GeoGuessr points of each answer, 5000·exp(-d / 1492.7 km); 0 where there is no answer.
+
+    >>> geoscore([0.0, 1492.7, float("nan")]).round().tolist()
+    [5000.0, 1839.0, 0.0]
+    """
     distances = np.asarray(distances_km, dtype=np.float64)
     return np.asarray(
         np.where(np.isnan(distances), 0.0, 5000.0 * np.exp(-np.nan_to_num(distances) / GEOSCORE_SCALE_KM))
@@ -76,7 +90,11 @@ def geoscore(distances_km: ArrayLike) -> Floats:
 
 
 def median_km(distances_km: ArrayLike) -> float:
-    """Median error over all photos; a missing answer is infinitely far."""
+    """Median error over all photos; a missing answer is infinitely far.
+
+    >>> median_km([1.0, 3.0, float("nan")])
+    3.0
+    """
     distances = np.asarray(distances_km, dtype=np.float64)
     return float(np.median(np.where(np.isnan(distances), np.inf, distances)))
 
@@ -84,7 +102,10 @@ def median_km(distances_km: ArrayLike) -> float:
 def mean_km(distances_km: ArrayLike) -> float:
     """Mean error over all photos; a missing answer counts as the farthest one can be, 20,015 km.
 
-    An infinite mean would tell nothing; leaving the missing out would reward silence.
+    An infinite mean would say nothing; leaving the missing out would reward systems that rarely answer.
+
+    >>> round(mean_km([0.0, float("nan")]))
+    10008
     """
     distances = np.asarray(distances_km, dtype=np.float64)
     return float(np.where(np.isnan(distances), HALF_CIRCUMFERENCE_KM, distances).mean())
@@ -95,6 +116,9 @@ def clustered_bootstrap(values: ArrayLike, clusters: ArrayLike, *, draws: int = 
 
     Photos of one photographer resemble each other, so resampling single photos
     would give intervals that are too narrow.
+
+    >>> clustered_bootstrap([1.0, 1.0, 0.0, 0.0], ["ann", "ann", "bob", "bob"])
+    Interval(estimate=0.5, low=0.0, high=1.0)
 
     Args:
         values: (n,) one value per photo; a paired difference gives the interval of a comparison.

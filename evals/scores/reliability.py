@@ -1,6 +1,6 @@
-"""Whether answers know how good they are: radii, confidences, rankings by confidence, regions.
+"""How well stated uncertainty holds: coverage of radii, calibration of confidence, risk-coverage, recall by area.
 
-All functions take columns of n photos. A photo without an answer has a NaN distance; it holds nothing, comes last in
+All functions take arrays over n photos. A photo without an answer has a NaN distance; it holds nothing, comes last in
 every ranking and is wrong.
 """
 
@@ -58,14 +58,23 @@ class RecallArea(NamedTuple):
 
 
 def cap_area_km2(radius_km: ArrayLike) -> Floats:
-    """Area of a circle on the sphere; the whole Earth at half its circumference and beyond."""
+    """Area of a circle on the sphere; the whole Earth at half its circumference and beyond.
+
+    >>> cap_area_km2([1.0, 100.0]).round(2).tolist()
+    [3.14, 31415.28]
+    """
     angle = np.minimum(np.asarray(radius_km, dtype=np.float64), HALF_CIRCUMFERENCE_KM) / EARTH_RADIUS_KM
     # The half-angle form keeps its digits for small circles, where 1 - cos does not.
     return np.asarray(EARTH_AREA_KM2 * np.sin(angle / 2.0) ** 2)
 
 
 def coverage(distances_km: ArrayLike, radii_km: ArrayLike) -> Coverage | None:
-    """Coverage and sharpness of a radius, over the photos that state one; None if none does."""
+    """Coverage and sharpness of a radius, over the photos that state one; None if none does.
+
+    >>> found = coverage([5.0, 50.0, float("nan")], [10.0, 20.0, float("nan")])
+    >>> found.photos, found.held.estimate, found.median_radius_km
+    (2, 0.5, 15.0)
+    """
     radii = np.asarray(radii_km, dtype=np.float64)
     stated = np.isfinite(radii)
     if not stated.any():
@@ -77,7 +86,11 @@ def coverage(distances_km: ArrayLike, radii_km: ArrayLike) -> Coverage | None:
 
 
 def reliability_bins(confidences: ArrayLike, right: ArrayLike, bins: int = ECE_BINS) -> list[ReliabilityBin]:
-    """Photos in bins of equal width in confidence, (0, 0.1], (0.1, 0.2] and so on; empty bins are left out."""
+    """Photos in bins of equal width in confidence, (0, 0.1], (0.1, 0.2] and so on; empty bins are left out.
+
+    >>> [(each.photos, each.right) for each in reliability_bins([0.91, 0.99, 0.5], [True, False, True])]
+    [(1, 1.0), (2, 0.5)]
+    """
     confidence, is_right = np.asarray(confidences, dtype=np.float64), np.asarray(right, dtype=np.float64)
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
@@ -90,6 +103,9 @@ def reliability_bins(confidences: ArrayLike, right: ArrayLike, bins: int = ECE_B
 
 def expected_calibration_error(confidences: ArrayLike, right: ArrayLike, bins: int = ECE_BINS) -> float:
     """Mean distance between confidence and the share right, over bins of equal width (Guo et al. 2017).
+
+    >>> round(expected_calibration_error([0.9, 0.9, 0.5, 0.5], [True, True, True, False]), 3)
+    0.05
 
     Raises:
         ValueError: no photos.
@@ -106,6 +122,10 @@ def risk_coverage(confidences: ArrayLike, losses: ArrayLike) -> RiskCoverage:
 
     Photos are accepted from the most confident on. Equal confidences are accepted in random order, of which the
     expectation is taken. A NaN confidence (no answer) comes last.
+
+    >>> curve = risk_coverage([0.9, 0.5, float("nan"), 0.7], [0.0, 1.0, 1.0, 0.0])
+    >>> curve.coverage.tolist(), curve.risk.round(2).tolist()
+    ([0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 0.33, 0.5])
 
     Args:
         confidences: (n,).
@@ -128,6 +148,9 @@ def risk_coverage(confidences: ArrayLike, losses: ArrayLike) -> RiskCoverage:
 
 def recall_at_areas(areas_needed_km2: ArrayLike, budgets_km2: ArrayLike) -> RecallArea:
     """Recall-vs-Area (Bianco, Eigen and Gormish, arXiv 2407.13862): share of photos found within each search area.
+
+    >>> recall_at_areas([10.0, 1000.0, float("nan"), 5.0], [1.0, 100.0, 10000.0]).recall.tolist()
+    [0.0, 0.5, 0.75]
 
     Args:
         areas_needed_km2: (n,) area to be searched, in the answer's order, until the truth is reached; NaN: never.

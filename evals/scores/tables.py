@@ -37,7 +37,15 @@ class Table(NamedTuple):
 
 
 def markdown(table: Table) -> str:
-    """The table in Markdown; a bar in a text cannot end its cell."""
+    """The table in Markdown; a bar in a text cannot end its cell.
+
+    >>> print(markdown(Table("Accuracy", ["system", "25 km"], [["a|b", "50.0"]])))
+    **Accuracy**
+    <BLANKLINE>
+    | system | 25 km |
+    | --- | ---: |
+    | a\\|b | 50.0 |
+    """
     lines = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]
     body = [f"| {' | '.join(map(_markdown_cell, line))} |" for line in lines]
     return "\n".join([f"**{_markdown_cell(table.title)}**", "", *body])
@@ -74,13 +82,21 @@ def _latex_cell(text: str) -> str:
 
 
 def percent(interval: Interval) -> str:
-    """A share with its interval, in percent."""
+    """A share with its interval, in percent.
+
+    >>> percent(Interval(0.5, 0.237, 0.763))
+    '50.0 (23.7–76.3)'
+    """
     share, low, high = (100.0 * value for value in interval)
     return f"{share:.1f} ({low:.1f}–{high:.1f})"
 
 
 def kilometres(value: float | None) -> str:
-    """Whole kilometres above 10; a dash for infinity."""
+    """Whole kilometres above 10; a dash for infinity.
+
+    >>> kilometres(1234.5), kilometres(3.21), kilometres(None)
+    ('1,234', '3.2', '–')
+    """
     return DASH if value is None else f"{value:,.0f}" if value >= 10.0 else f"{value:.1f}"
 
 
@@ -100,7 +116,7 @@ def accuracy_table(scores: Sequence[Score]) -> Table:
             kilometres(s.median_km),
             kilometres(s.mean_km),
             points(s.geoscore),
-            silence(s.outcomes),
+            no_answer(s.outcomes),
         ]
         for s in scores
     ]
@@ -117,13 +133,17 @@ def points(interval: Interval) -> str:
     return f"{interval.estimate:.0f} ({interval.low:.0f}–{interval.high:.0f})"
 
 
-def silence(outcomes: Mapping[str, int]) -> str:
-    """Photos without an answer, by kind."""
+def no_answer(outcomes: Mapping[str, int]) -> str:
+    """Photos without an answer, by kind.
+
+    >>> no_answer({"answered": 8, "refused": 2})
+    '2 refused'
+    """
     kinds = [f"{count} {kind}" for kind, count in sorted(outcomes.items()) if kind != "answered"]
     return ", ".join(kinds) or "0"
 
 
-def honesty_table(scores: Sequence[Score]) -> Table:
+def uncertainty_table(scores: Sequence[Score]) -> Table:
     """Radii, confidence, and how well it ranks."""
     head = [
         "system",
@@ -158,7 +178,7 @@ def _coverage_cells(coverage: Coverage | None) -> list[str]:
 
 
 def place_table(scores: Sequence[Score]) -> Table:
-    """Country, region and city named rightly."""
+    """How often country, region and city are named correctly."""
     levels = ("country", "region", "city")
     rows = [[s.label, *(percent(s.named[k].right) if k in s.named else DASH for k in levels)] for s in scores]
     return Table(
@@ -169,7 +189,7 @@ def place_table(scores: Sequence[Score]) -> Table:
 
 
 def cost_table(scores: Sequence[Score]) -> Table:
-    """What a photo costs, and what money buys."""
+    """What a photo costs, and answers within 25 km per dollar."""
     head = ["system", "model calls", "tool calls", "tokens", "US dollars", "seconds", "answers within 25 km per dollar"]
     return Table("Cost of a photo", head, [[s.label, *_cost_cells(s)] for s in scores])
 
@@ -200,5 +220,5 @@ def strata_table(s: Score) -> Table:
 
 def all_tables(scores: Sequence[Score]) -> list[Table]:
     """Every table about single systems."""
-    summary = [accuracy_table(scores), honesty_table(scores), place_table(scores), cost_table(scores)]
+    summary = [accuracy_table(scores), uncertainty_table(scores), place_table(scores), cost_table(scores)]
     return [*summary, *map(strata_table, scores)]
