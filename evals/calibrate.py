@@ -1,4 +1,4 @@
-"""Fit radii and confidence to runs, and say how well they hold on other photographers' photos.
+"""Fit radii and confidence to runs, and measure how well they hold on other photographers' photos.
 
     python -m evals.calibrate RUN … --strategy refine --part calibration --part validation --out FILE
 
@@ -80,7 +80,7 @@ def coverage_rows(cases: CalibrationCases, calibrated: CalibratedValues, name: s
         (50, cases.raw_50_km, calibrated.radius_50_km),
         (90, cases.raw_90_km, calibrated.radius_90_km),
     ):
-        rows.append(row(f"{share} % radius, as the machine says", cases.away_km, raw, authors))
+        rows.append(row(f"{share} % radius, as stated", cases.away_km, raw, authors))
         rows.append(row(f"{share} % radius, {name}", cases.away_km, new, authors))
     for level in np.unique(cases.level):
         own = cases.level == level

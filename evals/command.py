@@ -1,4 +1,4 @@
-"""What the command lines of `python -m evals.…` share: their parsers, and how errors are said."""
+"""What the command lines of `python -m evals.…` share: their parsers, and how errors are reported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Fetch a benchmark: `python -m evals.fetch im2gps`. What has no address for programs is named, with where to put it.
 
-Run it again after a kill, or after putting files there by hand: it goes on where it was, unpacks, and says what is
-complete. Exit status: 0 complete; 1 files are missing; 2 something the user can mend.
+Run it again after a kill, or after putting files there by hand: it goes on where it was, unpacks, and reports what
+is complete. Exit status: 0 complete; 1 files are missing; 2 something the user can mend.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m evals.leaderboard im2gps3k [RUN …]
 
-`leaderboard.csv` holds the published numbers, each with its source. "Second-hand" means that somebody else quotes
-them and nobody here has checked the original. None was rerun here, and protocols differ: photos, crops, reference
+`leaderboard.csv` holds the published numbers, each with its source. "Second-hand" means that others quote
+them and the original was not checked. None was rerun here, and protocols differ: photos, crops, reference
 photos that share photographers with the benchmark, failures dropped. The order is by accuracy within 25 km and is no
 ranking: only paired runs on the same photos can be ranked (`python -m evals.compare`).
 """
@@ -29,12 +29,12 @@ from evals.scores.tables import DASH, Table, km_label, markdown, percent
 
 
 class Published(NamedTuple):
-    """One row of somebody's paper, README or list."""
+    """One row of a published paper, README or list."""
 
     benchmark: str
     system: str
     accuracy: dict[float, float | None]
-    """Percent by threshold in km; None: not said."""
+    """Percent by threshold in km; None: not given."""
     source: str
     second_hand: bool
     """Quoted by others, and not checked against the original."""
@@ -55,16 +55,16 @@ def _published(row: dict[str, str]) -> Published:
 
 
 def leaderboard_table(benchmark: str, scores: Sequence[Score] = ()) -> Table:
-    """Published rows and ours, by accuracy within 25 km."""
-    ours = [
+    """Published rows and those of runs, by accuracy within 25 km."""
+    run_here = [
         (s.accuracy[25.0].estimate * 100.0, [s.label, *_own_cells(s), "run here: " + s.heading, "no"]) for s in scores
     ]
-    theirs = [
+    elsewhere = [
         (row.accuracy[25.0] or 0.0, [row.system, *_cells(row), _source(row), "yes" if row.second_hand else "no"])
         for row in published()
         if row.benchmark == benchmark
     ]
-    rows = [cells for _, cells in sorted([*theirs, *ours], key=lambda row: -row[0])]
+    rows = [cells for _, cells in sorted([*elsewhere, *run_here], key=lambda row: -row[0])]
     head = ["system", *map(km_label, THRESHOLDS_KM), "source", "second-hand"]
     return Table(f"Published accuracy on {benchmark} in %: other protocols, not rerun here, no ranking", head, rows)
 

@@ -1,4 +1,4 @@
-"""The command line of a run, and what it means as settings."""
+"""The command line of a run, and the settings it gives."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("on which photos")
     group.add_argument("--data", type=Path, help="the benchmark's folder (default: HOME/benchmarks/NAME)")
     group.add_argument("--swap-lat-lon", action="store_true", help="the table's headers LAT and LON are exchanged")
-    group.add_argument("--allow-partial", action="store_true", help="run although photos are missing; tables say so")
+    group.add_argument("--allow-partial", action="store_true", help="run although photos are missing; tables show it")
     group.add_argument("--only", choices=tuple(SHARES), help="only this part of the split by photographer")
     group.add_argument("--listed", type=Path, help="only these: a file with an id a line, or JSON lines with `photo`")
     group.add_argument("--limit", type=int, metavar="N", help="only N photos, drawn at random")
@@ -76,7 +76,7 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cache", type=Path, help="SQLite file of model replies (default: HOME/replies.sqlite)")
     group.add_argument("--no-cache", action="store_true", help="ask the model anew")
     group.add_argument("--threads", type=int, help="CPU threads of one encoder call")
-    group.add_argument("--estimate", action="store_true", help="say what the run would cost, and stop")
+    group.add_argument("--estimate", action="store_true", help="print what the run would cost, and stop")
 
 
 def strategies(chosen: argparse.Namespace) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def settings_of(chosen: argparse.Namespace) -> Settings:
-    """The settings of a run's first strategy. Metadata is never allowed, whatever the environment says.
+    """The settings of a run's first strategy. Metadata is never allowed, whatever the environment allows.
 
     Raises:
         UserError: a value that cannot be used.

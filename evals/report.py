@@ -3,8 +3,8 @@
     python -m evals.report RUN … --out report.html [--data FOLDER]
 
 Tables, curves, comparisons, a world map of errors, and a page for each photo with thumbnail, trace and evidence;
-tables to paste in Markdown and LaTeX; published numbers. `--data` is the benchmark's folder, for thumbnails. Mind that
-they show other people's photos: leave it out of what you publish.
+tables to paste in Markdown and LaTeX; published numbers. `--data` is the benchmark's folder, for thumbnails. They
+show other people's photos: leave them out of what you publish.
 
 The page's policy forbids every request and runs only the script whose hash it names. All texts of records travel as
 JSON and are placed as text, so that nothing a model wrote, or that was read in a photo, can act on the page.

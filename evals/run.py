@@ -34,7 +34,7 @@ EXIT = {Ended.COMPLETE: 0, Ended.MONEY: 1, Ended.ERRORS: 1, Ended.INTERRUPTED: 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what the command line says; returns the exit status."""
+    """Run by the command line; returns the exit status."""
     return run_command(options.parser(), run, argv)
 
 
@@ -59,7 +59,7 @@ def run(chosen: argparse.Namespace) -> int:
         else:
             print_stopped(session, folder)
         if session.has_abandoned_queries:
-            os._exit(EXIT[Ended.INTERRUPTED])  # threads that nobody waits for would keep the process alive
+            os._exit(EXIT[Ended.INTERRUPTED])  # abandoned threads would keep the process alive
     return EXIT[session.ended]
 
 
@@ -86,7 +86,7 @@ def run_photos(
 
 
 def print_estimate(systems: EvaluatedSystems, photos: RunPhotos, earlier: Path) -> None:
-    """Say what the run will cost, going by `earlier` runs where there are any."""
+    """Print what the run will cost, going by `earlier` runs where there are any."""
     if systems.have_paid_calls:
         estimates = estimate(systems.strategies, systems.model.name, systems.model.price, earlier)
         sys.stderr.write(estimate_text(estimates, len(photos.samples)) + "\n")
@@ -105,7 +105,7 @@ def print_results(run: Path) -> None:
 
 
 def print_stopped(session: RunSession, folder: RunFolder) -> None:
-    """Say why a run stopped, and how it goes on."""
+    """Print why a run stopped, and how it goes on."""
     total = folder.info.photos * len(folder.info.strategies)
     text = f"stopped: {session.ended.value}; {len(folder.scores)} of {total} records are in {folder.folder}"
     if session.ended is Ended.ERRORS:

@@ -7,13 +7,11 @@ from enum import StrEnum
 from pydantic import Field
 
 from agents.schemas import Frozen
-
-THRESHOLDS_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
-"""Street, city, region, country and continent (Hays and Efros 2008; Weyand et al. 2016)."""
+from evals.scores.distance import THRESHOLDS_KM
 
 
 class Layout(StrEnum):
-    """How a benchmark says where its photos were taken."""
+    """How a benchmark lists the positions of its photos."""
 
     TABLE = "table"
     """One CSV, a row a photo."""

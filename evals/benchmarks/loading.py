@@ -34,7 +34,7 @@ class Sample:
         path: the file; it may be missing.
         truth: where it was taken.
         author: the photographer, if known.
-        strata: what else the table says that scores can be split by.
+        strata: other facts of the table that scores can be split by.
     """
 
     photo: str
@@ -45,7 +45,7 @@ class Sample:
 
     @property
     def photographer(self) -> str:
-        """Whose photo it is; one that nobody is named for stands for itself."""
+        """The author; where none is known, the photo's own id."""
         return self.author or self.photo
 
 
@@ -93,11 +93,11 @@ def load_benchmark(benchmark: Benchmark, folder: Path, *, swap_lat_lon: bool = F
         swap_lat_lon: the table's headers LAT and LON are exchanged, as in an early release of IM2GPS's table.
 
     Raises:
-        UserError: no folder, no table, or a table that cannot be used; the message names the row, or says that the
-            headers of the coordinates look exchanged.
+        UserError: no folder, no table, or a table that cannot be used; the message names the row, and the
+            remedy where the headers of the coordinates look exchanged.
     """
     if not folder.is_dir():
-        raise UserError(f"no folder {folder}: fetch it with `python -m evals.fetch {benchmark.name}`, or say --data")
+        raise UserError(f"no folder {folder}: fetch it with `python -m evals.fetch {benchmark.name}`, or give --data")
     read = _landmarks if benchmark.layout is Layout.LANDMARKS else _table
     listed = read(benchmark, folder, swap_lat_lon)
     return BenchmarkData(

@@ -53,7 +53,7 @@ def fingerprint(photo: Photo) -> Fingerprint:
 
 
 def fingerprint_of(path: Path) -> Fingerprint | None:
-    """The fingerprint of a file, decoded small; None if it cannot be used as a photo: locating it will say why."""
+    """The fingerprint of a file, decoded small; None if it is no usable photo: locating it gives the reason."""
     try:
         return fingerprint(decode_photo(read_file(path, _SMALL.max_bytes), path.name, limits=_SMALL))
     except PhotoError:

@@ -153,7 +153,7 @@ def check_known(known: Sequence[Reference], atlases: Sequence[str]) -> None:
     """Refuse a clean run that cannot be clean.
 
     Raises:
-        UserError: nobody knows who took the reference photos.
+        UserError: no photographer of the reference photos is known.
     """
     if known and not any(item.author for item in known):
         raise UserError(

@@ -4,7 +4,7 @@ Photos of one photographer lie together, so it is photographers that are exchang
 quantile of what was missing over all photos, each counting the same, with as much weight again at infinity as an
 average photographer has: for the one still to come (split conformal prediction for two layers: Dunn, Wasserman and
 Ramdas 2023; Lee, Barber and Willett 2023). With one photo each that is the usual split-conformal quantile. Counting
-photographers the same instead holds on average over photographers but not over photos: docs/scoring.md has both.
+photographers the same instead holds on average over photographers but not over photos: docs/results.md has both.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CalibrationCases(NamedTuple):
 
 
 class CalibratedValues(NamedTuple):
-    """What a calibration says of n photos that it was not fitted on."""
+    """Calibrated radii and confidence of n photos that the calibration was not fitted on."""
 
     radius_50_km: Floats
     radius_90_km: Floats
@@ -54,6 +54,9 @@ def conformal_quantile(values: Floats, authors: Texts, share: float) -> float:
     """The least value that holds `share` of the photos of photographers yet to come, on average.
 
     With too few photographers for the share no finite value is sure; then it is the greatest seen.
+
+    >>> conformal_quantile(np.array([4.0, 1.0, 3.0, 2.0]), np.array(["ann", "bob", "cem", "dag"]), 0.5)
+    3.0
     """
     photographers = len(np.unique(authors))
     wanted = int(np.ceil(share * len(values) * (photographers + 1) / photographers - 1e-9))
@@ -124,7 +127,7 @@ def fit_calibration(cases: CalibrationCases, subject: Subject, fitted_on: str = 
 
 
 def apply_calibration(calibration: Calibration, cases: CalibrationCases) -> CalibratedValues:
-    """What the calibration says of each case; a level it does not know stays as it is."""
+    """The calibrated values of each case; a level of evidence without a fit stays as it is."""
     rows = []
     raw = (cases.level.tolist(), cases.raw_50_km.tolist(), cases.raw_90_km.tolist(), cases.confidence.tolist())
     for level, half_km, most_km, confidence in zip(*raw, strict=True):
@@ -135,7 +138,7 @@ def apply_calibration(calibration: Calibration, cases: CalibrationCases) -> Cali
 
 
 def cross_validated(cases: CalibrationCases, fit: Callable[[CalibrationCases], Calibration]) -> CalibratedValues:
-    """What calibrations fitted on all other photographers say of each photographer's photos."""
+    """Calibrated values of each photographer's photos, by calibrations fitted on all other photographers."""
     calibrated = CalibratedValues(*(np.full(len(cases.author), np.nan) for _ in CalibratedValues._fields))
     for author in np.unique(cases.author):
         own = cases.author == author

@@ -42,7 +42,7 @@ class Line(NamedTuple):
     x: Sequence[float]
     y: Sequence[float]
     dots: Sequence[str] = ()
-    """What each dot says; none: a plain line."""
+    """The title of each dot; none: a plain line."""
 
 
 PERCENT = [(share / 100.0, f"{share} %") for share in (0, 25, 50, 75, 100)]
@@ -71,13 +71,13 @@ def _grid(x: Axis, y: Axis) -> list[str]:
     columns = zip(_x_px(x, [value for value, _ in x.ticks]), x.ticks, strict=True)
     parts = [
         f'<line class="rule" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{at:.1f}" y2="{at:.1f}"/>'
-        f'<text class="tick" x="{LEFT - 6:g}" y="{at + 3.5:.1f}" text-anchor="end">{escape(said)}</text>'
-        for at, (_, said) in rows
+        f'<text class="tick" x="{LEFT - 6:g}" y="{at + 3.5:.1f}" text-anchor="end">{escape(text)}</text>'
+        for at, (_, text) in rows
     ]
     parts += [
         f'<line class="notch" x1="{at:.1f}" x2="{at:.1f}" y1="{base:g}" y2="{base + 4:g}"/>'
-        f'<text class="tick" x="{at:.1f}" y="{base + 16:g}" text-anchor="middle">{escape(said)}</text>'
-        for at, (_, said) in columns
+        f'<text class="tick" x="{at:.1f}" y="{base + 16:g}" text-anchor="middle">{escape(text)}</text>'
+        for at, (_, text) in columns
     ]
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text class="axis" x="{middle:g}" y="{HEIGHT - 5:g}" text-anchor="middle">{escape(x.label)}</text>')
@@ -98,8 +98,8 @@ def _line(x: Axis, y: Axis, line: Line) -> list[str]:
     title = f"<title>{escape(line.label)}</title>"
     parts = [f'<polyline class="line {colour}" points="{corners}">{title}</polyline>']
     parts += [
-        f'<circle class="dot {colour}" cx="{px:.1f}" cy="{py:.1f}" r="3.5"><title>{escape(said)}</title></circle>'
-        for (px, py), said in zip(spots, line.dots, strict=False)
+        f'<circle class="dot {colour}" cx="{px:.1f}" cy="{py:.1f}" r="3.5"><title>{escape(text)}</title></circle>'
+        for (px, py), text in zip(spots, line.dots, strict=False)
     ]
     return parts
 

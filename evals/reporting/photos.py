@@ -1,4 +1,4 @@
-"""What a report tells of each photo: plain data, cut to what a person reads."""
+"""What a report shows of each photo: plain data, cut to what a person reads."""
 
 from __future__ import annotations
 

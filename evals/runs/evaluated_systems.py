@@ -26,7 +26,7 @@ from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo, load_photo
 
 NEUTRAL_NAME = "photo"
-"""The name of every photo of an evaluation: a file's own may say where it was taken."""
+"""The name of every photo of an evaluation: a file's own may name the place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class EvaluatedSystems:
     """The open systems of a run, one a strategy.
 
     Attributes:
-        description: what every record says of them.
+        description: of the systems, for every record.
         model: that they ask.
         by_strategy: by strategy; they share model, atlases, encoder, and the vectors of photos.
         exclusion: what searches do not see; None: nothing is hidden.
@@ -146,5 +146,5 @@ def _open_model(
 
 
 def only_pixels(photo: Photo) -> Photo:
-    """The photo without its name and without anything its file says about itself."""
+    """The photo without its name and without the metadata of its file."""
     return replace(photo, name=NEUTRAL_NAME, metadata=None)

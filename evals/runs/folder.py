@@ -83,7 +83,7 @@ class RunFolder:
             write_info(self.folder, self.info)
 
     def finish(self, order: Sequence[Key], spent_usd: float) -> RunInfo:
-        """Put the records in order and say when the run ended.
+        """Put the records in order and note when the run ended.
 
         Raises:
             RecordError: records are missing, or some are of no photo of the run.

@@ -45,7 +45,7 @@ class EvalQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class SystemDescription:
-    """What every record of a run says of the system."""
+    """What is the same in every record of a run."""
 
     benchmark: str
     protocol: Protocol

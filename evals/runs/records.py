@@ -79,7 +79,7 @@ class EvidenceNote(Frozen):
     kind: EvidenceKind
     claim: str
     tool: str | None = Field(description="None: the model's opinion")
-    nats: float = Field(description="log-likelihood ratio for the committed hypothesis; 0 if it says nothing of it")
+    nats: float = Field(description="log-likelihood ratio for the committed hypothesis; 0 if it has none")
 
 
 class HypothesisNote(Frozen):
@@ -114,7 +114,7 @@ class JudgementNote(Frozen):
 
     point: LatLon = Field(description="the hypothesis' point")
     tool: str
-    fits: bool = Field(description="whether it took the result to speak for the hypothesis")
+    fits: bool = Field(description="whether it judged that the result supports the hypothesis")
 
 
 class Scored(BaseModel):
@@ -153,7 +153,7 @@ class Scored(BaseModel):
 
     @property
     def photographer(self) -> str:
-        """Whose photo it is; one that nobody is named for stands for itself."""
+        """The author; where none is known, the photo's own id."""
         return self.author or self.photo
 
     @property
@@ -184,7 +184,7 @@ class EvalRecord(Scored):
 
 
 class Partial(Frozen):
-    """Which part of a benchmark was run. Every table has to say so."""
+    """Which part of a benchmark was run; it stands above every table."""
 
     expected: int = Field(description="photos of the whole benchmark")
     on_disk: int = Field(description="photos found")

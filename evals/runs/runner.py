@@ -30,7 +30,7 @@ class RunSession(NamedTuple):
     Attributes:
         ended: how.
         last_error: of a photo on which the system raised one.
-        has_abandoned_queries: whether it was interrupted twice: threads still work on queries nobody waits for.
+        has_abandoned_queries: whether it was interrupted twice: threads still work on queries whose records are lost.
     """
 
     ended: Ended

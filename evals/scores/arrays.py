@@ -1,6 +1,6 @@
-"""The records of one strategy of a run as columns, so that 25,600 photos are scored in seconds.
+"""The records of one strategy of a run as arrays, so that 25,600 photos are scored in seconds.
 
-Distances are computed again from truth and point: what a record says of itself is not taken on trust.
+Distances are computed again from truth and point; those in the records are not trusted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Bools = NDArray[np.bool_]
 Texts = NDArray[np.str_]
 
 LEVEL_KM = {Level.STREET: 1.0, Level.CITY: 25.0, Level.REGION: 200.0, Level.COUNTRY: 750.0, Level.CONTINENT: 2500.0}
-NOT_SAID = "not said"
+UNKNOWN = "not said"
 MANY_VALUES = 12
 
 
@@ -42,7 +42,7 @@ class ScoreArrays(NamedTuple):
 
     photo: Texts
     author: Texts
-    """The photo's own id where nobody knows who took it: then it is a cluster of its own."""
+    """The photo's own id where the author is unknown: then it is a cluster of its own."""
     outcome: Texts
     truth: Floats
     """(n, 2) degrees, latitude first."""
@@ -178,7 +178,7 @@ def _places(rows: Sequence[Scored]) -> dict[str, PlaceHits]:
     found = {}
     for depth, level in enumerate(("country", "region", "city"), 1):
         named = [truth[depth - 1] is not None for truth, _ in names]
-        right = [ok and truth[:depth] == said[:depth] for ok, (truth, said) in zip(named, names, strict=True)]
+        right = [ok and truth[:depth] == own[:depth] for ok, (truth, own) in zip(named, names, strict=True)]
         found[level] = PlaceHits(np.array(right, dtype=np.bool_), np.array(named, dtype=np.bool_))
     return found
 
@@ -188,7 +188,7 @@ def _names(place: PlaceNames | None) -> tuple[str | None, str | None, str | None
 
 
 def _strata(rows: Sequence[Scored]) -> dict[str, Texts]:
-    """What the benchmark says about each photo, and the continent of its truth."""
+    """What the benchmark's table holds about each photo, and the continent of its truth."""
     names = sorted({name for r in rows for name in r.strata})
     found = {name: _stratum([r.strata.get(name) for r in rows]) for name in names}
     continents = [continent_of(r.truth_place.country_code if r.truth_place else None) for r in rows]
@@ -199,10 +199,10 @@ def _stratum(values: Sequence[str | float | None]) -> Texts:
     """Texts and few numbers as they are; many numbers as quarters."""
     numbers = {v for v in values if isinstance(v, int | float)}
     if len(numbers) <= MANY_VALUES:
-        said = [NOT_SAID if v is None else f"{v:g}" if isinstance(v, int | float) else v for v in values]
-        return np.array(said, dtype=np.str_)
+        texts = [UNKNOWN if v is None else f"{v:g}" if isinstance(v, int | float) else v for v in values]
+        return np.array(texts, dtype=np.str_)
     column = _numbers([v if isinstance(v, int | float) else None for v in values])
     edges = np.nanquantile(column, [0.0, 0.25, 0.5, 0.75, 1.0])
     place = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, 3)
     names = np.array([f"{low:g} to {high:g}" for low, high in pairwise(edges)])
-    return np.where(np.isnan(column), NOT_SAID, names[place])
+    return np.where(np.isnan(column), UNKNOWN, names[place])

@@ -82,7 +82,7 @@ def comparison_tables(found: Comparison) -> list[Table]:
         [
             r.system,
             f"{r.geoscore:.0f}",
-            "; ".join(r.better_than) or "nobody",
+            "; ".join(r.better_than) or "none",
             "; ".join(r.not_distinguishable_from) or "–",
         ]
         for r in found.ranking

@@ -3,7 +3,7 @@
 Distances are great-circle distances in km; a missing answer is NaN and is
 never dropped: it misses at every threshold, scores 0 points, is infinitely far
 in the median and half of the Earth's circumference away in the mean.
-docs/scoring.md has the definitions in full.
+docs/evals.md has the definitions in full.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything that is said about one system: from arrays to a score that JSON can hold."""
+"""All scores of one system: from arrays to a score that JSON can hold."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from geo.sphere import Floats
 CURVE_POINTS = 100
 AREA_BUDGETS_KM2 = np.geomspace(1.0, reliability.EARTH_AREA_KM2, 49)
 RISK_THRESHOLDS_KM = (25.0, 200.0, 750.0, 2500.0)
-WORTH_KM = 25.0
-"""Accuracy per dollar counts answers within this distance."""
+PER_DOLLAR_KM = 25.0
+"""Answers per dollar are counted within this distance."""
 
 
 class Curve(Frozen):
@@ -72,7 +72,7 @@ class Score(Frozen):
     risk_curve: dict[float, Curve] = Field(description="share answered against share wrong")
     recall_area: Curve = Field(description="area searched in km2 against share of photos found")
     cost_per_photo: dict[str, float]
-    hits_per_usd: float | None = Field(description=f"answers within {WORTH_KM:g} km per US dollar; None: free")
+    hits_per_usd: float | None = Field(description=f"answers within {PER_DOLLAR_KM:g} km per US dollar; None: free")
     strata: tuple[Stratum, ...]
 
 
@@ -80,7 +80,6 @@ def score(system: System) -> Score:
     """Everything about one system."""
     arrays, info = system.arrays, system.info
     away_km = arrays.distance_km
-    finite = _finite_or_none(distance.median_km(away_km))
     return Score(
         label=system.label,
         strategy=system.strategy,
@@ -92,7 +91,7 @@ def score(system: System) -> Score:
         outcomes=dict(Counter(arrays.outcome.tolist())),
         flagged=arrays.flagged,
         accuracy=_accuracy(away_km, info.thresholds_km),
-        median_km=finite,
+        median_km=_finite_or_none(distance.median_km(away_km)),
         mean_km=distance.mean_km(away_km),
         geoscore=distance.clustered_bootstrap(distance.geoscore(away_km), arrays.author),
         named=_named(arrays),
@@ -125,11 +124,11 @@ def _named(arrays: ScoreArrays) -> dict[str, NamedShare]:
 
 def _confidence(arrays: ScoreArrays) -> dict[str, object]:
     stated = np.isfinite(arrays.confidence)
-    sure, right = arrays.confidence[stated], arrays.claim_right[stated]
+    confidence, right = arrays.confidence[stated], arrays.claim_right[stated]
     curves = {km: reliability.risk_coverage(arrays.confidence, _losses(arrays, km)) for km in RISK_THRESHOLDS_KM}
     return {
-        "calibration_error": reliability.expected_calibration_error(sure, right) if stated.any() else None,
-        "reliability": tuple(reliability.reliability_bins(sure, right)),
+        "calibration_error": reliability.expected_calibration_error(confidence, right) if stated.any() else None,
+        "reliability": tuple(reliability.reliability_bins(confidence, right)),
         "risk_area": {km: curve.area for km, curve in curves.items()},
         "risk_curve": {km: _curve(curve.coverage, curve.risk) for km, curve in curves.items()},
     }
@@ -147,7 +146,7 @@ def _curve(x: Floats, y: Floats) -> Curve:
 
 def _hits_per_usd(arrays: ScoreArrays) -> float | None:
     spent = float(arrays.cost["usd"].sum())
-    return float(distance.hits(arrays.distance_km, WORTH_KM).sum()) / spent if spent else None
+    return float(distance.hits(arrays.distance_km, PER_DOLLAR_KM).sum()) / spent if spent else None
 
 
 def _strata(arrays: ScoreArrays, thresholds_km: Sequence[float]) -> list[Stratum]:

@@ -69,8 +69,8 @@
     if (order === "sure") { kept.sort(function (a, b) { return (own[b].confidence || 0) - (own[a].confidence || 0) || a - b; }); }
     state.kept = kept;
     state.page = 0;
-    var silent = kept.filter(function (i) { return own[i].km === null; }).length;
-    byId("told").textContent = kept.length + " of " + data.photos.length + " photos" + (silent ? ", " + silent + " without an answer (rings)" : "") +
+    var unanswered = kept.filter(function (i) { return own[i].km === null; }).length;
+    byId("shown").textContent = kept.length + " of " + data.photos.length + " photos" + (unanswered ? ", " + unanswered + " without an answer (rings)" : "") +
       (other ? ". Kept are photos within 25 km here that the other system does not get within 25 km." : "");
     draw();
     list();
