@@ -12,15 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from core.errors import UserError
 from evals.command import command_parser, run_command
 from evals.runs.records import INFO_FILE, Protocol, RecordError, RunInfo, read_info
 from evals.scores import distance
 from evals.scores.arrays import System, load_systems
-from evals.scores.distance import THRESHOLDS_KM, Interval
-from evals.scores.tables import Table, km_label, markdown
+from evals.scores.distance import THRESHOLDS_KM
+from evals.scores.tables import Table, km_label, markdown, signed
 
 
 def gap_table(published: Path, clean: Path) -> Table:
@@ -30,12 +28,15 @@ def gap_table(published: Path, clean: Path) -> Table:
         UserError: the runs are not of the same photos, model, encoder and atlases under the two protocols.
     """
     _check(read_info(published), read_info(clean))
-    theirs = {system.strategy: system for system in load_systems([published])}
+    clean_by_strategy = {system.strategy: system for system in load_systems([clean])}
     rows = [
-        row for ours in load_systems([clean]) if ours.strategy in theirs for row in _rows(theirs[ours.strategy], ours)
+        row
+        for system in load_systems([published])
+        if system.strategy in clean_by_strategy
+        for row in _rows(system, clean_by_strategy[system.strategy])
     ]
     heads = ["strategy", "protocol", *(km_label(threshold) for threshold in THRESHOLDS_KM)]
-    return Table(f"What the clean protocol takes away. {read_info(clean).heading()}", heads, rows)
+    return Table(f"Accuracy under both protocols. {read_info(clean).heading()}", heads, rows)
 
 
 def beside_published(run: Path) -> str | None:
@@ -61,22 +62,19 @@ def _check(published: RunInfo, clean: RunInfo) -> None:
 
 
 def _rows(published: System, clean: System) -> list[list[str]]:
-    shares, gaps = [], []
-    for threshold in THRESHOLDS_KM:
-        before = distance.hits(published.arrays.distance_km, threshold)
-        after = distance.hits(clean.arrays.distance_km, threshold)
-        change = 100.0 * (after.astype(np.float64) - before)
-        gaps.append(distance.clustered_bootstrap(change, clean.arrays.author))
-        shares.append((100.0 * before.mean(), 100.0 * after.mean()))
-    return [
-        [published.strategy, "published", *(f"{before:.1f}" for before, _ in shares)],
-        [published.strategy, "clean", *(f"{after:.1f}" for _, after in shares)],
-        [published.strategy, "gap", *(_points(one) for one in gaps)],
+    """Accuracies in percent under both protocols, and clean minus published in points."""
+    published_hits, clean_hits = (
+        [100.0 * distance.hits(system.arrays.distance_km, km) for km in THRESHOLDS_KM] for system in (published, clean)
+    )
+    gaps = [
+        distance.clustered_bootstrap(after - before, clean.arrays.author)
+        for before, after in zip(published_hits, clean_hits, strict=True)
     ]
-
-
-def _points(change: Interval) -> str:
-    return f"{change.estimate:+.1f} ({change.low:+.1f} to {change.high:+.1f})"
+    return [
+        [published.strategy, "published", *(f"{hits.mean():.1f}" for hits in published_hits)],
+        [published.strategy, "clean", *(f"{hits.mean():.1f}" for hits in clean_hits)],
+        [published.strategy, "gap", *(signed(gap, 1) for gap in gaps)],
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

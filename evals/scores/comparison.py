@@ -8,7 +8,7 @@ from pydantic import Field
 
 from agents.schemas import Frozen
 from evals.scores.distance import Interval
-from evals.scores.tables import Table, km_label, markdown
+from evals.scores.tables import Table, km_label, markdown, signed
 
 LEVEL = 0.05
 """Of significance."""
@@ -92,9 +92,9 @@ def comparison_tables(found: Comparison) -> list[Table]:
         [
             f"{p.first} − {p.second}",
             p.verdict,
-            _signed(p.geoscore),
+            signed(p.geoscore),
             _p(p.p_holm),
-            *(f"{_signed(at.difference, 1)}; p {_p(at.mcnemar_p_holm)}" for at in p.thresholds),
+            *(f"{signed(at.difference, 1)}; p {_p(at.mcnemar_p_holm)}" for at in p.thresholds),
         ]
         for p in found.pairs
     ]
@@ -103,10 +103,6 @@ def comparison_tables(found: Comparison) -> list[Table]:
         Table("Ranking by GeoScore", ["system", "GeoScore", "better than", "not distinguishable from"], ranks),
         Table("Paired differences with 95 % intervals over photographers; p of McNemar's test by Holm", head, rows),
     ]
-
-
-def _signed(interval: Interval, digits: int = 0) -> str:
-    return f"{interval.estimate:+.{digits}f} ({interval.low:+.{digits}f} to {interval.high:+.{digits}f})"
 
 
 def _p(value: float) -> str:

@@ -91,6 +91,15 @@ def percent(interval: Interval) -> str:
     return f"{share:.1f} ({low:.1f}–{high:.1f})"
 
 
+def signed(interval: Interval, digits: int = 0) -> str:
+    """A difference with its interval.
+
+    >>> signed(Interval(12.0, -3.0, 27.0))
+    '+12 (-3 to +27)'
+    """
+    return f"{interval.estimate:+.{digits}f} ({interval.low:+.{digits}f} to {interval.high:+.{digits}f})"
+
+
 def kilometres(value: float | None) -> str:
     """Whole kilometres above 10; a dash for infinity.
 

@@ -88,7 +88,7 @@ def page(browser: Any, page_file: Path) -> Iterator[Any]:
 def test_it_draws_without_asking_for_anything(page: Any, page_file: Path) -> None:
     assert [url for url in page.asked if not url.startswith("data:")] == [page_file.as_uri()]
     assert page.said == []
-    assert page.locator("#told").inner_text().startswith("62 of 62 photos")
+    assert page.locator("#shown").inner_text().startswith("62 of 62 photos")
     colours = page.evaluate(
         "(() => { const c = document.getElementById('map');"
         " const p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const s = new Set();"
@@ -118,7 +118,7 @@ def test_a_file_that_is_not_the_photo_answered_is_not_shown(page: Any) -> None:
 
 def test_filters_by_status_error_country_and_rival(page: Any) -> None:
     def kept() -> int:
-        return int(page.locator("#told").inner_text().split(" ")[0])
+        return int(page.locator("#shown").inner_text().split(" ")[0])
 
     page.select_option("#status", "error")
     assert kept() == 1
@@ -133,7 +133,7 @@ def test_filters_by_status_error_country_and_rival(page: Any) -> None:
     assert kept() == 62
     page.select_option("#rival", "1")
     assert 0 < kept() < 40
-    assert "does not get within 25 km" in page.locator("#told").inner_text()
+    assert "does not get within 25 km" in page.locator("#shown").inner_text()
 
 
 def test_a_photo_has_an_address_of_its_own(page: Any) -> None:
