@@ -27,9 +27,7 @@ BENCHMARKS = {
 def main() -> None:
     """Run them all; those on photos need the development photos."""
     if not DEFAULT_DATA.is_dir():
-        raise SystemExit(
-            f"benchmarks measure on the photos in {DEFAULT_DATA}, which is not there: see docs/measurements.md"
-        )
+        raise SystemExit(f"benchmarks measure on the photos in {DEFAULT_DATA}, which is not there: see docs/results.md")
     for name, arguments in BENCHMARKS.items():
         print(f"== {name}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *arguments], check=True)  # noqa: S603 - our own

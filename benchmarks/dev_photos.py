@@ -35,7 +35,7 @@ class DevPhotos(NamedTuple):
 
 
 def load_dev_photos(data: Path) -> DevPhotos:
-    """All development photos below a data folder (see docs/measurements.md for where they come from)."""
+    """All development photos below a data folder (see docs/results.md for where they come from)."""
     folder = data / "im2gps3k_dev"
     items = photos_from_table(folder / "im2gps3k_dev.csv", folder / "images")
     points = [item.point for item in items if item.point is not None]

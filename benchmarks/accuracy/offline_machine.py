@@ -82,8 +82,8 @@ def answers(photos: Sequence[Photo], **chosen: object) -> list[Answer]:
     """The machine's answers with the given settings."""
     settings = Settings.model_validate({"atlases": (DEFAULT_ATLAS, PHOTO_ATLAS), **chosen})
     label = f"{settings.strategy}{'' if settings.read_signs else ', no signs'}, {'+'.join(settings.atlases)}"
-    with GeoSleuth.open(settings) as sleuth:
-        return [sleuth.locate(photo) for photo in tqdm(photos, desc=label)]
+    with GeoSleuth.open(settings) as system:
+        return [system.locate(photo) for photo in tqdm(photos, desc=label)]
 
 
 def answer_km(given: Sequence[Answer], test: DevPhotos) -> Floats:
@@ -164,28 +164,28 @@ def report(found: Measured) -> str:
     lines = [f"{len(test.items)} photos by {len(set(test.authors))} photographers", ""]
     lines += [f"| system | {heads} | median km | GeoScore | no answer |", rule]
     lines += [row(name, away_km, test.authors) for name, away_km in km.items()]
-    whole, silent = km["whole offline machine"], km["machine, no signs"]
+    whole, no_signs = km["whole offline machine"], km["machine, no signs"]
     lines += ["", f"| paired difference | GeoScore | {heads} |", "|---" * (len(distance.THRESHOLDS_KM) + 2) + "|"]
     for name in ("constant, best GeoScore on train", "constant, Paris", "compact fused, 1-NN"):
         lines.append(difference(f"whole machine − {name}", whole, km[name], test.authors))
-    lines.append(difference("signs − no signs, all photos", whole, silent, test.authors))
+    lines.append(difference("signs − no signs, all photos", whole, no_signs, test.authors))
     if signs.any():
         name = f"signs − no signs, the {int(signs.sum())} photos with telling signs"
         signed_authors = [author for author, has in zip(test.authors, signs, strict=True) if has]
-        lines.append(difference(name, whole[signs], silent[signs], signed_authors))
+        lines.append(difference(name, whole[signs], no_signs[signs], signed_authors))
     return "\n".join([*lines, "", *coverage(whole, found.radii_km)])
 
 
 def coverage(away_km: Floats, radii: Floats) -> list[str]:
     """How many true places lie within the radii that should hold 50 % and 90 % of them."""
-    told = []
+    lines = []
     for share, radius in zip((50, 90), radii.T, strict=True):
         held = distance.wilson_interval(int((away_km <= radius).sum()), len(away_km))
-        told.append(
+        lines.append(
             f"The {share} % radius (median {np.nanmedian(radius):,.0f} km) holds"
             f" {100 * held.estimate:.0f} % ({100 * held.low:.0f}–{100 * held.high:.0f})."
         )
-    return told
+    return lines
 
 
 def write_distances(path: Path, found: Measured) -> None:

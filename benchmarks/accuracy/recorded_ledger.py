@@ -1,10 +1,10 @@
 """Real models' recorded answers through the machine: the model alone, retrieval alone, and both through the ledger.
 
-    python -m benchmarks.accuracy.recorded_ledger fit        # what a first reading is worth, on calibration photos
+    python -m benchmarks.accuracy.recorded_ledger fit        # records of initial predictions, on calibration photos
     python -m benchmarks.accuracy.recorded_ledger measure    # accuracy, on validation photos
 
-`fit` writes graphs/sight.json: for each file of answers, how far its positions lie from the truth on the calibration
-photos it answered about. `measure` runs the machine with what is in graphs/sight.json and in graphs/posterior.json,
+`fit` writes graphs/inference/sight.json: for each file of answers, how far its positions lie from the truth on the
+calibration photos it answered about. `measure` runs the machine with that file and graphs/inference/posterior.json,
 both fitted on calibration photos, and writes the table and every photo's distances to --out. Signs are not read, so
 that the table compares the model and retrieval alone. A photo without a usable answer is a miss.
 """
@@ -68,9 +68,9 @@ def of_file(data: Path, name: str, every: DevPhotos, part: str) -> Answered:
     return Answered(name, load_model(f"recorded:{path}@{data / 'im2gps3k_dev' / 'images'}"), chosen)
 
 
-def answers(sleuth: GeoSleuth, photos: Sequence[Photo], label: str) -> list[Answer]:
+def answers(system: GeoSleuth, photos: Sequence[Photo], label: str) -> list[Answer]:
     """The system's answers, in order."""
-    return [sleuth.locate(photo) for photo in tqdm(photos, desc=label)]
+    return [system.locate(photo) for photo in tqdm(photos, desc=label)]
 
 
 def opened(home: Path, strategy: str, model: LoadedModel | None = None) -> GeoSleuth:
@@ -84,41 +84,44 @@ def opened(home: Path, strategy: str, model: LoadedModel | None = None) -> GeoSl
 # --- fit
 
 
-def usual_rings(said_deg: Floats, true_deg: Floats, authors: Sequence[str]) -> Floats:
-    """How often (5,) another photographer's truth lies in each ring around a position said; both (n, 2), degrees."""
-    away_km = distance_km(said_deg[:, None], true_deg[None, :])
+def usual_rings(predicted_deg: Floats, true_deg: Floats, authors: Sequence[str]) -> Floats:
+    """How often (5,) another photographer's truth lies in each ring around a predicted position.
+
+    Both (n, 2), degrees.
+    """
+    away_km = distance_km(predicted_deg[:, None], true_deg[None, :])
     other = np.array([[a != b for b in authors] for a in authors])
     return np.asarray(np.bincount(ring_of(away_km[other]), minlength=len(RINGS_KM)) / other.sum())
 
 
 def fit(data: Path, home: Path) -> dict[str, object]:
-    """The content of graphs/sight.json."""
+    """The content of graphs/inference/sight.json."""
     every = load_dev_photos(data)
     shares: dict[str, Floats] = {}
-    told: dict[str, str] = {}
+    fitted_on: dict[str, str] = {}
     usual: list[Floats] = []
     for name in FILES:
         answered = of_file(data, name, every, "calibration")
-        with opened(home, "zero_shot", answered.model) as sleuth:
-            given = answers(sleuth, [load_photo(path) for path in answered.photos.paths], name)
+        with opened(home, "zero_shot", answered.model) as system:
+            given = answers(system, [load_photo(path) for path in answered.photos.paths], name)
         rows = [i for i, answer in enumerate(given) if answer.point is not None]
-        said = np.array([(a.point.lat, a.point.lon) for a in given if a.point is not None]).reshape(-1, 2)
-        told[name] = f"{len(rows)} positions on {len(given)} calibration photos"
-        print(f"{name}: {told[name]}; {Counter(a.status.value for a in given)}")
+        predicted = np.array([(a.point.lat, a.point.lon) for a in given if a.point is not None]).reshape(-1, 2)
+        fitted_on[name] = f"{len(rows)} positions on {len(given)} calibration photos"
+        print(f"{name}: {fitted_on[name]}; {Counter(a.status.value for a in given)}")
         if len(rows) < MIN_ANSWERS:
             continue
         authors = [answered.photos.authors[i] for i in rows]
         weights = photographer_weights(authors)
         true = answered.photos.lat_lon_deg[rows]
-        usual.append(usual_rings(said, true, authors))
-        shares[name] = fitted_share(distance_km(said, true)[:, None], np.ones((len(rows), 1)), usual[-1], weights)
-    return _parameters(shares, told, np.mean(usual, axis=0))
+        usual.append(usual_rings(predicted, true, authors))
+        shares[name] = fitted_share(distance_km(predicted, true)[:, None], np.ones((len(rows), 1)), usual[-1], weights)
+    return _parameters(shares, fitted_on, np.mean(usual, axis=0))
 
 
-def _parameters(shares: dict[str, Floats], told: dict[str, str], usual: Floats) -> dict[str, object]:
+def _parameters(shares: dict[str, Floats], fitted_on: dict[str, str], usual: Floats) -> dict[str, object]:
     """An unknown model is trusted half as far as the least accurate of the known."""
     weakest = min(shares, key=lambda name: float(shares[name][:2].sum()))
-    records = {name: {"fitted_on": told[name], "share": as_rings(share)} for name, share in shares.items()}
+    records = {name: {"fitted_on": fitted_on[name], "share": as_rings(share)} for name, share in shares.items()}
     doubted = 0.5 * shares[weakest] + 0.5 * usual
     records[ANY_MODEL] = {"fitted_on": f"half {weakest}'s record, half as usual", "share": as_rings(doubted)}
     return {"usual_share": as_rings(usual), "models": records}
@@ -206,7 +209,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder with im2gps3k_dev/ and recorded/")
     parser.add_argument("--home", type=Path, default=Path("runs/offline_machine/home"), help="where the atlases are")
     parser.add_argument("--out", type=Path, default=Path("runs/recorded_ledger"), help="distances and tables go here")
-    parser.add_argument("--sight", type=Path, default=Path("graphs/sight.json"), help="what fit writes")
+    parser.add_argument("--sight", type=Path, default=Path("graphs/inference/sight.json"), help="what fit writes")
     parser.add_argument("--part", default="validation", choices=("validation", "calibration"))
     chosen = parser.parse_args()
     if chosen.action == "fit":

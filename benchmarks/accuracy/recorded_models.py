@@ -39,7 +39,7 @@ class Result(NamedTuple):
 
 
 def ours(text: str) -> tuple[str, Position | None]:
-    """As the machine reads replies."""
+    """As GeoSleuth parses replies."""
     read = parse_position(text)
     is_found = read.status is ReplyStatus.OK
     return read.status.value, (read.place["lat"], read.place["lon"]) if is_found else None

@@ -1,8 +1,8 @@
-"""How good a scripted LMM is: what it proposes for a photo, and how well it reads what tools return.
+"""The errors of a scripted LMM: what it proposes for a photo, and how well it reads what tools return.
 
-This is a simulation. The skill is told where each photo was taken and makes its mistakes from that with known
-rates, drawn from a seed, the photo and what is being decided, and from nothing else: every strategy meets the same
-guesses and the same readings, in any order and on any number of threads.
+This is a simulation. The error model knows where each photo was taken and makes mistakes at known rates, drawn from a
+seed, the photo and what is being decided, and from nothing else: every strategy meets the same guesses and the same
+readings, in any order and on any number of threads.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class ErrorModel:
-    """A scripted LMM's mind.
+    """The guesses and readings of a scripted LMM, right and wrong at known rates.
 
     Attributes:
         rates: how often it is right.
@@ -90,7 +90,7 @@ class ErrorModel:
 
         Args:
             photo_id: of the photo.
-            point: the hypothesis that the result speaks about.
+            point: the hypothesis that the result is about.
             result: names the result, such as tool and arguments; the same result is always read the same way.
         """
         right = point_distance_km(point, self.truth[photo_id]) <= RIGHT_WITHIN_KM

@@ -1,10 +1,10 @@
-"""What the refinement loop is worth, with a scripted LMM whose skill is known: a simulation.
+"""What the refinement loop is worth, with a scripted LMM whose error rates are known: a simulation.
 
     python -m benchmarks.simulation.loop --data ../shared/data --home runs/offline_machine/home
 
-The LMM is a script behind a real HTTP server (`benchmarks.scripted_lmm`). It is told where each photo was taken and
-makes mistakes at chosen rates, so this says what the machine around a model adds at equal skill; it says nothing about
-how good any real model is. Three tables: strategies at equal skill, rounds, and the ledger beside trusting the model
+The LMM is a script behind a real HTTP server (`benchmarks.simulation.server`). It knows where each photo was taken
+and makes mistakes at chosen rates, so this measures what the system around a model adds at equal error rates; it
+measures no real model. Three tables: strategies at equal error rates, rounds, and the ledger beside trusting the model
 or retrieval when each is wrong at known rates. An abstention or a failure is a miss.
 """
 
@@ -54,7 +54,7 @@ Floats = NDArray[np.float64]
 
 
 class Case(NamedTuple):
-    """A strategy at a skill."""
+    """A strategy at given error rates."""
 
     label: str
     strategy: str
@@ -83,17 +83,17 @@ class Trial(NamedTuple):
 
 
 @contextmanager
-def scripted_model(skill: ErrorModel) -> Iterator[LoadedModel]:
+def scripted_model(errors: ErrorModel) -> Iterator[LoadedModel]:
     """A scripted LMM, loaded like any OpenAI-compatible one, while the block lasts."""
     options = ModelOptions(capabilities=Capabilities(images=True, tools=True), concurrency=16)
-    with serve(ScriptedPolicy(skill)) as url:
+    with serve(ScriptedPolicy(errors)) as url:
         yield load_model(f"openai_compatible:scripted@{url}", options)
 
 
 def run(trial: Trial, case: Case, known_retrieval: float | None = None) -> Outcome:
     """Answer every photo by a case's strategy."""
-    skill = ErrorModel(case.rates, trial.truth)
-    with scripted_model(skill) as model:
+    errors = ErrorModel(case.rates, trial.truth)
+    with scripted_model(errors) as model:
         locate = _locator(trial, case, model, known_retrieval)
         with ThreadPoolExecutor(4) as pool:
             answers = list(
@@ -106,34 +106,34 @@ def run(trial: Trial, case: Case, known_retrieval: float | None = None) -> Outco
 
 def _locator(trial: Trial, case: Case, model: LoadedModel, known_retrieval: float | None) -> Callable[[Photo], Answer]:
     system = trial.system.with_strategy(case.strategy)
-    sight = measured_sight(ErrorModel(case.rates, trial.others))
+    sight = measured_record(ErrorModel(case.rates, trial.others))
     parameters = system.context.parameters.model_copy(update={"sight": sight})
     context = replace(system.context, model=model, budgets=Budgets(rounds=case.rounds), parameters=parameters)
     if known_retrieval is not None:
         search = KnownRetrieval(known_retrieval, trial.truth)
         tools = {**context.tools, "search_photos": search_photos_tool(search)}  # type: ignore[arg-type]  # its one method
-        # The ledger is told how often retrieval is right: what lies together weighs just that.
+        # The ledger knows how often retrieval is right: candidates that lie together weigh just that.
         share = together_share(parameters.temperature[AtlasKind.PHOTO])
         trusted = parameters.model_copy(update={"prior_share": max(0.0, 1.0 - known_retrieval / share)})
         context = replace(context, tools=tools, parameters=trusted)
     return replace(system, context=context, graph=build_geolocate(context)).locate
 
 
-def measured_sight(skill: ErrorModel) -> SightParameters:
+def measured_record(errors: ErrorModel) -> SightParameters:
     """The model's record, as it would be measured for a real one: on photos that are not asked about afterwards."""
-    guesses = {photo: skill.guesses(photo) for photo in skill.truth}
-    away = [[point_distance_km(g.point, skill.truth[photo]) for g in guesses[photo]] for photo in guesses]
-    said = np.tile(said_weights([None] * skill.rates.guesses), (len(away), 1))
+    guesses = {photo: errors.guesses(photo) for photo in errors.truth}
+    away = [[point_distance_km(g.point, errors.truth[photo]) for g in guesses[photo]] for photo in guesses]
+    weights = np.tile(said_weights([None] * errors.rates.guesses), (len(away), 1))
     usual = np.array(default_sight().usual_share)
     judged = [
-        (skill.fits(photo, guess.point, look_name(*look)), guess.right)
+        (errors.fits(photo, guess.point, look_name(*look)), guess.right)
         for photo, given in guesses.items()
         for guess in given
         for look in LOOKS
     ]
     record = SightRecord(
         fitted_on=f"{len(away)} photos, a simulation",
-        share=as_rings(fitted_share(np.array(away), said, usual)),
+        share=as_rings(fitted_share(np.array(away), weights, usual)),
         judgement_accuracy=balanced_accuracy(*zip(*judged, strict=True)),
     )
     return SightParameters(usual_share=default_sight().usual_share, models={ANY_MODEL: record})
@@ -158,7 +158,7 @@ def _km(answer: Answer, truth: Point) -> float:
 # --- the three tables
 
 
-def strategies_at_equal_skill(trial: Trial) -> Iterator[str]:
+def strategies_at_equal_rates(trial: Trial) -> Iterator[str]:
     """Every strategy at three qualities of reading."""
     for reading in READINGS:
         rates = Rates(reading=reading)
@@ -210,7 +210,7 @@ def _table(outcomes: Sequence[Outcome], trial: Trial) -> Iterator[str]:
     yield ""
 
 
-TABLES = {"strategies": strategies_at_equal_skill, "rounds": rounds, "known_rates": known_rates}
+TABLES = {"strategies": strategies_at_equal_rates, "rounds": rounds, "known_rates": known_rates}
 
 
 def open_trial(data: Path, home: Path, photos: int, part: str) -> Trial:

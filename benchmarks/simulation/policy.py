@@ -16,7 +16,7 @@ from geo.point import Point
 from geo.sphere import point_distance_km
 
 READING_STRENGTH = 1.5
-"""What a reading is said to be worth, -3 to 3: the model does not know how often it misreads."""
+"""The strength stated for a reading, -3 to 3: the model does not know how often it misreads."""
 
 LOOKS_A_ROUND = 3
 LOOK_RADIUS_KM = 100.0
@@ -35,10 +35,10 @@ class Look(NamedTuple):
 
 
 class ScriptedPolicy:
-    """The policy of a scripted LMM with a given skill."""
+    """The policy of a scripted LMM with given errors."""
 
-    def __init__(self, skill: ErrorModel) -> None:
-        self._skill = skill
+    def __init__(self, errors: ErrorModel) -> None:
+        self._errors = errors
 
     def __call__(self, body: Mapping[str, Any]) -> Reply:
         """The reply to a chat completion's request."""
@@ -46,21 +46,21 @@ class ScriptedPolicy:
         offered = {tool["function"]["name"] for tool in body.get("tools", [])}
         data = _merged(messages)
         if SayReady.__name__ in offered:
-            return _said(SayReady, {"ready": True})
+            return _call(SayReady, {"ready": True})
         if ProposeHypotheses.__name__ in offered:
-            return _said(ProposeHypotheses, {"hypotheses": [_place(g) for g in self._guesses(data)]})
+            return _call(ProposeHypotheses, {"hypotheses": [_place(g) for g in self._guesses(data)]})
         if ReviseHypotheses.__name__ in offered:
-            return _said(ReviseHypotheses, {"judgements": self._judgements(messages, data)})
+            return _call(ReviseHypotheses, {"judgements": self._judgements(messages, data)})
         if GivePosition.__name__ in offered:
-            return _said(GivePosition, _position(self._answer(messages, data)))
+            return _call(GivePosition, _position(self._answer(messages, data)))
         if NamePlace.__name__ in offered:
-            return _said(NamePlace, {"name": self._guesses(data)[0].name})
+            return _call(NamePlace, {"name": self._guesses(data)[0].name})
         if offered:
             return self._look(messages, data, offered)
         return Reply("Stone, light and trees; nothing that is found in one place alone.")
 
     def _guesses(self, data: Json) -> list[Guess]:
-        return self._skill.guesses(data["photo_id"])
+        return self._errors.guesses(data["photo_id"])
 
     def _judgements(self, messages: Sequence[BaseMessage], data: Json) -> list[Json]:
         """A reading of each look of the last round, for the hypothesis it looked at."""
@@ -78,7 +78,7 @@ class ScriptedPolicy:
         ]
 
     def _fits(self, data: Json, look: Look) -> bool:
-        return self._skill.fits(data["photo_id"], look.point, look.way)
+        return self._errors.fits(data["photo_id"], look.point, look.way)
 
     def _answer(self, messages: Sequence[BaseMessage], data: Json) -> Point:
         """Its own final answer: after its looks, or with what it was shown, or off the cuff."""
@@ -87,10 +87,10 @@ class ScriptedPolicy:
         if looks:
             return self._after_looks(guesses, [(look.point, self._fits(data, look)) for look in looks])
         shown = [_point(area) for key in ("similar", "regions") for area in data.get(key, [])]
-        return self._skill.recognised(data["photo_id"], shown) or guesses[0]
+        return self._errors.recognised(data["photo_id"], shown) or guesses[0]
 
     def _after_looks(self, guesses: Sequence[Point], readings: Sequence[tuple[Point, bool]]) -> Point:
-        if not self._skill.rates.keeps_score:
+        if not self._errors.rates.keeps_score:
             return next((point for point, fits in reversed(readings) if fits), guesses[0])
         score = {point: -0.5 * rank for rank, point in enumerate(guesses)}
         for point, fits in readings:
@@ -112,7 +112,7 @@ class ScriptedPolicy:
 
 
 def _merged(messages: Sequence[BaseMessage]) -> Json:
-    """Everything quoted so far; what is said later replaces what was said before."""
+    """Everything quoted so far; what comes later replaces what came before."""
     data: Json = {}
     for message in messages:
         if isinstance(message, HumanMessage):
@@ -120,7 +120,7 @@ def _merged(messages: Sequence[BaseMessage]) -> Json:
     return data
 
 
-def _said(schema: type, arguments: Json) -> Reply:
+def _call(schema: type, arguments: Json) -> Reply:
     return Reply(calls=((schema.__name__, arguments),))
 
 
@@ -143,7 +143,7 @@ def _arguments(tool: str, zoom: int, point: Point, photo_id: str) -> Json:
 
 
 def _looks(messages: Sequence[BaseMessage], *, last_round: bool) -> list[Look]:
-    """Looks whose tool answered, in order; one that failed shows nothing, and over the wire only its text says so."""
+    """Looks whose tool answered, in order; one that failed shows nothing, and over the wire only its text shows it."""
     answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage) and not m.text.startswith("Error:")}
     rounds = [calls for m in messages if isinstance(m, AIMessage) and (calls := _place_calls(m))]
     wanted = rounds[-1:] if last_round else rounds

@@ -41,10 +41,10 @@ class KnownRetrieval:
         return tuple(_candidate(rank, point) for rank, point in enumerate(found[:limit]))
 
     def _found(self, photo_id: str) -> list[Point]:
-        skill = ErrorModel(
+        errors = ErrorModel(
             Rates(first=self.right, listed=self.right, guesses=FOUND - TOGETHER + 1), self.truth, OTHER_SEED
         )
-        first, *others = [guess.point for guess in skill.guesses(photo_id)]
+        first, *others = [guess.point for guess in errors.guesses(photo_id)]
         together = [destination(first, 137.5 * i, TOGETHER_KM * i / FOUND) for i in range(TOGETHER)]
         return [*together, *others]
 

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 class Reply(NamedTuple):
-    """What the model says: text, tool calls, or both."""
+    """A reply of the model: text, tool calls, or both."""
 
     text: str = ""
     calls: tuple[tuple[str, Json], ...] = ()

@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.eval_throughput --data ../shared/data/im2gps3k_dev --home runs/offline_machine/home
 
-Says how long the photos took after start-up, what they cost in CPU time, and how memory went.
+Prints how long the photos took after start-up, what they cost in CPU time, and how memory went.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def fake_server(seconds: float, opened: ExitStack) -> str:
 
 
 def measure(chosen: argparse.Namespace, out: Path) -> str:
-    """Run once and say how it went."""
+    """Run once; returns the measurements in words."""
     with ExitStack() as opened:
         model = f"openai_compatible:fake@{fake_server(chosen.seconds, opened)}"
         command = ["im2gps3k", "--model", model, "--strategy", chosen.strategy, "--data", str(chosen.data)]

@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's protocol and knows nothing: after a pause it answers with a position.
+"""A server of OpenAI's protocol without a model: after a pause it answers with a position.
 
     python -m benchmarks.speed.fake_lmm --seconds 2
 
@@ -14,7 +14,7 @@ import json
 
 
 class FakeLmm:
-    """Counts what it was asked, and how much of it at once."""
+    """Counts requests, and how many were under way at once."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -46,8 +46,8 @@ class FakeLmm:
 
 def _reply(body: bytes) -> bytes:
     digest = hashlib.sha256(body).digest()
-    said = {"latitude": round(digest[0] / 255 * 140 - 60, 2), "longitude": round(digest[1] / 255 * 340 - 170, 2)}
-    text = json.dumps({**said, "name": "somewhere", "confidence": 0.5, "reason": "none"})
+    position = {"latitude": round(digest[0] / 255 * 140 - 60, 2), "longitude": round(digest[1] / 255 * 340 - 170, 2)}
+    text = json.dumps({**position, "name": "somewhere", "confidence": 0.5, "reason": "none"})
     message = {"role": "assistant", "content": text}
     usage = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}

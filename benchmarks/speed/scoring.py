@@ -7,6 +7,7 @@ Makes the run in a temporary folder: each record has 40 candidates, 6 hypotheses
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -54,14 +55,15 @@ def made_run(folder: Path) -> None:
     rng = np.random.default_rng(0)
     write_records(folder / RECORDS_FILE, (made_record(number, rng) for number in range(PHOTOS)))
     counts = {"expected": PHOTOS, "photos": PHOTOS, "photos_sha256": "0" * 64, "partial": None, "limit": None}
-    said = {"citation": "", "licence": "", "settings_sha256": "", "commit": None, "started_at": "", "seed": 0}
+    settings = {"citation": "", "licence": "", "settings_sha256": "", "commit": None, "started_at": "", "seed": 0}
     what = {"benchmark": "yfcc26k", "protocol": "clean", "strategies": ("refine",), "model": "m", "encoder": "e@1"}
     rest = {"atlases": ("world",), "thresholds_km": THRESHOLDS_KM, "arguments": {}, "versions": {}}
-    write_info(folder, RunInfo.model_validate({**counts, **said, **what, **rest}))
+    write_info(folder, RunInfo.model_validate({**counts, **settings, **what, **rest}))
 
 
 def main() -> None:
-    """Make, read, score, tell."""
+    """Make, read, score, print."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made_run(folder)

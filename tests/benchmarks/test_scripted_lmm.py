@@ -64,11 +64,11 @@ def test_a_tool_that_failed_shows_nothing(result: str, judged: int) -> None:
 
 
 def test_it_is_right_as_often_as_was_chosen() -> None:
-    skill = ErrorModel(Rates(first=0.35, listed=0.65, reading=0.8), TRUTH)
-    guesses = {photo: skill.guesses(photo) for photo in TRUTH}
+    errors = ErrorModel(Rates(first=0.35, listed=0.65, reading=0.8), TRUTH)
+    guesses = {photo: errors.guesses(photo) for photo in TRUTH}
     assert np.mean([given[0].right for given in guesses.values()]) == pytest.approx(0.35, abs=0.07)
     assert np.mean([any(g.right for g in given) for given in guesses.values()]) == pytest.approx(0.65, abs=0.07)
-    readings = [skill.fits(photo, g.point, "x") == g.right for photo, given in guesses.items() for g in given]
+    readings = [errors.fits(photo, g.point, "x") == g.right for photo, given in guesses.items() for g in given]
     assert np.mean(readings) == pytest.approx(0.8, abs=0.04)
     for photo, given in guesses.items():
         near = [point_distance_km(g.point, TRUTH[photo]) <= RIGHT_WITHIN_KM for g in given]
