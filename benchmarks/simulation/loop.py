@@ -53,7 +53,7 @@ KNOWN_RATES = ((0.2, 0.6), (0.4, 0.4), (0.6, 0.2), (0.6, 0.6))
 Floats = NDArray[np.float64]
 
 
-class Case(NamedTuple):
+class StrategyCase(NamedTuple):
     """A strategy at given error rates."""
 
     label: str
@@ -90,7 +90,7 @@ def scripted_model(errors: ErrorModel) -> Iterator[LoadedModel]:
         yield load_model(f"openai_compatible:scripted@{url}", options)
 
 
-def run(trial: Trial, case: Case, known_retrieval: float | None = None) -> Outcome:
+def run(trial: Trial, case: StrategyCase, known_retrieval: float | None = None) -> Outcome:
     """Answer every photo by a case's strategy."""
     errors = ErrorModel(case.rates, trial.truth)
     with scripted_model(errors) as model:
@@ -104,7 +104,9 @@ def run(trial: Trial, case: Case, known_retrieval: float | None = None) -> Outco
     return _outcome(case.label, answers, trial)
 
 
-def _locator(trial: Trial, case: Case, model: LoadedModel, known_retrieval: float | None) -> Callable[[Photo], Answer]:
+def _locator(
+    trial: Trial, case: StrategyCase, model: LoadedModel, known_retrieval: float | None
+) -> Callable[[Photo], Answer]:
     system = trial.system.with_strategy(case.strategy)
     sight = measured_record(ErrorModel(case.rates, trial.others))
     parameters = system.context.parameters.model_copy(update={"sight": sight})
@@ -163,11 +165,11 @@ def strategies_at_equal_rates(trial: Trial) -> Iterator[str]:
     for reading in READINGS:
         rates = Rates(reading=reading)
         cases = [
-            Case("zero_shot", "zero_shot", rates),
-            Case("rag", "rag", rates),
-            Case("tool_agent, believes its last reading", "tool_agent", rates.but(keeps_score=False)),
-            Case("tool_agent, adds up its readings", "tool_agent", rates),
-            Case("refine", "refine", rates),
+            StrategyCase("zero_shot", "zero_shot", rates),
+            StrategyCase("rag", "rag", rates),
+            StrategyCase("tool_agent, believes its last reading", "tool_agent", rates.but(keeps_score=False)),
+            StrategyCase("tool_agent, adds up its readings", "tool_agent", rates),
+            StrategyCase("refine", "refine", rates),
         ]
         yield f"Readings right {reading:.0%} of the time:"
         yield from _table([run(trial, case) for case in cases], trial)
@@ -175,7 +177,7 @@ def strategies_at_equal_rates(trial: Trial) -> Iterator[str]:
 
 def rounds(trial: Trial) -> Iterator[str]:
     """`refine` with a growing budget of rounds."""
-    cases = [Case(f"refine, {number} rounds", "refine", Rates(), number) for number in ROUNDS]
+    cases = [StrategyCase(f"refine, {number} rounds", "refine", Rates(), number) for number in ROUNDS]
     yield from _table([run(trial, case) for case in cases], trial)
 
 
@@ -184,10 +186,10 @@ def known_rates(trial: Trial) -> Iterator[str]:
     for model, retrieval in KNOWN_RATES:
         rates = Rates(first=model, listed=min(1.0, model + 0.3))
         cases = [
-            Case("trust the model (zero_shot)", "zero_shot", rates),
-            Case("trust retrieval (clusters)", "clusters", rates),
-            Case("ledger, no investigation", "refine", rates, 0),
-            Case("ledger, 2 rounds", "refine", rates, 2),
+            StrategyCase("trust the model (zero_shot)", "zero_shot", rates),
+            StrategyCase("trust retrieval (clusters)", "clusters", rates),
+            StrategyCase("ledger, no investigation", "refine", rates, 0),
+            StrategyCase("ledger, 2 rounds", "refine", rates, 2),
         ]
         yield f"The model's first guess right {model:.0%} of the time, retrieval {retrieval:.0%}:"
         yield from _table([run(trial, case, retrieval) for case in cases], trial)

@@ -60,7 +60,7 @@ def test_files_with_a_place_before_the_id_are_found_if_no_two_end_alike(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         ("IMG_ID,LAT\na.jpg,1\n", "no column LON"),
         ("IMG_ID,LAT,LON\na.jpg,1,2\nb.jpg,91,2\n", "row 3 .b.jpg."),
@@ -71,8 +71,8 @@ def test_files_with_a_place_before_the_id_are_found_if_no_two_end_alike(tmp_path
         ("", "no column"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_told_with_its_row(tmp_path: Path, table: str, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_a_table_that_cannot_be_used_is_reported_with_its_row(tmp_path: Path, table: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         load_benchmark(BENCHMARKS["folder"], folder_with(tmp_path, table, "a.jpg", "b.jpg"))
 
 
@@ -99,7 +99,7 @@ def test_a_row_that_is_no_position_either_way_is_not_taken_for_exchanged_headers
         load_benchmark(BENCHMARKS["folder"], folder)
 
 
-def test_a_folder_without_what_is_needed_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_what_is_needed_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"evals\.fetch im2gps3k"):
         load_benchmark(BENCHMARKS["im2gps3k"], tmp_path / "nothing")
     with pytest.raises(UserError, match="one CSV"):
@@ -197,7 +197,7 @@ def test_a_list_of_photos_may_be_ids_or_records(data: BenchmarkData, tmp_path: P
         choose(data, listed=tmp_path / "gone.txt")
 
 
-def test_nothing_left_to_run_is_told(data: BenchmarkData) -> None:
+def test_nothing_left_to_run_is_reported(data: BenchmarkData) -> None:
     with pytest.raises(UserError, match="no photo to run"):
         choose(data, limit=0)
 

@@ -1,4 +1,4 @@
-"""Comparisons are paired, refuse what cannot be paired, and say when nothing can be told apart."""
+"""Comparisons are paired, refuse what cannot be paired, and say when nothing can be distinguished."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_better_system_is_called_better_and_ranked_first(tmp_path: Path) -> No
     assert found.ranking[1].better_than == ()
 
 
-def test_two_draws_of_the_same_system_are_not_told_apart(tmp_path: Path) -> None:
+def test_two_draws_of_the_same_system_are_not_distinguished(tmp_path: Path) -> None:
     runs = [
         write_run(tmp_path / name, random_records(160, seed=s, typical_km=300.0)) for s, name in enumerate("abc", 5)
     ]

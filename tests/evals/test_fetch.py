@@ -231,7 +231,7 @@ def test_only_photos_and_tables_leave_an_archive_and_only_inwards(
     assert unpack(archive, folder) == 2, "again changes nothing"
 
 
-def test_a_damaged_archive_is_told(tmp_path: Path) -> None:
+def test_a_damaged_archive_is_reported(tmp_path: Path) -> None:
     archive = tmp_path / "a.zip"
     archive.write_bytes(as_zip({f"{i}.jpg": CONTENT for i in range(3)})[:-200])
     with pytest.raises(DownloadError, match="fetch it again"):

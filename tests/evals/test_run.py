@@ -209,7 +209,7 @@ def test_the_clean_protocol_hides_what_gives_the_answer_away(data: Path, home: P
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--strategy", "guesswork"), "unknown strategy"),
         (("--model", "nobody"), "unknown model"),
@@ -220,11 +220,11 @@ def test_the_clean_protocol_hides_what_gives_the_answer_away(data: Path, home: P
     ],
 )
 def test_what_the_user_can_mend_is_told_in_one_line_before_a_photo_is_spent(
-    data: Path, home: Path, tmp_path: Path, options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+    data: Path, home: Path, tmp_path: Path, options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(data, home, tmp_path / "run", *options) == 2
     said = capsys.readouterr().err
-    assert told in said
+    assert message in said
     assert said.count("\n") == 1
     assert not (tmp_path / "run" / "records.jsonl").exists()
 

@@ -1,4 +1,4 @@
-"""Seeded records and run folders, for tests that need no machine."""
+"""Seeded records and run folders, for tests that need no system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from geo.point import Point
 from geo.sphere import destination
 
 ANSWERED = {"status": "answered", "level": "city", "radius_50_km": 100.0, "radius_90_km": 1000.0, "confidence": 0.5}
-SILENT = {"point": None, "distance_km": None, "radius_50_km": None, "radius_90_km": None, "level": None, "place": None}
+UNANSWERED = {
+    "point": None,
+    "distance_km": None,
+    "radius_50_km": None,
+    "radius_90_km": None,
+    "level": None,
+    "place": None,
+}
 PARIS = {"country_code": "FR", "region": "Île-de-France", "city": "Paris"}
 
 
@@ -47,7 +54,7 @@ def made_record(photo: str = "a.jpg", **chosen: Any) -> EvalRecord:
         "raw_replies": (),
         **ANSWERED,
     }
-    silent = SILENT if chosen.get("status", "answered") != "answered" else {}
+    silent = UNANSWERED if chosen.get("status", "answered") != "answered" else {}
     return EvalRecord.model_validate({**values, **silent, **chosen})
 
 
@@ -115,5 +122,5 @@ def _random_record(
         "cost": Cost(model_calls=2, tool_calls=3, tokens=900, usd=0.01, seconds=1.5),
     }
     if i % 10 == 9:
-        values = {**values, **SILENT, "status": ("abstained", "refused", "failed")[i // 10 % 3], "confidence": 0.0}
+        values = {**values, **UNANSWERED, "status": ("abstained", "refused", "failed")[i // 10 % 3], "confidence": 0.0}
     return made_record(f"{i:06d}.jpg", **{**values, **chosen})

@@ -160,7 +160,7 @@ def test_a_query_cannot_see_its_photographer_its_copy_or_itself() -> None:
     assert exclusion.excluded(second) == 0
 
 
-def test_what_was_hidden_and_what_could_not_be_known_is_told() -> None:
+def test_what_was_hidden_and_what_could_not_be_known_is_reported() -> None:
     queries = [query("one.jpg", "ann"), query("three.jpg")]
     exclusion = exclude_references(queries, [look(scene(1)), look(scene(3))], known_references(), 0.97)
     said = describe(queries, known_references(), exclusion)
@@ -201,7 +201,7 @@ def test_a_reference_table_is_written_and_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["author\nann\n", "item_id,hash\na,zz\n", "item_id,hash\na,abcd\n"])
-def test_a_reference_table_that_cannot_be_used_is_told(tmp_path: Path, text: str) -> None:
+def test_a_reference_table_that_cannot_be_used_is_reported(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UserError, match="reference table"):
         read_reference_table(tmp_path / "t.csv")

@@ -89,7 +89,7 @@ def test_from_runs_to_a_system_that_uses_it(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (None, "cannot read the file of model records"),
         (b"{}", "is not a file of model records (usual_share: Field required)"),
@@ -97,13 +97,13 @@ def test_from_runs_to_a_system_that_uses_it(tmp_path: Path, capsys: pytest.Captu
         (b'{"usual_share": [0.0, 0.25, 0.25, 0.25, 0.25], "models": {}}', "usual shares must be above 0"),
     ],
 )
-def test_records_that_cannot_be_used_are_told_in_one_line(tmp_path: Path, content: bytes | None, told: str) -> None:
+def test_unusable_records_are_reported_in_one_line(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "records.json"
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(UserError) as error:
         open_parameters(make_settings(model_records=file))
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -92,7 +92,7 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [b"{}\n", b"not json\n", b'{"photo": 1}\n', b"\xff\n"])
-def test_a_line_of_something_else_is_told_with_its_number(tmp_path: Path, line: bytes) -> None:
+def test_a_line_of_something_else_is_reported_with_its_number(tmp_path: Path, line: bytes) -> None:
     (tmp_path / RECORDS_FILE).write_bytes(record().line() + line)
     with pytest.raises(RecordError, match="line 2"):
         read_records(tmp_path)
@@ -104,12 +104,12 @@ def test_a_record_holds_positions_on_the_earth_only(position: tuple[float, float
         record(point=position)
 
 
-def test_no_run_folder_is_told(tmp_path: Path) -> None:
+def test_no_run_folder_is_reported(tmp_path: Path) -> None:
     for read in (read_records, read_scores, read_info):
         with pytest.raises(RecordError, match="folder of a run"):
             read(tmp_path / "nothing")
 
 
 def test_a_partial_run_says_so() -> None:
-    told = str(Partial(expected=2997, on_disk=1335, run=334, why="--only validation"))
-    assert told == "PARTIAL: 334 of 2997 photos (--only validation)"
+    text = str(Partial(expected=2997, on_disk=1335, run=334, why="--only validation"))
+    assert text == "PARTIAL: 334 of 2997 photos (--only validation)"

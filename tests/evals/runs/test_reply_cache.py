@@ -228,7 +228,7 @@ def test_a_limit_of_nothing_lets_free_models_work() -> None:
         budget.reserve()
 
 
-def test_a_file_that_is_no_cache_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_cache_is_reported(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"not a database, but long enough to be one" * 100)
     with pytest.raises(UserError, match="--cache"):
         ReplyCache(tmp_path / "photo.jpg", usd)

@@ -51,10 +51,10 @@ def test_published_rows_have_a_source_and_make_sense() -> None:
     assert {row.benchmark for row in rows} <= set(BENCHMARKS)
     assert len({(row.benchmark, row.system) for row in rows}) == len(rows)
     for row in rows:
-        told = [value for value in row.accuracy.values() if value is not None]
+        given = [value for value in row.accuracy.values() if value is not None]
         assert row.source
-        assert told == sorted(told)
-        assert all(0.0 < value < 100.0 for value in told)
+        assert given == sorted(given)
+        assert all(0.0 < value < 100.0 for value in given)
 
 
 def test_our_runs_stand_beside_the_published_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
