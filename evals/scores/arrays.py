@@ -26,6 +26,7 @@ Bools = NDArray[np.bool_]
 Texts = NDArray[np.str_]
 
 LEVEL_KM = {Level.STREET: 1.0, Level.CITY: 25.0, Level.REGION: 200.0, Level.COUNTRY: 750.0, Level.CONTINENT: 2500.0}
+COSTS = ("model_calls", "tool_calls", "tokens", "usd", "seconds")
 UNKNOWN = "not said"
 MANY_VALUES = 12
 
@@ -112,7 +113,7 @@ def _check_complete(run: Path, strategy: str, records: Sequence[Scored], info: R
 
 
 def score_arrays_of(records: Sequence[Scored]) -> ScoreArrays:
-    """Columns of one strategy's records, sorted by photo."""
+    """Arrays of one strategy's records, sorted by photo."""
     rows = sorted(records, key=lambda record: record.photo)
     truth = _positions([r.truth for r in rows])
     point = _positions([r.point for r in rows])
@@ -139,9 +140,6 @@ def score_arrays_of(records: Sequence[Scored]) -> ScoreArrays:
     )
 
 
-COSTS = ("model_calls", "tool_calls", "tokens", "usd", "seconds")
-
-
 def _positions(points: Sequence[tuple[float, float] | None]) -> Floats:
     return np.array([(np.nan, np.nan) if p is None else p for p in points], dtype=np.float64).reshape(-1, 2)
 
@@ -155,21 +153,18 @@ def _claims(rows: Sequence[Scored], truth: Floats, away_km: Floats) -> tuple[Boo
 
     Hypotheses are searched in the answer's order; where none holds the truth, a circle round the answer grows.
     """
-    most = max((len(r.hypotheses) for r in rows), default=0)
+    most = max((len(r.hypotheses) for r in rows), default=0) or 1
     discs = np.full((len(rows), most, 3), np.nan)
     for row, record in zip(discs, rows, strict=True):
         if record.hypotheses:
             row[: len(record.hypotheses)] = [(*h.point, h.radius_km) for h in record.hypotheses]
     inside = distance_km(truth[:, None], discs[..., :2]) <= discs[..., 2]
     area = np.cumsum(np.nan_to_num(cap_area_km2(discs[..., 2])), axis=1)
-    searched = area[:, -1] if most else np.zeros(len(rows))
-    grown = searched + cap_area_km2(away_km)
-    first = area[np.arange(len(rows)), inside.argmax(axis=1)] if most else grown
-    levels = _numbers([LEVEL_KM[r.level] if r.level else None for r in rows])
-    claimed = inside[:, 0] if most else np.zeros(len(rows), np.bool_)
-    has_disc = np.array([bool(r.hypotheses) for r in rows], dtype=np.bool_)
-    needed = np.minimum(np.where(inside.any(axis=1), first, grown), EARTH_AREA_KM2)
-    return np.where(has_disc, claimed, away_km <= levels), needed
+    first = area[np.arange(len(rows)), inside.argmax(axis=1)]
+    needed = np.where(inside.any(axis=1), first, area[:, -1] + cap_area_km2(away_km))
+    within_level = away_km <= _numbers([LEVEL_KM[r.level] if r.level else None for r in rows])
+    has_hypotheses = np.array([bool(r.hypotheses) for r in rows], dtype=np.bool_)
+    return np.where(has_hypotheses, inside[:, 0], within_level), np.minimum(needed, EARTH_AREA_KM2)
 
 
 def _places(rows: Sequence[Scored]) -> dict[str, PlaceHits]:
