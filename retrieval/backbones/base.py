@@ -1,4 +1,4 @@
-"""What every backbone is to the rest of the package: a photo's pixels in, tokens or class distributions out."""
+"""The contract of backbones: frozen networks that turn a photo's pixels into tokens or class distributions."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from core.files import sha256_of_file
 Pixels = NDArray[np.uint8]
 
 Weights = Literal["pretrained", "random", "tiny"]
-"""Pretrained weights; the real shape with random weights (speed); a tiny shape with random weights (tests)."""
+"""Pretrained weights; the real shape with random weights (to measure speed); a tiny shape with random ones (tests)."""
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Kind(StrEnum):
-    """What a backbone says about a photo."""
+    """What a backbone computes of a photo: image tokens, or class distributions."""
 
     IMAGE = "image"
     SEMANTIC = "semantic"
 
 
 class Preprocessing(BaseModel):
-    """From a photo to the square a network wants.
+    """From a photo to the square that a network takes.
 
     Attributes:
         size_px: of the square.
-        crop: True takes the middle of the photo (shorter side to `size_px`); False squeezes the whole photo in.
+        crop: True takes the centre of the photo (shorter side to `size_px`); False resizes the whole photo to it.
         bicubic: resampling; bilinear otherwise. Both are antialiased.
-        mean: of each channel in 0..1, taken off.
+        mean: of each channel in 0..1, subtracted.
         std: of each channel, divided by.
-        reducing_gap: as in Pillow: large photos are first shrunk roughly, which is faster and all but the same.
+        reducing_gap: as in Pillow: large photos are first reduced by a whole factor, which is faster.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,10 +60,11 @@ class Preprocessing(BaseModel):
         photo = Image.fromarray(rgb)
         resample = Image.Resampling.BICUBIC if self.bicubic else Image.Resampling.BILINEAR
         width, height = photo.size
-        short = min(width, height)
-        # As in CLIP's own preprocessing, the longer side is rounded down.
-        target = (self.size_px * width // short, self.size_px * height // short)
-        size = target if self.crop else (self.size_px, self.size_px)
+        size = (self.size_px, self.size_px)
+        if self.crop:
+            # As in CLIP's own preprocessing, the longer side is rounded down.
+            short = min(width, height)
+            size = (self.size_px * width // short, self.size_px * height // short)
         resized = photo.resize(size, resample, reducing_gap=self.reducing_gap)
         left, top = (resized.width - self.size_px) // 2, (resized.height - self.size_px) // 2
         return np.array(resized.crop((left, top, left + self.size_px, top + self.size_px)), dtype=np.uint8)
@@ -111,19 +112,20 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         description: its registry entry, with the sizes of this very instance.
-        identity: which weights: the SHA-256 of the file, or `random-...`.
+        network: what computes.
+        identity: which weights: the SHA-256 of the file, or `random-<seed>`, `tiny-<seed>`.
     """
 
-    description: BackboneDescription
-    identity: str
+    network: Any
+
+    def __init__(self, description: BackboneDescription, network: Any, identity: str) -> None:
+        super().__init__()
+        self.description, self.network, self.identity = description, network, identity
+        self.requires_grad_(False).eval()
 
     def prepare(self, rgb: Pixels) -> Pixels:
         """A photo (height, width, 3) as the uint8 square (size, size, 3) that `forward` takes."""
         return self.description.preprocessing.prepare(rgb)
-
-    def freeze(self) -> None:
-        """No gradients, no dropout."""
-        self.requires_grad_(False).eval()
 
 
 class ImageBackbone(Backbone):
@@ -141,7 +143,9 @@ class Segmenter(Backbone):
         grid: tokens a side.
     """
 
-    grid: int
+    def __init__(self, description: BackboneDescription, network: Any, identity: str, grid: int) -> None:
+        super().__init__(description, network, identity)
+        self.grid = grid
 
     @abstractmethod
     def probabilities(self, pixels: Tensor) -> Tensor:
@@ -213,6 +217,6 @@ def weights_identity(weights: Weights, file: Path | None, seed: int) -> str:
 
 
 def resized(about: BackboneDescription, size_px: int, dim: int, tokens: int | None) -> BackboneDescription:
-    """The description of a tiny relative."""
+    """The description of the tiny shape of a backbone, for tests."""
     preprocessing = about.preprocessing.model_copy(update={"size_px": size_px})
     return about.model_copy(update={"preprocessing": preprocessing, "dim": dim, "tokens": tokens})

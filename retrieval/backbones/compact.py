@@ -1,4 +1,4 @@
-"""The compact backbone: one small network that sees and segments.
+"""The compact backbone: one small network for tokens and segmentation.
 
 Plain residual blocks (He et al. 2016) on a patchified stem: dense 3x3
 convolutions run several times faster on CPUs than depthwise ones of the same
@@ -23,8 +23,8 @@ CLASSES = 19
 BACKBONE_STRIDE = 32
 
 
-class Seen(NamedTuple):
-    """What a backbone says about a batch of photos.
+class CompactOutput(NamedTuple):
+    """What the compact backbone computes of a batch of photos.
 
     Attributes:
         tokens: (batch, tokens, channels), a square grid in reading order, one token a 32 px cell.
@@ -36,7 +36,7 @@ class Seen(NamedTuple):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; (batch, in, h, w) to (batch, out, h / stride, w / stride)."""
+    """Two 3x3 convolutions beside a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=True) if stride > 1 else nn.Identity()
 
     def forward(self, grid: Tensor) -> Tensor:
-        """Shapes as in the class's text."""
+        """(batch, in, h, w) to (batch, out, h / stride, w / stride)."""
         inner = torch.relu(self.first_norm(self.first(grid)))
         return torch.relu(self.second_norm(self.second(inner)) + self.shortcut(grid))
 
@@ -77,14 +77,14 @@ class CompactBackbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def forward(self, pixels: Tensor) -> Seen:
+    def forward(self, pixels: Tensor) -> CompactOutput:
         """Pixels float32 (batch, 3, size, size) in 0..255; the result depends on each photo alone in eval mode."""
         grid = torch.relu(self.stem_norm(self.stem((pixels - self.mean) / self.std)))
         middle = self.sixteenth(self.eighth(grid))
         deep = self.thirty_second(middle)
         from_deep = nn.functional.interpolate(self.segment_deep(deep), scale_factor=2.0, mode="nearest")
         class_logits = self.segment(torch.relu(middle + from_deep))
-        return Seen(deep.flatten(2).transpose(1, 2), class_logits)
+        return CompactOutput(deep.flatten(2).transpose(1, 2), class_logits)
 
 
 def class_distributions(class_logits: Tensor) -> Tensor:
@@ -146,30 +146,24 @@ class CompactTokens(ImageBackbone):
     """The tokens of the compact backbone, as shipped."""
 
     def __init__(self, about: BackboneDescription, weights: Weights, file: Path | None, seed: int) -> None:
-        super().__init__()
-        tiny = weights == "tiny"
         cells = (_TINY_PX // BACKBONE_STRIDE) ** 2
-        self.description = resized(about, _TINY_PX, _TINY_WIDTHS[-1], cells) if tiny else about
-        self.network, self.identity = _network(weights, file, seed), weights_identity(weights, file, seed)
-        self.freeze()
+        description = resized(about, _TINY_PX, _TINY_WIDTHS[-1], cells) if weights == "tiny" else about
+        super().__init__(description, _network(weights, file, seed), weights_identity(weights, file, seed))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 160, 160, 3) to tokens (batch, 25, 256)."""
-        seen: Seen = self.network(pixels.permute(0, 3, 1, 2).float())
-        return seen.tokens
+        found: CompactOutput = self.network(pixels.permute(0, 3, 1, 2).float())
+        return found.tokens
 
 
 class CompactSegmenter(Segmenter):
     """The class distributions of the compact backbone, as shipped."""
 
     def __init__(self, about: BackboneDescription, weights: Weights, file: Path | None, seed: int, grid: int) -> None:
-        super().__init__()
-        self.description = resized(about, _TINY_PX, CLASSES, None) if weights == "tiny" else about
-        self.network, self.identity = _network(weights, file, seed), weights_identity(weights, file, seed)
-        self.grid = grid
-        self.freeze()
+        description = resized(about, _TINY_PX, CLASSES, None) if weights == "tiny" else about
+        super().__init__(description, _network(weights, file, seed), weights_identity(weights, file, seed), grid)
 
     def probabilities(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 160, 160, 3) to (batch, 19, 10, 10)."""
-        seen: Seen = self.network(pixels.permute(0, 3, 1, 2).float())
-        return torch.softmax(seen.class_logits.float(), dim=1)
+        found: CompactOutput = self.network(pixels.permute(0, 3, 1, 2).float())
+        return torch.softmax(found.class_logits.float(), dim=1)

@@ -1,4 +1,4 @@
-"""Where networks run, and how precisely."""
+"""The device networks run on, and their precision."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 class Compute(NamedTuple):
-    """A device and the width of its arithmetic; weights stay in single precision."""
+    """A device and the precision of its arithmetic; weights stay in single precision."""
 
     device: torch.device
     dtype: torch.dtype
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Half-width arithmetic where it was asked for."""
+        """Half-precision arithmetic, unless `dtype` is float32."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
 
 
 def compute_on(device: str = "auto", precision: str = "float32") -> Compute:
-    """Where to run.
+    """The device and precision of these names.
 
     Args:
         device: cpu, cuda, cuda:1, mps, or auto, which takes a GPU where there is one.

@@ -1,8 +1,6 @@
-"""Image backbones through `transformers`: CLIP, SigLIP 2, DINOv3.
+"""Backbones through `transformers`: CLIP, SigLIP 2 and DINOv3; SegFormer and Mask2Former.
 
-Configurations are written out here, so that a weight file is all it takes, and
-the pixels are prepared here, so that neither torchvision nor a processor's
-configuration is needed.
+Configurations are written out here, so that a weight file is all it takes.
 """
 
 from __future__ import annotations
@@ -66,20 +64,18 @@ class ClipBackbone(ImageBackbone):
     """CLIP's patch tokens (the class token left out), and its projected embedding."""
 
     def __init__(self, about: BackboneDescription, weights: Weights, file: Path | None, seed: int) -> None:
-        super().__init__()
         tiny = weights == "tiny"
-        self.description = resized(about, TINY_PX, 16, (TINY_PX // 14) ** 2) if tiny else about
-        shape = {**_CLIP_L14, **(_TINY if tiny else {}), "image_size": self.description.preprocessing.size_px}
+        description = resized(about, TINY_PX, 16, (TINY_PX // 14) ** 2) if tiny else about
+        shape = {**_CLIP_L14, **(_TINY if tiny else {}), "image_size": description.preprocessing.size_px}
         # The tiny one keeps the width of the embedding, so that GeoCLIP's released projection fits it.
         config = CLIPVisionConfig(**shape)
-        self.network = build_network(CLIPVisionModelWithProjection, config, about.name, file, seed)
-        self.identity = weights_identity(weights, file, seed)
-        self.freeze()
+        network = build_network(CLIPVisionModelWithProjection, config, about.name, file, seed)
+        super().__init__(description, network, weights_identity(weights, file, seed))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 224, 224, 3) to tokens (batch, 256, 1024)."""
-        seen: Tensor = self.network.vision_model(self.description.preprocessing.normalise(pixels)).last_hidden_state
-        return seen[:, 1:]
+        tokens: Tensor = self.network.vision_model(self.description.preprocessing.normalise(pixels)).last_hidden_state
+        return tokens[:, 1:]
 
     def embeddings(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 224, 224, 3) to CLIP's projected embeddings (batch, 768), not normalised."""
@@ -91,39 +87,35 @@ class SiglipBackbone(ImageBackbone):
     """SigLIP 2's patch tokens (fixed resolution, which uses the SigLIP architecture)."""
 
     def __init__(self, about: BackboneDescription, weights: Weights, file: Path | None, seed: int) -> None:
-        super().__init__()
         tiny = weights == "tiny"
-        self.description = resized(about, TINY_PX, 16, (TINY_PX // 16) ** 2) if tiny else about
-        shape = {**_SIGLIP2_BASE, **(_TINY if tiny else {}), "image_size": self.description.preprocessing.size_px}
-        # Its pooling head says nothing about tokens.
+        description = resized(about, TINY_PX, 16, (TINY_PX // 16) ** 2) if tiny else about
+        shape = {**_SIGLIP2_BASE, **(_TINY if tiny else {}), "image_size": description.preprocessing.size_px}
+        # Tokens do without the pooling head.
         config = SiglipVisionConfig(**shape, vision_use_head=False)
-        self.network = build_network(SiglipVisionModel, config, about.name, file, seed)
-        self.identity = weights_identity(weights, file, seed)
-        self.freeze()
+        network = build_network(SiglipVisionModel, config, about.name, file, seed)
+        super().__init__(description, network, weights_identity(weights, file, seed))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 224, 224, 3) to tokens (batch, 196, 768)."""
-        seen: Tensor = self.network(self.description.preprocessing.normalise(pixels)).last_hidden_state
-        return seen
+        tokens: Tensor = self.network(self.description.preprocessing.normalise(pixels)).last_hidden_state
+        return tokens
 
 
 class Dinov3Backbone(ImageBackbone):
     """DINOv3's patch tokens (class and register tokens left out)."""
 
     def __init__(self, about: BackboneDescription, weights: Weights, file: Path | None, seed: int) -> None:
-        super().__init__()
         tiny = weights == "tiny"
-        self.description = resized(about, 64, 16, 16) if tiny else about
+        description = resized(about, 64, 16, 16) if tiny else about
         config = DINOv3ViTConfig(**{**_DINOV3_B16, **(_TINY if tiny else {})})
-        self.network = build_network(DINOv3ViTModel, config, about.name, file, seed)
-        self.skipped = 1 + config.num_register_tokens
-        self.identity = weights_identity(weights, file, seed)
-        self.freeze()
+        network = build_network(DINOv3ViTModel, config, about.name, file, seed)
+        super().__init__(description, network, weights_identity(weights, file, seed))
+        self.first_patch = 1 + config.num_register_tokens
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 224, 224, 3) to tokens (batch, 196, 768)."""
-        seen: Tensor = self.network(self.description.preprocessing.normalise(pixels)).last_hidden_state
-        return seen[:, self.skipped :]
+        tokens: Tensor = self.network(self.description.preprocessing.normalise(pixels)).last_hidden_state
+        return tokens[:, self.first_patch :]
 
 
 ADE20K_CLASSES = 150
@@ -175,14 +167,12 @@ class SegformerSegmenter(Segmenter):
     """SegFormer-B5 fine-tuned on ADE20K: a probability for each of 150 classes, every fourth pixel."""
 
     def __init__(self, about: BackboneDescription, weights: Weights, file: Path | None, seed: int, grid: int) -> None:
-        super().__init__()
         tiny = weights == "tiny"
-        self.description, self.grid = resized(about, 64, ADE20K_CLASSES, None) if tiny else about, grid
+        description = resized(about, 64, ADE20K_CLASSES, None) if tiny else about
         shape = _SEGFORMER_TINY if tiny else _SEGFORMER_B5
         config = SegformerConfig(**shape, **_LABELS)
-        self.network = build_network(SegformerForSemanticSegmentation, config, about.name, file, seed)
-        self.identity = weights_identity(weights, file, seed)
-        self.freeze()
+        network = build_network(SegformerForSemanticSegmentation, config, about.name, file, seed)
+        super().__init__(description, network, weights_identity(weights, file, seed), grid)
 
     def probabilities(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 640, 640, 3) to (batch, 150, 160, 160)."""
@@ -194,15 +184,13 @@ class Mask2FormerSegmenter(Segmenter):
     """Mask2Former (Swin-L) on ADE20K: each query's class times its mask, made to sum to 1 in every cell."""
 
     def __init__(self, about: BackboneDescription, weights: Weights, file: Path | None, seed: int, grid: int) -> None:
-        super().__init__()
         tiny = weights == "tiny"
-        self.description, self.grid = resized(about, 64, ADE20K_CLASSES, None) if tiny else about, grid
+        description = resized(about, 64, ADE20K_CLASSES, None) if tiny else about
         swin = SwinConfig(**(_SWIN_TINY if tiny else _SWIN_LARGE))
         shape = _MASK2FORMER_TINY if tiny else {"num_queries": 100}
         config = Mask2FormerConfig(backbone_config=swin, **shape, **_LABELS)
-        self.network = build_network(Mask2FormerForUniversalSegmentation, config, about.name, file, seed)
-        self.identity = weights_identity(weights, file, seed)
-        self.freeze()
+        network = build_network(Mask2FormerForUniversalSegmentation, config, about.name, file, seed)
+        super().__init__(description, network, weights_identity(weights, file, seed), grid)
 
     def probabilities(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 384, 384, 3) to (batch, 150, 96, 96)."""

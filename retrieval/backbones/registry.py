@@ -1,4 +1,4 @@
-"""Backbones: frozen networks that turn a photo into tokens or into class distributions, by name.
+"""The list of backbones, by name: frozen networks that turn a photo into tokens or into class distributions.
 
     image = load_image_backbone("clip-vit-l14")
     tokens = image(torch.from_numpy(np.stack([image.prepare(photo.rgb)])))     # (1, 256, 1024)
@@ -8,7 +8,7 @@ Needs torch, and `transformers` for all but `compact` and the `.tflite` pair.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -30,10 +30,10 @@ from retrieval.backbones.compact import (
     BACKBONE_STRIDE,
     CLASSES,
     CompactBackbone,
+    CompactOutput,
     CompactSegmenter,
     CompactTokens,
     ResidualBlock,
-    Seen,
     class_distributions,
     fold_norms,
 )
@@ -45,11 +45,11 @@ __all__ = [
     "CLASSES",
     "BackboneDescription",
     "CompactBackbone",
+    "CompactOutput",
     "ImageBackbone",
     "Kind",
     "Preprocessing",
     "ResidualBlock",
-    "Seen",
     "Segmenter",
     "Weights",
     "class_distributions",
@@ -86,13 +86,13 @@ def _pretrained(
     )
 
 
-def _squeezed(size_px: int, *, imagenet: bool = True) -> Preprocessing:
+def _whole(size_px: int, *, imagenet: bool = True) -> Preprocessing:
     """The whole photo, bilinear, with ImageNet's normalisation or to -1..1."""
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if imagenet else (_HALF, _HALF)
     return Preprocessing(size_px=size_px, crop=False, bicubic=False, mean=mean, std=std)
 
 
-def _quick(size_px: int) -> Preprocessing:
+def _small_network(size_px: int) -> Preprocessing:
     """As `retrieval.encoders.compact.preprocess`; these networks normalise inside."""
     return Preprocessing(size_px=size_px, crop=False, bicubic=False, mean=_HALF, std=_HALF, reducing_gap=3.0)
 
@@ -101,10 +101,10 @@ def _compact(name: str, kind: Kind, dim: int, tokens: int | None) -> BackboneDes
     return BackboneDescription(
         name=name,
         kind=kind,
-        summary="one small network that sees and segments, distilled from the .tflite pair",
+        summary="one small network for tokens and segmentation, distilled from the .tflite pair",
         dim=dim,
         tokens=tokens,
-        preprocessing=_quick(160),
+        preprocessing=_small_network(160),
         revision="as shipped",
         licence="Apache-2.0",
         source="ships with the package",
@@ -127,14 +127,19 @@ _ALL = (
         "SigLIP 2 base/16 at 224 px: patch tokens",
         768,
         196,
-        _squeezed(224, imagenet=False),
+        _whole(224, imagenet=False),
     ),
-    _pretrained("dinov3", Kind.IMAGE, "DINOv3 ViT-B/16 (LVD-1689M) at 224 px: patch tokens", 768, 196, _squeezed(224)),
+    _pretrained("dinov3", Kind.IMAGE, "DINOv3 ViT-B/16 (LVD-1689M) at 224 px: patch tokens", 768, 196, _whole(224)),
     _pretrained(
-        "segformer-b5-ade", Kind.SEMANTIC, "SegFormer-B5 on ADE20K at 640 px: 150 classes", 150, None, _squeezed(640)
+        "segformer-b5-ade", Kind.SEMANTIC, "SegFormer-B5 on ADE20K at 640 px: 150 classes", 150, None, _whole(640)
     ),
     _pretrained(
-        "mask2former", Kind.SEMANTIC, "Mask2Former, Swin-L, on ADE20K at 640 px: 150 classes", 150, None, _squeezed(640)
+        "mask2former",
+        Kind.SEMANTIC,
+        "Mask2Former, Swin-L, on ADE20K at 640 px: 150 classes",
+        150,
+        None,
+        _whole(640),
     ),
     _pretrained(
         "mobilenet-v1-tflite",
@@ -142,7 +147,7 @@ _ALL = (
         "MobileNetV1 1.0/224 (ImageNet), quantised: a 7 x 7 grid; light, CPU only",
         1024,
         49,
-        _quick(224),
+        _small_network(224),
     ),
     _pretrained(
         "deeplab-tflite",
@@ -150,7 +155,7 @@ _ALL = (
         "DeepLab MobileNet-EdgeTPU, quantised: 19 Cityscapes classes; light, CPU only",
         19,
         None,
-        _quick(513),
+        _small_network(513),
     ),
     _compact("compact", Kind.IMAGE, 256, 25),
     _compact("compact-segments", Kind.SEMANTIC, CLASSES, None),
@@ -184,11 +189,12 @@ def load_image_backbone(
     _need_transformers(name)
     from retrieval.backbones.hugging_face import ClipBackbone, Dinov3Backbone, SiglipBackbone
 
-    if name == "clip-vit-l14":
-        return ClipBackbone(about, weights, file, seed)
-    return (
-        SiglipBackbone(about, weights, file, seed) if name == "siglip2" else Dinov3Backbone(about, weights, file, seed)
-    )
+    classes: dict[str, Callable[..., ImageBackbone]] = {
+        "clip-vit-l14": ClipBackbone,
+        "siglip2": SiglipBackbone,
+        "dinov3": Dinov3Backbone,
+    }
+    return classes[name](about, weights, file, seed)
 
 
 def load_segmenter(
@@ -215,8 +221,11 @@ def load_segmenter(
     _need_transformers(name)
     from retrieval.backbones.hugging_face import Mask2FormerSegmenter, SegformerSegmenter
 
-    kind = SegformerSegmenter if name == "segformer-b5-ade" else Mask2FormerSegmenter
-    return kind(about, weights, file, seed, grid)
+    classes: dict[str, Callable[..., Segmenter]] = {
+        "segformer-b5-ade": SegformerSegmenter,
+        "mask2former": Mask2FormerSegmenter,
+    }
+    return classes[name](about, weights, file, seed, grid)
 
 
 def _described(name: str, kind: Kind) -> BackboneDescription:
@@ -237,6 +246,6 @@ def _weight_file(about: BackboneDescription, weights: Weights, folder: Path | No
 
 def _need_transformers(name: str) -> None:
     try:
-        import transformers  # noqa: F401  # asked for, not used
+        import transformers  # noqa: F401  # only whether it is installed
     except ModuleNotFoundError as error:
         raise UserError(f"{name} needs transformers: pip install 'geosleuth[train]'") from error

@@ -1,8 +1,7 @@
-"""The light CPU pair, run from `.tflite` files by `ai-edge-litert`.
+"""Two small quantised networks for CPUs, run from `.tflite` files by `ai-edge-litert`.
 
 MobileNetV1 1.0/224 (ImageNet) gives a token grid and, averaged, an embedding;
-DeepLab on MobileNet-EdgeTPU gives Cityscapes class distributions. Their
-weights are never copied.
+DeepLab on MobileNet-EdgeTPU gives Cityscapes class distributions.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class TfLiteNet:
                 f"no net at {path}: give the folder of the .tflite files, or python -m retrieval.backbones.weights"
             )
         with warnings.catch_warnings():
-            # The interpreter warns that keeping inner tensors costs memory; here they are the point.
+            # The interpreter warns that keeping inner tensors costs memory; here they are the output.
             warnings.simplefilter("ignore", UserWarning)
             self._net = interpreter(str(path), num_threads=threads, experimental_preserve_all_tensors=True)
         self._net.allocate_tensors()
@@ -92,47 +91,31 @@ class MobileNetBackbone(ImageBackbone):
     """MobileNetV1's last feature map as tokens; `forward` computes on the CPU, wherever the pixels are."""
 
     def __init__(self, about: BackboneDescription, weights: Weights, file: Path | None, seed: int) -> None:
-        super().__init__()
-        self._net = None if file is None else TfLiteNet(file, TOKEN_SHAPE)
-        tiny = weights == "tiny"
-        self.description = resized(about, 32, _TINY_DIM, _TINY_CELLS**2) if tiny else about
-        self.stand_in = _StandIn(self.description.dim, 4 if tiny else 7, seed) if file is None else None
-        self.identity = weights_identity(weights, file, seed)
-        self.freeze()
+        description = resized(about, 32, _TINY_DIM, _TINY_CELLS**2) if weights == "tiny" else about
+        cells = _TINY_CELLS if weights == "tiny" else TOKEN_SHAPE[0]
+        network = TfLiteNet(file, TOKEN_SHAPE) if file else _RandomFeatures(description.dim, cells, seed)
+        super().__init__(description, network, weights_identity(weights, file, seed))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 224, 224, 3) to tokens (batch, 49, 1024)."""
-        if self._net is None:
-            assert self.stand_in is not None, "a net or its stand-in"  # noqa: S101  # see the constructor
-            cells: Tensor = self.stand_in(pixels)
-            return torch.relu(cells).flatten(2).transpose(1, 2)
-        found = np.stack([self._net.real(one) for one in pixels.cpu().numpy()])
-        return torch.from_numpy(found).flatten(1, 2).to(pixels.device)
+        return torch.relu(_feature_map(self.network, pixels)).flatten(2).transpose(1, 2)
 
 
 class DeepLabSegmenter(Segmenter):
     """DeepLab's distributions over the 19 Cityscapes classes; computes on the CPU, wherever the pixels are."""
 
     def __init__(self, about: BackboneDescription, weights: Weights, file: Path | None, seed: int, grid: int) -> None:
-        super().__init__()
-        self._net = None if file is None else TfLiteNet(file, SEGMENT_SHAPE)
-        tiny = weights == "tiny"
-        self.description, self.grid = resized(about, 66, about.dim, None) if tiny else about, grid
-        self.stand_in = _StandIn(about.dim, 33, seed) if file is None else None
-        self.identity = weights_identity(weights, file, seed)
-        self.freeze()
+        description = resized(about, 66, about.dim, None) if weights == "tiny" else about
+        network = TfLiteNet(file, SEGMENT_SHAPE) if file else _RandomFeatures(about.dim, SEGMENT_SHAPE[0], seed)
+        super().__init__(description, network, weights_identity(weights, file, seed), grid)
 
     def probabilities(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 513, 513, 3) to (batch, 19, 33, 33)."""
-        if self._net is None:
-            assert self.stand_in is not None, "a net or its stand-in"  # noqa: S101  # see the constructor
-            return torch.softmax(self.stand_in(pixels), dim=1)
-        found = np.stack([self._net.real(one) for one in pixels.cpu().numpy()])
-        return torch.softmax(torch.from_numpy(found).permute(0, 3, 1, 2), dim=1).to(pixels.device)
+        return torch.softmax(_feature_map(self.network, pixels), dim=1)
 
 
-class _StandIn(nn.Module):
-    """Average colours of a grid of cells through a random projection: what stands for a net that is not here."""
+class _RandomFeatures(nn.Module):
+    """Average colours of a grid of cells through a random projection, in place of a network without its weights."""
 
     def __init__(self, channels: int, cells: int, seed: int) -> None:
         super().__init__()
@@ -144,3 +127,12 @@ class _StandIn(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         colours = nn.functional.adaptive_avg_pool2d(pixels.permute(0, 3, 1, 2).float() / 255.0 - 0.5, self.cells)
         return nn.functional.conv2d(colours, self.projection)
+
+
+def _feature_map(network: TfLiteNet | _RandomFeatures, pixels: Tensor) -> Tensor:
+    """uint8 (batch, size, size, 3) to (batch, channels, rows, columns)."""
+    if isinstance(network, _RandomFeatures):
+        features: Tensor = network(pixels)
+        return features
+    found = np.stack([network.real(one) for one in pixels.cpu().numpy()])
+    return torch.from_numpy(found).permute(0, 3, 1, 2).to(pixels.device)

@@ -1,10 +1,9 @@
-"""TransGeoCLIP's GPS encoder, made a function of one position.
+"""TransGeoCLIP's GPS encoder (arXiv 2606.08918), made a function of one position.
 
-The paper's transformer reads one token a scale of random Fourier features and
+The paper's transformer takes one token of random Fourier features a scale and
 then attends by distance to the other positions of the batch, so a position's
-vector depends on its company. Here the tokens attend instead to a fixed,
-learned set of anchor places with a distance bias: the same mechanism, with
-neighbours that are always there.
+vector depends on its batch. Here the tokens attend with a distance bias to a
+learned set of anchor places, which is the same for every position.
 """
 
 from __future__ import annotations
@@ -54,11 +53,11 @@ class AnchorAttention(nn.Module):
         # The anchors are the same for every place, so one product serves the batch: ten times faster than copies.
         query = self._split(self.query(self.norm(tokens)).reshape(batch * scales, width))
         key, value = (self._split(part) for part in self.key_value(self.features).chunk(2, dim=-1))
-        alike = (query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1])).reshape(self.heads, batch, scales, -1)
-        weights = torch.softmax(alike + self._bias(places, alike.dtype), dim=-1).to(value.dtype)
+        scores = (query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1])).reshape(self.heads, batch, scales, -1)
+        weights = torch.softmax(scores + self._bias(places, scores.dtype), dim=-1).to(value.dtype)
         mixed = (weights.flatten(1, 2) @ value).transpose(0, 1).flatten(1)
-        answered: Tensor = self.out(mixed).reshape(batch, scales, width)
-        return tokens + answered
+        attended: Tensor = self.out(mixed).reshape(batch, scales, width)
+        return tokens + attended
 
     def _bias(self, places: Tensor, dtype: torch.dtype) -> Tensor:
         """Minus the chord (in Earth radii) times each head's slope: (heads, batch, 1, anchors)."""

@@ -1,8 +1,8 @@
 """Positions to vectors by multi-scale random Fourier capsules on the sphere.
 
-After GeoCLIP (Vivanco Cepeda et al. 2023): one capsule a scale, summed. The
-input is the position's 3-D unit vector instead of a map projection, so the
-encoder is continuous across the antimeridian and at the poles.
+After GeoCLIP (Vivanco Cepeda et al. 2023, arXiv 2309.16020): one capsule a
+scale, summed. The input is the position's 3-D unit vector instead of a map
+projection, so the encoder is continuous across the antimeridian and at the poles.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FourierFeatures(nn.Module):
         super().__init__()
         self.frequencies: Tensor
         drawn = sigma * torch.randn(inputs, frequencies, generator=generator)
-        # Rounded to half precision at birth: the shipped weights are halves, and a rounded phase is another feature.
+        # Rounded to half precision when drawn: the shipped weights are halves, and a rounded phase is another feature.
         self.register_buffer("frequencies", drawn.half().float())
 
     def forward(self, vectors: Tensor) -> Tensor:
@@ -47,9 +47,24 @@ class FourierFeatures(nn.Module):
 
 
 class FourierCapsules(nn.Module):
-    """Sum of one capsule a scale, L2-normalised: (batch, 2) degrees to (batch, dim)."""
+    """Sum of one capsule a scale, L2-normalised: (batch, 2) degrees to (batch, dim).
 
-    def __init__(self, sigmas: Sequence[float], frequencies: int, hidden: int, dim: int, seed: int = 0) -> None:
+    Args:
+        dim: of the vectors.
+        sigmas: of the frequencies of each capsule, in cycles per Earth radius.
+        frequencies: of each capsule.
+        hidden: width of its two hidden layers.
+        seed: of the frequencies.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        sigmas: Sequence[float] = (1.0, 16.0, 256.0),
+        frequencies: int = 256,
+        hidden: int = 1024,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.capsules = nn.ModuleList(

@@ -1,10 +1,10 @@
 """GeoCLIP's GPS encoder (Vivanco Cepeda et al. 2023, MIT), able to hold the released weights.
 
 The published design projects onto a flat map first (equal earth), with two
-consequences that ours keeps, so that the weights mean what they meant: the
-map's left and right edge are the antimeridian, so places on either side of it
-get unrelated vectors, and a pole is a line on the map, so its vector depends
-on the longitude. `fourier_capsules` has neither fault.
+consequences that the released weights need kept: the map's left and right edge
+are the antimeridian, so places on either side of it get unrelated vectors, and
+a pole is a line on the map, so its vector depends on the longitude.
+`fourier_capsules` has neither fault.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class _Capsule(nn.Module):
         self.head = nn.Sequential(nn.Linear(_HIDDEN, GEOCLIP_DIM))
 
     def forward(self, xy: Tensor) -> Tensor:
-        summed: Tensor = self.head(self.capsule(xy))
-        return summed
+        vectors: Tensor = self.head(self.capsule(xy))
+        return vectors
 
 
 class GeoClipLocations(nn.Module):
@@ -92,7 +92,7 @@ class GeoClipLocations(nn.Module):
             self.head = nn.Sequential(nn.Linear(GEOCLIP_DIM, GEOCLIP_DIM), nn.ReLU(), nn.Linear(GEOCLIP_DIM, dim))
 
     def features(self, lat_lon_deg: Tensor) -> Tensor:
-        """What the published encoder returns: (batch, 512), not normalised. Always in single precision."""
+        """The published encoder's output: (batch, 512), not normalised. Always in single precision."""
         with torch.autocast(lat_lon_deg.device.type, enabled=False):
             xy = equal_earth(lat_lon_deg.float())
             return torch.stack([capsule(xy) for capsule in self.capsules]).sum(dim=0)

@@ -1,6 +1,6 @@
-"""The GPS encoders: positions (batch, 2) in degrees, latitude first, to L2-normalised vectors (batch, dim).
+"""The list of GPS encoders: positions (batch, 2) in degrees, latitude first, to L2-normalised vectors (batch, dim).
 
-Each is a function of one position. Needs torch; the shipped encoder does not.
+The vector of a position does not depend on the rest of the batch. Needs torch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class LocationDescription(NamedTuple):
-    """A GPS encoder one can ask for by name.
+    """A GPS encoder that a configuration can name.
 
     Attributes:
         name: in configurations.
@@ -45,22 +45,12 @@ class LocationDescription(NamedTuple):
     build: Callable[..., nn.Module]
 
 
-def _fourier_capsules(
-    dim: int,
-    sigmas: tuple[float, ...] = (1.0, 16.0, 256.0),
-    frequencies: int = 256,
-    hidden: int = 1024,
-    seed: int = 0,
-) -> nn.Module:
-    return FourierCapsules(sigmas, frequencies, hidden, dim, seed)
-
-
 _ALL = (
     LocationDescription(
         "fourier_capsules",
         "random Fourier capsules on the 3-D unit vector: continuous at the antimeridian and the poles",
         "GeoCLIP, Vivanco Cepeda et al. 2023, without its map projection",
-        _fourier_capsules,
+        FourierCapsules,
     ),
     LocationDescription(
         "geoclip",

@@ -34,7 +34,7 @@ places = st.lists(st.tuples(st.floats(-90.0, 90.0), st.floats(-180.0, 179.99)), 
 
 def encoder(seed: int = 0) -> "FourierCapsules":
     torch.manual_seed(0)
-    return FourierCapsules((1.0, 16.0), frequencies=8, hidden=16, dim=12, seed=seed).eval()
+    return FourierCapsules(12, (1.0, 16.0), frequencies=8, hidden=16, seed=seed).eval()
 
 
 @lru_cache

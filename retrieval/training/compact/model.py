@@ -30,4 +30,4 @@ class CompactModel(nn.Module):
             semantic_tokens=tokens,
         )
         self.photos = DualViewEncoder(backbone, fusion)
-        self.points = FourierCapsules(shape.sigmas, shape.frequencies, shape.hidden, shape.dim, seed)
+        self.points = FourierCapsules(shape.dim, shape.sigmas, shape.frequencies, shape.hidden, seed)
