@@ -1,4 +1,4 @@
-"""What retrieval returns: candidates, and regions of candidates."""
+"""The results of retrieval: candidates, and regions of candidates."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Photos of one author share places, cameras and habits, so a split by photo
 leaks. Authors are ordered by the SHA-256 of a fixed salt and their name and
 fill the parts one after the other until each part's share of photos is
-reached. The salts were fixed once; nobody shops for a lucky one.
+reached. The salts were fixed before any result was seen.
 """
 
 from __future__ import annotations

@@ -7,7 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from geo.sphere import lat_lon_array
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from geo.sphere import EARTH_RADIUS_KM, lat_lon_array, unit_vectors
 from retrieval.atlas.manifest import (
     MANIFEST_FILE,
     STORE_FOLDER,
@@ -18,7 +21,6 @@ from retrieval.atlas.manifest import (
 )
 from retrieval.atlas.verify import Verification, verify_store
 from retrieval.candidate import AtlasKind, Candidate
-from retrieval.diversify import spread_out
 from retrieval.encoders.base import EncoderIdentity, PhotoEncoder, Vectors
 from retrieval.stores.base import Hit, StoredItem, StoreSettings, VectorStore
 from retrieval.stores.filters import Exclude, Near
@@ -75,6 +77,9 @@ class Atlas:
     def search_spread(self, vector: Vectors, limit: int, min_distance_km: float, among: int) -> list[Candidate]:
         """The most similar items that stand apart on the ground: the best of each neighbourhood, most similar first.
 
+        Neighbouring coordinates of a GPS atlas have nearly the same vector, so that its most similar hundred are one
+        or two places many times over.
+
         Args:
             vector: float32, L2-normalised, of this atlas's encoder.
             limit: how many at most.
@@ -94,12 +99,8 @@ class Atlas:
         """Check everything stored against the manifest; reads every vector."""
         return verify_store(self.manifest, self._store)
 
-    def info(self) -> AtlasInfo:
-        """The manifest, and the size of the folder."""
-        return atlas_info(self.folder)
-
     def close(self) -> None:
-        """Let go of the store."""
+        """Release the store."""
         self._store.close()
 
     def __enter__(self) -> Self:
@@ -138,7 +139,7 @@ def open_atlas(folder: Path, encoder: PhotoEncoder, store: StoreSettings | None 
 
 
 def atlas_info(folder: Path) -> AtlasInfo:
-    """What an atlas folder says of itself, without opening its store: works on half-built and locked ones.
+    """The manifest and size of an atlas folder, without opening its store: works on half-built and locked ones.
 
     Raises:
         AtlasError: no atlas there, or a damaged manifest.
@@ -156,3 +157,28 @@ def _bytes_on_disk(path: Path) -> int:
     """Room taken: engines reserve files larger than what they have written, where the system can say so."""
     status = path.stat()
     return getattr(status, "st_blocks", (status.st_size + 511) // 512) * 512
+
+
+def spread_out(lat_lon_deg: ArrayLike, min_distance_km: float, limit: int) -> NDArray[np.int64]:
+    """Indices (k,), ascending, of the first `limit` positions with no kept one before them within `min_distance_km`.
+
+    Greedy non-maximum suppression on the sphere.
+
+    Args:
+        lat_lon_deg: positions (n, 2), the best first.
+        min_distance_km: at most half the Earth's circumference.
+        limit: how many at most.
+
+    >>> spread_out([(48.85, 2.35), (48.86, 2.36), (51.5, -0.12)], min_distance_km=100.0, limit=10).tolist()
+    [0, 2]
+    """
+    directions = unit_vectors(np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2))
+    too_near = np.cos(min_distance_km / EARTH_RADIUS_KM)
+    eligible = np.ones(len(directions), dtype=bool)
+    kept: list[int] = []
+    while len(kept) < limit and eligible.any():
+        best = int(eligible.argmax())
+        kept.append(best)
+        eligible &= directions @ directions[best] <= too_near
+        eligible[best] = False
+    return np.array(kept, dtype=np.int64)

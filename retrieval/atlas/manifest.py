@@ -1,4 +1,4 @@
-"""The manifest of an atlas: what it holds, who made it, and whether it is finished."""
+"""The manifest of an atlas: its contents, the encoder that made it, and whether it is finished."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AtlasError(UserError):
 
 
 class AtlasManifest(BaseModel):
-    """What `atlas.json` says. Written whole, and replaced whole."""
+    """The content of `atlas.json`. Written whole, and replaced whole."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -21,7 +21,7 @@ class PhotoItem:
     Attributes:
         item_id: its name in the atlas, unique.
         path: the file.
-        point: where it was taken; None: the file's own metadata says, if `problem` is None too.
+        point: where it was taken; None: take it from the file's metadata, if `problem` is None too.
         author: the photographer, so that an evaluation can leave out the same one.
         problem: why it cannot be used, known before it is read.
     """
@@ -55,12 +55,12 @@ def photos_from_table(table: Path, photos: Path, columns: PhotoColumns = PhotoCo
         raise UserError(f"no folder of photos at {photos}: give the folder the file names in {table.name} refer to")
     rows = list(_rows(table, columns))
     items = [_table_item(row, photos, columns) for row in rows]
-    _refuse_twins(items, table)
+    _refuse_duplicates(items, table)
     return items
 
 
 def photos_from_folder(photos: Path) -> list[PhotoItem]:
-    """Every photo in a folder and below, by name; its own metadata will say where it was taken.
+    """Every photo in a folder and below, by name; where it was taken is read from its metadata later.
 
     Raises:
         UserError: no such folder, or no photo in it.
@@ -101,7 +101,7 @@ def _table_item(row: Mapping[str, str], photos: Path, columns: PhotoColumns) -> 
     return PhotoItem(name, photos / name, point, author)
 
 
-def _refuse_twins(items: list[PhotoItem], table: Path) -> None:
+def _refuse_duplicates(items: list[PhotoItem], table: Path) -> None:
     seen: set[str] = set()
     for item in items:
         if item.item_id in seen:

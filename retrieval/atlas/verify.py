@@ -1,4 +1,4 @@
-"""Is an atlas what its manifest says? Counts, checksum, lengths of vectors, and a sample that must find itself."""
+"""Check an atlas against its manifest: count, checksum, lengths of vectors, and a sample that must find itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MODULUS = 2**256
 
 
 class Check(NamedTuple):
-    """One thing that was checked."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -25,7 +25,7 @@ class Check(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """All that was checked."""
+    """The results of all checks."""
 
     checks: tuple[Check, ...]
 

@@ -155,27 +155,11 @@ class Segmenter(Backbone):
         """uint8 (batch, size, size, 3) to distributions (batch, grid * grid, classes), in reading order."""
         return soft_tokens(self.probabilities(pixels), self.grid)
 
-    def class_map(self, pixels: Tensor) -> Tensor:
-        """uint8 (batch, size, size, 3) to the likeliest class (batch, rows, columns), uint8."""
-        return self.probabilities(pixels).argmax(dim=1).to(torch.uint8)
-
 
 def soft_tokens(probabilities: Tensor, grid: int) -> Tensor:
     """Class probabilities (batch, classes, rows, columns), averaged over each cell: (batch, grid * grid, classes)."""
     pooled = nn.functional.adaptive_avg_pool2d(probabilities, grid)
     return pooled.flatten(2).transpose(1, 2)
-
-
-def resized_class_map(class_map: Tensor, rows: int, columns: int) -> Tensor:
-    """Class ids (batch, rows, columns) on another grid: the nearest cell's, since the mean of two ids is a third."""
-    found = nn.functional.interpolate(class_map[:, None].float(), (rows, columns), mode="nearest-exact")
-    return found[:, 0].to(class_map.dtype)
-
-
-def hard_tokens(class_map: Tensor, classes: int, grid: int) -> Tensor:
-    """Class ids (batch, rows, columns) as one-hot tokens (batch, grid * grid, classes), taking the nearest cell's."""
-    nearest = resized_class_map(class_map, grid, grid).flatten(1).long()
-    return nn.functional.one_hot(nearest, classes).float()
 
 
 def build_network(kind: Any, config: Any, name: str, file: Path | None, seed: int) -> Any:

@@ -22,8 +22,6 @@ from retrieval.backbones.base import (
     Preprocessing,
     Segmenter,
     Weights,
-    hard_tokens,
-    resized_class_map,
     soft_tokens,
 )
 from retrieval.backbones.compact import (
@@ -54,10 +52,8 @@ __all__ = [
     "Weights",
     "class_distributions",
     "fold_norms",
-    "hard_tokens",
     "load_image_backbone",
     "load_segmenter",
-    "resized_class_map",
     "soft_tokens",
 ]
 

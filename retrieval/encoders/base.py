@@ -10,9 +10,10 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import UserError
+from core.files import read_model
 from retrieval.photos.photo import Photo
 
 Vectors = NDArray[np.float32]
@@ -124,16 +125,7 @@ def read_card(folder: Path, kind: type[Card]) -> Card:
     Raises:
         UserError: no card, or not a card of this kind.
     """
-    path = folder / "card.json"
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read the encoder card {path} ({error.strerror}): {WHAT_TO_DO}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = f"{where}: {first['msg']}" if where else first["msg"]
-        raise UserError(f"the encoder card {path} is damaged ({reason}): {WHAT_TO_DO}") from error
+    return read_model(folder / "card.json", kind, "card of an encoder", WHAT_TO_DO)
 
 
 def verified_revision(folder: Path, files: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Photo files on disk: which there are, and their bytes."""
+"""Photo files on disk: which there are, their bytes, and upright RGB pixels from an opened image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def photo_paths(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Files in the order given, each once; folders are walked, sorted, keeping visible files with known suffixes.
 
     A file named by itself is kept whatever it is called, and a folder that cannot be listed stands for itself,
-    so that `load_photo` says what is wrong with it.
+    so that `load_photo` reports what is wrong with it.
 
     Raises:
         PhotoError: a folder without photos.
@@ -95,7 +95,7 @@ def _orient(image: Image.Image) -> None:
     try:
         ImageOps.exif_transpose(image, in_place=True)
     except BROKEN_EXIF:
-        return  # unreadable EXIF says nothing about orientation: the stored rows are all there is
+        return  # without readable EXIF the orientation is unknown: the rows stay as stored
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

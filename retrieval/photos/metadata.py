@@ -1,4 +1,4 @@
-"""What a photo's file says about itself, read defensively from EXIF (CIPA DC-008).
+"""The metadata of a photo's file, read defensively from EXIF (CIPA DC-008).
 
 A broken field is a missing field: metadata never stops a photo from being decoded.
 """
@@ -34,7 +34,7 @@ _OFFSET = re.compile(r"[+-]\d\d:\d\d")
 
 @dataclass(frozen=True)
 class PhotoMetadata:
-    """What a file says about itself. Nothing downstream sees it unless the user allows it.
+    """The metadata of a photo's file. Nothing downstream sees it unless the user allows it.
 
     Attributes:
         position: from EXIF; None unless both references and a fix are there.

@@ -1,7 +1,7 @@
 """Photos: decoded pixels, with their metadata kept apart.
 
-Files are untrusted. The byte limit is checked before reading, the pixel limit before decoding, and
-only the formats listed here are ever tried.
+Files are untrusted: the size in bytes is checked before reading, the number of pixels before decoding, and only the
+formats listed here are ever tried.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class PhotoLimits:
     Attributes:
         max_bytes: size of the file.
         max_megapixels: width times height, checked before decoding.
-        min_side_px: the short side, before and after scaling; a smaller picture says nothing about a place.
+        min_side_px: the short side, before and after scaling; a smaller picture shows too little of a place.
         long_side_px: larger photos are scaled down to it; enough to read a shop sign across a street.
     """
 
@@ -95,7 +95,7 @@ class Photo:
         return photo_id_of(self.sha256)
 
     def without_metadata(self) -> Photo:
-        """The same pixels with nothing the file said about itself."""
+        """The same pixels without the file's metadata."""
         return replace(self, metadata=None)
 
     def crop(self, left: float, top: float, right: float, bottom: float, min_side_px: int = 16) -> Photo:
@@ -143,7 +143,7 @@ def decode_photo(data: bytes, name: str, *, limits: PhotoLimits = PhotoLimits())
         raise PhotoError(f"{shown}: is empty")
     if len(data) > limits.max_bytes:
         raise PhotoError(f"{shown}: is larger than the limit of {limits.max_bytes / 1e6:g} MB")
-    # Pillow warns about odd files; what matters is raised as PhotoError, so its warnings would only be noise.
+    # What matters about an odd file is raised as PhotoError; Pillow's warnings would repeat it.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     with _open(data, shown) as image:
         _check_size(image.size, shown, limits)

@@ -1,4 +1,4 @@
-"""The photos under way, found again by the id that tool calls carry."""
+"""The photos being worked on, by the id that tool calls carry."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from retrieval.photos.photo import Photo
 
 
 class PhotoStore:
-    """Hands a photo to whoever knows its id, so that tools built once serve every photo. Safe between threads.
+    """Photos by id, so that tools built once serve every photo. Safe between threads.
 
-    It keeps the most recently used `capacity` photos (a photo is at most 7.7 MB): a folder of thousands
-    must not fill the memory. Photos that are held stay, however many others come.
+    It keeps the most recently used `capacity` photos (a photo is at most 7.7 MB), so that a folder of thousands
+    does not fill the memory. Photos in use by `holding` are kept beyond that.
     """
 
     def __init__(self, capacity: int = 64) -> None:
@@ -24,16 +24,16 @@ class PhotoStore:
         self._lock = threading.Lock()
 
     def add(self, photo: Photo) -> str:
-        """Put a photo in the photo store, without its metadata; returns its id."""
+        """Add a photo without its metadata; returns its id."""
         with self._lock:
             self._photos[photo.id] = photo.without_metadata()
             self._photos.move_to_end(photo.id)
-            self._make_room()
+            self._evict()
         return photo.id
 
     @contextmanager
     def holding(self, photo: Photo) -> Iterator[str]:
-        """Keep a photo in the photo store for as long as somebody works on it; gives its id."""
+        """Add a photo and keep it until the context ends; gives its id."""
         with self._lock:
             self._held[photo.id] += 1
         try:
@@ -41,9 +41,9 @@ class PhotoStore:
         finally:
             with self._lock:
                 self._held -= Counter((photo.id,))
-                self._make_room()
+                self._evict()
 
-    def _make_room(self) -> None:
+    def _evict(self) -> None:
         spare = len(self._photos) - self._capacity
         if spare > 0:
             idle = [photo_id for photo_id in self._photos if photo_id not in self._held]
@@ -54,7 +54,7 @@ class PhotoStore:
         """The photo of an id.
 
         Raises:
-            KeyError: no such photo here.
+            KeyError: no photo of this id is in the store.
         """
         with self._lock:
             self._photos.move_to_end(photo_id)
@@ -66,6 +66,6 @@ class PhotoStore:
             self._photos.pop(photo_id, None)
 
     def ids(self) -> tuple[str, ...]:
-        """Ids of all photos here, the least recently used first."""
+        """Ids of all photos in the store, the least recently used first."""
         with self._lock:
             return tuple(self._photos)

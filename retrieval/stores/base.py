@@ -144,7 +144,7 @@ class Page(NamedTuple):
 
 
 class StoreQuery(NamedTuple):
-    """What an engine is asked for: a superset of the filter's matches, best first, complete up to `limit`."""
+    """One search of an engine: a superset of the filter's matches, best first, complete up to `limit`."""
 
     vector: Vectors
     limit: int

@@ -183,13 +183,13 @@ class FaissStore(VectorStore):
 
 
 def _recipe(settings: FaissSettings, count: int) -> str:
-    """The FAISS factory string; IVF cells are fewer where there are too few items to train them."""
+    """The FAISS factory string; with fewer IVF cells where there are too few items to train them."""
     if settings.index == "flat":
         return "Flat"
     if settings.index == "hnsw":
         return f"HNSW{settings.hnsw.m},Flat"
     cells = settings.lists or round(4 * count**0.5)
-    return f"IVF{max(1, min(cells, count // 39))},Flat"  # k-means wants at least 39 points a cell
+    return f"IVF{max(1, min(cells, count // 39))},Flat"  # k-means needs at least 39 points a cell
 
 
 def _inside(box: LatLonBox, lat_lon: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -11,8 +11,6 @@ torch = pytest.importorskip("torch", reason="backbones need the train extra")
 pytest.importorskip("transformers", reason="backbones need the train extra")
 
 import numpy as np  # noqa: E402
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
@@ -20,10 +18,8 @@ from retrieval.backbones import hugging_face  # noqa: E402
 from retrieval.backbones.registry import (  # noqa: E402
     BACKBONES,
     Kind,
-    hard_tokens,
     load_image_backbone,
     load_segmenter,
-    resized_class_map,
     soft_tokens,
 )
 from retrieval.backbones.weights import WEIGHT_FILES  # noqa: E402
@@ -120,21 +116,6 @@ def test_the_light_ones_prepare_photos_as_compact_does() -> None:
     photo = rgb(3, 700, 500)
     for name, size in (("compact", 160), ("mobilenet-v1-tflite", 224), ("deeplab-tflite", 513)):
         np.testing.assert_array_equal(BACKBONES[name].preprocessing.prepare(photo), preprocess(photo, size))
-
-
-def test_hard_maps_take_the_nearest_class_and_never_a_blend() -> None:
-    class_map = torch.tensor([[[1, 1, 7, 7], [1, 1, 7, 7], [3, 3, 9, 9], [3, 3, 9, 9]]], dtype=torch.uint8)
-    assert hard_tokens(class_map, 10, 2).argmax(dim=-1).tolist() == [[1, 7, 3, 9]]
-    assert resized_class_map(class_map, 2, 2).tolist() == [[[1, 7], [3, 9]]]
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 6), st.integers(0, 99))
-def test_resizing_a_map_invents_no_class(rows: int, columns: int, grid: int, seed: int) -> None:
-    class_map = torch.from_numpy(np.random.default_rng(seed).integers(0, 150, (1, rows, columns))).to(torch.uint8)
-    tokens = hard_tokens(class_map, 150, grid)
-    assert set(tokens.argmax(dim=-1).flatten().tolist()) <= set(class_map.flatten().tolist())
-    assert torch.equal(tokens.sum(dim=-1), torch.ones(1, grid * grid))
 
 
 def test_soft_maps_are_averaged_over_each_cell() -> None:

@@ -121,7 +121,7 @@ def test_a_damaged_or_missing_weight_file_is_named(tmp_path: Path, file: str) ->
 
 def test_a_damaged_card_is_named(tmp_path: Path) -> None:
     (tmp_path / "card.json").write_text("{")
-    with pytest.raises(UserError, match=r"card\.json is damaged"):
+    with pytest.raises(UserError, match=r"card\.json is not a card of an encoder"):
         load_encoder(tmp_path)
 
 

@@ -171,7 +171,7 @@ def test_a_damaged_file_or_card_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read the weights"):
         load_encoder(tmp_path, device="cpu").encode_points(np.zeros((1, 2)))
     rewrite_card(tmp_path, {**CARD, "tokens": {}})
-    with pytest.raises(UserError, match=r"card\.json is damaged \(tokens\.image_dim") as caught:
+    with pytest.raises(UserError, match=r"card\.json is not a card of an encoder \(tokens\.image_dim") as caught:
         load_encoder(tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo.sphere import pairwise_distance_km
-from retrieval.diversify import spread_out
+from retrieval.atlas.atlas import spread_out
 
 
 def test_keeps_the_best_of_each_neighbourhood_in_order() -> None:
