@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from apps.chat.line_reader import LineReader
 from apps.chat.view import ChatView, cost_lines, photo_line
 from apps.output.formatting import printable
-from apps.output.located_photo import LocatedPhoto, thumbnail_jpeg
+from apps.output.located_photo import LocatedPhoto
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
+from retrieval.photos.thumbnail import thumbnail_jpeg
 
 if TYPE_CHECKING:
     from graphs.chat.session import ChatEvent, Conversation

@@ -13,10 +13,11 @@ from apps.commands.chat import ChooseSettings, talking
 from apps.commands.locate import Outputs, write_files
 from apps.console import answers, messages
 from apps.output.formatting import printable
-from apps.output.located_photo import LocatedPhoto, thumbnail_jpeg
+from apps.output.located_photo import LocatedPhoto
 from apps.output.terminal import print_answer
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
+from retrieval.photos.thumbnail import thumbnail_jpeg
 
 if TYPE_CHECKING:
     from agents.schemas import Answer

@@ -15,11 +15,12 @@ from apps.commands.folder import PhotoFile, check_output, photo_files, run
 from apps.console import answers, messages, progress_bar
 from apps.output.event_output import events_told
 from apps.output.formatting import printable
-from apps.output.located_photo import LocatedPhoto, thumbnail_jpeg
+from apps.output.located_photo import LocatedPhoto
 from apps.output.results_file import PhotoResult, RunFile, RunStatus
 from apps.output.terminal import print_answer, summary_line
 from core.errors import UserError
 from retrieval.photos.photo import Photo, PhotoError, load_photo, photo_paths
+from retrieval.photos.thumbnail import thumbnail_jpeg
 
 if TYPE_CHECKING:
     from graphs.settings import Settings

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import distance_km, unit_vectors
-from retrieval.atlas.atlas import Atlas, open_atlas
+from retrieval.atlas.atlas import Atlas, atlas_info, open_atlas
 from retrieval.atlas.build import build_gps_atlas
 from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors
 from retrieval.stores.base import StoreSettings
@@ -136,7 +136,7 @@ def measure(folder: Path, arguments: argparse.Namespace, settings: StoreSettings
         search_ms = timed_ms(lambda i: atlas.search(asked[i], 20), len(asked))
         by_item, by_score = recalls(atlas, vectors, asked)
         complete, filtered_ms = filter_completeness(atlas, positions, asked)
-        size_mb = atlas.info().size_bytes / 1e6
+        size_mb = atlas_info(folder).size_bytes / 1e6
     return [
         ("first build, s", f"{build_s:.1f} (processor {processor_s:.1f})", "<= 90"),
         ("reopen, s", f"{reopen_s:.2f} (processor {reopen_processor_s:.2f})", "<= 1"),

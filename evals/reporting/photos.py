@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from evals.runs.records import EvalRecord, LatLon, PlaceNames, RecordStatus, read_records
 from evals.scores.arrays import LEVEL_KM, System
 from geo.places.continents import continent_of
 from geo.sphere import distance_km
 from retrieval.photos.photo import PhotoError, load_photo
+from retrieval.photos.thumbnail import thumbnail_jpeg
 
 THUMBNAIL_PX = 168
 CLAIMS, HYPOTHESES, CANDIDATES, REPLIES = 12, 6, 6, 4
@@ -72,11 +70,8 @@ def _thumbnail(record: EvalRecord, file: Path) -> str | None:
         return None
     if photo.sha256 != record.photo_sha256:
         return None
-    picture = Image.fromarray(photo.rgb)
-    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=68, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+    picture = thumbnail_jpeg(photo, THUMBNAIL_PX, quality=68)
+    return f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
 
 
 def _answer(record: EvalRecord) -> Data:

@@ -25,7 +25,7 @@ from retrieval.stores.base import (
     VectorStore,
     check_batch,
 )
-from retrieval.stores.faiss_payload import Sidecar
+from retrieval.stores.faiss_payload import FaissPayload
 from retrieval.stores.filters import Exclude, LatLonBox
 
 INDEX_FILE = "index.faiss"
@@ -59,20 +59,20 @@ class FaissStore(VectorStore):
         if not (folder / "items.sqlite").exists() and not create:
             raise StoreMissingError(f"no vectors in {folder}: rebuild the atlas")
         folder.mkdir(parents=True, exist_ok=True)
-        self._sidecar = Sidecar(folder, dim)
+        self._payload = FaissPayload(folder, dim)
         self._index: Any = None
         self._table: _Table | None = None
-        if self._sidecar.is_indexed():
+        if self._payload.is_indexed():
             self._index = self._read_index()
 
     @override
     def upsert(self, items: Sequence[StoredItem], vectors: Vectors) -> None:
-        self._sidecar.write(items, check_batch(items, vectors, self.dim))
+        self._payload.write(items, check_batch(items, vectors, self.dim))
         self._index = self._table = None
 
     @override
     def delete(self, ids: Collection[int]) -> None:
-        self._sidecar.delete(ids)
+        self._payload.delete(ids)
         self._index = self._table = None
 
     @override
@@ -88,11 +88,11 @@ class FaissStore(VectorStore):
         ids = self._fresh().ids
         for start in range(0, len(ids), page_size):
             page = slice(start, start + page_size)
-            yield Page(tuple(self._sidecar.items(ids[page])), self._rows_of(np.arange(len(ids))[page]))
+            yield Page(tuple(self._payload.items(ids[page])), self._rows_of(np.arange(len(ids))[page]))
 
     @override
     def flush(self) -> None:
-        self._sidecar.flush()
+        self._payload.flush()
 
     @override
     def optimize(self) -> None:
@@ -101,13 +101,13 @@ class FaissStore(VectorStore):
             index = self._build(self._rows_of(np.arange(total)))
             with replacing(self._folder / INDEX_FILE) as part:
                 self._faiss.write_index(index, str(part))
-            self._sidecar.mark_indexed()
+            self._payload.mark_indexed()
             self._index = self._on_device(index)
 
     @override
     def close(self) -> None:
         self._index = self._table = None
-        self._sidecar.close()
+        self._payload.close()
 
     @override
     def _search(self, query: StoreQuery) -> list[Hit]:
@@ -116,7 +116,7 @@ class FaissStore(VectorStore):
             order, similarities = self._scan(query, self._allowed(query.box, query.exclude))
         else:
             order, similarities = self._ask_index(query)
-        items = self._sidecar.items(ids[order])
+        items = self._payload.items(ids[order])
         return [Hit(item, float(value)) for item, value in zip(items, similarities, strict=True)]
 
     def _ask_index(self, query: StoreQuery) -> tuple[NDArray[np.int64], Vectors]:
@@ -136,12 +136,12 @@ class FaissStore(VectorStore):
     def _allowed(self, box: LatLonBox | None, exclude: Exclude) -> NDArray[np.int64]:
         keep = np.ones(len(self._fresh().ids), dtype=bool) if box is None else _inside(box, self._fresh().lat_lon)
         for field, values in exclude.items():
-            keep &= ~np.isin(self._fresh().ids, list(self._sidecar.ids_with(field, values)))
+            keep &= ~np.isin(self._fresh().ids, list(self._payload.ids_with(field, values)))
         return np.flatnonzero(keep)
 
     def _fresh(self) -> _Table:
         if self._table is None:
-            self._table = _Table(*self._sidecar.positions(), self._sidecar.vectors())
+            self._table = _Table(*self._payload.positions(), self._payload.vectors())
         return self._table
 
     def _rows_of(self, order: NDArray[np.int64]) -> Vectors:

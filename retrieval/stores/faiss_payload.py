@@ -26,7 +26,7 @@ row=excluded.row, lat=excluded.lat, lon=excluded.lon, item_id=excluded.item_id, 
 """
 
 
-class Sidecar:
+class FaissPayload:
     """Items and vectors of a folder, held by one process.
 
     A vector's row is written before the transaction that names it, so that a kill leaves unnamed rows at the

@@ -17,11 +17,12 @@ from agents.schemas import (
     Source,
     Versions,
 )
-from apps.output.located_photo import LocatedPhoto, thumbnail_jpeg
+from apps.output.located_photo import LocatedPhoto
 from geo.place import Place
 from geo.point import Point
 from retrieval.candidate import AtlasKind, Candidate
 from retrieval.photos.photo import Photo
+from retrieval.photos.thumbnail import thumbnail_jpeg
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">&amp;<b>'\"\u202e\x1b[31m]]>"
 
