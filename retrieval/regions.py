@@ -1,6 +1,6 @@
 """The geographic clustering reranker: from candidates to regions on the sphere. Pure functions, deterministic.
 
-docs/regions.md says how the constants were chosen, on training photos only.
+The constants were chosen on training photos only; docs/results.md has the comparison with the published recipe.
 """
 
 from __future__ import annotations
