@@ -22,40 +22,9 @@ from retrieval.backbones.base import (
     Preprocessing,
     Segmenter,
     Weights,
-    soft_tokens,
 )
-from retrieval.backbones.compact import (
-    BACKBONE_STRIDE,
-    CLASSES,
-    CompactBackbone,
-    CompactOutput,
-    CompactSegmenter,
-    CompactTokens,
-    ResidualBlock,
-    class_distributions,
-    fold_norms,
-)
+from retrieval.backbones.compact import CLASSES, CompactSegmenter, CompactTokens
 from retrieval.backbones.weights import WEIGHT_FILES, find_weights
-
-__all__ = [
-    "BACKBONES",
-    "BACKBONE_STRIDE",
-    "CLASSES",
-    "BackboneDescription",
-    "CompactBackbone",
-    "CompactOutput",
-    "ImageBackbone",
-    "Kind",
-    "Preprocessing",
-    "ResidualBlock",
-    "Segmenter",
-    "Weights",
-    "class_distributions",
-    "fold_norms",
-    "load_image_backbone",
-    "load_segmenter",
-    "soft_tokens",
-]
 
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _HALF = (0.5, 0.5, 0.5)

@@ -14,19 +14,8 @@ from torch import nn
 
 from core.errors import UserError
 from retrieval.location.attention import LocationAttention
-from retrieval.location.fourier import FourierCapsules, FourierFeatures, unit_vectors
+from retrieval.location.fourier import FourierCapsules
 from retrieval.location.geoclip import GeoClipLocations
-
-__all__ = [
-    "LOCATION_ENCODERS",
-    "FourierCapsules",
-    "FourierFeatures",
-    "GeoClipLocations",
-    "LocationAttention",
-    "LocationDescription",
-    "build_location_encoder",
-    "unit_vectors",
-]
 
 
 class LocationDescription(NamedTuple):

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import UserError
-from retrieval.backbones.registry import ImageBackbone, Preprocessing, load_image_backbone, load_segmenter
+from retrieval.backbones.base import ImageBackbone, Preprocessing
+from retrieval.backbones.registry import load_image_backbone, load_segmenter
 from retrieval.training.config import SemanticsConfig, TowersConfig
 from retrieval.training.data.crops import WHOLE, Box, crop, crop_grid
 from retrieval.training.data.feature_cache import FeatureCache, unpack_distributions

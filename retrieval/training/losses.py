@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from geo.sphere import EARTH_RADIUS_KM
-from retrieval.location.registry import unit_vectors
+from retrieval.location.fourier import unit_vectors
 
 View = Literal["image", "semantic", "fused", "text", "gps"]
 VIEWS: tuple[View, ...] = ("image", "semantic", "fused", "text", "gps")

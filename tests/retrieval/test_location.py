@@ -11,16 +11,14 @@ from hypothesis import strategies as st  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
 from geo import sphere  # noqa: E402
-from retrieval.location.attention import AnchorAttention, fibonacci_sphere  # noqa: E402
-from retrieval.location.geoclip import equal_earth  # noqa: E402
-from retrieval.location.registry import (  # noqa: E402
-    LOCATION_ENCODERS,
-    FourierCapsules,
-    FourierFeatures,
+from retrieval.location.attention import (  # noqa: E402
+    AnchorAttention,
     LocationAttention,
-    build_location_encoder,
-    unit_vectors,
+    fibonacci_sphere,
 )
+from retrieval.location.fourier import FourierCapsules, FourierFeatures, unit_vectors  # noqa: E402
+from retrieval.location.geoclip import equal_earth  # noqa: E402
+from retrieval.location.registry import LOCATION_ENCODERS, build_location_encoder  # noqa: E402
 
 PLACES = torch.tensor([[48.86, 2.35], [-33.87, 151.21], [90.0, 0.0], [0.0, 179.999]])
 SMALL: dict[str, dict[str, Any]] = {

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from geo.places.gazetteer import Gazetteer
-from retrieval.backbones.registry import CLASSES as CITYSCAPES_CLASSES
-from retrieval.backbones.registry import CompactBackbone, class_distributions
+from retrieval.backbones.compact import CLASSES as CITYSCAPES_CLASSES
+from retrieval.backbones.compact import CompactBackbone, class_distributions
 from retrieval.training.compact.crop_cache import CropCache
 from retrieval.training.config import (
     CompactConfig,

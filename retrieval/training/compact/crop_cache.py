@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from core.errors import UserError
-from retrieval.backbones.registry import CLASSES
+from retrieval.backbones.compact import CLASSES
 from retrieval.backbones.tflite import SEGMENT_SHAPE, TOKEN_SHAPE
 from retrieval.encoders.compact import Pixels, preprocess
 from retrieval.training.compact.photos import inner_train_mask, photos_of, read_rgb

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retrieval.backbones.registry import CompactBackbone
+from retrieval.backbones.compact import CompactBackbone
 from retrieval.training.compact.augment import disturb, flip
 from retrieval.training.compact.crop_cache import CropBatch, CropCache
 from retrieval.training.config import CompactConfig, CompactShape, DistilConfig

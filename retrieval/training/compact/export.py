@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from core.errors import UserError
 from core.files import sha256_of_file
-from retrieval.backbones.registry import fold_norms
+from retrieval.backbones.compact import fold_norms
 from retrieval.training.compact.model import CompactModel
 from retrieval.training.config import CompactConfig, load_compact_config
 from retrieval.training.run_folder import TrainingRunFolder, read_state

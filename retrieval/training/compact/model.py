@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from retrieval.backbones.registry import BACKBONE_STRIDE, CLASSES, CompactBackbone
+from retrieval.backbones.compact import BACKBONE_STRIDE, CLASSES, CompactBackbone
 from retrieval.encoders.fusion import DualViewEncoder, FusionEncoder
-from retrieval.location.registry import FourierCapsules
+from retrieval.location.fourier import FourierCapsules
 from retrieval.training.config import CompactShape
 
 

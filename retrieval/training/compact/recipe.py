@@ -15,7 +15,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from retrieval.backbones.registry import CompactBackbone
+from retrieval.backbones.compact import CompactBackbone
 from retrieval.encoders.fusion import Views
 from retrieval.training.compact.align import (
     TokenBank,

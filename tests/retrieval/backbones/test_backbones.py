@@ -15,13 +15,8 @@ from pydantic import ValidationError  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
 from retrieval.backbones import hugging_face  # noqa: E402
-from retrieval.backbones.registry import (  # noqa: E402
-    BACKBONES,
-    Kind,
-    load_image_backbone,
-    load_segmenter,
-    soft_tokens,
-)
+from retrieval.backbones.base import Kind, soft_tokens  # noqa: E402
+from retrieval.backbones.registry import BACKBONES, load_image_backbone, load_segmenter  # noqa: E402
 from retrieval.backbones.weights import WEIGHT_FILES  # noqa: E402
 from retrieval.encoders.compact import preprocess  # noqa: E402
 

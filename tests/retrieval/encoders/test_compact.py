@@ -146,7 +146,7 @@ def test_the_shipped_graphs_compute_what_torch_computes(encoder: OnnxPhotoEncode
     torch = pytest.importorskip("torch", reason="training needs the train extra")
     from safetensors.torch import load_file
 
-    from retrieval.backbones.registry import fold_norms
+    from retrieval.backbones.compact import fold_norms
     from retrieval.training.compact.model import CompactModel
     from retrieval.training.config import CompactShape
 

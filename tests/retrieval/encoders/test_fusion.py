@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from retrieval.backbones.registry import CLASSES, CompactBackbone, class_distributions  # noqa: E402
+from retrieval.backbones.compact import CLASSES, CompactBackbone, class_distributions  # noqa: E402
 from retrieval.encoders.fusion import CrossAttention, DualViewEncoder, FusionEncoder, Views, masked_mean  # noqa: E402
 
 EXACT = {"atol": 2e-6, "rtol": 0.0}
