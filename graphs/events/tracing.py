@@ -1,9 +1,9 @@
 """Structured events of every node, tool call and model call: when, how long, on what, with what outcome.
 
-They come from LangChain's callbacks, so every graph of this project tells them without doing anything for it.
+LangChain's callbacks report them, so every graph of this project is traced without doing anything for it.
 An event's id is made from the checkpoint that its step started from: a step that is run again after a crash or
-an interrupt tells its events under the same ids, so that a log that knows ids holds each event once. Events
-are told inside the step, before its checkpoint is written: a step that counts as done has told all of them.
+an interrupt reports its events under the same ids, so that a log that knows ids holds each event once. Events are
+reported inside the step, before its checkpoint is written: a step that counts as done has reported all of them.
 
 Hashes stand for what went in and came out; an event holds no photo, no question and no answer.
 """
@@ -14,13 +14,13 @@ import hashlib
 import json
 import threading
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -74,24 +74,22 @@ class TraceEvent(Frozen):
 Emit = Callable[[TraceEvent], None]
 
 
-class _Running(Frozen):
-    """An event that has started."""
-
+class _Started(NamedTuple):
     event: TraceEvent
-    since: float
+    at: float
 
 
 class Recorder(BaseCallbackHandler):
-    """Tells events to a function, from whichever thread they happen in."""
+    """Passes events to a function, from whichever thread they happen in."""
 
     run_inline = True
     raise_error = True
 
     def __init__(self, emit: Emit, kinds: Sequence[What] = tuple(What)) -> None:
-        self.emit = emit
+        self._emit = emit
         self._kinds = frozenset(kinds)
-        self._running: dict[UUID, _Running] = {}
-        self._model_calls: defaultdict[str, int] = defaultdict(int)
+        self._running: dict[UUID, _Started] = {}
+        self._model_calls: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def on_chain_start(
@@ -104,13 +102,12 @@ class Recorder(BaseCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """A node starts; other chains are its insides."""
-        name = kwargs.get("name")
-        about = metadata or {}
-        is_node = name == about.get("langgraph_node") and any(tag.startswith("graph:step:") for tag in tags or ())
-        if is_node:
-            self._model_calls.pop(_place(about), None)
-            self._start(run_id, What.NODE, str(name), about, digest(inputs))
+        """A node starts; other chains are parts of nodes."""
+        name, about = kwargs.get("name"), metadata or {}
+        if name == about.get("langgraph_node") and any(tag.startswith("graph:step:") for tag in tags or ()):
+            with self._lock:
+                self._model_calls.pop(_task_path(about), None)
+            self._start(run_id, What.NODE, str(name), about, inputs)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
         """A node ends."""
@@ -135,8 +132,7 @@ class Recorder(BaseCallbackHandler):
     ) -> None:
         """A tool is called."""
         name = str((serialized or {}).get("name") or kwargs.get("name"))
-        call_id = kwargs.get("tool_call_id")
-        self._start(run_id, What.TOOL, name, metadata or {}, digest(inputs or input_str), call_id=call_id)
+        self._start(run_id, What.TOOL, name, metadata or {}, inputs or input_str, call_id=kwargs.get("tool_call_id"))
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """A tool returns; the hash is the one that evidence cites."""
@@ -159,9 +155,9 @@ class Recorder(BaseCallbackHandler):
         about = metadata or {}
         name = str(kwargs.get("name") or (serialized or {}).get("name") or about.get("ls_model_name") or "model")
         with self._lock:
-            self._model_calls[_place(about)] += 1
-            count = self._model_calls[_place(about)]
-        self._start(run_id, What.MODEL, name, about, digest(messages), call_id=str(count))
+            self._model_calls[_task_path(about)] += 1
+            number = self._model_calls[_task_path(about)]
+        self._start(run_id, What.MODEL, name, about, messages, call_id=str(number))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
         """The model has answered."""
@@ -172,17 +168,11 @@ class Recorder(BaseCallbackHandler):
         self._end(run_id, lambda: {"error": _one_line(error)})
 
     def _start(
-        self,
-        run_id: UUID,
-        what: What,
-        name: str,
-        about: Mapping[str, Any],
-        arguments_sha256: str,
-        call_id: str | None = None,
+        self, run_id: UUID, what: What, name: str, about: Mapping[str, Any], inputs: Any, call_id: str | None = None
     ) -> None:
         if what not in self._kinds:
             return
-        key = f"{_place(about)}/{what.value}:{name}" + (f":{call_id}" if call_id else "")
+        key = f"{_task_path(about)}/{what.value}:{name}" + (f":{call_id}" if call_id else "")
         event = TraceEvent(
             id=f"{key}/start",
             time=_now(),
@@ -193,24 +183,25 @@ class Recorder(BaseCallbackHandler):
             name=name,
             phase=Phase.START,
             call_id=call_id,
-            arguments_sha256=arguments_sha256,
+            arguments_sha256=digest(inputs),
         )
         with self._lock:
-            self._running[run_id] = _Running(event=event, since=time.perf_counter())
-        self.emit(event)
+            self._running[run_id] = _Started(event, time.perf_counter())
+        self._emit(event)
 
     def _end(self, run_id: UUID, outcome: Callable[[], dict[str, Any]], suffix: str = "/end") -> None:
+        """Report the end of what was started under this id, if anything was; only then is the outcome computed."""
         with self._lock:
             started = self._running.pop(run_id, None)
         if started is None:
             return
-        changed = {
+        ended = {
             "id": started.event.id.removesuffix("/start") + suffix,
             "time": _now(),
             "phase": Phase.END,
-            "seconds": round(time.perf_counter() - started.since, 6),
+            "seconds": round(time.perf_counter() - started.at, 6),
         }
-        self.emit(started.event.model_copy(update=changed | outcome()))
+        self._emit(started.event.model_copy(update=ended | outcome()))
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("geosleuth_recorder", default=None)
@@ -219,24 +210,12 @@ register_configure_hook(_recorder, inheritable=True)
 
 @contextmanager
 def recording(emit: Emit) -> Iterator[None]:
-    """Tell `emit` the events of every run that is started inside, whatever graph it is of.
-
-    Inside another `recording`, both are told.
-    """
-    outer = _recorder.get()
-    token = _recorder.set(Recorder(emit if outer is None else _both(outer.emit, emit)))
+    """Pass the events of every run that is started inside to `emit`, whatever graph it is of."""
+    token = _recorder.set(Recorder(emit))
     try:
         yield
     finally:
         _recorder.reset(token)
-
-
-def _both(first: Emit, second: Emit) -> Emit:
-    def emit(event: TraceEvent) -> None:
-        first(event)
-        second(event)
-
-    return emit
 
 
 def to_stream(event: TraceEvent) -> None:
@@ -245,7 +224,7 @@ def to_stream(event: TraceEvent) -> None:
 
 
 STREAMED = Recorder(to_stream, kinds=(What.TOOL, What.MODEL))
-"""For graphs whose stream tells tool and model calls while they happen; nodes are LangGraph's own `tasks` stream."""
+"""For graphs that stream tool and model calls while they happen; nodes are in LangGraph's own `updates` stream."""
 
 
 def digest(value: Any) -> str:
@@ -266,8 +245,8 @@ def _tool_digest(output: Any) -> str:
     return str(own()) if callable(own) else digest(output)
 
 
-def _place(about: Mapping[str, Any]) -> str:
-    """The path of tasks to a node; its ids are made from checkpoints, so they are the same when it is run again."""
+def _task_path(about: Mapping[str, Any]) -> str:
+    """The ids of the tasks that lead to a node: made from checkpoints, so the same when it is run again."""
     return str(about.get("langgraph_checkpoint_ns") or about.get("langgraph_node") or "outside")
 
 

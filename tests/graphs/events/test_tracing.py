@@ -35,13 +35,13 @@ graph = build_geolocate(context(("Lisbon", "www.obchod.cz")), open_checkpoints(f
 config = {"configurable": {"thread_id": "t"}}
 ends = 0
 with EventLog(folder / "events.jsonl") as log:
-    def tell(event):
+    def record(event):
         global ends
         log(event)
         ends += event.phase is Phase.END
         if ends == dies_at:
             os._exit(9)
-    with recording(tell):
+    with recording(record):
         graph.invoke(given(), config, durability="sync")
 """
 
@@ -54,8 +54,8 @@ def recorded(signs: tuple[str, ...] = SIGNS, **changed: Any) -> list[TraceEvent]
     return events
 
 
-def told(events: list[dict[str, Any]]) -> Counter[tuple[Any, ...]]:
-    """What was told, without ids and times; parallel calls come in any order."""
+def contents(events: list[dict[str, Any]]) -> Counter[tuple[Any, ...]]:
+    """What was reported, without ids and times; parallel calls come in any order."""
     return Counter((e["step"], e["node"], e["what"], e["name"], e["phase"], e.get("result_sha256")) for e in events)
 
 
@@ -78,7 +78,7 @@ def test_a_tools_hash_is_the_one_that_evidence_cites() -> None:
     assert cited <= {event.result_sha256 for event in events if event.what is What.TOOL}
 
 
-def test_a_tool_that_fails_tells_why() -> None:
+def test_a_tool_that_fails_says_why() -> None:
     events = recorded(search=BrokenSearch(candidates()))
     failed = [event for event in events if event.error]
     assert [event.name for event in failed] == ["search_photos"]
@@ -90,13 +90,10 @@ def test_an_event_holds_nothing_of_the_photo_or_the_words() -> None:
     assert not any(secret in text for secret in ("Lisbon", "obchod", "38.72", "Secretcam", "holiday"))
 
 
-def test_events_of_two_recordings_reach_both() -> None:
-    outer: list[TraceEvent] = []
-    with recording(outer.append):
-        inner = recorded()
-    assert outer == inner
-    recorded()
-    assert len(outer) == len(inner)  # nothing reaches the outer one once it is over
+def test_nothing_is_recorded_once_the_recording_is_over() -> None:
+    events = recorded()
+    build_geolocate(context(SIGNS)).invoke(given())  # type: ignore[call-overload]  # a plain dictionary
+    assert len(events) == len(recorded())
 
 
 @pytest.mark.parametrize("dies_at", [2, 9, 12])
@@ -109,11 +106,11 @@ def test_killed_anywhere_no_event_is_lost_or_doubled(dies_at: int, tmp_path: Pat
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert len({event["id"] for event in events}) == len(events)
     whole = [event.model_dump(mode="json", exclude_defaults=True) for event in recorded()]
-    assert {key[:5] for key in told(events)} == {key[:5] for key in told(whole)}
-    assert told([e for e in events if e["what"] == "tool"]) == told([e for e in whole if e["what"] == "tool"])
+    assert {key[:5] for key in contents(events)} == {key[:5] for key in contents(whole)}
+    assert contents([e for e in events if e["what"] == "tool"]) == contents([e for e in whole if e["what"] == "tool"])
 
 
-def test_a_torn_line_is_cut_off_and_told_again(tmp_path: Path) -> None:
+def test_a_torn_line_is_cut_off_and_written_again(tmp_path: Path) -> None:
     file = tmp_path / "events.jsonl"
     first, second = recorded()[:2]
     with EventLog(file) as log:
