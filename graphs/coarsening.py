@@ -6,35 +6,29 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from agents.schemas import Answer, Evidence, Hypothesis, Level, Source
 from geo.place import Place
 from geo.places.continents import CONTINENT_CENTRES, continent_of
+from geo.places.gazetteer import PlaceCoordinates
 from geo.point import Point
 from geo.sphere import Floats, distance_km
 
 MIN_CITY_POPULATION = 15_000
 """A hamlet is finer than a city: it counts as part of the nearest town of this size."""
 
-
-class Coordinates(Protocol):
-    """Every place of a gazetteer, the most populous first."""
-
-    @property
-    def lat_lon_deg(self) -> Floats:
-        """Positions (n, 2)."""
-        ...
-
-    @property
-    def population(self) -> NDArray[np.int64]:
-        """People (n,)."""
-        ...
+UNIT_RADIUS_KM: Mapping[Level, float] = {
+    Level.CITY: 25.0,
+    Level.REGION: 200.0,
+    Level.COUNTRY: 750.0,
+    Level.CONTINENT: 2500.0,
+}
+"""About half the width of a unit: no radius below it is reported."""
 
 
 class PlaceLookup(Protocol):
-    """What a gazetteer must answer."""
+    """The part of the gazetteer that units are looked up in."""
 
     def places_at(self, lat_lon_deg: ArrayLike) -> list[Place]:
         """The nearest place of each position (n, 2)."""
@@ -44,8 +38,8 @@ class PlaceLookup(Protocol):
         """Places, regions and countries of a name."""
         ...
 
-    def coordinates(self) -> Coordinates:
-        """Every place."""
+    def coordinates(self) -> PlaceCoordinates:
+        """Every place, the most populous first."""
         ...
 
 
@@ -58,7 +52,7 @@ class Unit(NamedTuple):
 
 
 class Units:
-    """Looks units up in a gazetteer."""
+    """The cities, regions, countries and continents that points lie in."""
 
     def __init__(self, gazetteer: PlaceLookup) -> None:
         self._gazetteer = gazetteer
@@ -88,31 +82,23 @@ class Units:
 
     def _city(self, point: Point) -> Unit:
         nearest = int(distance_km((point.lat, point.lon), self._city_lat_lon_deg).argmin())
-        lat, lon = self._city_lat_lon_deg[nearest].tolist()
-        place = self._gazetteer.places_at([(lat, lon)])[0].model_copy(update={"distance_km": None})
-        return Unit(place.name, place.point, place)
+        place = self._gazetteer.places_at([self._city_lat_lon_deg[nearest]])[0]
+        return _unit(place)
 
     def _area(self, place: Place, name: str, region: str | None) -> Unit:
-        """A region or country; its centre is the gazetteer's, and the place names nothing finer."""
+        """A region or country as the gazetteer has it, with its centre and nothing finer."""
         found = self._gazetteer.find(name, place.country_code)
-        same = (area for area in found if area.city is None and area.region == region)
-        area = next(same)
-        return Unit(area.name, area.point, area.model_copy(update={"distance_km": None}))
+        return _unit(next(area for area in found if area.city is None and area.region == region))
+
+
+def _unit(place: Place) -> Unit:
+    return Unit(place.name, place.point, place.model_copy(update={"distance_km": None}))
 
 
 def _continent(place: Place) -> Unit:
     name = continent_of(place.country_code)
-    centre = CONTINENT_CENTRES[name]
-    return Unit(name, centre, Place(country=name, country_code="", point=centre))
+    return _unit(Place(country=name, country_code="", point=CONTINENT_CENTRES[name]))
 
-
-UNIT_RADIUS_KM: Mapping[Level, float] = {
-    Level.CITY: 25.0,
-    Level.REGION: 200.0,
-    Level.COUNTRY: 750.0,
-    Level.CONTINENT: 2500.0,
-}
-"""About half the width of a unit: no radius below it is reported."""
 
 REMOVED = "removed"
 _ORDER = tuple(Level)
@@ -121,10 +107,9 @@ _ORDER = tuple(Level)
 def coarsen(answer: Answer, level: Level, units: Units) -> Answer:
     """The answer at `level` or coarser; street level changes nothing.
 
-    The point becomes the centre of the unit it lies in and the place names
-    nothing finer; radii grow to the unit's size; hypotheses of one unit become
-    one; candidates, sign texts, tool arguments, hashes of tool results (a short
-    text can be guessed from its hash) and the metadata position go.
+    The point becomes the centre of its unit and the place names nothing finer; radii grow to the unit's size;
+    hypotheses of one unit become one. Candidates, sign texts, tool arguments, hashes of tool results (a short text
+    can be guessed from its hash) and the metadata position are removed.
     """
     if level is Level.STREET:
         return answer

@@ -21,7 +21,7 @@ from agents.schemas import Cost
 from agents.strategies import Step
 from graphs.budgets import spent_budget
 from graphs.context import GeolocateContext
-from graphs.nodes.ask_person import after_pose, ask_person, pose_question
+from graphs.nodes.ask_person import ask_person, pose_question, route_after_pose
 from graphs.nodes.commit import commit
 from graphs.nodes.guess import guess
 from graphs.nodes.hypothesise import hypothesise
@@ -87,7 +87,7 @@ def build_geolocate(
     if ask:
         graph.add_node("pose_question", node(pose_question))
         graph.add_node("ask_person", node(ask_person))
-        graph.add_conditional_edges("pose_question", after_pose, ["ask_person", "commit"])
+        graph.add_conditional_edges("pose_question", route_after_pose, ["ask_person", "commit"])
         graph.add_edge("ask_person", "commit")
     graph.add_edge("commit", END)
     return graph.compile(checkpointer=checkpointer, name="geolocate").with_config(

@@ -1,7 +1,6 @@
-"""Asking a person: when two places are close, one question that would tell them apart, and what its answer is worth.
+"""Human feedback: one question to a person that would tell two close hypotheses apart, and the weight of its answer.
 
-The answer is evidence of its own kind, from the person, and shares the ledger's cap for that kind: a person cannot
-talk the ledger into anything.
+The answer is evidence of a kind of its own. The ledger caps that kind, so no answer can decide alone.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ CLOSE_RATIO = 3.0
 """Two hypotheses are close when the first is at most three times as likely as the second."""
 
 MIN_PROBABILITY = 0.1
-"""Below it neither is worth a person's time."""
+"""Less probable hypotheses are not worth a person's time."""
 
 MIN_APART_KM = 50.0
 
 SEEN_NATS, AGAINST_NATS, NOT_SEEN_NATS, NAMED_NATS = 2.0, -1.0, -0.7, 2.5
-"""Seeing a language or a side of the road says more than not seeing it. Set by hand; the ledger caps the sum."""
+"""Log likelihood ratios. Seeing a language or a side of the road says more than not seeing it. Set by hand."""
 
 YES, NO, UNKNOWN = "yes", "no", "don't know"
 MAX_ANSWER_CHARACTERS = 300
@@ -50,45 +49,49 @@ class AskPerson(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     question: str = Field(min_length=8, max_length=MAX_ANSWER_CHARACTERS, description="in one sentence")
-    yes_supports: str = Field(max_length=20, description="id of the place that “yes” speaks for")
+    yes_supports: str = Field(max_length=20, description="id of the place that “yes” supports")
 
 
 def close_pair(hypotheses: Sequence[Hypothesis]) -> tuple[Hypothesis, Hypothesis] | None:
-    """The two leading hypotheses if a person could tell them apart better than the ledger can."""
+    """The two leading hypotheses, if they are close in probability and far enough apart for a person to tell."""
     leaders = open_hypotheses(hypotheses)[:2]
     if len(leaders) < 2 or leaders[1].probability < MIN_PROBABILITY:
         return None
     first, second = leaders
-    apart = point_distance_km(first.point, second.point) >= MIN_APART_KM
-    return (first, second) if apart and first.probability <= CLOSE_RATIO * second.probability else None
+    are_apart = point_distance_km(first.point, second.point) >= MIN_APART_KM
+    are_close = first.probability <= CLOSE_RATIO * second.probability
+    return (first, second) if are_apart and are_close else None
 
 
 def question_by_rules(pair: tuple[Hypothesis, Hypothesis], countries: Sequence[str | None]) -> PersonQuestion:
-    """What differs between two places: a language, the side of the road, or else which of them it is."""
+    """Ask for what differs between two places: a language, the side of the road, or else which of them it is.
+
+    Args:
+        pair: the hypotheses.
+        countries: ISO 3166-1 alpha-2 code at each; None where it is not known.
+    """
     first, second = pair
     language = _language_apart(*countries)
     if language:
-        return _seen(f"Is any writing in the photo in {language}?", first, second)
+        return _about_visible(f"Is any writing in the photo in {language}?", first, second)
     if None not in countries and (countries[0] in left_driving()) is not (countries[1] in left_driving()):
         side = "left" if countries[0] in left_driving() else "right"
-        return _seen(f"Do cars in the photo drive, or stand parked, on the {side} side of the road?", first, second)
+        text = f"Do cars in the photo drive, or stand parked, on the {side} side of the road?"
+        return _about_visible(text, first, second)
     text = f"Is it {first.name} rather than {second.name}? (Answer yes, no, or name the place.)"
-    return _which(text, first, second)
+    return _question(text, first, second, {first.id: NAMED_NATS}, {first.id: -NAMED_NATS})
 
 
-def question_of_model(said: AskPerson, pair: tuple[Hypothesis, Hypothesis]) -> PersonQuestion:
-    """The model's question; what its answers are worth is set here."""
-    first, second = pair if said.yes_supports != pair[1].id else (pair[1], pair[0])
-    return _seen(" ".join(said.question.split()), first, second)
+def question_of_model(asked: AskPerson, pair: tuple[Hypothesis, Hypothesis]) -> PersonQuestion:
+    """The model's question, with the weights of its answers set here."""
+    first, second = pair if asked.yes_supports != pair[1].id else (pair[1], pair[0])
+    return _about_visible(" ".join(asked.question.split()), first, second)
 
 
-def _seen(text: str, first: Hypothesis, second: Hypothesis) -> PersonQuestion:
+def _about_visible(text: str, first: Hypothesis, second: Hypothesis) -> PersonQuestion:
+    """A question about something that can be seen if the first hypothesis is right."""
     on_yes = {first.id: SEEN_NATS, second.id: AGAINST_NATS}
     return _question(text, first, second, on_yes, {first.id: NOT_SEEN_NATS})
-
-
-def _which(text: str, first: Hypothesis, second: Hypothesis) -> PersonQuestion:
-    return _question(text, first, second, {first.id: NAMED_NATS}, {first.id: -NAMED_NATS})
 
 
 def _question(
@@ -115,9 +118,9 @@ def left_driving() -> frozenset[str]:
     return frozenset(code for line in lines if not line.startswith("#") for code in line.split())
 
 
-def opinions_of(question: PersonQuestion, said: str) -> list[Opinion]:
-    """What a person's answer says about each hypothesis; an answer that says neither yes nor no weighs nothing."""
-    words = " ".join(said.split())[:MAX_ANSWER_CHARACTERS]
+def opinions_of_person(question: PersonQuestion, answer: str) -> list[Opinion]:
+    """The weight of a person's answer for each hypothesis; 0 if it says neither yes nor no and names no place."""
+    words = " ".join(answer.split())[:MAX_ANSWER_CHARACTERS]
     claim = f"asked “{question.text}”, the person says “{words}”"
     nats = _nats(question, words) or {question.first: 0.0}
     return [
@@ -138,10 +141,9 @@ def _nats(question: PersonQuestion, words: str) -> Mapping[str, float]:
 
 
 def _named(question: PersonQuestion, words: str) -> str | None:
-    """The hypothesis that the words name, if they name just one."""
-    said = name_key(words)
-    keys = (question.first, question.second)
-    parts = [{name_key(part) for part in name.split(",")} for name in question.names]
-    own = [parts[0] - parts[1], parts[1] - parts[0]]
-    meant = [key for key, mine in zip(keys, own, strict=True) if any(len(part) > 2 and part in said for part in mine)]
-    return meant[0] if len(meant) == 1 else None
+    """The id of the hypothesis that the words name, if they name exactly one."""
+    spoken = name_key(words)
+    first, second = ({name_key(part) for part in name.split(",")} for name in question.names)
+    distinctive = {question.first: first - second, question.second: second - first}
+    named = [key for key, parts in distinctive.items() if any(len(part) > 2 and part in spoken for part in parts)]
+    return named[0] if len(named) == 1 else None

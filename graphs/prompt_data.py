@@ -98,7 +98,7 @@ def ledger_data(context: GeolocateContext, state: GeolocateState) -> dict[str, A
         "photo_id": state["photo_id"],
         "hypotheses": [_hypothesis(h, code) for h, code in zip(still_open, countries, strict=True)],
         "elsewhere": round(elsewhere(state["hypotheses"]), 4),
-        "evidence": [_evidence(item) for item in state["evidence"]],
+        "evidence": [evidence_data(item) for item in state["evidence"]],
     }
 
 
@@ -112,7 +112,8 @@ def _hypothesis(hypothesis: Hypothesis, country_code: str | None) -> dict[str, A
     }
 
 
-def _evidence(item: Evidence) -> dict[str, Any]:
+def evidence_data(item: Evidence) -> dict[str, Any]:
+    """A piece of evidence with its weight for each hypothesis, in nats."""
     nats = {key: round(value, 2) for key, value in item.log_likelihood_ratio.items()}
     return {"id": item.id, "kind": item.kind.value, "claim": item.claim, "nats": nats}
 

@@ -1,4 +1,4 @@
-"""From a place that the model named to a position: its own coordinates, or the gazetteer's for the name."""
+"""Toponym resolution: from a place that the model named to a position, by its own coordinates or the gazetteer's."""
 
 from __future__ import annotations
 
@@ -24,56 +24,86 @@ MAX_LOOKUPS = 3
 MIN_NAME_CHARACTERS, MAX_NAME_CHARACTERS = 2, 100
 
 
-class ResolvedToponym(NamedTuple):
-    """A said place with a position (None: nobody knows the name), and the look-ups it took."""
+class ResolvedToponyms(NamedTuple):
+    """Positions of the places that are known, and the look-ups that it took."""
 
-    position: Position | None
+    positions: list[Position]
     records: list[ToolRecord]
     cost: Cost
 
 
+def resolve_toponyms(
+    context: GeolocateContext,
+    state: GeolocateState,
+    predicted: Sequence[PredictedPlace],
+    key: str,
+    reply_sha256: str,
+) -> ResolvedToponyms:
+    """The positions of predicted places; a place that is in no gazetteer and has no coordinates is left out.
+
+    Args:
+        context: has the tool that finds places.
+        state: says what may still be spent.
+        predicted: in the model's order.
+        key: tells these look-ups from others in the run.
+        reply_sha256: of the reply that they come from.
+    """
+    positions: list[Position] = []
+    records: list[ToolRecord] = []
+    cost = Cost()
+    for number, place in enumerate(predicted):
+        spent: GeolocateState = {**state, "cost": add_cost(state["cost"], cost)}
+        found = resolve_toponym(context, spent, place, f"{key}-{number}", reply_sha256)
+        positions += found.positions
+        records += found.records
+        cost = add_cost(cost, found.cost)
+    return ResolvedToponyms(positions, records, cost)
+
+
 def resolve_toponym(
-    context: GeolocateContext, state: GeolocateState, said: PredictedPlace, key: str, reply_sha256: str
-) -> ResolvedToponym:
-    """The position that is meant. `key` names the look-ups, once in a run."""
-    if said.lat is not None and said.lon is not None:
-        point = Point(lat=said.lat, lon=said.lon)
-        name = untrusted(said.name) or str(point)
-        return ResolvedToponym(_position(said, name, point, CITY_RADIUS_KM, Origin.MODEL, reply_sha256), [], Cost())
-    return _looked_up(context, state, said, key, reply_sha256)
+    context: GeolocateContext, state: GeolocateState, predicted: PredictedPlace, key: str, reply_sha256: str
+) -> ResolvedToponyms:
+    """The position of one predicted place, if it is known."""
+    if predicted.lat is not None and predicted.lon is not None:
+        point = Point(lat=predicted.lat, lon=predicted.lon)
+        name = untrusted(predicted.name) or str(point)
+        position = _position(predicted, name, point, CITY_RADIUS_KM, Origin.MODEL, reply_sha256)
+        return ResolvedToponyms([position], [], Cost())
+    return _looked_up(context, state, predicted, key, reply_sha256)
 
 
 def _position(
-    said: PredictedPlace, name: str, point: Point, usual_radius_km: float, origin: Origin, reply_sha256: str
+    predicted: PredictedPlace, name: str, point: Point, default_radius_km: float, origin: Origin, reply_sha256: str
 ) -> Position:
     return Position(
         name=name,
         point=point,
-        radius_km=said.radius_km or usual_radius_km,
-        confidence=said.confidence,
-        why=untrusted(said.why),
+        radius_km=predicted.radius_km or default_radius_km,
+        confidence=predicted.confidence,
+        why=untrusted(predicted.why),
         origin=origin,
         reply_sha256=reply_sha256,
     )
 
 
 def _looked_up(
-    context: GeolocateContext, state: GeolocateState, said: PredictedPlace, key: str, reply_sha256: str
-) -> ResolvedToponym:
+    context: GeolocateContext, state: GeolocateState, predicted: PredictedPlace, key: str, reply_sha256: str
+) -> ResolvedToponyms:
     records: list[ToolRecord] = []
     cost = Cost()
     if "find_place" not in context.tools:
-        return ResolvedToponym(None, records, cost)
-    parts = [part.strip() for part in said.name.split(",") if part.strip()]
+        return ResolvedToponyms([], records, cost)
+    parts = [part.strip() for part in predicted.name.split(",") if part.strip()]
     for number, arguments in enumerate(_lookups(parts)):
         made = call_tool(context, state, "find_place", arguments, key=f"{key}-{number}")
         records.extend(made["records"])
         cost = add_cost(cost, made["cost"])
-        place = _meant(records[-1], parts)
+        place = _best_match(records[-1], parts)
         if place:
-            position = _position(said, place.name, place.point, _radius_km(place), Origin.PLACE_NAME, reply_sha256)
-            return ResolvedToponym(position, records, cost)
-    return ResolvedToponym(None, records, cost)
+            radius_km = _radius_km(place)
+            position = _position(predicted, place.name, place.point, radius_km, Origin.PLACE_NAME, reply_sha256)
+            return ResolvedToponyms([position], records, cost)
+    return ResolvedToponyms([], records, cost)
 
 
 def _lookups(parts: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -86,8 +116,8 @@ def _lookups(parts: Sequence[str]) -> Iterator[dict[str, str]]:
         yield {"name": part, **within}
 
 
-def _meant(record: ToolRecord, parts: Sequence[str]) -> Place | None:
-    """Of the places found, those whose region or country the model named too; then the most populous."""
+def _best_match(record: ToolRecord, parts: Sequence[str]) -> Place | None:
+    """The first place found whose region or country the model named too; else the first, the most populous."""
     if record.result is None:
         return None
     places = FoundPlaces.model_validate(record.result).places

@@ -149,10 +149,9 @@ class ChatLoop:
 
     def _photos(self, _: str) -> None:
         for number, shown in enumerate(self._conversation.shown, 1):
-            case = self._conversation.cases.get(shown.photo_id)
+            answer = self._conversation.answers.get(shown.photo_id)
             is_current = shown.photo_id == self._conversation.photo_id
-            name = self._name(shown.photo_id)
-            self._view.say(photo_line(number, name, case["told"] if case else None, is_current))
+            self._view.say(photo_line(number, self._name(shown.photo_id), answer, is_current))
         if not self._conversation.shown:
             self._view.note("no photo yet: /photo PATH shows one")
 
@@ -163,8 +162,8 @@ class ChatLoop:
         case = self._conversation.cases.get(self._conversation.photo_id or "")
         if case is None:
             raise UserError("no photo is located yet: /photo PATH shows one")
-        coarse = self._conversation.coarse
-        self._view.say(printable_lines(why(follow_up_data(self._system.context, case, case["told"], "", coarse))))
+        data = follow_up_data(self._system.context, case, "", self._conversation.is_coarse)
+        self._view.say(printable_lines(why(data)))
 
     def _map(self, rest: str) -> None:
         from apps.commands.locate import Outputs, write_files
@@ -181,7 +180,7 @@ class ChatLoop:
     def _located(self, shown: ShownPhoto) -> LocatedPhoto:
         self._conversation.photos.bring(shown)
         picture = thumbnail_jpeg(self._system.photo_store.get(shown.photo_id))
-        return LocatedPhoto(self._name(shown.photo_id), self._conversation.cases[shown.photo_id]["told"], picture)
+        return LocatedPhoto(self._name(shown.photo_id), self._conversation.answers[shown.photo_id], picture)
 
     def _cost(self, _: str) -> None:
         self._view.say(cost_lines(self._conversation.cost))

@@ -93,7 +93,7 @@ def _until_answered(
         view.question(asked)
         view.follow(conversation.answer_question(input("> ")), tell_reply=False)
     photo_id = conversation.photo_id or ""
-    return _printed(system, saved, photo_id, conversation.cases[photo_id]["told"], outputs)
+    return _printed(system, saved, photo_id, conversation.answers[photo_id], outputs)
 
 
 def _printed(system: GeoSleuth, saved: SavedThread | None, photo_id: str, answer: Answer, outputs: Outputs) -> int:

@@ -1,9 +1,10 @@
-"""discuss, act, recommit: a follow-up question is answered from the ledger, with the same tools."""
+"""The nodes of the conversation: locate a photo, answer follow-up questions from its ledger with the same tools."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from pydantic import ValidationError
@@ -15,35 +16,81 @@ from agents.reply_schemas import ReviseHypotheses
 from agents.schemas import Answer, Cost
 from geo.sphere import point_distance_km
 from graphs.budgets import spent_on_asking
+from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.prompt_data import as_state, follow_up_data
-from graphs.chat.state import Case, ChatState
+from graphs.chat.receive import words_of
+from graphs.chat.state import ALL_KEYS, Case, ChatState, coarsened_answer
 from graphs.context import GeolocateContext
+from graphs.geolocate import Geolocate
 from graphs.inference.reckoning import reckon
 from graphs.nodes.commit import commit
-from graphs.nodes.hypothesise import locate_all
-from graphs.nodes.model_calls import ask_model
+from graphs.nodes.model_calls import ask_model, reply_sha256
 from graphs.nodes.revise import apply_revision
 from graphs.nodes.tool_calls import Limits, run_tool_calls
 from graphs.prompt_data import ledger_data
-from graphs.reply_status import reply_sha256
-from graphs.state import ToolRecord, add_cost, add_records
+from graphs.state import PhotoInput, add_cost, add_records
+from graphs.toponyms import resolve_toponyms
 
 MAX_REMEMBERED = 12
 """Messages of the conversation that the model is shown again; the ledger holds the rest."""
 
 REVISE = ReviseHypotheses.__name__
 MOVED_KM = 1.0
+"""An answer that moves by less is the same answer."""
 
 
-def discuss(context: GeolocateContext, state: ChatState, asked: str, coarse: bool) -> dict[str, Any]:
-    """Ask the model, with the ledger before it and the tools at hand."""
-    case = _case(state)
-    told: Answer = case["told"]
-    data = follow_up_data(context, case, told, asked, coarse)
-    working = list(state["working"])
+@dataclass(frozen=True, kw_only=True)
+class ChatParts:
+    """What a conversation works with.
+
+    Attributes:
+        context: model, tools and data.
+        geolocate: the state machine, compiled without a checkpointer of its own.
+        photos: where photos are found again.
+        coarsen: makes an answer no finer than the settings allow.
+        is_coarse: whether it is coarsened; then the model that replies knows only the coarsened answer.
+        summary: an answer in a few lines, for the reply to a photo.
+        audit: writes a line a turn: the answer (None if there is none) and what was asked.
+    """
+
+    context: GeolocateContext
+    geolocate: Geolocate
+    photos: PhotoArchive
+    coarsen: Callable[[Answer], Answer]
+    is_coarse: bool
+    summary: Callable[[Answer], str]
+    audit: Callable[[Answer | None, str], None]
+
+
+def locate(parts: ChatParts, state: ChatState) -> dict[str, Any]:
+    """Run the state machine on the current photo."""
+    photo_id = str(state["photo_id"])
+    shown = next(photo for photo in state["photos"] if photo.photo_id == photo_id)
+    parts.photos.bring(shown)
+    given = PhotoInput(
+        photo_id=photo_id, photo_sha256=shown.sha256, question=_question(state), metadata_position=shown.claimed
+    )
+    # All channels: what a step's update holds beyond these keys would be missing from the stream of its events.
+    final = cast(Case, parts.geolocate.invoke(given, output_keys=list(ALL_KEYS)))
+    case = {key: value for key, value in final.items() if key != "messages"}
+    answer = parts.coarsen(case["answer"])
+    return {
+        "cases": {photo_id: {**case, "coarsened": answer}},
+        "answer": answer,
+        "reply": parts.summary(answer),
+        "spent": case["cost"],
+    }
+
+
+def discuss(parts: ChatParts, state: ChatState) -> dict[str, Any]:
+    """Ask the model, with the ledger as data and the tools on offer."""
+    context, case, working = parts.context, _case(state), list(state["working"])
+    data = follow_up_data(context, case, _question(state), parts.is_coarse)
     new = [request(render("follow_up", photo_id=case["photo_id"]), data)] if not working else []
-    history = _history(state["messages"])
-    offered = [] if coarse or _is_spent(context, state) else [*context.tools.values(), ReviseHypotheses]
+    # The turn's own question comes with its data.
+    history = state["messages"][:-1][-MAX_REMEMBERED:]
+    offers_tools = not parts.is_coarse and not _is_spent(context, state)
+    offered = [*context.tools.values(), ReviseHypotheses] if offers_tools else []
     reply = ask_model(context, as_state(case, [*history, *working], state["spent"]), new, offered)
     update = {
         "working": [*working, *reply.messages],
@@ -52,49 +99,73 @@ def discuss(context: GeolocateContext, state: ChatState, asked: str, coarse: boo
     }
     if reply.value is None:
         return {**update, "reply": f"The model gave no answer ({reply.problem}). The ledger says:\n{why(data)}"}
-    # Where nothing is offered any more, calls are not carried out: a model that loops ends its turn here.
-    wants_tools = bool(offered) and bool(_calls(reply.value))
+    # Where no tool is offered, calls are not carried out: a model that loops ends its turn here.
+    wants_tools = offers_tools and bool(reply.value.tool_calls)
     return {**update, "reply": "" if wants_tools else reply.value.text.strip() or why(data)}
 
 
-def goes_on(state: ChatState) -> bool:
-    """Whether the model wants tools."""
+def pending_calls(state: ChatState) -> list[ToolCall]:
+    """Tool calls of the model's last message; none once there is a reply."""
     last = state["working"][-1] if state["working"] else None
-    return not state["reply"] and isinstance(last, AIMessage) and bool(_calls(last))
+    return list(last.tool_calls) if isinstance(last, AIMessage) and not state["reply"] else []
 
 
-def act(context: GeolocateContext, state: ChatState) -> dict[str, Any]:
-    """Carry out the calls: results become evidence, revisions change the hypotheses, the ledger is weighed again."""
-    case, last = _case(state), state["working"][-1]
-    calls = _calls(last)
+def act(parts: ChatParts, state: ChatState) -> dict[str, Any]:
+    """Carry out the calls: results become evidence, revisions change the hypotheses, all is weighed again."""
+    context, case, calls = parts.context, _case(state), pending_calls(state)
     limits = _limits(context, state)
     outcomes = run_tool_calls([call for call in calls if call["name"] != REVISE], context.tools, limits)
     messages: list[AnyMessage] = [outcome.message for outcome in outcomes]
-    records = [_of_turn(outcome.record, state) for outcome in outcomes]
+    # Models number the calls of each turn from the start again: the ids of records tell the turns apart.
+    records = [r.model_copy(update={"call_id": _turn_id(r.call_id, state)}) for r in (o.record for o in outcomes)]
     grown: Case = {**case, "records": add_records(case["records"], records)}
     for call in (call for call in calls if call["name"] == REVISE):
         grown, message = _revised(context, grown, call, state)
         messages.append(message)
     grown |= reckon(context, as_state(grown), grown["hypotheses"], grown["records"], grown["opinions"])._asdict()
-    cost = Cost(tool_calls=min(len(records), limits.calls))
     again = render("follow_up_again", tool_calls_left=max(0, limits.calls - len(records)))
     return {
         "working": [*state["working"], *messages, request(again, ledger_data(context, as_state(grown)))],
         "cases": {case["photo_id"]: grown},
-        "spent": add_cost(state["spent"], cost),
+        "spent": add_cost(state["spent"], Cost(tool_calls=min(len(records), limits.calls))),
         "changed": True,
     }
 
 
-def recommit(context: GeolocateContext, state: ChatState, told: Callable[[Answer], Answer]) -> dict[str, Any]:
+def recommit(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     """Commit to an answer from the ledger as it now stands, and say so if it is another one."""
     case = _case(state)
     case = {**case, "cost": add_cost(case["cost"], state["spent"])}
-    before: Answer = case["told"]
-    answer = commit(context, as_state(case))["answer"]
-    now = told(answer)
-    reply = f"{state['reply']}{_change(before, now)}"
-    return {"cases": {case["photo_id"]: {**case, "answer": answer, "told": now}}, "answer": now, "reply": reply}
+    answer: Answer = commit(parts.context, as_state(case))["answer"]
+    coarsened = parts.coarsen(answer)
+    return {
+        "cases": {case["photo_id"]: {**case, "answer": answer, "coarsened": coarsened}},
+        "answer": coarsened,
+        "reply": f"{state['reply']}{_change(coarsened_answer(case), coarsened)}",
+    }
+
+
+def tell(parts: ChatParts, state: ChatState) -> dict[str, Any]:
+    """End the turn: the reply joins the conversation, a line joins the audit log."""
+    answer = state.get("answer")
+    parts.audit(answer, _question(state))
+    return {
+        "messages": [AIMessage(state["reply"])],
+        "working": [],
+        "answer": answer,
+        "photo_id": state.get("photo_id"),
+        "total": state["spent"],
+    }
+
+
+def _question(state: ChatState) -> str:
+    """The person's words of this turn."""
+    people = [message for message in state.get("messages", []) if message.type == "human"]
+    return words_of(people[-1]) if people else ""
+
+
+def _case(state: ChatState) -> Case:
+    return state["cases"][str(state["photo_id"])]
 
 
 def _change(before: Answer, now: Answer) -> str:
@@ -105,21 +176,8 @@ def _change(before: Answer, now: Answer) -> str:
     return f"\nThis changes the answer: it is now {now.hypotheses[0].name}, at {now.point}."
 
 
-def _case(state: ChatState) -> Case:
-    return state["cases"][str(state["photo_id"])]
-
-
-def _calls(message: AnyMessage) -> list[ToolCall]:
-    return list(message.tool_calls) if isinstance(message, AIMessage) else []
-
-
-def _history(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """What was said before this turn; the turn's own question comes with its data."""
-    return list(messages[:-1][-MAX_REMEMBERED:])
-
-
 def _is_spent(context: GeolocateContext, state: ChatState) -> bool:
-    """A turn has budgets of its own, of the size that a run has."""
+    """Whether the model may call no more tools: each turn has budgets of the size that a run has."""
     return state["rounds"] >= context.budgets.rounds or spent_on_asking(context.budgets, state["spent"]) is not None
 
 
@@ -129,18 +187,13 @@ def _limits(context: GeolocateContext, state: ChatState) -> Limits:
     return Limits(calls=calls, seconds=max(0.0, context.budgets.seconds - spent.seconds))
 
 
-def _of_turn(record: ToolRecord, state: ChatState) -> ToolRecord:
-    """A record under an id of its own: models number the calls of each turn from the start again."""
-    return record.model_copy(update={"call_id": _turn_id(record.call_id, state)})
-
-
 def _turn_id(call_id: str, state: ChatState) -> str:
     turn = sum(message.type == "human" for message in state["messages"])
     return f"turn{turn}-{state['rounds']}-{call_id}"
 
 
 def _revised(context: GeolocateContext, case: Case, call: ToolCall, state: ChatState) -> tuple[Case, ToolMessage]:
-    """The case with a revision applied, and what the model is told about it."""
+    """The case with a revision applied, and the message for the model about it."""
     try:
         revision = ReviseHypotheses.model_validate(call["args"])
     except ValidationError as error:
@@ -150,20 +203,18 @@ def _revised(context: GeolocateContext, case: Case, call: ToolCall, state: ChatS
         j.model_copy(update={"tool_call_id": _turn_id(j.tool_call_id, state) if j.tool_call_id else None})
         for j in revision.judgements
     ]
-    key = _turn_id("revise", state)
-    added, records, _ = locate_all(
-        context, as_state(case, spent=state["spent"]), revision.add, key, reply_sha256([state["working"][-1]])
-    )
-    changes = apply_revision(revision.model_copy(update={"judgements": judged}), added, case["hypotheses"])
-    hypotheses, opinions, notes = changes
-    revised = {
-        "hypotheses": hypotheses,
-        "opinions": [*case["opinions"], *opinions],
-        "records": add_records(case["records"], records),
-        "notes": [*case["notes"], *notes],
+    spent, reply_hash = as_state(case, spent=state["spent"]), reply_sha256([state["working"][-1]])
+    found = resolve_toponyms(context, spent, revision.add, _turn_id("revise", state), reply_hash)
+    changed = apply_revision(revision.model_copy(update={"judgements": judged}), found.positions, case["hypotheses"])
+    grown: Case = {
+        **case,
+        "hypotheses": changed.hypotheses,
+        "opinions": [*case["opinions"], *changed.opinions],
+        "records": add_records(case["records"], found.records),
+        "notes": [*case["notes"], *changed.notes],
     }
-    return {**case, **revised}, _answer_to(call, "Noted.")
+    return grown, _answer_to(call, "Noted.")
 
 
-def _answer_to(call: ToolCall, text: str, status: Any = "success") -> ToolMessage:
+def _answer_to(call: ToolCall, text: str, status: Literal["success", "error"] = "success") -> ToolMessage:
     return ToolMessage(text, tool_call_id=call["id"] or "", name=call["name"], status=status)

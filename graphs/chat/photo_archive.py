@@ -46,15 +46,15 @@ class MemoryPhotoArchive:
     """Keeps nothing but what the photo store holds: a conversation that ends with its process."""
 
     def __init__(self, photo_store: PhotoStore) -> None:
-        self._shelf = photo_store
+        self._photo_store = photo_store
 
     def keep(self, photo: Photo) -> ShownPhoto:
         """Put it in the photo store."""
-        return ShownPhoto(photo_id=self._shelf.add(photo), sha256=photo.sha256)
+        return ShownPhoto(photo_id=self._photo_store.add(photo), sha256=photo.sha256)
 
     def bring(self, shown: ShownPhoto) -> None:
         """It is in the photo store, or lost."""
-        if shown.photo_id not in self._shelf.ids():
+        if shown.photo_id not in self._photo_store.ids():
             raise MissingPhotoError(f"{shown.photo_id} is not here any more; show the photo again")
 
 
@@ -63,7 +63,7 @@ class FolderPhotoArchive:
 
     def __init__(self, folder: Path, photo_store: PhotoStore) -> None:
         self._folder = folder
-        self._shelf = photo_store
+        self._photo_store = photo_store
 
     def keep(self, photo: Photo) -> ShownPhoto:
         """Put it in the photo store and its pixels into the folder.
@@ -71,7 +71,7 @@ class FolderPhotoArchive:
         Raises:
             UserError: the folder cannot be written.
         """
-        shown = ShownPhoto(photo_id=self._shelf.add(photo), sha256=photo.sha256)
+        shown = ShownPhoto(photo_id=self._photo_store.add(photo), sha256=photo.sha256)
         file = self._file(shown)
         if not file.exists():
             try:
@@ -85,7 +85,7 @@ class FolderPhotoArchive:
 
     def bring(self, shown: ShownPhoto) -> None:
         """Read its pixels again."""
-        if shown.photo_id in self._shelf.ids():
+        if shown.photo_id in self._photo_store.ids():
             return
         file = self._file(shown)
         try:
@@ -94,7 +94,7 @@ class FolderPhotoArchive:
             raise MissingPhotoError(
                 f"{shown.photo_id}: its pixels are not kept in {self._folder} any more; show the photo again"
             ) from error
-        self._shelf.add(Photo(pixels.rgb, shown.sha256, file.name))
+        self._photo_store.add(Photo(pixels.rgb, shown.sha256, file.name))
 
     def _file(self, shown: ShownPhoto) -> Path:
         return self._folder / f"{shown.sha256}.png"

@@ -1,4 +1,4 @@
-"""What the model is told for a follow-up question: the case as quoted data, no finer than may be told."""
+"""A case as quoted data for the model, for a follow-up question; no finer than the settings allow."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from agents.schemas import Answer, Cost, Hypothesis, HypothesisStatus
-from graphs.chat.state import Case
+from graphs.chat.state import Case, coarsened_answer
 from graphs.context import GeolocateContext
 from graphs.inference.ledger import CAP_NATS
-from graphs.prompt_data import ledger_data, scene_data
+from graphs.prompt_data import evidence_data, ledger_data, scene_data
 from graphs.state import GeolocateState
 
 
@@ -25,62 +25,51 @@ def as_state(case: Case, messages: Sequence[Any] = (), spent: Cost | None = None
     return cast(GeolocateState, {**case, "messages": list(messages), "cost": cost})
 
 
-def follow_up_data(context: GeolocateContext, case: Case, told: Answer, asked: str, coarse: bool) -> dict[str, Any]:
-    """The question, the ledger, what was seen and the present answer.
+def follow_up_data(context: GeolocateContext, case: Case, question: str, is_coarse: bool) -> dict[str, Any]:
+    """The question, the ledger, the scene and the present answer.
 
     Args:
         context: names places.
         case: of the photo.
-        told: the answer as it may be told.
-        asked: the person's words.
-        coarse: tell nothing that is not in `told`.
+        question: the person's words.
+        is_coarse: include nothing that is not in the coarsened answer.
     """
-    state = as_state(case)
-    ledger = coarse_ledger(told) if coarse else ledger_data(context, state)
-    scene = {} if coarse else scene_data(context, state)
+    state, answer = as_state(case), coarsened_answer(case)
+    known = _coarse_ledger(answer) if is_coarse else scene_data(context, state) | ledger_data(context, state)
     return {
-        **scene,
-        **ledger,
+        **known,
         "photo_id": case["photo_id"],
-        "person_asks": asked,
-        "answer": answer_data(told),
-        "closed": [_closed(h) for h in told.hypotheses if h.status is not HypothesisStatus.OPEN],
+        "person_asks": question,
+        "answer": _answer(answer),
+        "closed": [_closed(h) for h in answer.hypotheses if h.status is not HypothesisStatus.OPEN],
         "cap_nats": {kind.value: cap for kind, cap in CAP_NATS.items()},
     }
 
 
-def coarse_ledger(told: Answer) -> dict[str, Any]:
+def _coarse_ledger(answer: Answer) -> dict[str, Any]:
     """Hypotheses and evidence of an answer that was coarsened, and nothing else."""
-    still_open = [h for h in told.hypotheses if h.status is HypothesisStatus.OPEN]
+    still_open = [h for h in answer.hypotheses if h.status is HypothesisStatus.OPEN]
     return {
         "hypotheses": [_hypothesis(h) for h in still_open],
         "elsewhere": round(max(0.0, 1.0 - sum(h.probability for h in still_open)), 4),
-        "evidence": [
-            {
-                "id": e.id,
-                "kind": e.kind.value,
-                "claim": e.claim,
-                "nats": {key: round(value, 2) for key, value in e.log_likelihood_ratio.items()},
-            }
-            for e in told.evidence
-        ],
+        "evidence": [evidence_data(item) for item in answer.evidence],
     }
 
 
-def answer_data(told: Answer) -> dict[str, Any]:
+def _answer(answer: Answer) -> dict[str, Any]:
     """The answer in short."""
-    committed = told.hypotheses[0] if told.point and told.hypotheses else None
+    committed = answer.hypotheses[0] if answer.point and answer.hypotheses else None
     return {
-        "status": told.status.value,
+        "status": answer.status.value,
         "hypothesis_id": committed.id if committed else None,
         "name": committed.name if committed else None,
-        "lat": told.point.lat if told.point else None,
-        "lon": told.point.lon if told.point else None,
-        "radius_50_km": told.radius_50_km,
-        "radius_90_km": told.radius_90_km,
-        "radius_is_calibrated": told.radius_is_calibrated,
-        "confidence": round(told.confidence, 4),
-        "reasoning": told.reasoning,
+        "lat": answer.point.lat if answer.point else None,
+        "lon": answer.point.lon if answer.point else None,
+        "radius_50_km": answer.radius_50_km,
+        "radius_90_km": answer.radius_90_km,
+        "radius_is_calibrated": answer.radius_is_calibrated,
+        "confidence": round(answer.confidence, 4),
+        "reasoning": answer.reasoning,
     }
 
 

@@ -1,4 +1,4 @@
-"""receive: take a photo out of the person's message, so that no pixels stay in the conversation."""
+"""receive: move the photo of a person's message into the photo archive; the conversation keeps no pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from agents.schemas import Cost
 from core.errors import UserError
 from graphs.chat.photo_archive import PhotoArchive
-from graphs.chat.state import ChatState, ShownPhoto
+from graphs.chat.state import ChatState, ShownPhoto, coarsened_answer
 from retrieval.photos.photo import Photo, PhotoLimits, decode_photo
 from tools.untrusted_text import OPENING, untrusted
 
@@ -25,12 +25,12 @@ _DATA_URL = re.compile(r"data:image/[a-zA-Z0-9.+-]{1,40};base64,")
 
 
 def receive(photos: PhotoArchive, state: ChatState) -> dict[str, Any]:
-    """Begin a turn: the photo that came with it is kept, and its message holds only words from here on."""
+    """Begin a turn: archive the photo that came with the message, and keep only the message's words."""
     turn: dict[str, Any] = {"working": [], "rounds": 0, "spent": Cost(), "reply": "", "is_new": False, "changed": False}
     message = state["messages"][-1] if state.get("messages") else None
     if not isinstance(message, HumanMessage):
         return {**turn, "reply": "Send one message of the person: text, and perhaps a photo."}
-    bare = HumanMessage(said(message), id=message.id)
+    bare = HumanMessage(words_of(message), id=message.id)
     try:
         sent = _sent_photo(message)
         shown = photos.keep(sent) if sent else _asked_about(photos, state)
@@ -43,7 +43,7 @@ def _current(state: ChatState, shown: ShownPhoto | None) -> dict[str, Any]:
     if shown is None:
         return {"reply": "Show a photo first: send it as a base64 image block of a message."}
     case = state.get("cases", {}).get(shown.photo_id)
-    now = {} if case is None else {"answer": case.get("told")}
+    now = {} if case is None else {"answer": coarsened_answer(case)}
     return {"photo_id": shown.photo_id, "photos": [shown], "is_new": case is None, **now}
 
 
@@ -59,15 +59,11 @@ def _asked_about(photos: PhotoArchive, state: ChatState) -> ShownPhoto | None:
     return shown
 
 
-def said(message: AnyMessage) -> str:
-    """The words of a message, at most 4,000 characters, with nothing unseen and nothing that looks like our data."""
-    lines = (untrusted_line(line) for line in message.text[:MAX_TEXT_CHARACTERS].splitlines())
-    return "\n".join(lines).replace(OPENING, "").strip()
-
-
-def untrusted_line(line: str) -> str:
-    """A line without characters that are not seen."""
-    return "".join(char for char in line if char.isprintable())
+def words_of(message: AnyMessage) -> str:
+    """The text of a message, at most 4,000 characters, without invisible ones and without our data's mark."""
+    lines = message.text[:MAX_TEXT_CHARACTERS].splitlines()
+    printable = ("".join(char for char in line if char.isprintable()) for line in lines)
+    return "\n".join(printable).replace(OPENING, "").strip()
 
 
 def _sent_photo(message: HumanMessage) -> Photo | None:
@@ -76,13 +72,10 @@ def _sent_photo(message: HumanMessage) -> Photo | None:
     Raises:
         UserError: a link, which is never followed; not base64; too large; not a photo.
     """
-    blocks = [block for block in message.content if isinstance(block, dict)] if _has_blocks(message) else []
+    content = message.content if isinstance(message.content, list) else []
+    blocks = [block for block in content if isinstance(block, dict)]
     pictures = [block for block in blocks if block.get("type") in ("image", "image_url")]
     return decode_photo(_bytes(pictures[0]), SENT_NAME, limits=_LIMITS) if pictures else None
-
-
-def _has_blocks(message: HumanMessage) -> bool:
-    return isinstance(message.content, list)
 
 
 def _bytes(block: Mapping[str, Any]) -> bytes:

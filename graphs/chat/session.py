@@ -15,9 +15,10 @@ from langgraph.types import Command, StreamMode
 from agents.offline.explanations import share
 from agents.schemas import Answer, Cost, Frozen
 from graphs.chat.cancellation import CancellableRun, CancellationCallback
-from graphs.chat.graph import Chat, ChatParts, build_chat
+from graphs.chat.graph import Chat, build_chat
+from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import FolderPhotoArchive, MemoryPhotoArchive, PhotoArchive
-from graphs.chat.state import Case, ChatState, ShownPhoto
+from graphs.chat.state import Case, ChatState, ShownPhoto, coarsened_answer
 from graphs.chat.threads import SavedThread
 from graphs.checkpoints import StateSerializer
 from graphs.events.steps import StepDone, step_event
@@ -27,8 +28,8 @@ from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo
 
-_QUIET = frozenset({"initialise", "receive", "locate", "tell", "commit", TOOL_CALL_TASK})
-"""Steps that say nothing by themselves: the reply that follows does."""
+_SILENT_STEPS = frozenset({"initialise", "receive", "locate", "tell", "commit", TOOL_CALL_TASK})
+"""Steps without an event of their own: the reply that follows says what they did."""
 
 
 class ToolCalled(Frozen):
@@ -45,7 +46,7 @@ class Token(Frozen):
 
 
 class PersonAsked(Frozen):
-    """The machine asks the person; the turn goes on when it is answered."""
+    """A question to the person; the turn goes on when it is answered."""
 
     question: str
     answers: tuple[str, ...] = ()
@@ -71,7 +72,7 @@ class Conversation:
         checkpointer: holds the thread.
         photos: where photos are put.
         thread_id: names it in the checkpoints.
-        coarse: whether steps may tell no more than their names.
+        is_coarse: whether events hold no more of a step than its name.
         allow_metadata: whether the position that a file claims may be reported.
         runs: turns so far; one that was stopped may still wait for a slow call.
     """
@@ -80,12 +81,12 @@ class Conversation:
     checkpointer: BaseCheckpointSaver[str]
     photos: PhotoArchive
     thread_id: str
-    coarse: bool = False
+    is_coarse: bool = False
     allow_metadata: bool = False
     runs: list[CancellableRun[Any]] = field(default_factory=list)
 
     def finish(self, seconds: float) -> bool:
-        """Wait for turns that were stopped to let go of the system; whether all have, so that it may be closed."""
+        """Wait for stopped turns to end; whether all have, so that the system may be closed."""
         return all(run.wait(seconds) for run in self.runs)
 
     def show(self, photo: Photo, text: str = "") -> Iterator[ChatEvent]:
@@ -101,12 +102,11 @@ class Conversation:
 
     def turn_to(self, shown: ShownPhoto) -> None:
         """Talk about another photo of this conversation from here on."""
-        case = self.cases.get(shown.photo_id)
-        values = {"photo_id": shown.photo_id, "answer": case["told"] if case else None}
+        values = {"photo_id": shown.photo_id, "answer": self.answers.get(shown.photo_id)}
         self.graph.update_state(self._config(), values, as_node="tell")
 
     def answer_question(self, text: str) -> Iterator[ChatEvent]:
-        """Answer what the machine asked; the turn goes on from its checkpoint."""
+        """Answer the question that the turn waits for; it goes on from its checkpoint."""
         return self._turn(Command(resume=text))
 
     def go_on(self) -> Iterator[ChatEvent]:
@@ -117,7 +117,7 @@ class Conversation:
 
     @property
     def question(self) -> PersonAsked | None:
-        """What the machine waits to be told, if it does."""
+        """The question that a turn waits to have answered, if one does."""
         snapshot = self.graph.get_state(self._config())
         return next((_asked(interrupt.value) for interrupt in snapshot.interrupts), None)
 
@@ -140,6 +140,11 @@ class Conversation:
     def cases(self) -> Mapping[str, Case]:
         """What is known about each located photo, by its id."""
         return self._values().get("cases", {})
+
+    @property
+    def answers(self) -> Mapping[str, Answer]:
+        """The present answer about each located photo by its id, no finer than the settings allow."""
+        return {photo_id: coarsened_answer(case) for photo_id, case in self.cases.items()}
 
     @property
     def cost(self) -> Cost:
@@ -179,49 +184,47 @@ class Conversation:
         stopper = CancellationCallback()
         config: RunnableConfig = {**self._config(), "callbacks": [stopper]}
         modes: list[StreamMode] = ["updates", "messages", "custom"]
-        streamed = ""
         run = CancellableRun[Any](
             stopper,
             lambda: self.graph.stream(given, config, stream_mode=modes, subgraphs=True, durability="sync"),
         )
         self.runs.append(run)
+        written = ""
         for inside, mode, part in run:
             if inside and mode == "updates" and "__interrupt__" in part:
-                continue  # told once, by the outer graph
-            for event in self._events(mode, part, streamed):
-                streamed = _streamed(streamed, event)
+                continue  # reported once, by the outer graph
+            for event in self._events(mode, part, written):
+                written = _written_so_far(written, event)
                 yield event
 
-    def _events(self, mode: str, part: Any, streamed: str) -> Iterator[ChatEvent]:
+    def _events(self, mode: str, part: Any, written: str) -> Iterator[ChatEvent]:
         if mode == "messages":
             yield from _tokens(*part)
         elif mode == "custom":
             yield from _tool_events(part)
         else:
             for step, update in part.items():
-                yield from self._step(step, update or {}, streamed)
+                yield from self._step_events(step, update or {}, written)
 
-    def _step(self, step: str, update: Any, streamed: str) -> Iterator[ChatEvent]:
+    def _step_events(self, step: str, update: Any, written: str) -> Iterator[ChatEvent]:
         if step == "__interrupt__":
             yield from (_asked(interrupt.value) for interrupt in update)
         elif step == "tell":
             text = update["messages"][-1].text
-            yield TurnEnded(
-                text=text, answer=update.get("answer"), streamed=bool(streamed) and text == streamed.strip()
-            )
-        elif step not in _QUIET:
-            yield StepDone(step=step, text=step) if self.coarse else step_event(step, update)
+            yield TurnEnded(text=text, answer=update.get("answer"), streamed=bool(written) and text == written.strip())
+        elif step not in _SILENT_STEPS:
+            yield StepDone(step=step, text=step) if self.is_coarse else step_event(step, update)
 
 
-def _streamed(so_far: str, event: ChatEvent) -> str:
-    """What the model has written since its last tool calls."""
+def _written_so_far(written: str, event: ChatEvent) -> str:
+    """The text that the model has streamed since its last tool calls."""
     if isinstance(event, Token):
-        return so_far + event.text
-    return "" if isinstance(event, StepDone) and event.step != "discuss" else so_far
+        return written + event.text
+    return "" if isinstance(event, StepDone) and event.step != "discuss" else written
 
 
 def _tokens(message: Any, about: Mapping[str, Any]) -> Iterator[Token]:
-    """Pieces of text of a model that streams; a whole message is told by its step."""
+    """Pieces of text of a model that streams; a whole message comes with its step."""
     if isinstance(message, AIMessageChunk) and message.text:
         yield Token(text=message.text, step=str(about.get("langgraph_node", "")))
 
@@ -243,7 +246,7 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
     Args:
         system: open, for as long as the conversation.
         thread: where it is saved and goes on; None: it ends with this process, and no photo is kept.
-        ask: whether the machine may ask the person when two places are close.
+        ask: whether the person may be asked when two places are close.
     """
     photos: PhotoArchive = (
         FolderPhotoArchive(thread.photos, system.photo_store) if thread else MemoryPhotoArchive(system.photo_store)
@@ -254,7 +257,7 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
         checkpointer=checkpointer,
         photos=photos,
         thread_id=thread.name if thread else "chat",
-        coarse=system.settings.max_precision is not None,
+        is_coarse=system.settings.max_precision is not None,
         allow_metadata=system.settings.allow_metadata,
     )
 
@@ -265,8 +268,8 @@ def chat_parts(system: GeoSleuth, photos: PhotoArchive, ask: bool = False) -> Ch
         context=system.context,
         geolocate=build_geolocate(system.context, ask=ask),
         photos=photos,
-        told=system.coarsened,
-        coarse=system.settings.max_precision is not None,
+        coarsen=system.coarsened,
+        is_coarse=system.settings.max_precision is not None,
         summary=summary,
         audit=system.write_audit_line,
     )

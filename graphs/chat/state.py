@@ -7,7 +7,7 @@ known about each photo, its case, is the state that the geolocation of it ended 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypedDict, get_type_hints
+from typing import Annotated, Any, TypedDict, cast, get_type_hints
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
@@ -20,6 +20,12 @@ Case = dict[str, Any]
 """Values of the geolocation's channels for one photo, but for its conversation with the model."""
 
 ALL_KEYS: tuple[str, ...] = tuple(get_type_hints(FullState))
+
+
+def coarsened_answer(case: Case) -> Answer:
+    """The answer of a case, no finer than the settings allow."""
+    # Threads saved by version 0.1.0 have it under "told".
+    return cast(Answer, case["coarsened"] if "coarsened" in case else case["told"])
 
 
 class ShownPhoto(Frozen):
@@ -67,7 +73,7 @@ class ChatState(TypedDict):
     """Everything a conversation knows. Fields without a reducer are replaced by what a node returns."""
 
     messages: Annotated[list[AnyMessage], add_messages]
-    """What the person and the system said, without pixels, tool calls and data."""
+    """The words of the person and the replies, without pixels, tool calls and data."""
     photo_id: str | None
     """The photo that is talked about."""
     photos: Annotated[list[ShownPhoto], add_photos]
@@ -85,7 +91,7 @@ class ChatState(TypedDict):
     total: Annotated[Cost, add_cost]
     """In all turns."""
     reply: str
-    """What will be told at the end of this turn; may say what went wrong."""
+    """The text that ends this turn; may say what went wrong."""
     is_new: bool
     """Whether the current photo has to be located in this turn."""
     changed: bool

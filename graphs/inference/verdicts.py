@@ -20,7 +20,7 @@ from graphs.inference.retrieval_only import region_ledger, top_candidate_ledger
 from graphs.inference.sight import SightReading, sight_reading
 from graphs.inference.support import posterior_support
 from graphs.inference.weighing import country_weights, weigh
-from graphs.reply_status import status_without_words
+from graphs.nodes.model_calls import status_without_reply
 from graphs.state import GeolocateState, Position
 
 AGREE_WITHIN_KM = 200.0
@@ -186,7 +186,7 @@ def _without_words(
     state: GeolocateState, hypotheses: list[Hypothesis], evidence: list[Evidence], otherwise: str
 ) -> Verdict:
     """No point: because the model gave nothing to use, or for another reason."""
-    status = status_without_words(state["replies"])
+    status = status_without_reply(state["replies"])
     if status is None:
         return Verdict(hypotheses, evidence, None, otherwise)
     return Verdict(hypotheses, evidence, None, _WHY_NO_WORDS[status], status)

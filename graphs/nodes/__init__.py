@@ -1,1 +1,1 @@
-"""The nodes of the state machine: functions from a workbench and a state to a partial update."""
+"""The nodes of the state machine: functions from context and state to a partial update."""

@@ -1,7 +1,7 @@
-"""pose_question and ask_person: when two places are close, ask the person, and weigh the answer.
+"""pose_question and ask_person: where two places are close, ask a person, and weigh the answer.
 
 Two nodes, because a node that waits for a person is run again from its start when the answer comes: the question
-is made once, checkpointed, and asked as often as it takes.
+is made and checkpointed in the first, so that it is asked of the model only once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from graphs.human_feedback import (
     YES,
     AskPerson,
     close_pair,
-    opinions_of,
+    opinions_of_person,
     question_by_rules,
     question_of_model,
 )
@@ -33,38 +33,43 @@ from graphs.state import GeolocateState, PersonQuestion
 
 
 def pose_question(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """Find a question, if two places are close: the model's if it has one, else one made by rules."""
+    """Make a question if two places are close: the model's, or else one made by rules."""
     pair = close_pair(state["hypotheses"])
     if pair is None:
         return {"question_posed": None}
-    said = _of_model(context, state, pair)
-    if said is not None and said.value is not None and said.value.yes_supports in (pair[0].id, pair[1].id):
-        return {"question_posed": question_of_model(said.value, pair), "cost": said.cost}
-    cost = said.cost if said else Cost()
-    return {"question_posed": question_by_rules(pair, context.countries([h.point for h in pair])), "cost": cost}
+    reply = _ask_for_question(context, state, pair)
+    cost = reply.cost if reply else Cost()
+    if reply and reply.value and reply.value.yes_supports in (pair[0].id, pair[1].id):
+        return {"question_posed": question_of_model(reply.value, pair), "cost": cost}
+    countries = context.countries([hypothesis.point for hypothesis in pair])
+    return {"question_posed": question_by_rules(pair, countries), "cost": cost}
 
 
-def _of_model(
+def _ask_for_question(
     context: GeolocateContext, state: GeolocateState, pair: tuple[Hypothesis, Hypothesis]
 ) -> Reply[AskPerson] | None:
-    """The model's question; None if the model is no LMM, or a budget forbids to ask it."""
+    """Ask the model for a question; None if the model is no LMM, or a budget is spent."""
     if not context.model.kind.is_lmm or spent_on_asking(context.budgets, state["cost"]):
         return None
-    prompt = render("ask_person", first=f"{pair[0].id}", second=f"{pair[1].id}")
+    prompt = render("ask_person", first=pair[0].id, second=pair[1].id)
     return ask_model_structured(context, state, request(prompt, ledger_data(context, state)), AskPerson)
 
 
-def after_pose(state: GeolocateState) -> Literal["ask_person", "commit"]:
+def route_after_pose(state: GeolocateState) -> Literal["ask_person", "commit"]:
     """Ask only if there is a question."""
     return "ask_person" if state.get("question_posed") else "commit"
 
 
 def ask_person(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """Wait for the person's answer; it becomes evidence, capped like all evidence of its kind."""
+    """Wait for the person's answer, and weigh it; the ledger caps it like all evidence of its kind.
+
+    Raises:
+        ValueError: there is no question.
+    """
     posed: PersonQuestion | None = state["question_posed"]
     if posed is None:
         raise ValueError("nothing was posed: the route leads here only with a question")
-    said = interrupt({"question": posed.text, "answers": [YES, NO, UNKNOWN], "about": list(posed.names)})
-    opinions = opinions_of(posed, str(said))
+    answer = interrupt({"question": posed.text, "answers": [YES, NO, UNKNOWN], "about": list(posed.names)})
+    opinions = opinions_of_person(posed, str(answer))
     reckoning = reckon(context, state, state["hypotheses"], state["records"], [*state["opinions"], *opinions])
     return {**reckoning._asdict(), "opinions": opinions}

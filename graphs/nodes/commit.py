@@ -1,4 +1,4 @@
-"""commit: choose a point and a radius by the strategy's rule, or say why there is none."""
+"""commit: choose a point and a radius by the strategy's rule, or abstain and say why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from graphs.context import GeolocateContext
 from graphs.inference.correcting import calibrated
 from graphs.inference.ledger import elsewhere, open_hypotheses
 from graphs.inference.verdicts import RULES, Verdict
-from graphs.reply_status import model_status
+from graphs.nodes.model_calls import model_status
 from graphs.state import GeolocateState
 
 SHOWN_EVIDENCE = 4
@@ -149,7 +149,7 @@ def level_of(radius_50_km: float) -> Level:
 
 
 def _metadata_evidence(state: GeolocateState, point: Point | None) -> list[Evidence]:
-    """What the file claims, said beside the answer and weighing nothing in it."""
+    """The position that the file claims, as evidence without weight."""
     claimed = state["metadata_position"]
     if claimed is None:
         return []

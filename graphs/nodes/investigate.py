@@ -1,4 +1,4 @@
-"""investigate and tools: the model calls tools, the machine carries them out."""
+"""investigate and tools: the model asks for tool calls, which are then carried out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from graphs.prompt_data import ledger_data, scene_data
 from graphs.state import GeolocateState
 
 FIRST_ROUND_SHOWS = frozenset({Shown.SIGNS, Shown.REGIONS, Shown.COUNTRIES})
-"""What was read and retrieved is told once, when the first reading has been given."""
+"""What was read and retrieved is shown once, after the model's initial prediction."""
 
 
 def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
@@ -30,28 +30,27 @@ def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, A
         max_rounds=context.budgets.rounds,
         tool_calls_left=limits_left(context, state).calls,
     )
-    asked = request(prompt, _known(context, state))
-    reply = ask_model(context, state, [asked], offered_tools(context))
-    lost = [] if reply.status is ReplyStatus.OK else [f"the model did not investigate ({reply.problem})"]
+    reply = ask_model(context, state, [request(prompt, _data(context, state))], offered_tools(context))
+    failed = [] if reply.status is ReplyStatus.OK else [f"the model did not investigate ({reply.problem})"]
     return {
         "messages": reply.messages,
         "round": state["round"] + 1,
-        "notes": [*lost, *reply.remarks],
+        "notes": [*failed, *reply.remarks],
         "cost": reply.cost,
     }
 
 
 def offered_tools(context: GeolocateContext) -> list[BaseTool]:
-    """The tools that the strategy offers, of those that are there."""
+    """The tools that the strategy offers."""
     wanted = context.strategy.tools
     return [tool for name, tool in context.tools.items() if wanted is None or name in wanted]
 
 
-def _known(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    first = state["round"] == 0
+def _data(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
+    is_first = state["round"] == 0
     if not context.strategy.runs(Step.REVISE):
-        return scene_data(context, state) if first else {"photo_id": state["photo_id"]}
-    return {**(scene_data(context, state, FIRST_ROUND_SHOWS) if first else {}), **ledger_data(context, state)}
+        return scene_data(context, state) if is_first else {"photo_id": state["photo_id"]}
+    return {**(scene_data(context, state, FIRST_ROUND_SHOWS) if is_first else {}), **ledger_data(context, state)}
 
 
 def use_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:

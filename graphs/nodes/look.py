@@ -1,4 +1,4 @@
-"""look: read what is written in the photo, and check the sun if the user said when and how it stood."""
+"""look: read the text in the photo, and check the sun if the user gave a time and its position."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from graphs.state import GeolocateState, add_cost
 
 
 def look(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """Read signs, if that is wanted and a tool for it is there; check the sun. Metadata stays where it is."""
+    """Call the tools that need no model. Metadata is not looked at."""
     update: dict[str, Any] = {"records": [], "notes": [], "cost": Cost()}
-    for tool, arguments in _own_calls(context, state):
+    for tool, arguments in _calls(context, state):
         made = call_tool(context, {**state, "cost": add_cost(state["cost"], update["cost"])}, tool, arguments)
         update["records"] += made["records"]
         update["notes"] += made["notes"]
@@ -22,7 +22,7 @@ def look(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     return update if update["records"] else {}
 
 
-def _own_calls(context: GeolocateContext, state: GeolocateState) -> Iterator[tuple[str, dict[str, Any]]]:
+def _calls(context: GeolocateContext, state: GeolocateState) -> Iterator[tuple[str, dict[str, Any]]]:
     if context.read_signs and "read_signs" in context.tools:
         yield "read_signs", {"photo_id": state["photo_id"]}
     clues = state.get("clues")

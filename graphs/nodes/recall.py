@@ -1,4 +1,4 @@
-"""recall: what the atlases remember that looks like the photo."""
+"""recall and cluster: similar items of the atlases, and the regions that they form."""
 
 from __future__ import annotations
 
@@ -15,18 +15,15 @@ CONTRAST_LIMIT = 10
 
 
 def recall(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """Search every open atlas with the whole photo, and say which country each candidate lies in."""
+    """Search every open atlas with the whole photo, and find the country of each candidate."""
     arguments = {"photo_id": state["photo_id"], "limit": context.recall_limit}
     update = call_tool(context, state, "search_photos", arguments)
     result = update["records"][0].result
     candidates = list(PhotoMatches.model_validate(result).candidates) if result is not None else []
     countries = context.countries([candidate.point for candidate in candidates])
-    contrast = list(context.dissimilar(state["photo_id"], CONTRAST_LIMIT)) if _contrasts(context) else []
+    contrasts = Shown.DISSIMILAR in context.strategy.shown
+    contrast = list(context.dissimilar(state["photo_id"], CONTRAST_LIMIT)) if contrasts else []
     return {**update, "candidates": candidates, "candidate_countries": countries, "contrast": contrast}
-
-
-def _contrasts(context: GeolocateContext) -> bool:
-    return Shown.DISSIMILAR in context.strategy.shown
 
 
 def cluster(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:

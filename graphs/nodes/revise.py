@@ -1,10 +1,10 @@
-"""revise: the ledger does its arithmetic, the model may add, merge, reject and judge."""
+"""revise: hypotheses are weighed with the new evidence; the model may add, merge, reject and judge."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from agents.messages import request
 from agents.reply_schemas import Judgement, ReviseHypotheses
@@ -14,11 +14,10 @@ from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
 from graphs.inference import ledger
 from graphs.inference.reckoning import Reckoning, reckon, with_proposals
-from graphs.nodes.hypothesise import locate_all
-from graphs.nodes.model_calls import ask_model_structured
+from graphs.nodes.model_calls import ask_model_structured, reply_sha256
 from graphs.prompt_data import ledger_data
-from graphs.reply_status import reply_sha256
 from graphs.state import GeolocateState, Opinion, Position, add_cost
+from graphs.toponyms import resolve_toponyms
 
 SETTLED_PROBABILITY = 0.95
 UNCHANGED = 0.01
@@ -26,7 +25,7 @@ UNCHANGED = 0.01
 
 
 def revise(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """Reweigh with the new tool results, let the model revise if there is budget for asking, reweigh again."""
+    """Weigh the new tool results, let the model revise if the budgets allow asking it, and weigh again."""
     first = reckon(context, state, state["hypotheses"], state["records"], state["opinions"])
     spent = spent_on_asking(context.budgets, state["cost"])
     if spent:
@@ -35,32 +34,40 @@ def revise(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
 
 
 def _with_the_model(context: GeolocateContext, state: GeolocateState, first: Reckoning) -> dict[str, Any]:
-    seen: GeolocateState = {**state, "hypotheses": first.hypotheses, "evidence": first.evidence}
+    shown: GeolocateState = {**state, "hypotheses": first.hypotheses, "evidence": first.evidence}
     prompt = context.strategy.render(context.strategy.revise, tool_name=ReviseHypotheses.__name__)
-    reply = ask_model_structured(context, seen, request(prompt, ledger_data(context, seen)), ReviseHypotheses)
+    reply = ask_model_structured(context, shown, request(prompt, ledger_data(context, shown)), ReviseHypotheses)
     revision = reply.value or ReviseHypotheses()
     spent: GeolocateState = {**state, "cost": add_cost(state["cost"], reply.cost)}
     key = f"revise-{state['round']}"
-    added, records, cost = locate_all(context, spent, revision.add, key, reply_sha256(reply.messages))
-    hypotheses, opinions, notes = apply_revision(revision, added, first.hypotheses)
-    reckoning = reckon(context, state, hypotheses, [*state["records"], *records], [*state["opinions"], *opinions])
-    lost = [] if reply.status is ReplyStatus.OK else [f"the model's revision could not be used ({reply.problem})"]
+    found = resolve_toponyms(context, spent, revision.add, key, reply_sha256(reply.messages))
+    hypotheses, opinions, notes = apply_revision(revision, found.positions, first.hypotheses)
+    records = [*state["records"], *found.records]
+    reckoning = reckon(context, state, hypotheses, records, [*state["opinions"], *opinions])
+    if reply.status is not ReplyStatus.OK:
+        notes.append(f"the model's revision could not be used ({reply.problem})")
     return {
         **reckoning._asdict(),
         "opinions": opinions,
-        "records": records,
+        "records": found.records,
         "replies": [reply.status.value],
         "messages": reply.messages,
         "settled": revision.settled or is_settled(state["hypotheses"], reckoning.hypotheses),
-        "notes": [*notes, *lost, *reply.remarks],
-        "cost": add_cost(reply.cost, cost),
+        "notes": [*notes, *reply.remarks],
+        "cost": add_cost(reply.cost, found.cost),
     }
 
 
-def apply_revision(
-    revision: ReviseHypotheses, added: Sequence[Position], hypotheses: Sequence[Hypothesis]
-) -> tuple[list[Hypothesis], list[Opinion], list[str]]:
-    """The ledger after a revision, the opinions in it, and what could not be done.
+class Revision(NamedTuple):
+    """A ledger after a revision, the opinions in it, and what could not be done."""
+
+    hypotheses: list[Hypothesis]
+    opinions: list[Opinion]
+    notes: list[str]
+
+
+def apply_revision(revision: ReviseHypotheses, added: Sequence[Position], hypotheses: Sequence[Hypothesis]) -> Revision:
+    """Add, merge and reject hypotheses as the model wants.
 
     Args:
         revision: what the model wants.
@@ -73,7 +80,7 @@ def apply_revision(
         changed = _if_open(changed, notes, absorb, partial(ledger.merge, keep=keep, absorb=absorb))
     for key in revision.reject:
         changed = _if_open(changed, notes, key, partial(ledger.reject, hypothesis_id=key))
-    return changed, [*opinions, *map(_opinion, revision.judgements)], notes
+    return Revision(changed, [*opinions, *map(_opinion, revision.judgements)], notes)
 
 
 def _if_open(

@@ -19,7 +19,8 @@ from PIL import Image
 
 from agents.messages import read_data
 from agents.schemas import Answer
-from graphs.chat.graph import ChatParts, build_chat
+from graphs.chat.graph import build_chat
+from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import MemoryPhotoArchive, PhotoArchive
 from graphs.chat.session import ChatEvent, Conversation, PersonAsked, TurnEnded
 from graphs.checkpoints import StateSerializer
@@ -59,9 +60,9 @@ def talk(
     saver: BaseCheckpointSaver[str] | None = None,
     photos: PhotoArchive | None = None,
     audit: list[tuple[Answer | None, str]] | None = None,
-    told: Any = None,
+    coarsened: Any = None,
 ) -> Conversation:
-    """A conversation over fakes; `told` coarsens answers."""
+    """A conversation over fakes; `coarsened` makes answers coarser."""
     work = at or context(("Lisbon",))
     kept = photos or MemoryPhotoArchive(work.photo_store)  # type: ignore[arg-type]  # the fakes' store is a real one
     checkpointer = saver or InMemorySaver(serde=StateSerializer())
@@ -70,13 +71,15 @@ def talk(
         context=work,
         geolocate=build_geolocate(work, ask=ask),
         photos=kept,
-        told=told or (lambda answer: answer),
-        coarse=told is not None,
+        coarsen=coarsened or (lambda answer: answer),
+        is_coarse=coarsened is not None,
         summary=lambda answer: answer.reasoning,
         audit=lambda answer, asked: lines.append((answer, asked)),
     )
     graph = build_chat(parts, checkpointer)
-    return Conversation(graph=graph, checkpointer=checkpointer, photos=kept, thread_id="t", coarse=told is not None)
+    return Conversation(
+        graph=graph, checkpointer=checkpointer, photos=kept, thread_id="t", is_coarse=coarsened is not None
+    )
 
 
 def ended(events: Iterable[ChatEvent]) -> TurnEnded:

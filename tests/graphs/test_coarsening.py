@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from agents.schemas import Answer, AnswerStatus, Level
 from geo.place import Place
+from geo.places.gazetteer import PlaceCoordinates
 from geo.point import Point
 from geo.sphere import distance_km, lat_lon_array
 from graphs.coarsening import UNIT_RADIUS_KM, Units, coarsen
@@ -22,11 +23,11 @@ COUNTRY = Place(country="Portugal", country_code="PT", point=Point(lat=39.6, lon
 REGION = COUNTRY.model_copy(update={"region": "Lisbon", "point": Point(lat=38.8, lon=-9.1)})
 
 
-class Everywhere:
-    """Coordinates of the small world."""
-
-    lat_lon_deg = lat_lon_array(p.point for p in KNOWN)
-    population: NDArray[np.int64] = np.array([p.population or 0 for p in KNOWN])
+COORDINATES = PlaceCoordinates(
+    lat_lon_deg=lat_lon_array(p.point for p in KNOWN),
+    ids=[str(number) for number in range(len(KNOWN))],
+    population=np.array([p.population or 0 for p in KNOWN]),
+)
 
 
 class SmallGazetteer:
@@ -34,7 +35,7 @@ class SmallGazetteer:
 
     def places_at(self, lat_lon_deg: ArrayLike) -> list[Place]:
         asked = np.asarray(lat_lon_deg).reshape(-1, 2)
-        nearest = distance_km(asked[:, None, :], Everywhere.lat_lon_deg[None]).argmin(axis=1)
+        nearest = distance_km(asked[:, None, :], COORDINATES.lat_lon_deg[None]).argmin(axis=1)
         return [KNOWN[int(i)] for i in nearest]
 
     def find(self, name: str, country_code: str | None = None) -> list[Place]:
@@ -44,8 +45,8 @@ class SmallGazetteer:
         city = {"city": None}
         return [p.model_copy(update={**city, "region": r}) for p in inside[:1] for r in (None, name)]
 
-    def coordinates(self) -> Everywhere:
-        return Everywhere()
+    def coordinates(self) -> PlaceCoordinates:
+        return COORDINATES
 
 
 UNITS = Units(SmallGazetteer())

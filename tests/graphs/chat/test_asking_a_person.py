@@ -17,7 +17,7 @@ from graphs.human_feedback import (
     SEEN_NATS,
     close_pair,
     left_driving,
-    opinions_of,
+    opinions_of_person,
     question_by_rules,
 )
 from graphs.inference.ledger import CAP_NATS, probabilities
@@ -100,7 +100,7 @@ def test_the_question_is_about_what_differs() -> None:
 )
 def test_an_answer_weighs_what_its_words_say(said: str, nats: dict[str, float]) -> None:
     question = question_by_rules((PRAGUE, WARSAW), ["CZ", "PL"])
-    opinions = opinions_of(question, said)
+    opinions = opinions_of_person(question, said)
     assert {o.hypothesis_id: o.strength_nats for o in opinions} == nats
     assert all(o.of_a_person and question.text in o.claim for o in opinions)
 

@@ -13,6 +13,7 @@ from geo.places.gazetteer import Gazetteer
 from graphs.chat.photo_archive import FolderPhotoArchive, MissingPhotoError
 from graphs.chat.prompt_data import follow_up_data
 from graphs.chat.session import ToolCalled, TurnEnded
+from graphs.chat.state import coarsened_answer
 from graphs.checkpoints import open_checkpoints
 from graphs.coarsening import Units, coarsen
 from graphs.events.steps import StepDone
@@ -169,7 +170,7 @@ def test_the_costs_of_all_turns_add_up() -> None:
 def test_a_coarse_conversation_says_nothing_finer() -> None:
     units = Units(Gazetteer())
     work = context(("Lisbon",))
-    chat = talk(work, told=lambda answer: coarsen(answer, Level.COUNTRY, units))
+    chat = talk(work, coarsened=lambda answer: coarsen(answer, Level.COUNTRY, units))
     events = list(chat.show(shot()))
     for question in ("why?", "why not Spain?", "compare with Osaka", "what would change your mind?"):
         events += chat.ask(question)
@@ -178,8 +179,17 @@ def test_a_coarse_conversation_says_nothing_finer() -> None:
     assert any("Portugal" in text for text in words)
     assert not any("Lisbon" in text or "Madrid" in text or "38.72" in text for text in words)
     case = chat.cases[chat.photo_id or ""]
-    shown_to_the_model = str(follow_up_data(work, case, case["told"], "why?", coarse=True))
+    shown_to_the_model = str(follow_up_data(work, case, "why?", is_coarse=True))
     assert not any(secret in shown_to_the_model for secret in ("Lisbon", "Madrid", "38.72", "-9.13"))
+
+
+def test_a_case_that_version_0_1_0_saved_still_has_its_answer() -> None:
+    chat = talk(context(("Lisbon",)))
+    ended(chat.show(shot()))
+    [case] = chat.cases.values()
+    old = {("told" if key == "coarsened" else key): value for key, value in case.items()}
+    assert coarsened_answer(old) == coarsened_answer(case)
+    assert follow_up_data(context(), old, "why?", is_coarse=False)["answer"]["name"]
 
 
 def test_a_saved_thread_goes_on_in_another_process(tmp_path: Path) -> None:
