@@ -1,4 +1,4 @@
-"""What the nodes work with: everything that is not state."""
+"""The context of a run: model, tools, data and settings that the nodes use beside the state."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ from retrieval.photos.photo import Photo
 
 
 class PhotoLookup(Protocol):
-    """Hands out photos by id."""
+    """Finds photos by id."""
 
     def __hash__(self) -> int: ...
 
     def get(self, photo_id: str) -> Photo:
-        """The photo of an id; KeyError if it is not here."""
+        """The photo of an id.
+
+        Raises:
+            KeyError: it is not here.
+        """
         ...
 
 
@@ -36,7 +40,7 @@ Places = Callable[[Sequence[Point]], Sequence[Place | None]]
 """The populated place nearest to each point, or None far from any."""
 
 Dissimilar = Callable[[str, int], Sequence[Candidate]]
-"""Of a photo id and a number, that many of the least similar items of each atlas, least similar first."""
+"""From a photo id and a number n, the n least similar items of each atlas, least similar first."""
 
 Clusterer = Callable[[Sequence[Candidate]], Sequence[Region]]
 """Regions of candidates, the best first."""
@@ -47,8 +51,8 @@ class GeolocateContext:
     """Model, tools, data and settings of a run.
 
     Attributes:
-        model: in the LMM's seat.
-        tools: what it may call, by name.
+        model: the chat model.
+        tools: by name; the model may call those that the strategy offers.
         photo_store: where the tools find the photo.
         places: names positions; offline and fast.
         cluster: the geographic reranker.
@@ -60,7 +64,7 @@ class GeolocateContext:
         read_signs: whether to read the text in the photo.
         recall_limit: candidates asked of each atlas.
         versions: what an answer says it was made with.
-        corrections: what the system was fitted with: a calibration.
+        corrections: the calibration that was fitted for this system, if any.
     """
 
     model: LoadedModel
@@ -89,5 +93,5 @@ class GeolocateContext:
 
 @lru_cache(maxsize=4)
 def _image(photo_store: PhotoLookup, photo_id: str) -> dict[str, Any]:
-    """Encoding a JPEG costs some milliseconds and a run asks several times for the same photo."""
+    """The encoded photo, cached: encoding a JPEG takes milliseconds, and a run needs it several times."""
     return image_block(photo_store.get(photo_id).rgb)

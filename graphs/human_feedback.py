@@ -53,7 +53,7 @@ class AskPerson(BaseModel):
 
 
 def close_pair(hypotheses: Sequence[Hypothesis]) -> tuple[Hypothesis, Hypothesis] | None:
-    """The two leading hypotheses, if they are close in probability and far enough apart for a person to tell."""
+    """The two leading hypotheses, if they are close in probability and far enough apart for a person to distinguish."""
     leaders = open_hypotheses(hypotheses)[:2]
     if len(leaders) < 2 or leaders[1].probability < MIN_PROBABILITY:
         return None

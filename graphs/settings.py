@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     )
     encoder: str = Field("compact", description="name of an encoder, or a folder with one")
     atlases: tuple[str, ...] = Field((DEFAULT_ATLAS,), description="names of atlases under <home>/atlases")
-    model: str = Field("offline", description="spec of the chat model")
+    model: str = Field("offline", description="spec of the chat model, such as offline or openai:NAME")
     strategy: str = Field("refine", description="which steps run, what is asked, how the point is chosen")
     strategies_folder: Path | None = Field(None, description="your own strategies: .json or .toml, and .md")
     prices: Path | None = Field(None, description="file of models' prices; its rows replace list prices")
@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     model_concurrency: int = Field(8, ge=1, description="requests to the model under way at once")
     calibrated: bool = Field(True, description="correct radius and confidence where a calibration fits this system")
     calibration: Path | None = Field(None, description="a calibration's file; None: the packaged one, if there is one")
-    model_records: Path | None = Field(None, description="how far models' words are trusted; None: packaged records")
+    model_records: Path | None = Field(None, description="records of models' reliability; None: packaged ones")
     ask: bool = Field(False, description="ask a person when two hypotheses are close")
     allow_metadata: bool = Field(False, description="report the position a file claims, beside the answer")
     max_precision: Level | None = Field(None, description="coarsen every answer to this level")
@@ -80,7 +80,7 @@ class Settings(BaseSettings):
 
     @property
     def audit_path(self) -> Path:
-        """Where a line goes for each query."""
+        """The audit log: a line for each query."""
         return self.audit_log or self.home / "audit.jsonl"
 
 

@@ -19,10 +19,10 @@ from retrieval.candidate import Candidate, Region
 
 
 class PersonQuestion(Frozen):
-    """What is asked, and what each answer says for or against the two hypotheses, in nats."""
+    """A question to a person, and the weight of each answer for the two hypotheses, in nats."""
 
     text: str
-    first: str = Field(description="id of the hypothesis that “yes” speaks for")
+    first: str = Field(description="id of the hypothesis that “yes” supports")
     second: str
     names: tuple[str, str]
     on_yes: dict[str, float]
@@ -37,26 +37,26 @@ class ToolRecord(Frozen):
     arguments: dict[str, Any]
     result: dict[str, Any] | None = Field(description="the typed result as JSON values; None if the tool failed")
     result_sha256: str | None = Field(description="of the whole result's canonical JSON")
-    error: str | None = Field(None, description="what the tool told the model when it failed")
+    error: str | None = Field(None, description="the message to the model when the tool failed")
 
 
 class Opinion(Frozen):
-    """Something the model judged about a hypothesis."""
+    """A judgement about a hypothesis, by the model or by a person."""
 
     hypothesis_id: str
     claim: str
     strength_nats: float = Field(ge=-3.0, le=3.0, description="as the model gave it; the ledger caps it")
-    tool_call_id: str | None = Field(description="the call whose result it interprets; None: opinion")
+    tool_call_id: str | None = Field(description="the call whose result it interprets; None: none")
     of_a_person: bool = Field(False, description="a person said it when the machine asked")
 
 
 class Position(Frozen):
-    """A place that the model gave as its reading of the photo, with coordinates: its own or a gazetteer's."""
+    """A place that the model predicted, with its own coordinates or a gazetteer's."""
 
     name: str
     point: Point
-    radius_km: float = Field(gt=0.0, description="half of the probability lies within; as the model said, or by kind")
-    confidence: float | None = Field(None, ge=0.0, le=1.0, description="as the model said; None: it said none")
+    radius_km: float = Field(gt=0.0, description="holds half of the probability; from the model, or by kind")
+    confidence: float | None = Field(None, ge=0.0, le=1.0, description="from the model; None: it gave none")
     why: str = ""
     origin: Origin = Field(Origin.MODEL, description="place_name: the gazetteer's coordinates for a name")
     reply_sha256: str = Field("", description="of the reply's text and tool calls, to check evidence against")
@@ -115,13 +115,13 @@ class GeolocateState(PhotoInput):
     records: Annotated[list[ToolRecord], add_records]
     """Every tool call, in order, one for each call id."""
     opinions: Annotated[list[Opinion], join]
-    """What the model judged, in order."""
+    """Judgements of the model and of a person, in order."""
     positions: Annotated[list[Position], join]
-    """What the model gave as its own reading: its first hypotheses, or its final answers, in order."""
+    """What the model predicted: its initial hypotheses, or its final answers, in order."""
     replies: Annotated[list[str], join]
     """Status of each question that wanted a structured reply (`agents.structured_output.position`), in order."""
     hypotheses: list[Hypothesis]
-    """The ledger: all hypotheses, also rejected and merged ones; open probabilities and elsewhere sum to 1."""
+    """The ledger: all hypotheses, also rejected and merged ones. Open ones and elsewhere have a sum of 1."""
     evidence: list[Evidence]
     """Computed from all records and opinions for the hypotheses as they stand."""
     messages: Annotated[list[AnyMessage], add_messages]

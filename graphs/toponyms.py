@@ -45,7 +45,7 @@ def resolve_toponyms(
         context: has the tool that finds places.
         state: says what may still be spent.
         predicted: in the model's order.
-        key: tells these look-ups from others in the run.
+        key: distinguishes these look-ups from others in the run.
         reply_sha256: of the reply that they come from.
     """
     positions: list[Position] = []

@@ -1,7 +1,7 @@
-"""A run in a thread of its own, so that whoever waits for it can stop waiting at any moment.
+"""Cancellation: a run in a thread of its own, which can be left at any moment.
 
-Stopping does not wait for a slow call to return: the run is told to stop, and fails at its next node, tool call
-or token, before anything more is checkpointed. The thread's checkpoints stay at the last finished step.
+Cancelling does not wait for a slow call to return: the run fails at its next node, tool call or token, before
+anything more is checkpointed. The thread's checkpoints stay at the last finished step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Part = TypeVar("Part")
 
 
 class RunCancelled(GraphBubbleUp):
-    """The run was told to stop: nobody's error.
+    """The run was cancelled, which is no error.
 
     Of a task that ends in any other exception LangGraph keeps what it had written so far, and takes the task for
     done when the thread goes on: a step stopped between its update and its router would lose the way
@@ -35,7 +35,7 @@ def _not_a_stop(record: logging.LogRecord) -> bool:
 
 
 class CancellationCallback(BaseCallbackHandler):
-    """Stops a run from inside; give it to the run among its callbacks."""
+    """Cancels a run from inside; pass it to the run among its callbacks."""
 
     run_inline = True
     raise_error = True
@@ -51,7 +51,7 @@ class CancellationCallback(BaseCallbackHandler):
         self._wanted.set()
 
     def check(self, *_: Any, **__: Any) -> None:
-        """Stop here if that is wanted.
+        """Fail here if the run is cancelled.
 
         Raises:
             RunCancelled: it is.

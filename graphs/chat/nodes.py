@@ -116,7 +116,7 @@ def act(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     limits = _limits(context, state)
     outcomes = run_tool_calls([call for call in calls if call["name"] != REVISE], context.tools, limits)
     messages: list[AnyMessage] = [outcome.message for outcome in outcomes]
-    # Models number the calls of each turn from the start again: the ids of records tell the turns apart.
+    # Models number the calls of each turn from the start again: ids of records begin with the turn.
     records = [r.model_copy(update={"call_id": _turn_id(r.call_id, state)}) for r in (o.record for o in outcomes)]
     grown: Case = {**case, "records": add_records(case["records"], records)}
     for call in (call for call in calls if call["name"] == REVISE):

@@ -88,7 +88,7 @@ class SavedThread:
         return saver
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close its checkpoints and unlock it."""
         self._resources.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Carry out tool calls: within budgets, in parallel, errors told to the model, results kept as records."""
+"""Carry out tool calls: within budgets, in parallel; errors become messages to the model, results records."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def call_tool(
         state: says what may still be spent.
         tool: its name.
         arguments: as its schema wants them.
-        key: tells this call from others of the same tool in the run; empty for the only one.
+        key: distinguishes this call from others of the same tool in the run; empty for the only one.
     """
     call = ToolCall(name=tool, args=arguments, id=f"own-{tool}{key and '-'}{key}")
     limits = limits_left(context, state)

@@ -139,7 +139,7 @@ class BrokenSearch(FakeSearch):
 
 
 class FakeReader:
-    """Reads what it was told to."""
+    """Reads the same lines in every photo."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = tuple(lines)

@@ -1,4 +1,4 @@
-"""Runs of the machine in the small world, and a model that proposes, investigates and revises as told."""
+"""Runs of the machine in the small world, and a model that proposes, investigates and revises by a script."""
 
 from __future__ import annotations
 

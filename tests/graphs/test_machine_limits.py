@@ -31,7 +31,7 @@ def test_a_failed_search_is_told_and_the_machine_abstains() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "problem"),
     [
         (("no_such_tool", {}), "no such tool"),
         (("reverse_geocode", {"lat": 400.0, "lon": 0.0}), "lat"),
@@ -40,12 +40,12 @@ def test_a_failed_search_is_told_and_the_machine_abstains() -> None:
         (("read_signs", {"photo_id": "photo-of-somebody-else"}), "no photo"),
     ],
 )
-def test_the_model_is_told_of_its_mistakes_and_goes_on(call: tuple[str, dict[str, Any]], told: str) -> None:
+def test_the_models_mistakes_are_reported_to_it(call: tuple[str, dict[str, Any]], problem: str) -> None:
     model = scripted([call, ("reverse_geocode", {"lat": 40.42, "lon": -3.7})])
     answer = run(context(model=model))
     results = [m for m in model.seen[-1] if isinstance(m, ToolMessage) and m.name in (call[0], "reverse_geocode")]
     assert results[0].status == "error"
-    assert told in results[0].text
+    assert problem in results[0].text
     assert results[1].status == "success"
     assert answer.status is AnswerStatus.ANSWERED
 

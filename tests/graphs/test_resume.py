@@ -104,7 +104,7 @@ with recording(returned):
             if step in known:
                 continue
             note("kept", step)
-        # A step that was done, but not yet ended by a checkpoint, is told once more, and not done again.
+        # A step that was done, but not yet ended by a checkpoint, is reported once more, and not done again.
         if [step] != last and step != "commit":
             note("steps", step)
             os._exit(9)

@@ -99,6 +99,6 @@ def test_a_stopped_step_is_not_waited_for_and_can_be_taken_back(caplog: pytest.L
     assert not chat.is_unfinished
     release.set()
     assert chat.finish(60)
-    assert not caplog.records  # being stopped is nobody's error
+    assert not caplog.records  # cancelling is no error
     assert not chat.is_unfinished  # and what came of the call in the end has changed nothing
     assert not any(record.tool == "find_place" for record in chat.cases[chat.photo_id or ""]["records"])

@@ -1,4 +1,4 @@
-"""Follow-ups with a model in the seat: its tools, its tokens, its refusals, its attacks."""
+"""Follow-ups with a scripted chat model: its tools, its tokens, its refusals, its attacks."""
 
 from __future__ import annotations
 
