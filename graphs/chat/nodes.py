@@ -14,6 +14,7 @@ from agents.offline.explanations import why
 from agents.prompts import render
 from agents.reply_schemas import ReviseHypotheses
 from agents.schemas import Answer, Cost
+from core.errors import first_problem
 from geo.sphere import point_distance_km
 from graphs.budgets import spent_on_asking
 from graphs.chat.photo_archive import PhotoArchive
@@ -26,7 +27,7 @@ from graphs.inference.reckoning import reckon
 from graphs.nodes.commit import commit
 from graphs.nodes.model_calls import ask_model, reply_sha256
 from graphs.nodes.revise import apply_revision
-from graphs.nodes.tool_calls import Limits, run_tool_calls
+from graphs.nodes.tool_calls import limits_left, run_tool_calls
 from graphs.prompt_data import ledger_data
 from graphs.state import PhotoInput, add_cost, add_records
 from graphs.toponyms import resolve_toponyms
@@ -113,7 +114,7 @@ def pending_calls(state: ChatState) -> list[ToolCall]:
 def act(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     """Carry out the calls: results become evidence, revisions change the hypotheses, all is weighed again."""
     context, case, calls = parts.context, _case(state), pending_calls(state)
-    limits = _limits(context, state)
+    limits = limits_left(context, as_state(case, spent=state["spent"]))
     outcomes = run_tool_calls([call for call in calls if call["name"] != REVISE], context.tools, limits)
     messages: list[AnyMessage] = [outcome.message for outcome in outcomes]
     # Models number the calls of each turn from the start again: ids of records begin with the turn.
@@ -181,12 +182,6 @@ def _is_spent(context: GeolocateContext, state: ChatState) -> bool:
     return state["rounds"] >= context.budgets.rounds or spent_on_asking(context.budgets, state["spent"]) is not None
 
 
-def _limits(context: GeolocateContext, state: ChatState) -> Limits:
-    spent = state["spent"]
-    calls = max(0, context.budgets.tool_calls - spent.tool_calls)
-    return Limits(calls=calls, seconds=max(0.0, context.budgets.seconds - spent.seconds))
-
-
 def _turn_id(call_id: str, state: ChatState) -> str:
     turn = sum(message.type == "human" for message in state["messages"])
     return f"turn{turn}-{state['rounds']}-{call_id}"
@@ -197,8 +192,7 @@ def _revised(context: GeolocateContext, case: Case, call: ToolCall, state: ChatS
     try:
         revision = ReviseHypotheses.model_validate(call["args"])
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return case, _answer_to(call, f"Error: {'.'.join(map(str, first['loc']))}: {first['msg']}", "error")
+        return case, _answer_to(call, f"Error: {first_problem(error)}", "error")
     judged = [
         j.model_copy(update={"tool_call_id": _turn_id(j.tool_call_id, state) if j.tool_call_id else None})
         for j in revision.judgements
