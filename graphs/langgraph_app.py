@@ -14,7 +14,11 @@ from graphs.system import GeoSleuth
 
 @cache
 def geosleuth() -> GeoSleuth:
-    """The system of this server process; the server keeps its own checkpoints."""
+    """The system of this server process; the server keeps its own checkpoints.
+
+    Raises:
+        UserError: a setting in the environment that cannot be used.
+    """
     return GeoSleuth.open(make_settings())
 
 

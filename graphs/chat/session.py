@@ -90,7 +90,11 @@ class Conversation:
         return all(run.wait(seconds) for run in self.runs)
 
     def show(self, photo: Photo, text: str = "") -> Iterator[ChatEvent]:
-        """A turn about a photo: locate it if it is new, else talk about it."""
+        """A turn about a photo: locate it if it is new, else discuss it.
+
+        Raises:
+            UserError: its pixels cannot be saved.
+        """
         shown = self.photos.keep(photo)
         if photo.metadata and self.allow_metadata:
             shown = shown.model_copy(update={"claimed": photo.metadata.position})
@@ -110,7 +114,11 @@ class Conversation:
         return self._turn(Command(resume=text))
 
     def go_on(self) -> Iterator[ChatEvent]:
-        """Go on with a turn that was stopped or died, from its last finished step."""
+        """Go on with a turn that was stopped or died, from its last finished step.
+
+        Raises:
+            MissingPhotoError: the pixels of a photo are not kept any more.
+        """
         for shown in self._values().get("photos", []):
             self.photos.bring(shown)
         return self._turn(None)

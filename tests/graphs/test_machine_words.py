@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from langchain_core.messages import BaseMessage
 
 from agents.schemas import EvidenceKind, Level
+from agents.strategies import Shown
+from geo.place import Place
+from geo.point import Point
+from graphs.chat.state import ALL_KEYS
 from graphs.events.steps import step_event
 from graphs.geolocate import build_geolocate
 from graphs.nodes.commit import level_of
+from graphs.prompt_data import scene_data
 from tests.fakes.machine import (
     EXIF_CAMERA,
     EXIF_POSITION,
     FILE_NAME,
+    LEAST_SIMILAR,
     FakeSearch,
     candidates,
     context,
@@ -114,3 +121,22 @@ def test_search_is_asked_once_for_the_whole_photo() -> None:
     search = FakeSearch(candidates())
     run(context(["Lisbon"], search=search))
     assert search.calls == 1
+
+
+def test_the_points_of_a_prompt_are_named_in_one_batch() -> None:
+    final = build_geolocate(context(strategy="rag_contrast")).invoke(given(), output_keys=list(ALL_KEYS))  # type: ignore[call-overload]
+    at = context(strategy="cluster_rag")
+    asked: list[Sequence[Point]] = []
+
+    def places(points: Sequence[Point]) -> Sequence[Place | None]:
+        asked.append(points)
+        return at.places(points)
+
+    state = {**final, "regions": list(at.cluster(final["candidates"]))}
+    data = scene_data(replace(at, places=places), state, frozenset(Shown))  # type: ignore[arg-type]  # a plain dictionary
+    assert len(asked) == 1
+    assert list(data) == ["photo_id", *(part.value for part in Shown)]
+    assert [row["name"] for row in data["regions"]][:2] == ["Madrid, Spain", "Lisbon, Portugal"]
+    assert {row["country_code"]: row["name"] for row in data["countries"]}["CZ"] == "Prague, Czechia"
+    assert "Madrid" in data["similar"][0]["near"]
+    assert len(data["dissimilar"]) == len(LEAST_SIMILAR)
