@@ -31,21 +31,21 @@ def explain(hypotheses: Sequence[Hypothesis], evidence: Sequence[Evidence], note
         named = "; ".join(f"{h.name} ({h.probability:.0%})" for h in others)
         sentences.append(f"Next likely: {named}.")
     sentences.append(f"Somewhere else: {elsewhere(hypotheses):.0%}.")
-    return " ".join([*sentences, *_noted(notes)])
+    return " ".join([*sentences, *_note_sentences(notes)])
 
 
 def _reasons(chosen: Hypothesis, evidence: Sequence[Evidence]) -> list[str]:
     weight = {e.id: e.log_likelihood_ratio.get(chosen.id, 0.0) for e in evidence}
-    telling = sorted((e for e in evidence if abs(weight[e.id]) >= MIN_SHOWN_NATS), key=lambda e: -abs(weight[e.id]))
-    return [f"{'For' if weight[e.id] > 0 else 'Against'} it: {e.claim} ({e.id})." for e in telling[:SHOWN_EVIDENCE]]
+    strongest = sorted((e for e in evidence if abs(weight[e.id]) >= MIN_SHOWN_NATS), key=lambda e: -abs(weight[e.id]))
+    return [f"{'For' if weight[e.id] > 0 else 'Against'} it: {e.claim} ({e.id})." for e in strongest[:SHOWN_EVIDENCE]]
 
 
 def explain_abstention(reason: str, notes: Sequence[str]) -> str:
     """Why there is no answer."""
-    return " ".join([f"No answer: {reason}.", *_noted(notes)])
+    return " ".join([f"No answer: {reason}.", *_note_sentences(notes)])
 
 
-def _noted(notes: Sequence[str]) -> list[str]:
+def _note_sentences(notes: Sequence[str]) -> list[str]:
     return [f"Note: {note}." for note in dict.fromkeys(notes)]
 
 
@@ -61,11 +61,11 @@ LEVEL_UP_TO_KM = (
 def commit(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Apply the strategy's commit rule and put the answer together."""
     verdict = RULES[context.strategy.commit_rule](context, state)
-    return {"answer": _answer(context, state, _calibrated(context, _sure_enough(context, verdict)))}
+    return {"answer": _answer(context, state, _calibrated(context, _above_threshold(context, verdict)))}
 
 
 def _calibrated(context: GeolocateContext, verdict: Verdict) -> Verdict:
-    """The verdict with the radii and the confidence that held on other photos, where that is known."""
+    """The verdict with calibrated radii and confidence, where a calibration was fitted for this system."""
     calibration, chosen = context.corrections.calibration, verdict.chosen
     if calibration is None or chosen is None:
         return verdict
@@ -75,7 +75,7 @@ def _calibrated(context: GeolocateContext, verdict: Verdict) -> Verdict:
     return verdict._replace(chosen=chosen._replace(radius=trusted.radius, confidence=trusted.confidence))
 
 
-def _sure_enough(context: GeolocateContext, verdict: Verdict) -> Verdict:
+def _above_threshold(context: GeolocateContext, verdict: Verdict) -> Verdict:
     """The verdict, or an abstention where its hypothesis is below the threshold."""
     chosen = verdict.chosen
     if chosen is None or chosen.hypothesis.probability >= context.min_confidence:
@@ -121,10 +121,10 @@ def _ordered(verdict: Verdict) -> list[Hypothesis]:
 
 
 def _confidence(verdict: Verdict) -> float:
-    """Of the committed hypothesis; of the best one where there is no answer."""
+    """The confidence of the committed hypothesis; of the best one where there is no answer."""
     if verdict.chosen:
-        known = verdict.chosen.confidence
-        return verdict.chosen.hypothesis.probability if known is None else known
+        calibrated_confidence = verdict.chosen.confidence
+        return verdict.chosen.hypothesis.probability if calibrated_confidence is None else calibrated_confidence
     return max((h.probability for h in verdict.hypotheses), default=0.0)
 
 
@@ -137,9 +137,9 @@ def _reasoning(
         notes.append(spent)
     if not verdict.chosen:
         return explain_abstention(verdict.refusal, notes)
-    silent = model_status(state["replies"])
-    if silent not in (None, ReplyStatus.OK):
-        notes.append(f"the model gave nothing to use ({silent}), so this rests on retrieval and signs alone")
+    status = model_status(state["replies"])
+    if status not in (None, ReplyStatus.OK):
+        notes.append(f"the model gave nothing to use ({status}), so this rests on retrieval and signs alone")
     return explain(hypotheses, verdict.evidence, notes)
 
 
