@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
 
 import pycountry
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.schemas import Hypothesis
-from geo.places.country_facts import country_facts
+from geo.places.country_facts import country_facts, left_driving
 from geo.places.names import name_key
 from geo.sphere import point_distance_km
 from graphs.inference.ledger import open_hypotheses
@@ -109,13 +107,6 @@ def _language_apart(first: str | None, second: str | None) -> str | None:
     code = known[first].languages[0]
     found = pycountry.languages.get(alpha_2=code)
     return str(found.name) if found and code not in known[second].languages else None
-
-
-@cache
-def left_driving() -> frozenset[str]:
-    """Countries that drive on the left (agents/data/left_driving.txt)."""
-    lines = resources.files("agents").joinpath("data/left_driving.txt").read_text(encoding="utf-8").splitlines()
-    return frozenset(code for line in lines if not line.startswith("#") for code in line.split())
 
 
 def opinions_of_person(question: PersonQuestion, answer: str) -> list[Opinion]:

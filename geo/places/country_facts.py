@@ -80,3 +80,10 @@ def country_of_name() -> dict[str, str]:
     'DE'
     """
     return {name.casefold(): facts.code for facts in country_facts().values() for name in facts.names}
+
+
+@cache
+def left_driving() -> frozenset[str]:
+    """Codes of the countries that drive on the left (geo/data/left_driving.txt)."""
+    lines = resources.files("geo").joinpath("data/left_driving.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(code for line in lines if not line.startswith("#") for code in line.split())

@@ -10,13 +10,13 @@ import pytest
 from langchain_core.messages import BaseMessage
 
 from agents.schemas import Answer, EvidenceKind, Hypothesis
+from geo.places.country_facts import left_driving
 from geo.point import Point
 from graphs.human_feedback import (
     AGAINST_NATS,
     NAMED_NATS,
     SEEN_NATS,
     close_pair,
-    left_driving,
     opinions_of_person,
     question_by_rules,
 )
