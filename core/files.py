@@ -24,7 +24,7 @@ OWNER_ONLY = 0o600
 
 
 @contextmanager
-def replacing(path: Path, mode: int = ANYBODY, *, many_writers: bool = False) -> Iterator[Path]:
+def replacing(path: Path, mode: int = ANYBODY, *, many_writers: bool = False, sync: bool = True) -> Iterator[Path]:
     """Replace a file whole: a kill or an error leaves the old file or the new one, never half of one.
 
     Use as `with replacing(path) as part: save(part)`; `part` lies beside `path` and takes its place at the end.
@@ -34,14 +34,17 @@ def replacing(path: Path, mode: int = ANYBODY, *, many_writers: bool = False) ->
         mode: of a new file.
         many_writers: others may write the same file at the same time. Each then has a part of its own; without it
             a part that a kill left behind is overwritten by the next writer.
+        sync: whether the content is on the disk itself before it takes its place, so that a power cut harms nothing;
+            False for what can be had again.
     """
     own = f".{os.getpid()}-{threading.get_ident()}" if many_writers else ""
     part = path.with_name(f"{path.name}{own}.part")
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode))
         yield part
-        with part.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        if sync:
+            with part.open("rb+") as stream:
+                os.fsync(stream.fileno())
         part.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -50,7 +53,12 @@ def replacing(path: Path, mode: int = ANYBODY, *, many_writers: bool = False) ->
 
 
 def write_atomic(
-    path: Path, data: str | bytes | Iterable[bytes], mode: int = ANYBODY, *, many_writers: bool = False
+    path: Path,
+    data: str | bytes | Iterable[bytes],
+    mode: int = ANYBODY,
+    *,
+    many_writers: bool = False,
+    sync: bool = True,
 ) -> None:
     """Replace a file's content in one step; see `replacing`. Text is written as UTF-8.
 
@@ -58,7 +66,7 @@ def write_atomic(
         OSError: it cannot be written; the old content is then still there.
     """
     pieces = [data.encode()] if isinstance(data, str) else [data] if isinstance(data, bytes) else data
-    with replacing(path, mode, many_writers=many_writers) as part, part.open("wb") as stream:
+    with replacing(path, mode, many_writers=many_writers, sync=sync) as part, part.open("wb") as stream:
         stream.writelines(pieces)
 
 

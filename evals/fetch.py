@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
 
+from core.download import DownloadError, Progress, download
+from evals.benchmarks.archives import unpack
 from evals.benchmarks.description import Benchmark, SourceFile
 from evals.benchmarks.loading import load_benchmark
 from evals.benchmarks.registry import BENCHMARKS, find_benchmark
 from evals.command import command_parser, run_command
-from evals.downloads import DownloadError, Progress, download, unpack
 from graphs.settings import make_settings
 
 TIMEOUT_S = 60.0

@@ -1,20 +1,19 @@
 """Weights of pretrained networks: where they are, or how to get them.
 
     python -m retrieval.backbones.weights                 what there is, how large, and whether it is here
-    python -m retrieval.backbones.weights clip-vit-l14    fetch it (over HTTPS, resumed where it was cut off, checked)
+    python -m retrieval.backbones.weights clip-vit-l14    fetch it (over HTTPS, checked)
 
-Nothing is ever fetched unasked. A file is looked for in the folder the caller
-names, or else in this package's own cache and then in the Hugging Face cache.
+Nothing is ever fetched unasked. What lies on the Hugging Face hub is fetched by the hub's own client into its cache;
+files elsewhere, and those of a mirror named with `--url`, into this package's cache, resumed where they were cut off.
+A file is looked for in the folder the caller names, or else in this package's cache and then in the hub's.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ import httpx
 from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from core.download import Progress, download, https_client
 from core.errors import UserError
 from core.files import sha256_of_file
 
@@ -121,7 +121,7 @@ def missing_message(file: WeightFile, used_by: str, place: Path) -> str:
     """One line that says what is missing, how large it is, and the two ways to get it."""
     get = f"run `python -m retrieval.backbones.weights {used_by}`"
     if file.gated:
-        get = f"ask for access at {HUB_URL}/{file.repo}, then run `hf download {file.repo} --revision {file.revision}`"
+        get = f"{_ask_for_access(file)}, then {get}"
     return (
         f"the weights of {used_by} are not on this machine: {get} ({file.size}, licence {file.licence}),"
         f" or put {file.url} at {place}"
@@ -200,105 +200,62 @@ WEIGHT_FILES: Mapping[str, WeightFile] = MappingProxyType(
 )
 
 
-Progress = Callable[[int, int], None]
-
 ROOM = 1.25
 """How much larger than expected a file may be whose size is only roughly known."""
 
 TIMEOUT_S = 30.0
-REDIRECTS = 5
-CHUNK_BYTES = 1 << 20
-SPARE_BYTES = 200_000_000
-"""Disk space that stays free."""
 
 
-def fetch(file: WeightFile, place: Path, progress: Progress | None = None, client: httpx.Client | None = None) -> Path:
-    """Download a file to `place`, going on from what an interrupted run left.
+def fetch(file: WeightFile, place: Path, client: httpx.Client, progress: Progress | None = None) -> Path:
+    """Download a file from its address, going on from what an interrupted run left.
 
     Args:
         file: what, from where, and its SHA-256.
         place: where it shall lie; its folder is made.
+        client: makes the requests.
         progress: called with (bytes here, bytes in all).
-        client: for tests; it must not follow redirects by itself.
 
     Raises:
         UserError: not reachable, refused, larger than it may be, no space left, or of other content.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(place.name + ".part")
-    with client or httpx.Client(timeout=TIMEOUT_S) as opened:
-        try:
-            _download(opened, file, part, progress)
-        except httpx.HTTPError as error:
-            raise UserError(f"cannot fetch {file.url} ({error}): run the same command again to go on") from error
-        except OSError as error:
-            raise UserError(f"cannot write {part} ({error.strerror}): free some space, then run it again") from error
-    if sha256_of_file(part) != file.sha256:
-        part.unlink()
-        raise UserError(f"{file.url} is not the file it should be (its SHA-256 differs): it was deleted; try again")
-    os.replace(part, place)
+    max_bytes = file.size_bytes if file.size_is_exact else int(file.size_bytes * ROOM)
+    download(file.url, place, client, progress, sha256=file.sha256, max_bytes=max_bytes)
     return place
 
 
-def _download(client: httpx.Client, file: WeightFile, part: Path, progress: Progress | None) -> None:
-    start = part.stat().st_size if part.is_file() else 0
-    if start and file.size_is_exact and start == file.size_bytes:
-        return
-    with _opened(client, file, start) as response:
-        if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # it is all here already; the checksum decides
-        if response.status_code != httpx.codes.PARTIAL_CONTENT:
-            start = 0  # the server does not resume: from the beginning
-        total = _total_bytes(response, file, start)
-        if shutil.disk_usage(part.parent).free < total - start + SPARE_BYTES:
-            raise UserError(f"{file.name} needs {file.size}, and {part.parent} has not that much space left")
-        _write(response, part, start, total, progress)
+def fetch_from_hub(file: WeightFile, folder: Path | None = None, endpoint: str | None = None) -> Path:
+    """Fetch a file from the Hugging Face hub into its cache, where other programs find it too.
+
+    Args:
+        file: what; its repository and commit are known.
+        folder: put it here instead of the cache.
+        endpoint: of a mirror of the hub, for tests; users set `HF_ENDPOINT`.
+
+    Raises:
+        UserError: the hub's client is not installed, access was not granted, not reachable, or other content.
+    """
+    try:
+        from huggingface_hub import errors, hf_hub_download
+    except ModuleNotFoundError as error:
+        raise UserError(f"{file.name} comes from the Hugging Face hub: pip install 'geosleuth[train]'") from error
+    try:
+        place = Path(
+            hf_hub_download(str(file.repo), file.name, revision=file.revision, local_dir=folder, endpoint=endpoint)
+        )
+    except errors.GatedRepoError as error:
+        raise UserError(f"the authors of {file.repo} did not grant access yet: {_ask_for_access(file)}") from error
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]  # its HTTP library's own
+        why = " ".join(str(error.__cause__ or error).split())
+        raise UserError(f"cannot fetch {file.url} ({why}): run the same command again") from error
+    if sha256_of_file(place) != file.sha256:
+        place.resolve().unlink()
+        place.unlink(missing_ok=True)
+        raise UserError(f"{file.url} is not the file it should be (its SHA-256 differs): it was deleted; try again")
+    return place
 
 
-@contextmanager
-def _opened(client: httpx.Client, file: WeightFile, start: int) -> Iterator[httpx.Response]:
-    """The response, after redirects that stay on HTTPS."""
-    url = httpx.URL(file.url)
-    for _ in range(REDIRECTS):
-        with client.stream("GET", url, headers={"Range": f"bytes={start}-"} if start else {}) as response:
-            if not response.is_redirect:
-                _refuse_errors(response, file)
-                yield response
-                return
-            url = url.join(response.headers["location"])
-            if url.scheme != "https":
-                raise UserError(f"{file.url} leads to {url.host} without encryption: it is not fetched")
-    raise UserError(f"{file.url} redirects more than {REDIRECTS} times: it is not fetched")
-
-
-def _refuse_errors(response: httpx.Response, file: WeightFile) -> None:
-    if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE or not response.is_error:
-        return
-    host = urlsplit(file.url).netloc
-    if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        raise UserError(f"{host} asks for access rights to {file.name}: get them there, then put the file by hand")
-    raise UserError(f"{host} answers {response.status_code} for {file.url}: try later, or put the file by hand")
-
-
-def _total_bytes(response: httpx.Response, file: WeightFile, start: int) -> int:
-    announced = response.headers.get("content-length")
-    total = start + int(announced) if announced else file.size_bytes
-    limit = file.size_bytes if file.size_is_exact else int(file.size_bytes * ROOM)
-    if total > limit:
-        raise UserError(f"{file.url} is {total:,} bytes where {limit:,} were expected: it is not fetched")
-    return total if announced else limit
-
-
-def _write(response: httpx.Response, part: Path, start: int, total: int, progress: Progress | None) -> None:
-    done = start
-    with part.open("ab" if start else "wb") as file:
-        for chunk in response.iter_bytes(CHUNK_BYTES):
-            done += len(chunk)
-            if done > total:
-                raise UserError(f"{response.url.host} sends more than the {total:,} bytes it announced: stopped")
-            file.write(chunk)
-            if progress:
-                progress(done, total)
+def _ask_for_access(file: WeightFile) -> str:
+    return f"ask for access at {HUB_URL}/{file.repo}, run `hf auth login`"
 
 
 def _list(files: dict[str, WeightFile]) -> None:
@@ -311,13 +268,13 @@ def _list(files: dict[str, WeightFile]) -> None:
 
 
 def _fetch_with_bar(file: WeightFile, name: str, place: Path) -> None:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
 
-    with Progress(
-        "{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    ) as bars:
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with https_client(TIMEOUT_S) as client, Bars(*columns) as bars:
         bar = bars.add_task(name, total=file.size_bytes)
-        fetch(file, place, lambda done, total: bars.update(bar, completed=done, total=total))
+        fetch(file, place, client, lambda done, total: bars.update(bar, completed=done, total=total))
 
 
 def _arguments() -> argparse.Namespace:
@@ -332,8 +289,6 @@ def _arguments() -> argparse.Namespace:
 
 
 def _chosen(files: dict[str, WeightFile], arguments: argparse.Namespace) -> WeightFile:
-    import re
-
     file = files.get(arguments.name)
     if file is None:
         raise UserError(f"no weights named {arguments.name!r}: use one of {', '.join(files)}")
@@ -341,7 +296,7 @@ def _chosen(files: dict[str, WeightFile], arguments: argparse.Namespace) -> Weig
         raise UserError(f"{arguments.url} is not an https address: weights come over https only")
     if arguments.sha256 and not re.fullmatch(SHA256_PATTERN, arguments.sha256):
         raise UserError("--sha256 must be 64 hex digits in lower case")
-    changes: dict[str, object] = {"url": arguments.url} if arguments.url else {}
+    changes: dict[str, object] = {"url": arguments.url, "repo": None} if arguments.url else {}
     if arguments.sha256 and arguments.sha256 != file.sha256:
         changes |= {"sha256": arguments.sha256, "size_is_exact": False}
     return file.model_copy(update=changes)
@@ -354,8 +309,11 @@ def main() -> None:
         if arguments.name is None:
             return _list(files)
         file = _chosen(files, arguments)
-        place = arguments.folder / file.name if arguments.folder else cached_path(files[arguments.name])
-        _fetch_with_bar(file, arguments.name, place)
+        if file.repo is not None:
+            place = fetch_from_hub(file, arguments.folder)
+        else:
+            place = arguments.folder / file.name if arguments.folder else cached_path(files[arguments.name])
+            _fetch_with_bar(file, arguments.name, place)
     except UserError as error:
         raise SystemExit(f"error: {error}") from error
     sys.stdout.write(f"{arguments.name} is at {place}\n")

@@ -4,91 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import signal
-import subprocess
-import sys
 import tarfile
-import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 from rich.progress import Progress
 
+from core.errors import UserError
 from evals import fetch
+from evals.benchmarks.archives import unpack
 from evals.benchmarks.description import Benchmark, SourceFile
 from evals.benchmarks.registry import BENCHMARKS
-from evals.downloads import DownloadError, download, unpack
+from tests.fakes.file_server import FileServer
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB that differs everywhere
-
-
-class FileServer:
-    """Serves files with ranges and validators; can break off, change a file, or refuse."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.break_after: list[int] = []
-        self.refuse: list[int] = []
-        self.pause_s = 0.0
-        self.kind = "application/octet-stream"
-        self.asked: list[tuple[str, str | None]] = []
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                owner.answer(self)
-
-            def log_message(self, *args: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        wanted = request.headers.get("Range")
-        self.asked.append((request.path, wanted))
-        body = self.files.get(request.path)
-        if body is None or self.refuse:
-            request.send_error(self.refuse.pop(0) if self.refuse else 404)
-            return
-        tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-        start = 0
-        if wanted and request.headers.get("If-Range") == tag:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
-        if start >= len(body) and start:
-            request.send_response(416)
-            request.send_header("Content-Range", f"bytes */{len(body)}")
-            request.send_header("Content-Length", "0")
-            request.end_headers()
-            return
-        request.send_response(206 if start else 200)
-        request.send_header("ETag", tag)
-        request.send_header("Content-Type", self.kind)
-        request.send_header("Content-Length", str(len(body) - start))
-        request.end_headers()
-        self._send(request, body[start:])
-
-    def _send(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
-        limit = self.break_after.pop(0) if self.break_after else len(body)
-        try:
-            for at in range(0, min(limit, len(body)), 1 << 16):
-                request.wfile.write(body[at : min(at + (1 << 16), limit)])
-                time.sleep(self.pause_s)
-        except OSError:
-            return  # the client was killed
-        if limit < len(body):
-            request.close_connection = True
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -96,103 +28,6 @@ def server() -> Iterator[FileServer]:
     made = FileServer()
     yield made
     made.close()
-
-
-def test_a_file_arrives_whole_with_progress(server: FileServer, client: httpx.Client, tmp_path: Path) -> None:
-    server.files["/a.bin"] = CONTENT
-    seen: list[tuple[int, int | None]] = []
-    sha256 = hashlib.sha256(CONTENT).hexdigest()
-    download(f"{server.url}/a.bin", tmp_path / "a.bin", client, lambda *now: seen.append(now), sha256=sha256)
-    assert (tmp_path / "a.bin").read_bytes() == CONTENT
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
-    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
-
-
-def test_a_connection_that_breaks_is_taken_up_where_it_broke(
-    server: FileServer, client: httpx.Client, tmp_path: Path
-) -> None:
-    server.files["/a.bin"] = CONTENT
-    server.break_after = [300_000, 200_000]
-    download(f"{server.url}/a.bin", tmp_path / "a.bin", client, pause_s=0.0)
-    assert (tmp_path / "a.bin").read_bytes() == CONTENT
-    assert [wanted for _, wanted in server.asked] == [None, "bytes=300000-", "bytes=500000-"]
-
-
-def test_a_server_that_is_busy_is_asked_again(server: FileServer, client: httpx.Client, tmp_path: Path) -> None:
-    server.files["/a.bin"] = CONTENT
-    server.refuse = [503, 429]
-    download(f"{server.url}/a.bin", tmp_path / "a.bin", client, pause_s=0.0)
-    assert (tmp_path / "a.bin").read_bytes() == CONTENT
-
-
-def test_a_file_that_changed_meanwhile_is_fetched_anew(
-    server: FileServer, client: httpx.Client, tmp_path: Path
-) -> None:
-    server.files["/a.bin"] = CONTENT
-    server.break_after = [300_000] * 5
-    server.files["/a.bin"] = CONTENT[::-1]
-    (tmp_path / "a.bin.part").write_bytes(CONTENT[:100_000])
-    (tmp_path / "a.bin.part.json").write_text(f'{{"url": "{server.url}/a.bin", "version": "\\"old\\""}}')
-    server.break_after = []
-    download(f"{server.url}/a.bin", tmp_path / "a.bin", client)
-    assert (tmp_path / "a.bin").read_bytes() == CONTENT[::-1]
-
-
-def test_a_part_that_is_already_whole_is_accepted(server: FileServer, client: httpx.Client, tmp_path: Path) -> None:
-    server.files["/a.bin"] = CONTENT
-    tag = hashlib.sha256(CONTENT).hexdigest()[:16]
-    (tmp_path / "a.bin.part").write_bytes(CONTENT)
-    (tmp_path / "a.bin.part.json").write_text(f'{{"url": "{server.url}/a.bin", "version": "\\"{tag}\\""}}')
-    download(f"{server.url}/a.bin", tmp_path / "a.bin", client)
-    assert (tmp_path / "a.bin").read_bytes() == CONTENT
-
-
-def test_a_killed_process_goes_on_where_it_was(server: FileServer, client: httpx.Client, tmp_path: Path) -> None:
-    server.files["/a.bin"] = CONTENT
-    server.pause_s = 0.05
-    program = (
-        "import httpx, sys, pathlib; from evals.downloads import download;"
-        "download(sys.argv[1], pathlib.Path(sys.argv[2]), httpx.Client(trust_env=False))"
-    )
-    arguments = [sys.executable, "-c", program, f"{server.url}/a.bin", str(tmp_path / "a.bin")]
-    process = subprocess.Popen(arguments, cwd=Path(__file__).parents[2])
-    part = tmp_path / "a.bin.part"
-    while not (part.exists() and part.stat().st_size):
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    kept = part.stat().st_size
-    assert 0 < kept < len(CONTENT)
-    server.pause_s = 0.0
-    download(f"{server.url}/a.bin", tmp_path / "a.bin", client)
-    assert server.asked[-1][1] == f"bytes={kept}-"
-    assert (tmp_path / "a.bin").read_bytes() == CONTENT
-
-
-def test_a_wrong_checksum_is_told_and_nothing_is_kept(server: FileServer, client: httpx.Client, tmp_path: Path) -> None:
-    server.files["/a.bin"] = CONTENT
-    with pytest.raises(DownloadError, match="md5"):
-        download(f"{server.url}/a.bin", tmp_path / "a.bin", client, md5="0" * 32)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_page_instead_of_a_file_is_refused(server: FileServer, client: httpx.Client, tmp_path: Path) -> None:
-    server.files["/a.zip"] = b"<html>click here</html>"
-    server.kind = "text/html; charset=utf-8"
-    with pytest.raises(DownloadError, match="browser"):
-        download(f"{server.url}/a.zip", tmp_path / "a.zip", client)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_server_that_never_stops_breaking_is_given_up(
-    server: FileServer, client: httpx.Client, tmp_path: Path
-) -> None:
-    server.files["/a.bin"] = CONTENT
-    server.break_after = [1000] * 10
-    with pytest.raises(DownloadError, match="run the same command"):
-        download(f"{server.url}/a.bin", tmp_path / "a.bin", client, pause_s=0.0)
-    assert (tmp_path / "a.bin.part").stat().st_size == 5000
 
 
 HOSTILE = ("../outside.jpg", "/outside.jpg", "a/../../outside.jpg", "run.sh", "__MACOSX/a.jpg", "..\\outside.jpg")
@@ -234,7 +69,7 @@ def test_only_photos_and_tables_leave_an_archive_and_only_inwards(
 def test_a_damaged_archive_is_reported(tmp_path: Path) -> None:
     archive = tmp_path / "a.zip"
     archive.write_bytes(as_zip({f"{i}.jpg": CONTENT for i in range(3)})[:-200])
-    with pytest.raises(DownloadError, match="fetch it again"):
+    with pytest.raises(UserError, match="fetch it again"):
         unpack(archive, tmp_path / "photos")
 
 

@@ -119,7 +119,7 @@ class TileCache:
         """Keep a tile."""
         path = self._path(tile)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data, many_writers=True)
+        write_atomic(path, data, many_writers=True, sync=False)
 
     def discard(self, tile: Tile) -> None:
         """Forget a tile."""

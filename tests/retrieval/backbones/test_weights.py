@@ -1,15 +1,16 @@
-"""Finding and fetching weights; the network is a function in this file."""
+"""Finding and fetching weights; the network is a server on this machine."""
 
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import ValidationError
 
+from core.download import https_client
 from core.errors import UserError
 from retrieval.backbones import weights
 from retrieval.backbones.weights import (
@@ -17,10 +18,13 @@ from retrieval.backbones.weights import (
     WeightFile,
     cached_path,
     fetch,
+    fetch_from_hub,
     find_weights,
     hub_file,
     missing_message,
 )
+from tests.fakes.file_server import FileServer
+from tests.fakes.hub_server import hub_of
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -28,102 +32,43 @@ FILE = WeightFile(
     name="net.bin", url="https://a.example/net.bin", sha256=SHA256, size_bytes=len(CONTENT), licence="MIT"
 )
 
-Answer = Callable[[httpx.Request], httpx.Response]
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    made = FileServer()
+    yield made
+    made.close()
 
 
-def client(answer: Answer) -> httpx.Client:
-    return httpx.Client(transport=httpx.MockTransport(answer))
+def at(server: FileServer, file: WeightFile = FILE) -> WeightFile:
+    """The same file on the server of this test, which has no certificate."""
+    return file.model_copy(update={"url": f"{server.url}/net.bin"})
 
 
-def serve(request: httpx.Request) -> httpx.Response:
-    """A server that resumes."""
-    start = int(request.headers.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
-    return httpx.Response(206 if start else 200, content=CONTENT[start:])
-
-
-def test_a_file_is_fetched_with_progress(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    place = fetch(FILE, tmp_path / "deep" / "net.bin", lambda done, total: seen.append((done, total)), client(serve))
+def test_a_file_is_fetched_with_progress(server: FileServer, client: httpx.Client, tmp_path: Path) -> None:
+    server.files["/net.bin"] = CONTENT
+    seen: list[tuple[int, int | None]] = []
+    place = fetch(at(server), tmp_path / "deep" / "net.bin", client, lambda *now: seen.append(now))
     assert place.read_bytes() == CONTENT
     assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert [one.name for one in place.parent.iterdir()] == ["net.bin"]
 
 
-def test_a_download_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
-    asked: list[str | None] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.headers.get("range"))
-        return serve(request)
-
-    (tmp_path / "net.bin.part").write_bytes(CONTENT[:1000])
-    assert fetch(FILE, tmp_path / "net.bin", None, client(answer)).read_bytes() == CONTENT
-    assert asked == ["bytes=1000-"]
-
-
-def test_a_server_that_does_not_resume_starts_again(tmp_path: Path) -> None:
-    (tmp_path / "net.bin.part").write_bytes(b"x" * 1000)
-    found = fetch(FILE, tmp_path / "net.bin", None, client(lambda _: httpx.Response(200, content=CONTENT)))
-    assert found.read_bytes() == CONTENT
-
-
-def test_a_part_that_is_whole_already_needs_no_server(tmp_path: Path) -> None:
-    def refuse(_: httpx.Request) -> httpx.Response:
-        raise AssertionError("nothing is left to ask for")
-
-    (tmp_path / "net.bin.part").write_bytes(CONTENT)
-    assert fetch(FILE, tmp_path / "net.bin", None, client(refuse)).read_bytes() == CONTENT
-
-
-def test_a_redirect_is_followed_on_https_and_refused_elsewhere(tmp_path: Path) -> None:
-    def lead(to: str) -> Answer:
-        return lambda request: (
-            httpx.Response(302, headers={"location": to}) if request.url.host == "a.example" else serve(request)
-        )
-
-    assert fetch(FILE, tmp_path / "net.bin", None, client(lead("https://b.example/x"))).read_bytes() == CONTENT
-    with pytest.raises(UserError, match="without encryption"):
-        fetch(FILE, tmp_path / "other.bin", None, client(lead("http://b.example/x")))
-
-
-def test_other_content_is_deleted(tmp_path: Path) -> None:
-    wrong = b"y" * len(CONTENT)
-    with pytest.raises(UserError, match="SHA-256 differs"):
-        fetch(FILE, tmp_path / "net.bin", None, client(lambda _: httpx.Response(200, content=wrong)))
-    assert not list(tmp_path.iterdir())
-
-
-def stream(_: httpx.Request) -> httpx.Response:
-    """More than was expected, without saying how much."""
-    return httpx.Response(200, content=iter([CONTENT, b"and more"]))
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (lambda _: httpx.Response(200, content=CONTENT + b"z"), "it is not fetched"),
-        (stream, "sends more than"),
-        (lambda _: httpx.Response(404), "answers 404"),
-        (lambda _: httpx.Response(403), "access rights"),
-        (lambda _: httpx.Response(302, headers={"location": "https://a.example/net.bin"}), "redirects more than"),
-    ],
-)
-def test_what_a_server_may_do_wrong_is_one_clear_line(tmp_path: Path, answer: Answer, message: str) -> None:
-    with pytest.raises(UserError, match=message) as caught:
-        fetch(FILE, tmp_path / "net.bin", None, client(answer))
-    assert "\n" not in str(caught.value)
+def test_other_content_and_larger_files_are_not_kept(server: FileServer, client: httpx.Client, tmp_path: Path) -> None:
+    server.files["/net.bin"] = b"y" * len(CONTENT)
+    with pytest.raises(UserError, match="sha256"):
+        fetch(at(server), tmp_path / "net.bin", client)
+    server.files["/net.bin"] = CONTENT + b"z"
+    with pytest.raises(UserError, match="it is not fetched"):
+        fetch(at(server), tmp_path / "net.bin", client)
     assert not (tmp_path / "net.bin").exists()
 
 
-def test_no_network_and_no_space_are_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(_: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("no route")
-
-    with pytest.raises(UserError, match=r"no route.*go on"):
-        fetch(FILE, tmp_path / "net.bin", None, client(unreachable))
-    monkeypatch.setattr(weights, "SPARE_BYTES", 10**18)
-    with pytest.raises(UserError, match="space left"):
-        fetch(FILE, tmp_path / "net.bin", None, client(serve))
+def test_an_address_without_encryption_is_refused(server: FileServer, tmp_path: Path) -> None:
+    server.files["/net.bin"] = CONTENT
+    with https_client(5.0) as client, pytest.raises(UserError, match="without encryption"):
+        fetch(at(server), tmp_path / "net.bin", client)
+    assert not server.asked
 
 
 def test_weights_are_looked_for_in_the_folder_named_and_nowhere_else(tmp_path: Path) -> None:
@@ -153,6 +98,53 @@ def test_weights_are_found_in_the_hugging_face_cache(tmp_path: Path, monkeypatch
     (snapshot / file.name).write_bytes(CONTENT)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert find_weights(file, "some-net", cache=tmp_path / "empty") == snapshot / file.name
+
+
+REVISION = "0" * 40
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    pytest.importorskip("huggingface_hub", reason="comes with the train extra")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def test_a_file_of_the_hub_is_fetched_into_its_cache_and_found_there(hub_cache: Path, tmp_path: Path) -> None:
+    file = hub_file("some/net", REVISION, SHA256, len(CONTENT), "MIT")
+    with hub_of({f"/some/net/resolve/{REVISION}/{file.name}": CONTENT}, REVISION) as endpoint:
+        place = fetch_from_hub(file, endpoint=endpoint)
+        assert place.is_relative_to(hub_cache)
+        assert fetch_from_hub(file, tmp_path / "own", endpoint).read_bytes() == CONTENT
+    assert find_weights(file, "some-net", cache=tmp_path / "empty") == place
+    assert find_weights(file, "some-net", tmp_path / "own") == tmp_path / "own" / file.name
+
+
+def test_other_content_of_the_hub_is_deleted(hub_cache: Path) -> None:
+    file = hub_file("some/net", REVISION, SHA256, len(CONTENT), "MIT")
+    files = {f"/some/net/resolve/{REVISION}/{file.name}": b"other"}
+    with hub_of(files, REVISION) as endpoint, pytest.raises(UserError, match="SHA-256 differs"):
+        fetch_from_hub(file, endpoint=endpoint)
+    assert not [path for path in hub_cache.rglob(file.name) if path.exists()]
+
+
+@pytest.mark.usefixtures("hub_cache")
+def test_a_hub_that_refuses_is_one_clear_line() -> None:
+    file = hub_file("some/net", REVISION, SHA256, len(CONTENT), "MIT")
+    with hub_of({}, REVISION) as endpoint, pytest.raises(UserError, match="cannot fetch") as caught:
+        fetch_from_hub(file, endpoint=endpoint)
+    assert "\n" not in str(caught.value)
+    with hub_of({}, REVISION, gated=True) as endpoint, pytest.raises(UserError, match="ask for access at") as caught:
+        fetch_from_hub(file, endpoint=endpoint)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_client_of_the_hub_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match=r"pip install 'geosleuth\[train\]'"):
+        fetch_from_hub(WEIGHT_FILES["siglip2"])
 
 
 def test_a_gated_file_says_whom_to_ask() -> None:
