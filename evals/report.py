@@ -6,24 +6,21 @@ Tables, curves, comparisons, a world map of errors, and a page for each photo wi
 tables to paste in Markdown and LaTeX; published numbers. `--data` is the benchmark's folder, for thumbnails. They
 show other people's photos: leave them out of what you publish.
 
-The page's policy forbids every request and runs only the script whose hash it names. All texts of records travel as
-JSON and are placed as text, so that nothing a model wrote, or that was read in a photo, can act on the page.
+All texts of records travel as JSON and are placed as text, so that nothing a model wrote, or that was read in a photo,
+can act on the page (see `core.page`).
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import hashlib
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
-from string import Template
 
 from core.errors import UserError
+from core.page import self_contained_page
 from evals.benchmarks.loading import load_benchmark
 from evals.benchmarks.registry import find_benchmark
 from evals.command import add_runs, command_parser, run_command
@@ -60,14 +57,9 @@ def report_page(systems: Sequence[System], files: Mapping[str, Path], photo_page
     scores = [score(system) for system in systems]
     data = {**photo_data(systems, files), "land": land_path()} if photo_pages else {}
     style, script = _asset("report.css"), _asset("report.js")
-    return Template(_asset("report.html")).substitute(
-        policy=_policy(script, style),
-        title=escape(f"{', '.join(sorted({s.info.benchmark for s in systems}))} · GeoSleuth evaluation"),
-        style=style,
-        body="\n".join(_body(systems, scores, photo_pages)),
-        data=_script_json(data),
-        script=script,
-    )
+    title = f"{', '.join(sorted({s.info.benchmark for s in systems}))} · GeoSleuth evaluation"
+    body = "\n".join(['<div class="wrap">', *_body(systems, scores, photo_pages), "</div>"])
+    return self_contained_page(title, style, body, data, [script])
 
 
 def _body(systems: Sequence[System], scores: Sequence[Score], photo_pages: bool) -> list[str]:
@@ -171,22 +163,6 @@ def _provenance(info: RunInfo) -> str:
 
 def _asset(name: str) -> str:
     return resources.files("evals.reporting.page").joinpath(name).read_text(encoding="utf-8")
-
-
-def _script_json(data: Mapping[str, object]) -> str:
-    """JSON that cannot end a script element or start markup."""
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _policy(script: str, style: str) -> str:
-    def allowed(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-    return (
-        f"default-src 'none'; script-src {allowed(script)}; style-src {allowed(style)}; img-src data:;"
-        " base-uri 'none'; form-action 'none'"
-    )
 
 
 def photo_files(systems: Sequence[System], data: Path | None) -> dict[str, Path]:

@@ -1,20 +1,11 @@
-"""Answers as one HTML file with everything in it: it opens without a network and asks for none.
-
-The page's policy forbids every request, and runs only the two scripts whose hashes it names. All
-texts travel as JSON and are placed as text, so that nothing read in a photo can act on the page.
-"""
+"""Answers as one HTML file with a map, which opens without a network and asks for none (see `core.page`)."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
-import json
 import re
 from collections.abc import Sequence
-from html import escape
 from importlib import resources
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -27,6 +18,7 @@ from apps.maps.page_data import answer_bounds, jpeg_uri, photo_data
 from apps.maps.viewport import Window, window_around
 from apps.output.formatting import printable
 from apps.output.located_photo import LocatedPhoto
+from core.page import self_contained_page
 from geo.point import Point
 from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within
 from geo.sphere import lat_lon_array, mean_point
@@ -63,14 +55,7 @@ def map_page(located: Sequence[LocatedPhoto]) -> str:
     # The source map is a request that the page's policy would refuse.
     leaflet = re.sub(r"\n?//# sourceMappingURL=.*", "", _asset("leaflet/leaflet.js"))
     script = _asset("map/map.js")
-    return Template(_asset("map/page.html")).substitute(
-        policy=_policy([leaflet, script], style),
-        title=escape(_title(located)),
-        style=style,
-        data=_script_json(_page_data(located)),
-        leaflet=leaflet,
-        script=script,
-    )
+    return self_contained_page(_title(located), style, _asset("map/body.html"), _page_data(located), [leaflet, script])
 
 
 def _page_data(located: Sequence[LocatedPhoto]) -> dict[str, Any]:
@@ -201,20 +186,3 @@ def _asset(name: str) -> str:
 def _without_urls(css: str) -> str:
     """Leaflet's style without its pictures: the page uses none of the controls they belong to."""
     return re.sub(r"url\([^)]*\)", "none", css)
-
-
-def _script_json(data: dict[str, Any]) -> str:
-    """JSON that cannot end a script element or start markup."""
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _policy(scripts: Sequence[str], style: str) -> str:
-    def allowed(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-    script_hashes = " ".join(allowed(script) for script in scripts)
-    return (
-        f"default-src 'none'; script-src {script_hashes}; style-src {allowed(style)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
