@@ -12,7 +12,7 @@ from core.errors import UserError
 from geo.point import Point
 from retrieval.atlas.atlas import open_atlas
 from retrieval.atlas.build import build_photo_atlas
-from retrieval.atlas.failures import FailureList, read_failures
+from retrieval.atlas.failures import Failure, FailureList, read_failures
 from retrieval.atlas.sources import PhotoColumns, PhotoItem, photos_from_folder, photos_from_table
 from retrieval.candidate import AtlasKind
 from tests.fakes.atlas_items import DIM, WaveEncoder
@@ -130,3 +130,12 @@ def test_a_photo_listed_twice_and_missing_folders_are_refused(tmp_path: Path) ->
         photos_from_folder(tmp_path / "none")
     with pytest.raises(UserError, match="no photos here"):
         photos_from_folder(tmp_path)
+
+
+def test_a_reason_may_hold_what_python_takes_for_the_end_of_a_line(tmp_path: Path) -> None:
+    strange = Failure(id=4, item_id="a\u2028b.jpg", reason="no photo\u0085")
+    with FailureList(tmp_path) as failures:
+        failures.add([strange, Failure(id=5, item_id="c.jpg", reason="too small")])
+    assert read_failures(tmp_path)[0] == strange
+    with FailureList(tmp_path) as failures:
+        assert failures.ids == {4, 5}
