@@ -100,7 +100,9 @@ def test_a_killed_process_goes_on_where_it_was(server: FileServer, client: httpx
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
 
 
-def test_a_wrong_checksum_is_told_and_nothing_is_kept(server: FileServer, client: httpx.Client, tmp_path: Path) -> None:
+def test_a_wrong_checksum_is_reported_and_nothing_is_kept(
+    server: FileServer, client: httpx.Client, tmp_path: Path
+) -> None:
     server.files["/a.bin"] = CONTENT
     with pytest.raises(DownloadError, match="md5"):
         download(f"{server.url}/a.bin", tmp_path / "a.bin", client, md5="0" * 32)
