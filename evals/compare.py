@@ -21,7 +21,7 @@ import numpy as np
 
 from core.errors import UserError
 from evals.command import add_runs, command_parser, run_command
-from evals.scores import distance, significance
+from evals.scores import comparison, distance
 from evals.scores.arrays import System, load_systems
 from evals.scores.comparison import AtThreshold, Comparison, Pair, Rank, as_markdown
 from geo.sphere import Floats, distance_km
@@ -104,7 +104,7 @@ def _pair(paired: PairedDistances, i: int, j: int, thresholds_km: Sequence[float
     first_km, second_km = paired.distance_km[i], paired.distance_km[j]
     gain = distance.geoscore(first_km) - distance.geoscore(second_km)
     near = distance.hits(first_km, 25.0).astype(int) - distance.hits(second_km, 25.0)
-    p = significance.sign_flip_p_value(gain, paired.author)
+    p = comparison.sign_flip_p_value(gain, paired.author)
     return Pair(
         first=paired.labels[i],
         second=paired.labels[j],
@@ -120,7 +120,7 @@ def _pair(paired: PairedDistances, i: int, j: int, thresholds_km: Sequence[float
 def _at(authors: Sequence[str], first_km: Floats, second_km: Floats, threshold_km: float) -> AtThreshold:
     first, second = distance.hits(first_km, threshold_km), distance.hits(second_km, threshold_km)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    p = significance.mcnemar_exact(only_first, only_second)
+    p = comparison.mcnemar_exact(only_first, only_second)
     return AtThreshold(
         km=threshold_km,
         difference=distance.clustered_bootstrap(100.0 * (first.astype(np.float64) - second), authors),
@@ -133,8 +133,8 @@ def _at(authors: Sequence[str], first_km: Floats, second_km: Floats, threshold_k
 
 def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs with Holm's correction over all of them."""
-    overall = significance.holm([pair.p for pair in pairs])
-    each = iter(significance.holm([at.mcnemar_p for pair in pairs for at in pair.thresholds]))
+    overall = comparison.holm([pair.p for pair in pairs])
+    each = iter(comparison.holm([at.mcnemar_p for pair in pairs for at in pair.thresholds]))
     return [
         pair.model_copy(
             update={

@@ -18,9 +18,8 @@ from rich.progress import Progress as Bars
 
 from core.download import DownloadError, Progress, download
 from evals.benchmarks.archives import unpack
-from evals.benchmarks.description import Benchmark, SourceFile
 from evals.benchmarks.loading import load_benchmark
-from evals.benchmarks.registry import BENCHMARKS, find_benchmark
+from evals.benchmarks.registry import BENCHMARKS, Benchmark, SourceFile, find_benchmark
 from evals.command import command_parser, run_command
 from graphs.settings import make_settings
 

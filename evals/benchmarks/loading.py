@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from core.errors import UserError
-from evals.benchmarks.description import Benchmark, Layout
+from evals.benchmarks.registry import Benchmark, Layout
 from geo.point import Point
 from retrieval.photos.decoding import PHOTO_SUFFIXES
 

@@ -6,13 +6,56 @@ Its addresses were looked up in November 2026; some sources are gone, and the no
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from importlib import resources
 from types import MappingProxyType
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
+from agents.schemas import Frozen
 from core.errors import UserError
-from evals.benchmarks.description import Benchmark
+from evals.scores.distance import THRESHOLDS_KM
+
+
+class Layout(StrEnum):
+    """How a benchmark lists the positions of its photos."""
+
+    TABLE = "table"
+    """One CSV, a row a photo."""
+    LANDMARKS = "landmarks"
+    """Two CSVs: landmarks with positions, and the ids of each landmark's photos."""
+
+
+class SourceFile(Frozen):
+    """One file of a benchmark: fetched where its source allows it, or put there by hand.
+
+    An archive is unpacked where it lies; only photos and tables are taken out of it.
+    """
+
+    file: str = Field(description="path below the benchmark's folder")
+    urls: tuple[str, ...] = Field(description="tried in order; empty: the source wants a person with a browser")
+    page: str = Field(description="where a person finds it")
+    unpack_to: str | None = Field(None, description="folder for an archive's photos; None: no archive")
+    md5_url: str | None = Field(None, description="a text file that begins with the MD5 in hex")
+    sha256: str | None = None
+    megabytes: float = Field(description="about how large, for people")
+    origin: str = Field(description="the authors' own copy, or whose mirror")
+
+
+class Benchmark(Frozen):
+    """A set of photos with known positions."""
+
+    name: str
+    summary: str
+    expected: int | None = Field(description="photos of the whole set; None: as many as the user's table lists")
+    thresholds_km: tuple[float, ...] = THRESHOLDS_KM
+    layout: Layout = Layout.TABLE
+    photos: tuple[str, ...] = Field(("images",), description="folders the photos may be in, the first that exists")
+    files: tuple[SourceFile, ...]
+    licence: str
+    citation: str
+    notes: tuple[str, ...] = Field((), description="what one has to know to compare numbers on it")
+
 
 _ROWS = TypeAdapter(tuple[Benchmark, ...]).validate_json(
     resources.files("evals.benchmarks").joinpath("benchmarks.json").read_bytes()

@@ -16,8 +16,7 @@ from rich.progress import Progress
 from core.errors import UserError
 from evals import fetch
 from evals.benchmarks.archives import unpack
-from evals.benchmarks.description import Benchmark, SourceFile
-from evals.benchmarks.registry import BENCHMARKS
+from evals.benchmarks.registry import BENCHMARKS, Benchmark, SourceFile
 from tests.fakes.file_server import FileServer
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB that differs everywhere

@@ -12,7 +12,8 @@ from langchain_core.messages import BaseMessage
 from agents.schemas import Answer, EvidenceKind, Hypothesis
 from geo.places.country_facts import left_driving
 from geo.point import Point
-from graphs.human_feedback import (
+from graphs.inference.ledger import CAP_NATS, probabilities
+from graphs.nodes.ask_person import (
     AGAINST_NATS,
     NAMED_NATS,
     SEEN_NATS,
@@ -20,7 +21,6 @@ from graphs.human_feedback import (
     opinions_of_person,
     question_by_rules,
 )
-from graphs.inference.ledger import CAP_NATS, probabilities
 from tests.fakes.conversations import asked, ended, in_a_process, shot, talk
 from tests.fakes.machine import ScriptedModel, context
 

@@ -11,8 +11,7 @@ from PIL import Image
 from core.errors import UserError
 from geo.point import Point
 from retrieval.atlas.atlas import open_atlas
-from retrieval.atlas.build import build_photo_atlas
-from retrieval.atlas.failures import Failure, FailureList, read_failures
+from retrieval.atlas.build import Failure, FailureList, build_photo_atlas, read_failures
 from retrieval.atlas.sources import PhotoColumns, PhotoItem, photos_from_folder, photos_from_table
 from retrieval.candidate import AtlasKind
 from tests.fakes.atlas_items import DIM, WaveEncoder

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 import numpy as np  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from retrieval.training.data.sampler import StepSampler, epoch_order  # noqa: E402
+from retrieval.training.data.loading import StepSampler, epoch_order  # noqa: E402
 from retrieval.training.distributed import ProcessGroup  # noqa: E402
 from retrieval.training.ema import WeightEma  # noqa: E402
 from retrieval.training.gradient_cache import GradientStep, Part, StepResult, Tensors, split_into_parts  # noqa: E402
