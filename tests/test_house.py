@@ -1,8 +1,10 @@
-"""The rules of the house (docs/how-it-works.md)."""
+"""The rules of the house (docs/how-it-works.md): imports point down, folders stay small, one name means one thing."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,6 +12,27 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = ("core", "geo", "retrieval", "tools", "agents", "graphs", "evals", "apps")
+MAX_MODULES = 15
+"""Modules a folder may hold, `__init__.py` apart."""
+
+# Words that had a private meaning here, and the field's word that replaced each. graphs/inference/ is moved as it was.
+RETIRED = {
+    r"[Ww]orkbench": "GeolocateContext",
+    r"\bbench\b": "context",
+    r"\bshel(f|ves)\b|PhotoShelf": "PhotoStore",
+    r"\b(LMM|model)'s seat\b|\bin the seat\b|\bseated\b|\bseating\b": "chat model",
+    r"\bpurse\b": "CostBudget",
+    r"\b[Gg]lances?\b": "fingerprint",
+    r"\b[Ss]ittings?\b": "run session",
+    r"\b[Ll]ab\b|\bsleuths\b": "evaluated systems",
+    r"(?<![-\"])\btwins?\b": "near-duplicate",
+    r"\b[Ee]yes\b": "frozen backbones",
+    r"\bpolite\b": "rate limited",
+    r"\bScriptedMind\b": "ScriptedPolicy",
+    r"\bbriefing\b": "prompt data",
+}
+WRITTEN = ("README.md", "docs/*.md")
+
 # torch is an extra: only the trainer and the modules it trains may need it.
 TORCH_ROOMS = (
     "retrieval/training/",
@@ -88,3 +111,35 @@ def test_inference_loads_no_module_that_needs_torch() -> None:
         if name.startswith(rooms)
     ]
     assert not wrong
+
+
+def product_modules() -> list[Path]:
+    return [path for floor in FLOORS for path in modules(floor)]
+
+
+def test_no_folder_holds_too_many_modules() -> None:
+    everywhere = [*product_modules(), *(path for top in ("tests", "benchmarks", "examples") for path in modules(top))]
+    sizes = Counter(path.parent.relative_to(ROOT) for path in everywhere if path.name != "__init__.py")
+    assert not {folder: size for folder, size in sizes.items() if size > MAX_MODULES}
+
+
+def test_no_public_class_name_means_two_things() -> None:
+    places: dict[str, list[str]] = {}
+    for path in product_modules():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: files for name, files in places.items() if len(files) > 1}
+
+
+@pytest.mark.parametrize("word", RETIRED)
+def test_retired_words_stay_away(word: str) -> None:
+    texts = [path for path in product_modules() if "inference" not in path.parts]
+    texts += [path for pattern in WRITTEN for path in ROOT.glob(pattern) if path.name != "decisions.md"]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in texts
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(word, line)
+    ]
+    assert not found, f"say {RETIRED[word]!r}"

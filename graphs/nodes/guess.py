@@ -30,7 +30,7 @@ _SCHEMAS = {ReplyKind.PLACE: NamePlace, ReplyKind.POSITION: GivePosition}
 T = TypeVar("T")
 
 
-class Sample(NamedTuple):
+class ModelSample(NamedTuple):
     """The outcome of asking the strategy's questions once."""
 
     predicted: PredictedPlace | None
@@ -69,7 +69,7 @@ def guess(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     }
 
 
-def _samples(context: GeolocateContext, state: GeolocateState) -> Iterator[Sample]:
+def _samples(context: GeolocateContext, state: GeolocateState) -> Iterator[ModelSample]:
     """Samples in batches, side by side within each; none begins when a budget is spent."""
     spent, left = Cost(), context.strategy.samples
     while left and not spent_on_asking(context.budgets, add_cost(state["cost"], spent)):
@@ -88,7 +88,7 @@ def _side_by_side(work: Sequence[Callable[[], T]]) -> list[T]:
         return [future.result() for future in started]
 
 
-def _sample(context: GeolocateContext, state: GeolocateState) -> Sample:
+def _sample(context: GeolocateContext, state: GeolocateState) -> ModelSample:
     """Ask the questions once; stop at the first that gives nothing to use."""
     messages: list[AnyMessage] = []
     cost = Cost()
@@ -98,8 +98,8 @@ def _sample(context: GeolocateContext, state: GeolocateState) -> Sample:
         messages += reply.messages
         cost = add_cost(cost, reply.cost)
         if reply.value is None:
-            return Sample(None, reply.status, reply.problem, messages, cost)
-    return Sample(cast(PredictedPlace, reply.value), ReplyStatus.OK, "", messages, cost)
+            return ModelSample(None, reply.status, reply.problem, messages, cost)
+    return ModelSample(cast(PredictedPlace, reply.value), ReplyStatus.OK, "", messages, cost)
 
 
 def _ask(context: GeolocateContext, state: GeolocateState, question: Ask, is_first: bool) -> Reply[Any]:
@@ -110,7 +110,7 @@ def _ask(context: GeolocateContext, state: GeolocateState, question: Ask, is_fir
     return ask_model_structured(context, state, message, schema) if schema else ask_model(context, state, [message])
 
 
-def _notes(context: GeolocateContext, samples: Sequence[Sample], replies: Sequence[str]) -> list[str]:
+def _notes(context: GeolocateContext, samples: Sequence[ModelSample], replies: Sequence[str]) -> list[str]:
     problems = [sample.problem or "it names a place that the gazetteer does not know" for sample in samples]
     lost = [problem for problem, status in zip(problems, replies, strict=True) if status != ReplyStatus.OK]
     notes = list(context.model.remarks)

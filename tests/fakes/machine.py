@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, ToolCall
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
@@ -15,14 +15,16 @@ from pydantic import Field
 from agents.chat_models.prices import FREE, Price
 from agents.chat_models.registry import LoadedModel
 from agents.offline.reasoner import OfflineReasoner
-from agents.schemas import Versions
+from agents.schemas import Answer, Versions
 from agents.strategies import find_strategy
 from geo.place import Place
 from geo.point import Point
 from geo.sphere import distance_km, lat_lon_array
 from graphs.budgets import Budgets
 from graphs.context import GeolocateContext
+from graphs.geolocate import build_geolocate
 from graphs.inference.posterior import default_parameters
+from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from retrieval.candidate import AtlasKind, Candidate, Region
 from retrieval.photos.photo import Photo, PhotoMetadata
 from retrieval.photos.store import PhotoStore
@@ -262,3 +264,39 @@ class ScriptedModel(BaseChatModel):
             usage_metadata=usage,
         )
         return ChatResult(generations=[ChatGeneration(message=answer)])
+
+
+Calls = list[tuple[str, dict[str, Any]]]
+
+
+def run(at: GeolocateContext, **changed: Any) -> Answer:
+    answer: Answer = build_geolocate(at).invoke(given(**changed))["answer"]  # type: ignore[call-overload]
+    return answer
+
+
+def steps(at: GeolocateContext) -> list[str]:
+    updates = build_geolocate(at).stream(given(), stream_mode="updates")  # type: ignore[call-overload]
+    return [step for update in updates for step in update if step != TOOL_CALL_TASK]
+
+
+def without_time(answer: Answer) -> Answer:
+    return answer.model_copy(update={"cost": answer.cost.model_copy(update={"seconds": 0.0})})
+
+
+def propose(*places: tuple[str, float, float]) -> Calls:
+    rows = [{"name": n, "lat": lat, "lon": lon, "radius_km": 30.0, "why": "it looks so"} for n, lat, lon in places]
+    return [("ProposeHypotheses", {"hypotheses": rows})]
+
+
+def scripted(investigate: Calls, revision: dict[str, Any] | None = None, **fields: Any) -> ScriptedModel:
+    """Proposes Madrid and Prague, makes these calls in its first investigation, revises so."""
+
+    def policy(messages: Sequence[BaseMessage], offered: set[str]) -> tuple[str, Calls]:
+        if "ProposeHypotheses" in offered:
+            return "", propose(("Madrid", 40.42, -3.7), ("Prague", 50.09, 14.42))
+        if "ReviseHypotheses" in offered:
+            return "", [("ReviseHypotheses", revision or {})]
+        first = sum(isinstance(m, HumanMessage) for m in messages) == 2
+        return ("", investigate) if first else ("done", [])
+
+    return ScriptedModel(policy=policy, **fields)

@@ -17,8 +17,18 @@ from graphs.budgets import Budgets
 from graphs.context import GeolocateContext
 from graphs.events.tracing import Phase, TraceEvent, What, recording
 from graphs.geolocate import build_geolocate
-from tests.fakes.machine import FakePlaces, ScriptedModel, candidates, context, given, place
-from tests.fakes.machine_runs import Calls, propose, run, scripted
+from tests.fakes.machine import (
+    Calls,
+    FakePlaces,
+    ScriptedModel,
+    candidates,
+    context,
+    given,
+    place,
+    propose,
+    run,
+    scripted,
+)
 from tools.find_place import find_place_tool
 from tools.reverse_geocode import reverse_geocode_tool
 from tools.untrusted_text import CLOSING, OPENING

@@ -16,10 +16,13 @@ from agents.schemas import AnswerStatus, Cost
 from graphs.budgets import Budgets, spent_budget
 from tests.fakes.machine import (
     BrokenSearch,
+    Calls,
     ScriptedModel,
     context,
+    propose,
+    run,
+    scripted,
 )
-from tests.fakes.machine_runs import Calls, propose, run, scripted
 
 # --- tools that fail
 

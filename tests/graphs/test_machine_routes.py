@@ -13,11 +13,15 @@ from geo.point import Point
 from geo.sphere import point_distance_km
 from tests.fakes.machine import (
     PLACES,
+    Calls,
     ScriptedModel,
     candidates,
     context,
+    propose,
+    run,
+    scripted,
+    steps,
 )
-from tests.fakes.machine_runs import Calls, propose, run, scripted, steps
 
 LISBON = PLACES[2]
 

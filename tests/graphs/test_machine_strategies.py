@@ -22,10 +22,12 @@ from tests.fakes.machine import (
     EXIF_POSITION,
     FILE_NAME,
     PLACES,
+    Calls,
     ScriptedModel,
     context,
+    run,
+    steps,
 )
-from tests.fakes.machine_runs import Calls, run, steps
 from tools.untrusted_text import CLOSING, OPENING
 
 PORTO = Point(lat=41.15, lon=-8.61)

@@ -26,8 +26,10 @@ from tests.fakes.machine import (
     candidates,
     context,
     given,
+    run,
+    scripted,
+    without_time,
 )
-from tests.fakes.machine_runs import run, scripted, without_time
 
 # --- what the answer says
 

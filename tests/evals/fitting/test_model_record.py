@@ -18,8 +18,7 @@ from geo.sphere import destination
 from graphs.components import open_parameters
 from graphs.inference.sight import ANY_MODEL, default_sight
 from graphs.settings import make_settings
-from tests.fakes.machine import context
-from tests.fakes.machine_runs import run, scripted
+from tests.fakes.machine import context, run, scripted
 from tests.fakes.records import made_record, write_run
 
 MODEL = "openai:some-model"

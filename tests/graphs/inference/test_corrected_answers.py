@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphs.inference.correcting import Corrections
-from tests.fakes.machine import context
-from tests.fakes.machine_runs import run
+from tests.fakes.machine import context, run
 from tests.graphs.inference.test_calibration import MADE
 
 RETRIEVAL = next(iter(MADE.levels.values()))

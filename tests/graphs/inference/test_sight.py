@@ -14,8 +14,7 @@ from graphs.inference.posterior import default_parameters
 from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, sight_reading
 from graphs.inference.weighing import scene, weigh
 from graphs.state import Position
-from tests.fakes.machine import ScriptedModel, context
-from tests.fakes.machine_runs import propose, run
+from tests.fakes.machine import ScriptedModel, context, propose, run
 
 USUAL = (0.01, 0.01, 0.03, 0.15, 0.8)
 TRUSTED = SightParameters(
