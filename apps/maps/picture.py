@@ -1,171 +1,241 @@
-"""An answer as a picture: the map around it, the world, and what was concluded. 1200 × 675 pixels."""
+"""An answer as a picture of 1200 × 675 pixels: the map around it, the photo, and what was concluded."""
 
 from __future__ import annotations
 
+import functools
 import io
+import unicodedata
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from agents.schemas import Answer
 from apps.maps import basemap_image
 from apps.maps.basemap_image import window_picture, world_picture
 from apps.maps.city_labels import city_labels
 from apps.maps.geometry import around, disc
-from apps.maps.png_panel import draw_panel
-from apps.maps.png_tools import AMBER, CYAN, GREEN, INK, PAPER, PINK, SCALE, Sheet, text_width
-from apps.maps.viewport import KM_PER_DEGREE, Window, window_around
-from apps.output.formatting import alternatives
-from apps.output.located_photo import LocatedPhoto
+from apps.maps.viewport import Window, window_around
+from apps.output.formatting import certainty_note, evidence_source, heading, km, percent, printable
+from apps.output.located_photo import LocatedPhoto, alternatives, credible_circles
 from geo.point import Point
 from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within
 
-WIDTH, HEIGHT = 1200, 675
-PANEL_WIDTH = 372
-MAP_SIZE = (WIDTH - PANEL_WIDTH, HEIGHT)
-_INSET_SIZE = (264, 132)
-_ATTRIBUTION = f"{basemap_image.ATTRIBUTION} · {LINES_ATTRIBUTION}"
-_INSET_BOX = (0.0, HEIGHT - _INSET_SIZE[1] - 26.0, _INSET_SIZE[0] + 26.0, float(HEIGHT))
-_CORNER_BOX = (MAP_SIZE[0] - 360.0, HEIGHT - 56.0, float(MAP_SIZE[0]), float(HEIGHT))
-_WORLD = Window(Point(lat=0.0, lon=0.0), 180.0, 2.0)
+SCALE = 2
+"""The picture is drawn at twice its size and reduced, which smooths its edges; lengths below are as drawn."""
+WIDTH, HEIGHT = 1200 * SCALE, 675 * SCALE
+MAP_SIZE = (828 * SCALE, HEIGHT)
+MARGIN = 48
+LEFT, RIGHT = MAP_SIZE[0] + MARGIN, WIDTH - MARGIN
+INSET_SIZE = (528, 264)
+INSET_TOP = HEIGHT - INSET_SIZE[1] - 32
+INK, PAPER, MUTED, RULE = (11, 18, 32), (238, 243, 250), (147, 163, 187), (38, 52, 77)
+AMBER, CYAN, PINK, GREEN = (255, 176, 32), (76, 201, 240), (255, 107, 157), (123, 216, 143)
+ATTRIBUTION = f"GeoSleuth · {basemap_image.ATTRIBUTION} · {LINES_ATTRIBUTION}"
+LINE_COLOURS = {
+    LineKind.COAST: (214, 232, 255, 100),
+    LineKind.STATE: (255, 255, 255, 46),
+    LineKind.COUNTRY: (255, 255, 255, 150),
+}
+WORLD = Window(Point(lat=0.0, lon=0.0), 180.0, 2.0)
+
+Draw = ImageDraw.ImageDraw
+Xy = tuple[float, float]
+Colour = tuple[int, ...]
 
 
 def save_png(located: LocatedPhoto, file: Path) -> None:
     """Write the picture of an answer."""
-    map_picture(located).save(file, "PNG", optimize=True)
+    picture = Image.new("RGB", (WIDTH, HEIGHT), INK)
+    picture.paste(_map(located.answer))
+    _draw_panel(picture, located)
+    picture.resize((WIDTH // SCALE, HEIGHT // SCALE), Image.Resampling.LANCZOS).save(file, "PNG", optimize=True)
 
 
-def map_picture(located: LocatedPhoto) -> Image.Image:
-    """The map with the answer, its radii, alternatives and candidates; the world; and the panel."""
-    window = window_around(located.answer, MAP_SIZE[0] / MAP_SIZE[1])
-    sheet = Sheet(window_picture(window, (MAP_SIZE[0] * SCALE, MAP_SIZE[1] * SCALE)))
-    _draw_lines(sheet, window)
-    _draw_radii(sheet, window, located.answer)
-    _draw_marks(sheet, window, located.answer)
-    _draw_cities(sheet, window, located.answer)
-    _draw_pins(sheet, window, located.answer)
-    _draw_inset(sheet, window, located.answer)
-    _draw_scale(sheet, window)
-    whole = Sheet.blank(WIDTH, HEIGHT, INK)
-    whole.paste(sheet.image, (0, 0), MAP_SIZE)
-    thumbnail = Image.open(io.BytesIO(located.thumbnail_jpeg)) if located.thumbnail_jpeg else None
-    draw_panel(whole, located, thumbnail, MAP_SIZE[0])
-    return whole.finished()
-
-
-def _draw_lines(sheet: Sheet, window: Window) -> None:
-    tolerance = window.height_deg / MAP_SIZE[1] / 2.0
+def _map(answer: Answer) -> Image.Image:
+    """The map around the answer, with its radii, alternatives and candidates; in a corner, the world."""
+    window = window_around(answer, MAP_SIZE[0] / MAP_SIZE[1])
+    picture = window_picture(window, MAP_SIZE)
+    draw = ImageDraw.Draw(picture, "RGBA")
     detail = "i" if window.height_deg < 40.0 else "l"
-    styles = (
-        (LineKind.COAST, (214, 232, 255, 120), 0.7),
-        (LineKind.STATE, (255, 255, 255, 46), 0.6),
-        (LineKind.COUNTRY, (255, 255, 255, 150), 0.9),
-    )
-    for kind, colour, width in styles:
-        paths = [window.pixels(line, MAP_SIZE) for line in lines_within(window.bounds_deg, kind, detail, tolerance)]
-        sheet.lines(paths, colour, width)
+    for kind, colour in LINE_COLOURS.items():
+        for line in lines_within(window.bounds_deg, kind, detail, window.height_deg / HEIGHT):
+            draw.line(window.pixels(line, MAP_SIZE).ravel().tolist(), colour, 2)
+    for centre, _, radius_km in credible_circles(answer):
+        for part in shapely.get_parts(around(disc(centre, radius_km), window.centre.lon)):
+            ring = window.pixels(np.asarray(part.exterior.coords), MAP_SIZE)
+            draw.polygon(ring.ravel().tolist(), (*AMBER, 45), AMBER, 3)
+    _draw_cities(draw, window, answer)
+    _draw_marks(draw, window, answer)
+    _text(draw, (MAP_SIZE[0] - 16, HEIGHT - 22), ATTRIBUTION, 20, anchor="rm", halo=3)
+    picture.paste(_inset(answer), (26, INSET_TOP - 6))
+    return picture
 
 
-def _draw_radii(sheet: Sheet, window: Window, answer: Answer) -> None:
+def _draw_cities(draw: Draw, window: Window, answer: Answer) -> None:
+    """Names of large cities that stay clear of the hypotheses, the inset and the attribution."""
+    size = (MAP_SIZE[0] // SCALE, MAP_SIZE[1] // SCALE)
+    spots = [window.point_pixel(hypothesis.point, size) for hypothesis in answer.hypotheses[:4]]
+    boxes = [(x - 14.0, y - 42.0, x + 14.0, y + 4.0) for x, y in spots]
+    boxes += [(0.0, INSET_TOP / SCALE - 10.0, 290.0, size[1]), (size[0] - 420.0, size[1] - 24.0, *size)]
+    for city in city_labels(window, size, tuple(boxes), most=14):
+        x, y = city.xy[0] * SCALE, city.xy[1] * SCALE
+        _dot(draw, (x, y), 4, PAPER)
+        _text(draw, (x + 12, y), city.name, 23, anchor="lm", halo=3)
+
+
+def _draw_marks(draw: Draw, window: Window, answer: Answer) -> None:
+    """The most important marks last: candidates, numbered alternatives, the position the file claims, the answer."""
+    for candidate in answer.candidates:
+        _dot(draw, window.point_pixel(candidate.point, MAP_SIZE), 6, PINK)
+    for number, hypothesis in reversed(alternatives(answer)):
+        xy = window.point_pixel(hypothesis.point, MAP_SIZE)
+        _dot(draw, xy, 21, CYAN)
+        _text(draw, xy, str(number), 24, INK, bold=True, anchor="mm")
+    if answer.metadata_position is not None:
+        _dot(draw, window.point_pixel(answer.metadata_position, MAP_SIZE), 14, GREEN)
+    if answer.point is not None:
+        x, y = window.point_pixel(answer.point, MAP_SIZE)
+        for colour, margin in ((INK, 3), (AMBER, 0)):
+            draw.polygon([(x - 20 - margin, y - 44), (x + 20 + margin, y - 44), (x, y + 2 * margin)], colour)
+            draw.circle((x, y - 54), 24 + margin, colour)
+        draw.circle((x, y - 54), 10, INK)
+
+
+def _inset(answer: Answer) -> Image.Image:
+    """The world with the answer and its alternatives, framed."""
+    picture = world_picture(INSET_SIZE)
+    draw = ImageDraw.Draw(picture)
+    for _, hypothesis in reversed(alternatives(answer)):
+        _dot(draw, WORLD.point_pixel(hypothesis.point, INSET_SIZE), 8, CYAN)
+    if answer.point is not None:
+        _dot(draw, WORLD.point_pixel(answer.point, INSET_SIZE), 11, AMBER)
+    return ImageOps.expand(picture, 6, INK)
+
+
+def _draw_panel(picture: Image.Image, located: LocatedPhoto) -> None:
+    """Photo, place, how sure, alternatives, evidence while there is space, and the legend, one under another."""
+    answer, draw, y = located.answer, ImageDraw.Draw(picture), MARGIN
+    if located.thumbnail_jpeg:
+        photo = ImageOps.contain(Image.open(io.BytesIO(located.thumbnail_jpeg)), (RIGHT - LEFT, 486))
+        picture.paste(photo, ((LEFT + RIGHT - photo.width) // 2, y))
+        y += photo.height + 36
+    y = _paragraph(draw, y, heading(answer), 48, PAPER, bold=True, max_lines=2)
     if answer.point is None:
-        return
-    for radius_km, alpha, dash in ((answer.radius_90_km, 34, 6.0), (answer.radius_50_km, 62, 0.0)):
-        if radius_km is not None:
-            rings = _rings(window, answer.point, radius_km, MAP_SIZE)
-            sheet.polygon(rings, (*AMBER, alpha))
-            sheet.lines(rings, (*AMBER, 235), 1.5, dash)
+        y = _paragraph(draw, y, printable(answer.reasoning), 27, MUTED, max_lines=4)
+    else:
+        y = _paragraph(draw, y, str(answer.point), 28, MUTED)
+        y = _row(draw, y + 8, "confidence", percent(answer.confidence))
+        draw.rounded_rectangle((LEFT, y, RIGHT, y + 10), 5, RULE)
+        draw.rounded_rectangle((LEFT, y, LEFT + max(10.0, (RIGHT - LEFT) * answer.confidence), y + 10), 5, AMBER)
+        y += 22
+        for _, share, radius_km in reversed(credible_circles(answer)):
+            y = _row(draw, y, f"{percent(share)} within", km(radius_km))
+        y = _paragraph(draw, y, certainty_note(answer), 23, MUTED)
+    y = _rule(draw, y)
+    for number, hypothesis in alternatives(answer):
+        _dot(draw, (LEFT + 18, y + 17), 18, CYAN)
+        _text(draw, (LEFT + 18, y + 17), str(number), 22, INK, bold=True, anchor="mm")
+        y = _row(draw, y, printable(hypothesis.name), percent(hypothesis.probability), indent=54) + 8
+    y = _rule(draw, y)
+    for item in answer.evidence:
+        if item.source is not None and y < HEIGHT - 200:
+            y = _paragraph(draw, y, printable(item.claim), 25, PAPER, max_lines=2)
+            y = _paragraph(draw, y, evidence_source(item), 22, MUTED) + 10
+    _draw_legend(draw, answer)
 
 
-def _rings(window: Window, centre: Point, radius_km: float, size: tuple[int, int]) -> list[NDArray[np.float64]]:
-    parts = shapely.get_parts(around(disc(centre, radius_km), window.centre.lon))
-    return [window.pixels(np.asarray(part.exterior.coords), size) for part in parts]
-
-
-def _draw_marks(sheet: Sheet, window: Window, answer: Answer) -> None:
-    spots = [window.point_pixel(c.point, MAP_SIZE) for c in answer.candidates if window.contains(c.point)]
-    sheet.circles(spots, 3.2, (*PINK, 215), (*INK, 200), 0.8)
-
-
-def _draw_cities(sheet: Sheet, window: Window, answer: Answer) -> None:
-    keep_clear = [_INSET_BOX, _CORNER_BOX]
-    for hypothesis in answer.hypotheses[:4]:
-        x, y = window.point_pixel(hypothesis.point, MAP_SIZE)
-        keep_clear.append((x - 14, y - 42, x + 14, y + 4))
-    for city in city_labels(window, MAP_SIZE, tuple(keep_clear), most=14):
-        x, y = city.xy
-        sheet.circles([(x, y)], 1.7, (*PAPER, 235), (*INK, 255), 0.6)
-        sheet.text((x + 6, y), city.name, 11.5, (*PAPER, 255), anchor="lm", halo=1.4)
-
-
-def _draw_pins(sheet: Sheet, window: Window, answer: Answer) -> None:
-    first = 1 if answer.point is None else 2
-    for number, hypothesis in reversed(list(enumerate(alternatives(answer), first))):
-        if window.contains(hypothesis.point):
-            _badge(sheet, window.point_pixel(hypothesis.point, MAP_SIZE), str(number))
-    if answer.metadata_position is not None and window.contains(answer.metadata_position):
-        sheet.circles([window.point_pixel(answer.metadata_position, MAP_SIZE)], 6, (*GREEN, 255), (*INK, 255), 2)
-    if answer.point is not None:
-        _pin(sheet, window.point_pixel(answer.point, MAP_SIZE))
-
-
-def _badge(sheet: Sheet, xy: tuple[float, float], label: str) -> None:
-    sheet.circles([xy], 10, (*CYAN, 255), (*INK, 255), 1.6)
-    sheet.text(xy, label, 12, INK, bold=True, anchor="mm")
-
-
-def _pin(sheet: Sheet, xy: tuple[float, float]) -> None:
-    """A drop whose tip is the answer."""
-    x, y = xy
-    angles = np.radians(np.linspace(150.0, 390.0, 40))
-    head = np.stack([x + 12.0 * np.cos(angles), y - 27.0 + 12.0 * np.sin(angles)], axis=-1)
-    outline = np.concatenate([[[x, y]], head, [[x, y]]])
-    sheet.polygon([outline], (*AMBER, 255))
-    sheet.lines([outline], (*INK, 255), 1.6)
-    sheet.circles([(x, y - 27.0)], 4.6, (*INK, 255), (*INK, 255))
-
-
-def _draw_inset(sheet: Sheet, window: Window, answer: Answer) -> None:
-    width, height = _INSET_SIZE
-    left, top = 16.0, HEIGHT - height - 16.0
-    sheet.box((left - 3, top - 3), (left + width + 3, top + height + 3), (*INK, 220), 8)
-    sheet.paste(world_picture((width * SCALE, height * SCALE)), (left, top), _INSET_SIZE, 6)
-    frame = np.array([(window.west, window.north), (window.west + window.width_deg, window.south)])
-    (x1, y1), (x2, y2) = _WORLD.pixels(frame, _INSET_SIZE)
-    y1, y2 = max(y1, 0.0), min(y2, float(height))
-    ring = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)])
-    clipped = [part + np.array([left, top]) for part in _inside(ring, width)]
-    sheet.lines(clipped, (*PAPER, 235), 1.0)
-    spots = [_WORLD.point_pixel(h.point, _INSET_SIZE) for h in alternatives(answer)]
-    sheet.circles([(left + x, top + y) for x, y in spots], 3.4, (*CYAN, 255), (*INK, 255), 1)
-    if answer.point is not None:
-        x, y = _WORLD.point_pixel(answer.point, _INSET_SIZE)
-        sheet.circles([(left + x, top + y)], 4.6, (*AMBER, 255), (*INK, 255), 1.2)
-
-
-def _inside(ring: NDArray[np.float64], width: float) -> list[NDArray[np.float64]]:
-    """The frame's outline within the world picture, both parts where it crosses its edge."""
-    world = shapely.box(0.0, 0.0, width, 1e6)
-    copies = [shapely.LineString(ring + np.array([shift, 0.0])) for shift in (-width, 0.0, width)]
-    parts = shapely.get_parts([copy.intersection(world) for copy in copies])
-    return [np.asarray(part.coords) for part in parts if part.geom_type == "LineString"]
-
-
-def _draw_scale(sheet: Sheet, window: Window) -> None:
-    km_per_px = window.height_deg * KM_PER_DEGREE / MAP_SIZE[1]
-    length_km = max((step for step in _SCALE_STEPS_KM if step / km_per_px <= 130), default=_SCALE_STEPS_KM[0])
-    right, y = MAP_SIZE[0] - 18.0, HEIGHT - 34.0
-    bar = np.array(
-        [(right - length_km / km_per_px, y - 4), (right - length_km / km_per_px, y), (right, y), (right, y - 4)]
+def _draw_legend(draw: Draw, answer: Answer) -> None:
+    entries = (
+        ("answer", AMBER, answer.point),
+        ("alternative", CYAN, alternatives(answer)),
+        ("candidate", PINK, answer.candidates),
+        ("metadata", GREEN, answer.metadata_position),
     )
-    sheet.lines([bar], (*INK, 190), 4.0)
-    sheet.lines([bar], (*PAPER, 255), 1.6)
-    sheet.text((right, y - 7), f"{length_km:,} km", 11.5, PAPER, anchor="rd", halo=1.4)
-    width = text_width(_ATTRIBUTION, 10)
-    sheet.box((MAP_SIZE[0] - width - 16, HEIGHT - 22), (MAP_SIZE[0], HEIGHT), (*INK, 150))
-    sheet.text((MAP_SIZE[0] - 8, HEIGHT - 11), _ATTRIBUTION, 10, (220, 228, 240), anchor="rm")
+    x, y = float(LEFT), HEIGHT - MARGIN - 12
+    for label, colour, marks in entries:
+        if marks:
+            _dot(draw, (x + 10, y), 10, colour)
+            _text(draw, (x + 28, y), label, 23, MUTED, anchor="lm")
+            x += 60 + font(23).getlength(label)
 
 
-_SCALE_STEPS_KM = (50, 100, 200, 500, 1000, 2000, 5000)
+def _row(draw: Draw, y: float, label: str, value: str, indent: float = 0.0) -> float:
+    """A label and, at the right edge, its value; where the next line begins."""
+    _text(draw, (LEFT + indent, y), wrapped(label, font(26), RIGHT - LEFT - indent - 110, 1)[0], 26, MUTED)
+    _text(draw, (RIGHT, y), value, 26, bold=True, anchor="ra")
+    return y + 40
+
+
+def _rule(draw: Draw, y: float) -> float:
+    draw.line((LEFT, y + 8, RIGHT, y + 8), RULE, 2)
+    return y + 26
+
+
+def _paragraph(
+    draw: Draw, y: float, text: str, size: int, colour: Colour, *, bold: bool = False, max_lines: int = 1
+) -> float:
+    """Text broken into lines of the panel's width; where the next line begins."""
+    for line in wrapped(text, font(size, bold), RIGHT - LEFT, max_lines):
+        _text(draw, (LEFT, y), line, size, colour, bold=bold)
+        y += round(size * 1.35)
+    return y + 6
+
+
+def _dot(draw: Draw, xy: Xy, radius: float, colour: Colour) -> None:
+    draw.circle(xy, radius, colour, INK, 2)
+
+
+def _text(
+    draw: Draw, xy: Xy, text: str, size: int, colour: Colour = PAPER, *, bold: bool = False, anchor: str = "la",
+    halo: int = 0,
+) -> None:  # fmt: skip
+    """One line; `halo` is the width of a dark outline that keeps it readable on a map."""
+    draw.text(xy, drawable(text), colour, font(size, bold), anchor, stroke_width=halo, stroke_fill=INK)
+
+
+@functools.cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Inter at a size in drawn pixels."""
+    name = "Inter_600SemiBold.ttf" if bold else "Inter_400Regular.ttf"
+    with resources.as_file(resources.files("apps") / "assets" / "fonts" / name) as path:
+        return ImageFont.truetype(str(path), size)
+
+
+def wrapped(text: str, face: ImageFont.FreeTypeFont, width: float, max_lines: int) -> list[str]:
+    """Text broken at spaces to lines of a width in drawn pixels; what does not fit ends in an ellipsis."""
+    lines = [""]
+    for word in drawable(text).split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and face.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    if len(lines) > max_lines:
+        lines[max_lines - 1 :] = [f"{lines[max_lines - 1]} …"]
+    return [_shortened(line, face, width) for line in lines]
+
+
+def _shortened(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
+    if face.getlength(text) <= width:
+        return text
+    while text and face.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
+
+
+def drawable(text: str) -> str:
+    """Text without the letters that Inter lacks: accents it does not know fall off, other scripts become `?`."""
+    return "".join(char if _has_shape(char) else _plain(char) for char in text)
+
+
+def _plain(char: str) -> str:
+    base = unicodedata.normalize("NFKD", char)[0]
+    return base if _has_shape(base) else "?"
+
+
+@functools.cache
+def _has_shape(char: str) -> bool:
+    return char.isspace() or bytes(font(40).getmask(char)) != bytes(font(40).getmask("\uffff"))

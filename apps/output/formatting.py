@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from agents.schemas import Answer, AnswerStatus, Evidence, Hypothesis, Level, Source
+from agents.schemas import Answer, AnswerStatus, Evidence, Level, Source
 
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SHORT_HASH = 10
@@ -74,12 +74,6 @@ def _vaguely(country: str, radius_50_km: float | None) -> str:
     return f"Hard to tell; at a guess, {country}" if is_guess else f"Around {country}"
 
 
-def alternatives(answer: Answer, count: int = 3) -> tuple[Hypothesis, ...]:
-    """The best hypotheses that were not committed to."""
-    start = 0 if answer.point is None else 1
-    return answer.hypotheses[start : start + count]
-
-
 def source_text(source: Source | None) -> str:
     """The tool and the first characters of its result's hash, or that nothing stands behind the claim."""
     if source is None:
@@ -90,6 +84,11 @@ def source_text(source: Source | None) -> str:
 def evidence_label(evidence: Evidence) -> str:
     """The id by which the reasoning cites a piece of evidence, and its kind."""
     return f"{printable(evidence.id)} {evidence.kind.value.replace('_', ' ')}"
+
+
+def evidence_source(evidence: Evidence) -> str:
+    """The id and kind of a piece of evidence, and where it comes from."""
+    return f"{evidence_label(evidence)} · {source_text(evidence.source)}"
 
 
 def radius_note(answer: Answer) -> str:

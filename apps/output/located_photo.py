@@ -1,10 +1,17 @@
-"""A photo with its answer: what every renderer draws."""
+"""A photo with its answer, and the parts of an answer that every renderer shows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from agents.schemas import Answer
+from PIL import Image
+
+from agents.schemas import Answer, Hypothesis
+from geo.point import Point
+from retrieval.photos.photo import Photo
+
+THUMBNAIL_SIDE_PX = 480
 
 
 @dataclass(frozen=True)
@@ -17,3 +24,34 @@ class LocatedPhoto:
     name: str
     answer: Answer
     thumbnail_jpeg: bytes | None = field(default=None, repr=False)
+
+
+def thumbnail_jpeg(photo: Photo, side_px: int = THUMBNAIL_SIDE_PX, quality: int = 80) -> bytes:
+    """A small JPEG of a photo's pixels, long side at most `side_px`, without metadata."""
+    picture = Image.fromarray(photo.rgb)
+    picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=quality, optimize=True)
+    return out.getvalue()
+
+
+class CredibleCircle(NamedTuple):
+    """A circle around the answer that holds the true position with a probability of `share`."""
+
+    centre: Point
+    share: float
+    radius_km: float
+
+
+def credible_circles(answer: Answer) -> list[CredibleCircle]:
+    """The 90 % and the 50 % circle, largest first; none without a position."""
+    if answer.point is None:
+        return []
+    radii_km = ((0.9, answer.radius_90_km), (0.5, answer.radius_50_km))
+    return [CredibleCircle(answer.point, share, radius) for share, radius in radii_km if radius is not None]
+
+
+def alternatives(answer: Answer, count: int = 3) -> list[tuple[int, Hypothesis]]:
+    """The best hypotheses that the answer did not choose, each with its number among all of them."""
+    first = 0 if answer.point is None else 1
+    return list(enumerate(answer.hypotheses[first : first + count], first + 1))

@@ -9,7 +9,6 @@ from rich.text import Text
 
 from agents.schemas import Answer, Evidence, Hypothesis
 from apps.output.formatting import (
-    alternatives,
     confidence_text,
     cost_text,
     evidence_label,
@@ -22,7 +21,7 @@ from apps.output.formatting import (
     versions_text,
     why_no_answer,
 )
-from apps.output.located_photo import LocatedPhoto
+from apps.output.located_photo import LocatedPhoto, alternatives
 
 _LABEL_WIDTH = 14
 _INDENT = 2
@@ -89,14 +88,14 @@ def _fact_rows(answer: Answer) -> list[tuple[str, str]]:
     return facts + rows
 
 
-def _alternatives(hypotheses: tuple[Hypothesis, ...]) -> Table | None:
+def _alternatives(hypotheses: list[tuple[int, Hypothesis]]) -> Table | None:
     if not hypotheses:
         return None
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", width=6)
     table.add_column(overflow="fold", min_width=14)
     table.add_column(style="dim")
-    for hypothesis in hypotheses:
+    for _, hypothesis in hypotheses:
         status = "" if hypothesis.status == "open" else f" ({hypothesis.status.value})"
         name = Text(printable(hypothesis.name) + status)
         table.add_row(percent(hypothesis.probability), name, f"{hypothesis.point}  ± {km(hypothesis.radius_km)}")

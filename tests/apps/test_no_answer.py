@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from agents.schemas import AnswerStatus
-from apps.maps import png_panel
+from apps.maps import picture
 from apps.maps.page_data import photo_data
-from apps.maps.picture import save_png
 from apps.output.geojson import geojson_text
 from apps.output.kml import kml_text
 from apps.output.results_file import PhotoResult, RunFile, RunStatus
@@ -50,16 +50,16 @@ def test_each_surface_says_it_and_why(status: AnswerStatus) -> None:
 
 @pytest.mark.parametrize("status", [AnswerStatus.REFUSED, AnswerStatus.FAILED])
 def test_the_picture_says_it(status: AnswerStatus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    titles: list[str] = []
-    title = png_panel._Column.title
+    texts: list[str] = []
+    paragraph = picture._paragraph
 
-    def told(self: png_panel._Column, text: str) -> None:
-        titles.append(text)
-        title(self, text)
+    def recorded(draw: Any, y: float, text: str, *args: Any, **options: Any) -> float:
+        texts.append(text)
+        return paragraph(draw, y, text, *args, **options)
 
-    monkeypatch.setattr(png_panel._Column, "title", told)
-    save_png(located(unanswered(status)), tmp_path / "a.png")
-    assert titles == [SAID[status]]
+    monkeypatch.setattr(picture, "_paragraph", recorded)
+    picture.save_png(located(unanswered(status)), tmp_path / "a.png")
+    assert texts[:2] == [SAID[status], f"the model's replies were {status.value}"]
 
 
 @pytest.mark.parametrize("status", SAID)

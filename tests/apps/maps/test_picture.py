@@ -8,48 +8,61 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agents.schemas import Answer
 from apps.maps.basemap_image import window_picture
 from apps.maps.city_labels import city_labels
-from apps.maps.picture import HEIGHT, MAP_SIZE, WIDTH, save_png
-from apps.maps.png_tools import AMBER, CYAN, drawable, shortened, text_width, wrapped
+from apps.maps.picture import AMBER, CYAN, GREEN, INK, MAP_SIZE, PINK, SCALE, drawable, font, save_png, wrapped
 from apps.maps.viewport import Window, window_around
+from apps.output.located_photo import LocatedPhoto
 from geo.point import Point
 from tests.fakes.answers import HOSTILE, abstained, answered, at, hostile, located
 
-
-def count_colour(picture: Image.Image, colour: tuple[int, ...]) -> int:
-    left = np.asarray(picture)[:, : MAP_SIZE[0]].astype(int)
-    return int((np.abs(left - np.array(colour)).max(axis=2) < 12).sum())
+PANEL_LEFT = MAP_SIZE[0] // SCALE
 
 
-def drawn(tmp_path: Path, answer: Answer, name: str = "photo.jpg") -> Image.Image:
+def count_colour(picture: Image.Image, colour: tuple[int, ...], box: tuple[int, int, int, int] | None = None) -> int:
+    """Pixels of about a colour within a box: left, top, right, bottom; the map if none is given."""
+    part = np.asarray(picture.crop(box or (0, 0, PANEL_LEFT, picture.height))).astype(int)
+    return int((np.abs(part - np.array(colour)).max(axis=2) < 12).sum())
+
+
+def drawn(tmp_path: Path, item: LocatedPhoto) -> Image.Image:
     file = tmp_path / "map.png"
-    save_png(located(answer, name), file)
+    save_png(item, file)
     return Image.open(file).convert("RGB")
 
 
-def test_the_picture_shows_the_answer(tmp_path: Path) -> None:
-    picture = drawn(tmp_path, answered())
-    assert picture.size == (WIDTH, HEIGHT)
-    assert count_colour(picture, AMBER) > 300  # the pin, and the outlines of both radii
+def test_the_picture_shows_the_answer_the_alternatives_and_the_candidates(tmp_path: Path) -> None:
+    near = answered(metadata_position=at(45.0, 110.0), radius_90_km=1500.0)
+    picture = drawn(tmp_path, located(near))
+    assert picture.size == (1200, 675)
+    for colour, at_least in ((AMBER, 300), (CYAN, 300), (PINK, 100), (GREEN, 100)):
+        assert count_colour(picture, colour) > at_least
+
+
+def test_the_photo_is_shown_unless_it_is_left_out(tmp_path: Path) -> None:
+    panel = (PANEL_LEFT, 0, 1200, 675)
+    sky = (0x9C, 0xC4, 0xE4)
+    assert count_colour(drawn(tmp_path, located()), sky, panel) > 10_000
+    assert count_colour(drawn(tmp_path, LocatedPhoto("a.jpg", answered())), sky, panel) == 0
 
 
 def test_an_abstention_shows_guesses_but_no_pin(tmp_path: Path) -> None:
-    picture = drawn(tmp_path, abstained())
+    picture = drawn(tmp_path, located(abstained()))
     assert count_colour(picture, AMBER) == 0
     assert count_colour(picture, CYAN) > 300
 
 
 @pytest.mark.parametrize("point", [at(-18.1, 179.9), at(89.5, 20.0), at(-90.0, 0.0), at(0.0, -180.0)])
 def test_the_ends_of_the_world_can_be_drawn(tmp_path: Path, point: Point) -> None:
-    picture = drawn(tmp_path, answered(point=point, radius_90_km=900.0))
+    picture = drawn(tmp_path, located(answered(point=point, radius_90_km=900.0)))
     assert count_colour(picture, AMBER) > 300
 
 
 def test_a_hopeless_radius_and_hostile_names_can_be_drawn(tmp_path: Path) -> None:
-    assert drawn(tmp_path, answered(radius_50_km=9000.0, radius_90_km=20015.0)).size == (WIDTH, HEIGHT)
-    assert drawn(tmp_path, hostile(), HOSTILE).size == (WIDTH, HEIGHT)
+    hopeless = drawn(tmp_path, located(answered(radius_50_km=9000.0, radius_90_km=20015.0)))
+    assert count_colour(hopeless, AMBER) > 300
+    beside = drawn(tmp_path, located(hostile(), HOSTILE)).crop((PANEL_LEFT, 0, PANEL_LEFT + 20, 675))
+    assert beside.getcolors() == [(20 * 675, INK)]  # no text runs out of the panel
 
 
 def test_the_window_shows_the_whole_90_percent_radius() -> None:
@@ -74,11 +87,13 @@ def test_city_labels_are_large_cities_and_do_not_touch() -> None:
             assert a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
 
 
-def test_text_is_cut_to_its_width() -> None:
-    assert text_width(shortened("a long name of a place " * 4, 13.0, 120.0), 13.0) <= 120.0
-    lines = wrapped("one two three four five six seven", 13.0, 60.0, 2)
+def test_text_is_broken_and_cut_to_its_width() -> None:
+    lines = wrapped("one two three four five six seven", font(26), 120.0, 2)
+    assert lines[0] == "one two"
     assert len(lines) == 2
-    assert all(text_width(line, 13.0) <= 60.0 for line in lines)
+    assert lines[1].endswith("…")
+    (long,) = wrapped("Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch", font(26), 120.0, 1)
+    assert all(font(26).getlength(line) <= 120.0 for line in (*lines, long))
 
 
 def test_letters_without_a_shape_are_replaced() -> None:
