@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from apps.chat.line_reader import LineReader
 from apps.chat.view import ChatView, cost_lines, photo_line
+from apps.options import Outputs
+from apps.output.files import write_files
 from apps.output.formatting import printable
 from apps.output.located_photo import LocatedPhoto
 from core.errors import UserError
@@ -16,10 +18,9 @@ from retrieval.photos.photo import Photo, load_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
 
 if TYPE_CHECKING:
-    from graphs.chat.session import ChatEvent, Conversation
+    from apps.commands.opening import OpenConversation
+    from graphs.chat.session import ChatEvent
     from graphs.chat.state import ShownPhoto
-    from graphs.chat.threads import SavedThread
-    from graphs.system import GeoSleuth
 
 HELP = """\
 Type a question about the photo: why? · why not Portugal? · compare with Porto · what would change your mind?
@@ -37,13 +38,11 @@ class ChatLoop:
 
     def __init__(
         self,
-        system: GeoSleuth,
-        conversation: Conversation,
-        thread: SavedThread | None,
+        opened: OpenConversation,
         view: ChatView,
         reader: LineReader,
     ) -> None:
-        self._system, self._conversation, self._thread = system, conversation, thread
+        self._system, self._conversation, self._thread = opened.system, opened.conversation, opened.thread
         self._view, self._reader = view, reader
         self._names: dict[str, str] = {}
         self._commands: dict[str, Callable[[str], None]] = {
@@ -166,8 +165,6 @@ class ChatLoop:
         self._view.say(printable_lines(why(data)))
 
     def _map(self, rest: str) -> None:
-        from apps.commands.locate import Outputs, write_files
-
         located = [self._located(shown) for shown in self._conversation.shown if self._is_located(shown)]
         if not located:
             raise UserError("no photo is located yet: /photo PATH shows one")

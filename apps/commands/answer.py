@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from apps.chat.view import ChatView
-from apps.commands.chat import ChooseSettings, talking
-from apps.commands.locate import Outputs, write_files
-from apps.console import answers, messages
+from apps.commands.opening import ChooseSettings, OpenConversation, open_saved_conversation
+from apps.console import messages
+from apps.options import Events, Home, Outputs, Page, RunOptions, SystemOptions, chosen_settings
+from apps.output.files import render
 from apps.output.formatting import printable
-from apps.output.located_photo import LocatedPhoto
-from apps.output.terminal import print_answer
+from apps.output.located_photo import LocatedPhoto, thumbnail_jpeg
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
 
 if TYPE_CHECKING:
-    from agents.schemas import Answer
     from graphs.chat.session import ChatEvent, Conversation
-    from graphs.chat.threads import SavedThread
-    from graphs.system import GeoSleuth
 
 WAITS_FOR_AN_ANSWER = 3
 
@@ -46,63 +45,57 @@ def locate_in_thread(
     if outputs.jsonl:
         raise UserError("--jsonl is for many photos, --ask and --thread are for one")
     photo = load_photo(paths[0])
-    name = thread or photo.id
-    with talking(choose, name, ask, events) as (system, conversation, saved):
-        if saved:
-            saved.name_photo(photo.id, paths[0].name)
-        known = photo.id in conversation.cases
-        return _until_answered(system, conversation, saved, outputs, () if known else _first_turn(conversation, photo))
+    with open_saved_conversation(choose, thread or photo.id, ask, events) as opened:
+        if opened.thread:
+            opened.thread.name_photo(photo.id, paths[0].name)
+        is_known = photo.id in opened.conversation.cases
+        first_turn = () if is_known else _first_turn(opened.conversation, photo)
+        return _follow_until_answered(opened, first_turn, outputs)
 
 
-def answer(thread: str, said: str, choose: ChooseSettings, outputs: Outputs, events: str | None) -> int:
-    """Answer what a thread asks, and print where that leads; returns the exit status.
-
-    Raises:
-        UserError: no such thread, or it asks nothing.
-    """
-    with talking(choose, thread, True, events, must_exist=True) as (system, conversation, saved):
+def answer(
+    thread: Annotated[str, typer.Argument(help="The thread that asks.")],
+    said: Annotated[str, typer.Argument(help="Your answer: yes, no, don't know, or the name of a place.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON, and nothing else.")] = False,
+    page: Page = None,
+    events: Events = None,
+    home: Home = None,
+) -> int:
+    """Answer what `geosleuth locate --ask` or a chat asked; the run goes on from its checkpoint."""
+    choose = partial(chosen_settings, SystemOptions(), RunOptions(home=home))
+    with open_saved_conversation(choose, thread, True, events, must_exist=True) as opened:
+        conversation = opened.conversation
         if conversation.question is None:
             raise UserError(f"thread {thread!r} asks nothing; geosleuth chat --thread {thread!r} goes on with it")
         for shown in conversation.shown:
             conversation.photos.bring(shown)
-        return _until_answered(system, conversation, saved, outputs, conversation.answer_question(said))
+        return _follow_until_answered(opened, conversation.answer_question(said), Outputs(as_json, page=page))
 
 
-def _first_turn(conversation: Conversation, photo: Photo) -> Iterator[ChatEvent]:
-    """Locate the photo, or go on with the run of it that stopped; one that waits for an answer waits on."""
+def _first_turn(conversation: Conversation, photo: Photo) -> Iterable[ChatEvent]:
+    """Locate the photo, or go on with a run of it that stopped; a run that waits for an answer stays as it is."""
     if conversation.photo_id == photo.id and conversation.is_unfinished:
         conversation.photos.keep(photo)
-        return iter(()) if conversation.question else conversation.go_on()
+        return () if conversation.question else conversation.go_on()
     return conversation.show(photo)
 
 
-def _until_answered(
-    system: GeoSleuth,
-    conversation: Conversation,
-    saved: SavedThread | None,
-    outputs: Outputs,
-    events: Sequence[ChatEvent] | Iterator[ChatEvent],
-) -> int:
-    view = ChatView(messages(), messages())
+def _follow_until_answered(opened: OpenConversation, events: Iterable[ChatEvent], outputs: Outputs) -> int:
+    """Print the events, put questions to the person at a terminal, and render the answer."""
+    conversation, view = opened.conversation, ChatView(messages(), messages())
     view.follow(events, tell_reply=False)
     while asked := conversation.question:
         if not sys.stdin.isatty():
-            name = saved.name if saved else ""
+            name = opened.thread.name if opened.thread else ""
             messages().print(f"geosleuth: this run waits for you: geosleuth answer {name!r} ANSWER")
             return WAITS_FOR_AN_ANSWER
         view.question(asked)
         view.follow(conversation.answer_question(input("> ")), tell_reply=False)
-    photo_id = conversation.photo_id or ""
-    return _printed(system, saved, photo_id, conversation.answers[photo_id], outputs)
-
-
-def _printed(system: GeoSleuth, saved: SavedThread | None, photo_id: str, answer: Answer, outputs: Outputs) -> int:
-    name = saved.photo_name(photo_id) if saved else photo_id
-    picture = thumbnail_jpeg(system.photo_store.get(photo_id)) if outputs.shows_photos else None
-    located = LocatedPhoto(printable(name), answer, picture)
-    if outputs.as_json:
-        answers().out(json.dumps(answer.model_dump(mode="json"), indent=2), highlight=False)
-    else:
-        print_answer(answers(), located)
-    write_files([located], outputs)
+    render(_located(opened, conversation.photo_id or "", outputs), outputs)
     return 0
+
+
+def _located(opened: OpenConversation, photo_id: str, outputs: Outputs) -> LocatedPhoto:
+    name = opened.thread.photo_name(photo_id) if opened.thread else photo_id
+    picture = thumbnail_jpeg(opened.system.photo_store.get(photo_id)) if outputs.shows_photos else None
+    return LocatedPhoto(printable(name), opened.conversation.cases[photo_id]["told"], picture)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from apps.console import answers, messages, progress_bar
+from apps.options import Encoder, Home, RunOptions, SystemOptions, chosen_settings
 from apps.output.formatting import printable
 from core.errors import UserError
 
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 
 atlas_app = typer.Typer(help="Build, inspect, verify and search atlases.", rich_markup_mode=None)
 
-Home = Annotated[Path | None, typer.Option("--home", help="Folder of atlases and the audit log.", metavar="DIR")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-EncoderName = Annotated[str | None, typer.Option("--encoder", help="Encoder, by name or folder.")]
 _NAME = re.compile(r"[\w][\w.-]{0,63}", re.ASCII)
 
 
@@ -48,7 +47,7 @@ def build(
         int | None, typer.Option(min=1, help="Without photos: an atlas of this many populated places.")
     ] = None,
     store: Annotated[str | None, typer.Option(help="Store engine.")] = None,
-    encoder: EncoderName = None,
+    encoder: Encoder = None,
     home: Home = None,
 ) -> int:
     """Build an atlas of photos, or (--gps N) of places. The same command goes on with a build that was cut off."""
@@ -94,7 +93,7 @@ def info(
 def verify(
     name: Annotated[str, typer.Argument(help="Name of the atlas.")],
     as_json: AsJson = False,
-    encoder: EncoderName = None,
+    encoder: Encoder = None,
     home: Home = None,
 ) -> int:
     """Check every vector of an atlas against its manifest; exit status 1 if something is wrong."""
@@ -119,7 +118,7 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 10,
     near: Annotated[str | None, typer.Option(help="Only within a circle.", metavar="LAT,LON,KM")] = None,
     as_json: AsJson = False,
-    encoder: EncoderName = None,
+    encoder: Encoder = None,
     home: Home = None,
 ) -> int:
     """List the items of an atlas that look most like a photo."""
@@ -171,9 +170,7 @@ def _build_from_places(folder: Path, settings: Settings, count: int, store: str 
 
 
 def _settings(home: Path | None, encoder: str | None = None) -> Settings:
-    from graphs.settings import make_settings
-
-    return make_settings(home=home, encoder=encoder)
+    return chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
 
 
 def _folder(settings: Settings, name: str) -> Path:

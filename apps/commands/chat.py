@@ -1,110 +1,50 @@
-"""`geosleuth chat` and `geosleuth answer`: open the system and a thread, and hand over to the loop."""
+"""`geosleuth chat`: open the system and a thread, and run the conversation's loop."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
+
+import typer
 
 from apps.chat.line_reader import LineReader
 from apps.chat.loop import ChatLoop
 from apps.chat.view import ChatView
-from apps.commands.locate import opened
+from apps.commands.opening import open_saved_conversation
 from apps.console import answers, messages
-from apps.output.event_output import events_told
+from apps.options import RunOptions, SystemOptions, Thread, chosen_settings, expand_options
 from retrieval.photos.photo import load_photo
 
-if TYPE_CHECKING:
-    from graphs.chat.session import Conversation
-    from graphs.chat.threads import SavedThread
-    from graphs.settings import Settings
-    from graphs.system import GeoSleuth
 
-ChooseSettings = Callable[[dict[str, Any]], "Settings"]
-"""Settings from what a thread was begun with; what the person chose now comes first."""
-
-_NOT_KEPT = {"home", "audit_log", "checkpoints"}
-_PATIENCE_S = 5.0
-_INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class ChatOptions:
-    """How to talk.
-
-    Attributes:
-        thread: name of a saved thread, begun if it is not there; None: nothing is kept.
-        ask: whether the machine may ask; None: if a person sits at a terminal.
-        events: where events go.
-    """
-
-    thread: str | None = None
-    ask: bool | None = None
-    events: str | None = None
-
-
-def chat(photo: Path | None, choose: ChooseSettings, options: ChatOptions) -> int:
-    """Talk about photos until the person leaves; returns the exit status.
-
-    Raises:
-        UserError: a photo or a thread that cannot be used.
-    """
+@expand_options
+def chat(
+    *,
+    photo: Annotated[Path | None, typer.Argument(help="A photo to begin with.", readable=False)] = None,
+    thread: Thread = None,
+    ask: Annotated[
+        bool | None, typer.Option("--ask/--no-ask", help="May it ask you? By default, at a terminal.")
+    ] = None,
+    forget: Annotated[
+        str | None, typer.Option(help="Delete a saved thread with its photos, and leave.", metavar="NAME")
+    ] = None,
+    list_threads: Annotated[bool, typer.Option("--list", help="Print the names of saved threads, and leave.")] = False,
+    system: SystemOptions,
+    run: RunOptions,
+) -> int:
+    """Talk about photos: follow-up questions on the same evidence. Reads lines from a pipe, too."""
+    choose = partial(chosen_settings, system, run)
+    if forget is not None:
+        return _forget(choose().home, forget)
+    if list_threads:
+        return _list_threads(choose().home)
     shown = load_photo(photo) if photo else None
-    with talking(choose, options.thread, options.ask, options.events) as (system, conversation, thread):
-        reader = LineReader(system.settings.home / "chat_history")
-        loop = ChatLoop(system, conversation, thread, ChatView(answers(), messages()), reader)
-        return loop.run(shown, photo.name if photo else "")
+    with open_saved_conversation(choose, thread, ask, run.events) as opened:
+        reader = LineReader(opened.system.settings.home / "chat_history")
+        return ChatLoop(opened, ChatView(answers(), messages()), reader).run(shown, photo.name if photo else "")
 
 
-@contextmanager
-def talking(
-    choose: ChooseSettings, name: str | None, ask: bool | None, events: str | None, *, must_exist: bool = False
-) -> Iterator[tuple[GeoSleuth, Conversation, SavedThread | None]]:
-    """An open system with a conversation, and the thread it is saved in; `ask` None: as the settings say, or at a
-    terminal.
-    """
-    from graphs.chat.session import open_conversation
-    from graphs.chat.threads import SavedThread
-
-    with ExitStack() as stack:
-        thread = None
-        settings = choose({})
-        if name is not None:
-            thread = stack.enter_context(SavedThread(settings.home, name, must_exist=must_exist))
-            settings = choose(thread.begun_with or {})
-        stack.enter_context(events_told(events))
-        system = stack.enter_context(opened(settings))
-        if thread and thread.begun_with is None:
-            thread.begin(settings.model_dump(mode="json", exclude=_NOT_KEPT))
-        asks = (settings.ask or sys.stdin.isatty()) if ask is None else ask
-        conversation = open_conversation(system, thread, asks)
-        try:
-            yield system, conversation, thread
-        finally:
-            _let_go(conversation)
-
-
-def _let_go(conversation: Conversation) -> None:
-    """Wait for a stopped turn's last call; one that does not return is left behind with the process.
-
-    Closing what it works with under its feet would crash; everything it did so far is on disk.
-    """
-    if not conversation.finish(_PATIENCE_S):
-        messages().print("a call did not return; leaving without it")
-        sys.stdout.flush()
-        os._exit(_INTERRUPTED)
-
-
-def forget(home: Path, name: str) -> int:
-    """Delete a saved thread with its photos.
-
-    Raises:
-        UserError: no such thread, or it is in use.
-    """
+def _forget(home: Path, name: str) -> int:
     from graphs.chat.threads import forget_thread
 
     forget_thread(home, name)
@@ -112,8 +52,7 @@ def forget(home: Path, name: str) -> int:
     return 0
 
 
-def list_threads(home: Path) -> int:
-    """Print the names of saved threads."""
+def _list_threads(home: Path) -> int:
     from graphs.chat.threads import thread_names
 
     names = thread_names(home)

@@ -1,4 +1,4 @@
-"""Many photos, one after another: decoded ahead, located, recorded; a bad one is recorded and the run goes on."""
+"""Many photos, one after another: each is decoded ahead and located; an unusable one becomes a failed record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 
 from agents.schemas import Answer
 from apps.output.results_file import PhotoResult
-from core.errors import UserError
 from core.files import sha256_if_readable
 from retrieval.photos.photo import Photo, PhotoError, load_photo
 
@@ -47,7 +46,7 @@ def _folder(argument: Path) -> str:
     return os.path.abspath(argument if argument.is_dir() else argument.parent)
 
 
-def run(files: Sequence[PhotoFile], locate: Locate) -> Generator[PhotoResult, None, None]:
+def run_folder(files: Sequence[PhotoFile], locate: Locate) -> Generator[PhotoResult, None, None]:
     """The record of each file, in order.
 
     Files that cannot be used become failed records. Anything else that goes wrong ends the run: what was
@@ -61,7 +60,7 @@ def run(files: Sequence[PhotoFile], locate: Locate) -> Generator[PhotoResult, No
 
 
 def _decoded_ahead(files: Sequence[PhotoFile]) -> Iterator[_Decoded]:
-    """Decode in a thread while the caller locates: Pillow lets go of the interpreter while it decodes."""
+    """Decode in a thread while the caller locates: Pillow releases the interpreter's lock while it decodes."""
     waiting: deque[Future[_Decoded]] = deque()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
         try:
@@ -80,18 +79,3 @@ def _decode(file: PhotoFile) -> _Decoded:
         return _Decoded(file, load_photo(file.path))
     except PhotoError as error:
         return _Decoded(file, None, sha256_if_readable(file.path), str(error))
-
-
-def check_output(file: Path) -> None:
-    """Refuse an output that could not be written, before hours are spent on it.
-
-    Raises:
-        UserError: its folder is missing or closed to us, or a folder has its name.
-    """
-    folder = file.parent
-    if not folder.is_dir():
-        raise UserError(f"cannot write {file}: there is no folder {folder}; create it first")
-    if file.is_dir():
-        raise UserError(f"cannot write {file}: it is a folder; give a file name")
-    if not os.access(file if file.exists() else folder, os.W_OK):
-        raise UserError(f"cannot write {file}: no permission; choose another place")

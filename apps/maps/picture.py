@@ -69,7 +69,8 @@ def _map(answer: Answer) -> Image.Image:
             draw.polygon(ring.ravel().tolist(), (*AMBER, 45), AMBER, 3)
     _draw_cities(draw, window, answer)
     _draw_marks(draw, window, answer)
-    _text(draw, (MAP_SIZE[0] - 16, HEIGHT - 22), ATTRIBUTION, 20, anchor="rm", halo=3)
+    draw.rectangle((MAP_SIZE[0] - 32 - font(20).getlength(ATTRIBUTION), HEIGHT - 44, *MAP_SIZE), (*INK, 150))
+    _text(draw, (MAP_SIZE[0] - 16, HEIGHT - 22), ATTRIBUTION, 20, anchor="rm")
     picture.paste(_inset(answer), (26, INSET_TOP - 6))
     return picture
 
@@ -117,10 +118,10 @@ def _inset(answer: Answer) -> Image.Image:
 
 def _draw_panel(picture: Image.Image, located: LocatedPhoto) -> None:
     """Photo, place, how sure, alternatives, evidence while there is space, and the legend, one under another."""
-    answer, draw, y = located.answer, ImageDraw.Draw(picture), MARGIN
+    answer, draw, y = located.answer, ImageDraw.Draw(picture), float(MARGIN)
     if located.thumbnail_jpeg:
         photo = ImageOps.contain(Image.open(io.BytesIO(located.thumbnail_jpeg)), (RIGHT - LEFT, 486))
-        picture.paste(photo, ((LEFT + RIGHT - photo.width) // 2, y))
+        picture.paste(photo, ((LEFT + RIGHT - photo.width) // 2, MARGIN))
         y += photo.height + 36
     y = _paragraph(draw, y, heading(answer), 48, PAPER, bold=True, max_lines=2)
     if answer.point is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from apps.commands.folder import PhotoFile, photo_files, run
+from apps.commands.folder import PhotoFile, photo_files, run_folder
 from apps.output.results_file import RunStatus
 from tests.apps.conftest import Run, command, environment
 from tests.apps.test_cli_locate import assert_one_line_error
@@ -157,8 +157,8 @@ def test_names_are_relative_to_what_was_named(tmp_path: Path) -> None:
 
 def test_photos_keep_their_order_and_closing_early_is_clean(tmp_path: Path) -> None:
     files = [PhotoFile(jpeg(tmp_path / f"{n}.jpg", seed=n), str(n)) for n in range(30)]
-    assert [record.photo for record in run(files, lambda _: answered())] == [str(n) for n in range(30)]
-    started = run(files, lambda _: answered())
+    assert [record.photo for record in run_folder(files, lambda _: answered())] == [str(n) for n in range(30)]
+    started = run_folder(files, lambda _: answered())
     assert next(started).status is RunStatus.ANSWERED
     started.close()
 
@@ -168,7 +168,7 @@ def test_a_bug_ends_the_run_and_is_not_recorded_as_a_failure(tmp_path: Path) -> 
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(run([PhotoFile(jpeg(tmp_path / "a.jpg"), "a.jpg")], broken))
+        list(run_folder([PhotoFile(jpeg(tmp_path / "a.jpg"), "a.jpg")], broken))
 
 
 def test_no_permission_is_recorded(

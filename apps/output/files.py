@@ -1,0 +1,71 @@
+"""Print an answer, and write the files that were asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from apps.console import answers, messages
+from apps.options import Outputs
+from apps.output.located_photo import LocatedPhoto
+from apps.output.terminal import print_answer
+from core.errors import UserError
+
+
+def check_output(file: Path) -> None:
+    """Refuse an output that could not be written, before hours are spent on it.
+
+    Raises:
+        UserError: its folder is missing or closed to us, or a folder has its name.
+    """
+    folder = file.parent
+    if not folder.is_dir():
+        raise UserError(f"cannot write {file}: there is no folder {folder}; create it first")
+    if file.is_dir():
+        raise UserError(f"cannot write {file}: it is a folder; give a file name")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise UserError(f"cannot write {file}: no permission; choose another place")
+
+
+def render(located: LocatedPhoto, outputs: Outputs) -> None:
+    """Print one answer, and write the files that were asked for."""
+    if outputs.as_json:
+        answers().out(json.dumps(located.answer.model_dump(mode="json"), indent=2), highlight=False)
+    else:
+        print_answer(answers(), located)
+    write_files([located], outputs)
+
+
+def write_files(located: Sequence[LocatedPhoto], outputs: Outputs) -> None:
+    """Write the maps that were asked for, and say where they are."""
+    # Imported when they are wanted: drawing libraries take their time.
+    if outputs.geojson is not None:
+        from apps.output.geojson import geojson_text
+
+        _save(outputs.geojson, lambda file: _write_text(file, geojson_text(located)))
+    if outputs.kml is not None:
+        from apps.output.kml import kml_text
+
+        _save(outputs.kml, lambda file: _write_text(file, kml_text(located)))
+    if outputs.page is not None:
+        from apps.maps.page import map_page
+
+        _save(outputs.page, lambda file: _write_text(file, map_page(located)))
+    if outputs.picture is not None:
+        from apps.maps.picture import save_png
+
+        _save(outputs.picture, lambda file: save_png(located[0], file))
+
+
+def _write_text(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+
+
+def _save(file: Path, write: Callable[[Path], object]) -> None:
+    try:
+        write(file)
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror}; choose another place") from error
+    messages().print(f"wrote {file}")
