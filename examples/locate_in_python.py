@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from apps.output.formatting import heading, km
-from graphs.events.steps import Answered
-from graphs.settings import make_settings
-from graphs.system import GeoSleuth
-from retrieval.photos.photo import load_photo
+from geosleuth import Answered, GeoSleuth, load_photo, make_settings
 
 
 def main() -> None:
@@ -20,8 +16,9 @@ def main() -> None:
                     sys.stdout.write(f"  {event.step}: {event.text}\n")
                     continue
                 answer = event.answer
-                radius = f", 90 % within {km(answer.radius_90_km)}" if answer.radius_90_km is not None else ""
-                sys.stdout.write(f"{path}: {heading(answer)}{radius}\n")
+                place = answer.place.name if answer.place else answer.status.value
+                radius = f", 90 % within {answer.radius_90_km:,.0f} km" if answer.radius_90_km is not None else ""
+                sys.stdout.write(f"{path}: {place} ({answer.point}){radius}\n")
 
 
 if __name__ == "__main__":

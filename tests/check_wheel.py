@@ -64,13 +64,26 @@ def check_use(scripts: Path, folder: Path) -> None:
     print(f"wheel: `geosleuth locate` {answer['status']} in a clean environment of {len(installed)} packages")
 
 
+def check_library(scripts: Path, folder: Path) -> None:
+    """Every public name can be imported, and a package that another distribution wrote over is named in one line."""
+    code = "import geosleuth; print(geosleuth.__version__, *(getattr(geosleuth, name) for name in geosleuth.__all__))"
+    print(f"wheel: `import geosleuth` {run(scripts / 'python', '-c', code, cwd=folder).split()[0]}")
+    located = run(scripts / "python", "-c", "import agents; print(agents.__file__)", cwd=folder)
+    Path(located.strip()).write_text("from .agent import Agent\n")
+    done = subprocess.run([scripts / "geosleuth", "--help"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stdout
+    assert "agents" in done.stderr, done.stderr
+
+
 def main() -> None:
     """Build, look inside, install, use."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = build(folder)
         check_contents(wheel)
-        check_use(clean_environment(folder / "venv", wheel), folder)
+        scripts = clean_environment(folder / "venv", wheel)
+        check_use(scripts, folder)
+        check_library(scripts, folder)
     print("wheel: 1 passed, 0 failed")
 
 

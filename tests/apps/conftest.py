@@ -19,7 +19,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def command(*arguments: object) -> list[str]:
     """The command line as a user types it, with this Python."""
-    return [sys.executable, "-m", "apps.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "geosleuth", *map(str, arguments)]
 
 
 def environment(home: Path) -> dict[str, str]:
