@@ -1,4 +1,4 @@
-"""What the map page shows, as plain data: every text ready to be placed, every shape in map longitudes."""
+"""What the map page shows, as plain data: all texts as they are shown, all shapes in map longitudes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from apps.output.formatting import (
     certainty_note,
     confidence_text,
     cost_text,
-    evidence_label,
+    evidence_source,
     heading,
+    hypothesis_text,
     km,
     percent,
     printable,
+    radii_text,
     radius_note,
-    source_text,
     versions_text,
 )
-from apps.output.located_photo import LocatedPhoto
+from apps.output.located_photo import LocatedPhoto, credible_circles
 from geo.point import Point
 from retrieval.candidate import Candidate
 
@@ -37,7 +38,7 @@ _TEXT_LIMIT = 600
 def photo_data(item: LocatedPhoto, centre_lon_deg: float, brief: bool = False) -> Data:
     """One photo's panel and marks; positions are (longitude, latitude) within 180° of the map's middle.
 
-    `brief` keeps the most telling hypotheses, evidence and candidates: a page of many photos has to stay small.
+    `brief` keeps only the first hypotheses, evidence and candidates: a page of many photos has to stay small.
     """
     answer = _brief(item.answer) if brief else item.answer
     return {
@@ -73,7 +74,7 @@ def _texts(answer: Answer) -> Data:
         "confidenceLabel": "confidence" if answer.point else "confidence of the best guess",
         "share": answer.confidence,
         "note": certainty_note(answer),
-        "summary": _summary(answer),
+        "summary": [line for line in (f"confidence {confidence_text(answer)}", radii_text(answer)) if line],
         "reasoning": printable(answer.reasoning, 4 * _TEXT_LIMIT),
         "cost": cost_text(answer),
         "versions": versions_text(answer),
@@ -81,44 +82,33 @@ def _texts(answer: Answer) -> Data:
     }
 
 
-def _summary(answer: Answer) -> list[str]:
-    lines = [f"confidence {confidence_text(answer)}"]
-    if answer.radius_50_km is not None and answer.radius_90_km is not None:
-        lines.append(f"50 % within {km(answer.radius_50_km)}, 90 % within {km(answer.radius_90_km)}")
-    return lines
-
-
 def _discs(answer: Answer, centre_lon_deg: float) -> list[Data]:
-    radii = (("within90", "90 %", answer.radius_90_km), ("within50", "50 %", answer.radius_50_km))
     return [
         {
-            "kind": kind,
-            "title": f"{share} within",
+            "kind": f"within{share * 100:.0f}",
+            "title": f"{percent(share)} within",
             "size": km(radius_km),
             "lines": [f"{km(radius_km)} of the answer", f"radius {radius_note(answer)}"],
-            "rings": _rings(answer.point, radius_km, centre_lon_deg),
+            "rings": _rings(centre, radius_km, centre_lon_deg),
         }
-        for kind, share, radius_km in radii
-        if answer.point is not None and radius_km is not None
+        for centre, share, radius_km in credible_circles(answer)
     ]
 
 
 def _hypothesis(answer: Answer, number: int, hypothesis: Hypothesis, centre_lon_deg: float) -> Data:
-    open_ = hypothesis.status is HypothesisStatus.OPEN
-    status = "" if open_ else f", {hypothesis.status.value}"
     return {
         "id": hypothesis.id,
         "label": str(number),
         "name": printable(hypothesis.name, _TEXT_LIMIT),
         "percent": percent(hypothesis.probability),
         "share": hypothesis.probability,
-        "lines": [f"{percent(hypothesis.probability)}, radius {km(hypothesis.radius_km)}{status}"],
+        "lines": [hypothesis_text(hypothesis)],
         "at": _at(hypothesis.point, centre_lon_deg),
         "rings": _rings(hypothesis.point, hypothesis.radius_km, centre_lon_deg),
         "bounds": _bounds(hypothesis.point, hypothesis.radius_km, centre_lon_deg),
         "claims": _claims(answer, hypothesis),
         "chosen": number == 1 and answer.point is not None,
-        "out": not open_,
+        "out": hypothesis.status is not HypothesisStatus.OPEN,
     }
 
 
@@ -134,7 +124,7 @@ def _evidence(evidence: Evidence, answer: Answer) -> Data:
     arguments = json.dumps(evidence.source.arguments, ensure_ascii=False) if evidence.source else ""
     return {
         "claim": printable(evidence.claim, _TEXT_LIMIT),
-        "source": f"{evidence_label(evidence)} · {source_text(evidence.source)}",
+        "source": evidence_source(evidence),
         "details": printable(f"{arguments} → sha256 {evidence.source.result_sha256}") if evidence.source else "",
         "weights": [
             {"id": key, "text": f"{names[key]} {weight:+.1f}", "against": weight < 0}

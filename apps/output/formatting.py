@@ -1,16 +1,16 @@
-"""How numbers, places and untrusted text are put into words, the same in every renderer."""
+"""The texts of an answer. Terminal, page, picture and KML place these lines and make none of their own."""
 
 from __future__ import annotations
 
 import unicodedata
 
-from agents.schemas import Answer, AnswerStatus, Evidence, Level, Source
+from agents.schemas import Answer, AnswerStatus, Evidence, Hypothesis, HypothesisStatus, Level, Source
 
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SHORT_HASH = 10
 
 CONTINENT_KM = 2500.0
-"""An answer that is this far off half of the time names no continent: it is a guess, and is called one."""
+"""With a 50 % radius above this an answer does not even settle the continent: its heading says that it is a guess."""
 
 
 def printable(text: str, limit: int | None = None) -> str:
@@ -50,7 +50,7 @@ NO_ANSWER = {
 
 
 def why_no_answer(answer: Answer) -> str:
-    """That there is no answer, and whose doing that is."""
+    """That there is no answer, and whether GeoSleuth or the model is the reason."""
     return f"No answer: {NO_ANSWER.get(answer.status, answer.status.value)}"
 
 
@@ -64,18 +64,18 @@ def heading(answer: Answer) -> str:
     names = {
         Level.REGION: (place.region, place.country),
         Level.COUNTRY: (place.country,),
-        Level.CONTINENT: (_vaguely(place.country, answer.radius_50_km),),
+        Level.CONTINENT: (_vague_name(place.country, answer.radius_50_km),),
     }.get(answer.level or Level.CITY, (place.city, place.region, place.country))
     return printable(", ".join(dict.fromkeys(name for name in names if name)))
 
 
-def _vaguely(country: str, radius_50_km: float | None) -> str:
+def _vague_name(country: str, radius_50_km: float | None) -> str:
     is_guess = radius_50_km is not None and radius_50_km > CONTINENT_KM
     return f"Hard to tell; at a guess, {country}" if is_guess else f"Around {country}"
 
 
 def source_text(source: Source | None) -> str:
-    """The tool and the first characters of its result's hash, or that nothing stands behind the claim."""
+    """The tool and the first characters of its result's hash, or that the claim has no source."""
     if source is None:
         return "opinion, no source"
     return f"{printable(source.tool)} · {source.result_sha256[:_SHORT_HASH]}"
@@ -91,26 +91,39 @@ def evidence_source(evidence: Evidence) -> str:
     return f"{evidence_label(evidence)} · {source_text(evidence.source)}"
 
 
+def hypothesis_text(hypothesis: Hypothesis) -> str:
+    """Probability and radius of a hypothesis, and its status unless it is open."""
+    status = "" if hypothesis.status is HypothesisStatus.OPEN else f", {hypothesis.status.value}"
+    return f"{percent(hypothesis.probability)}, radius {km(hypothesis.radius_km)}{status}"
+
+
+def radii_text(answer: Answer) -> str | None:
+    """Both radii on one line; None where the answer has none."""
+    if answer.radius_50_km is None or answer.radius_90_km is None:
+        return None
+    return f"50 % within {km(answer.radius_50_km)}, 90 % within {km(answer.radius_90_km)}"
+
+
 def radius_note(answer: Answer) -> str:
     """Whether the radii were calibrated on held-out photos."""
     return "calibrated" if answer.radius_is_calibrated else "not calibrated"
 
 
 def confidence_text(answer: Answer) -> str:
-    """How often answers like this one are right; where that is calibrated, also what the ledger says by itself."""
-    told = percent(answer.confidence)
-    return f"{told} ({_beside_the_ledger(answer)})" if answer.radius_is_calibrated else told
+    """How often answers like this one are right; where that is calibrated, with the ledger's own probability."""
+    confidence = percent(answer.confidence)
+    return f"{confidence} ({_calibration_note(answer)})" if answer.radius_is_calibrated else confidence
 
 
 def certainty_note(answer: Answer) -> str:
-    """The small print below confidence and radii: whether they are calibrated, and how fine the answer is."""
+    """Whether confidence and radii are calibrated, and how fine the answer is."""
     level = answer.level.value if answer.level else "unknown"
-    calibrated = _beside_the_ledger(answer) if answer.radius_is_calibrated else f"radius {radius_note(answer)}"
+    calibrated = _calibration_note(answer) if answer.radius_is_calibrated else f"radius {radius_note(answer)}"
     return f"{calibrated} · level: {level}"
 
 
-def _beside_the_ledger(answer: Answer) -> str:
-    """Hypotheses are shown with the ledger's probabilities: where the confidence is another number, both are said."""
+def _calibration_note(answer: Answer) -> str:
+    """Hypotheses are listed with the ledger's probabilities; a calibrated confidence differs, so it shows both."""
     ledger = f"; the ledger says {percent(answer.hypotheses[0].probability)}" if answer.hypotheses else ""
     return f"{radius_note(answer)}{ledger}"
 

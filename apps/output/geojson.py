@@ -15,7 +15,7 @@ import shapely
 from agents.schemas import Answer, Hypothesis
 from apps.maps.geometry import disc
 from apps.output.formatting import heading
-from apps.output.located_photo import LocatedPhoto
+from apps.output.located_photo import LocatedPhoto, credible_circles
 from geo.point import Point
 from retrieval.candidate import Candidate
 
@@ -41,10 +41,8 @@ def _features(item: LocatedPhoto) -> Iterator[Feature]:
 
 def _shapes(answer: Answer) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:
     yield (_point(answer.point) if answer.point else None), _answer_properties(answer)
-    if answer.point is not None:
-        for share, radius_km in ((0.9, answer.radius_90_km), (0.5, answer.radius_50_km)):
-            if radius_km is not None:
-                yield _disc(answer.point, radius_km), _radius_properties(share, radius_km, answer)
+    for centre, share, radius_km in credible_circles(answer):
+        yield _disc(centre, radius_km), _radius_properties(share, radius_km, answer)
     for rank, hypothesis in enumerate(answer.hypotheses):
         yield _point(hypothesis.point), _hypothesis_properties(hypothesis, rank)
     for candidate in answer.candidates:

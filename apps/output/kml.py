@@ -10,10 +10,19 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from html import escape
 
-from agents.schemas import Answer, Hypothesis
+from agents.schemas import Answer
 from apps.maps.geometry import disc, exteriors
-from apps.output.formatting import confidence_text, heading, km, percent, printable, radius_note, source_text
-from apps.output.located_photo import LocatedPhoto
+from apps.output.formatting import (
+    confidence_text,
+    heading,
+    hypothesis_text,
+    km,
+    percent,
+    printable,
+    radius_note,
+    source_text,
+)
+from apps.output.located_photo import LocatedPhoto, credible_circles
 from geo.point import Point
 
 _NAMESPACE = "http://www.opengis.net/kml/2.2"
@@ -46,18 +55,18 @@ def _photo_folder(document: ET.Element, item: LocatedPhoto) -> None:
     _text(folder, "description", _description(answer))
     if answer.point is not None:
         _placemark(folder, heading(answer), answer.point, "answer", _description(answer))
-        _radii(folder, answer, answer.point)
+        _radii(folder, answer)
     for hypothesis in answer.hypotheses:
-        _placemark(folder, hypothesis.name, hypothesis.point, "hypothesis", _hypothesis_text(hypothesis))
+        _placemark(
+            folder, hypothesis.name, hypothesis.point, "hypothesis", f"probability {hypothesis_text(hypothesis)}"
+        )
     _candidates(folder, answer)
     if answer.metadata_position is not None:
         _placemark(folder, "Position in the file's metadata", answer.metadata_position, "metadata", "")
 
 
-def _radii(folder: ET.Element, answer: Answer, centre: Point) -> None:
-    for share, radius_km in ((0.9, answer.radius_90_km), (0.5, answer.radius_50_km)):
-        if radius_km is None:
-            continue
+def _radii(folder: ET.Element, answer: Answer) -> None:
+    for centre, share, radius_km in credible_circles(answer):
         mark = _named(folder, f"{percent(share)} radius: {km(radius_km)} ({radius_note(answer)})", "answer")
         shape = ET.SubElement(mark, "MultiGeometry")
         for ring in exteriors(disc(centre, radius_km)):
@@ -98,10 +107,6 @@ def _description(answer: Answer) -> str:
     lines = [f"Confidence {confidence_text(answer)}", answer.reasoning]
     lines += [f"{evidence.claim} [{source_text(evidence.source)}]" for evidence in answer.evidence]
     return "<br/>".join(escape(printable(line)) for line in lines)
-
-
-def _hypothesis_text(hypothesis: Hypothesis) -> str:
-    return f"probability {percent(hypothesis.probability)}, radius {km(hypothesis.radius_km)}, {hypothesis.status}"
 
 
 def _style(document: ET.Element, name: str, line: str, fill: str, scale: float) -> None:

@@ -16,10 +16,10 @@ from apps.output.formatting import (
     km,
     percent,
     printable,
+    radii_text,
     radius_note,
     source_text,
     versions_text,
-    why_no_answer,
 )
 from apps.output.located_photo import LocatedPhoto, alternatives
 
@@ -39,7 +39,7 @@ def answer_view(located: LocatedPhoto) -> RenderableType:
     parts: list[RenderableType] = [
         Text(printable(located.name), style="dim"),
         _BLANK,
-        _where(answer),
+        Text(heading(answer), style="bold green" if answer.point else "bold yellow"),
         _BLANK,
         _indented(_facts(answer)),
     ]
@@ -53,16 +53,10 @@ def summary_line(located: LocatedPhoto) -> Text:
     answer = located.answer
     line = Text(printable(located.name, 40).ljust(40), style="dim")
     if answer.point is None:
-        return line.append(f"  {why_no_answer(answer)}", style="yellow")
+        return line.append(f"  {heading(answer)}", style="yellow")
     line.append(f"  {heading(answer)}", style="bold")
     radius = f", within {km(answer.radius_90_km)}" if answer.radius_90_km is not None else ""
     return line.append(f"  {percent(answer.confidence)}{radius}")
-
-
-def _where(answer: Answer) -> Text:
-    if answer.point is None:
-        return Text(why_no_answer(answer), style="bold yellow")
-    return Text(heading(answer), style="bold green")
 
 
 def _facts(answer: Answer) -> Table:
@@ -79,9 +73,8 @@ def _fact_rows(answer: Answer) -> list[tuple[str, str]]:
     if answer.point is None:
         return [("confidence", percent(answer.confidence) + " for the best guess"), *rows]
     facts = [("coordinates", str(answer.point)), ("level", answer.level.value if answer.level else "unknown")]
-    if answer.radius_50_km is not None and answer.radius_90_km is not None:
-        radius = f"50 % within {km(answer.radius_50_km)}, 90 % within {km(answer.radius_90_km)}"
-        facts.append(("radius", f"{radius} ({radius_note(answer)})"))
+    if radii := radii_text(answer):
+        facts.append(("radius", f"{radii} ({radius_note(answer)})"))
     facts.append(("confidence", confidence_text(answer)))
     if answer.metadata_position is not None:
         facts.append(("file claims", f"{answer.metadata_position} (metadata, not checked)"))
