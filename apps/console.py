@@ -22,17 +22,17 @@ Report = Callable[[int, int], None]
 
 
 def answers() -> Console:
-    """Where answers go. Nothing in them is markup or gets highlighted."""
+    """The console of answers, without markup or highlighting."""
     return Console(markup=False, highlight=False, emoji=False)
 
 
 def messages() -> Console:
-    """Where progress and errors go."""
+    """The console of progress and errors."""
     return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 class _Rate(ProgressColumn):
-    """How many a second."""
+    """Items a second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -46,12 +46,12 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bar(title: str, unit: str) -> Iterator[Report]:
-    """A bar on standard error while something long goes on; it appears with the first report.
+    """A progress bar on standard error, shown from the first report on; yields a function to call with (done, total).
 
-    Where standard error is no terminal, one line says what goes on. Yields a function to call with (done, total).
+    Where standard error is no terminal, the first report prints one line and the others nothing.
     """
     if not messages().is_terminal:
-        yield _said_once(title)
+        yield _print_once(title)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -70,10 +70,10 @@ def progress_bar(title: str, unit: str) -> Iterator[Report]:
         yield report
 
 
-def _said_once(title: str) -> Report:
+def _print_once(title: str) -> Report:
     waiting = [title]
 
-    def report(done: int, total: int) -> None:  # noqa: ARG001 - the total is what there is to say
+    def report(done: int, total: int) -> None:  # noqa: ARG001 - only the total is printed
         while waiting:
             messages().print(f"{waiting.pop()}: {total:,}")
 

@@ -43,8 +43,10 @@ def _overwritten_package(ours: Path) -> str | None:
     except PackageNotFoundError:  # a checkout that is not installed
         return None
     for file in installed:
+        if file.name != "__init__.py" or file.size is None:  # a checkout's own list of files has no sizes
+            continue
         path = Path(str(file.locate())).resolve()
-        is_ours = file.name == "__init__.py" and path.parent.parent == ours and path.parent.name in PACKAGES
+        is_ours = path.parent.parent == ours and path.parent.name in PACKAGES
         if is_ours and not (path.is_file() and path.stat().st_size == file.size):
             return path.parent.name
     return None

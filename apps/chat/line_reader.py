@@ -1,4 +1,4 @@
-"""Lines of a person: from a terminal with history and editing, or from a pipe."""
+"""Reads a person's lines: from a terminal with history and editing, or from a pipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 PROMPT = "> "
-_KEPT_LINES = 1000
+_HISTORY_LINES = 1000
 
 
 class LineReader:
@@ -35,20 +35,20 @@ class LineReader:
             return None
 
     def close(self) -> None:
-        """Keep the history, for its owner only."""
+        """Save the history, readable by its owner only."""
         if not self.is_terminal:
             return
         import readline
 
-        with contextlib.suppress(OSError):  # a history that cannot be kept is no reason to fail
+        with contextlib.suppress(OSError):  # the history is a convenience
             self._history.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self._history, os.O_WRONLY | os.O_CREAT, 0o600))
-            readline.set_history_length(_KEPT_LINES)
+            readline.set_history_length(_HISTORY_LINES)
             readline.write_history_file(self._history)
 
     def _load(self) -> None:
-        # Importing it is what gives `input` editing and history.
+        # Importing readline gives `input` editing and history.
         import readline
 
-        with contextlib.suppress(OSError):  # none yet, or not readable: the chat begins without
+        with contextlib.suppress(OSError):  # none yet, or not readable
             readline.read_history_file(self._history)

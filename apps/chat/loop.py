@@ -1,8 +1,8 @@
-"""The conversation's loop: a line is a question, an answer or a command; Ctrl-C stops a step, not the thread."""
+"""The loop of a conversation: a line is a question, an answer or a command; Ctrl-C stops the turn, not the chat."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,6 @@ from retrieval.photos.thumbnail import thumbnail_jpeg
 
 if TYPE_CHECKING:
     from apps.commands.opening import OpenConversation
-    from graphs.chat.session import ChatEvent
     from graphs.chat.state import ShownPhoto
 
 HELP = """\
@@ -34,7 +33,7 @@ _DEFAULT_MAP = "geosleuth-chat.html"
 
 
 class ChatLoop:
-    """One person talking about photos."""
+    """Reads lines and runs each as a command or as a turn of the conversation."""
 
     def __init__(
         self,
@@ -53,14 +52,14 @@ class ChatLoop:
             "/cost": self._cost,
             "/undo": self._undo,
             "/resume": self._resume,
-            "/help": lambda _: self._view.say(HELP),
+            "/help": lambda _: self._view.show(HELP),
         }
 
     def run(self, photo: Photo | None, name: str) -> int:
-        """Talk until the person leaves; returns the exit status."""
+        """Run until the person leaves; returns the exit status."""
         self._greet()
         if photo is not None:
-            self._guarded(partial(self._show, photo, name))
+            self._run_turn(partial(self._show, photo, name))
         try:
             while (line := self._next_line()) is not None:
                 if line.strip() in ("/quit", "/exit"):
@@ -68,7 +67,7 @@ class ChatLoop:
                 if line.strip():
                     if not self._reader.is_terminal:
                         self._view.note(f"> {printable(line)}")  # so that a transcript reads like a conversation
-                    self._guarded(partial(self._said, line.strip()))
+                    self._run_turn(partial(self._handle, line.strip()))
         finally:
             self._reader.close()
         return 0
@@ -91,8 +90,8 @@ class ChatLoop:
             except KeyboardInterrupt:
                 self._view.note("\n/quit or Ctrl-D leaves")
 
-    def _guarded(self, act: Callable[[], None]) -> None:
-        """Do something; what the person can mend, and Ctrl-C, end the turn and not the conversation."""
+    def _run_turn(self, act: Callable[[], None]) -> None:
+        """Run one turn; an error that the person can mend, or Ctrl-C, ends the turn and not the conversation."""
         try:
             act()
         except UserError as error:
@@ -100,21 +99,18 @@ class ChatLoop:
         except KeyboardInterrupt:
             self._view.note("\nstopped; /resume goes on with this turn, /undo takes it back", style="yellow")
 
-    def _said(self, line: str) -> None:
+    def _handle(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         if word in self._commands:
             self._commands[word](rest.strip())
         elif word.startswith("/"):
             raise UserError(f"no command {word}: /help lists them")
         elif self._conversation.question:
-            self._follow(self._conversation.answer_question(line), self._locating())
+            self._view.follow(self._conversation.answer_question(line), self._unlocated_name())
         else:
-            self._follow(self._conversation.ask(line), None)
+            self._view.follow(self._conversation.ask(line), None)
 
-    def _follow(self, events: Iterable[ChatEvent], located: str | None) -> None:
-        self._view.follow(events, located)
-
-    def _locating(self) -> str | None:
+    def _unlocated_name(self) -> str | None:
         """The name of the current photo, if it is not located yet."""
         photo_id = self._conversation.photo_id
         return self._name(photo_id) if photo_id and photo_id not in self._conversation.cases else None
@@ -126,9 +122,9 @@ class ChatLoop:
             self._thread.name_photo(photo.id, name)
         if known:
             self._view.note(f"{printable(name)} is in this conversation already; ask about it")
-            self._turn_to(next(s for s in self._conversation.shown if s.photo_id == photo.id))
+            self._switch_to(next(s for s in self._conversation.shown if s.photo_id == photo.id))
         else:
-            self._follow(self._conversation.show(photo), name)
+            self._view.follow(self._conversation.show(photo), name)
 
     def _photo(self, rest: str) -> None:
         if not rest:
@@ -137,12 +133,12 @@ class ChatLoop:
         if rest.isdigit() and not Path(rest).exists():
             if not 1 <= int(rest) <= len(shown):
                 raise UserError(f"no photo {rest}: there are {len(shown)}")
-            self._turn_to(shown[int(rest) - 1])
+            self._switch_to(shown[int(rest) - 1])
         else:
             file = Path(rest).expanduser()
             self._show(load_photo(file), file.name)
 
-    def _turn_to(self, shown: ShownPhoto) -> None:
+    def _switch_to(self, shown: ShownPhoto) -> None:
         self._conversation.turn_to(shown)
         self._view.note(f"talking about {printable(self._name(shown.photo_id))}")
 
@@ -150,7 +146,8 @@ class ChatLoop:
         for number, shown in enumerate(self._conversation.shown, 1):
             answer = self._conversation.answers.get(shown.photo_id)
             is_current = shown.photo_id == self._conversation.photo_id
-            self._view.say(photo_line(number, self._name(shown.photo_id), answer, is_current))
+            name = self._name(shown.photo_id)
+            self._view.show(photo_line(number, name, case["told"] if case else None, is_current))
         if not self._conversation.shown:
             self._view.note("no photo yet: /photo PATH shows one")
 
@@ -161,18 +158,16 @@ class ChatLoop:
         case = self._conversation.cases.get(self._conversation.photo_id or "")
         if case is None:
             raise UserError("no photo is located yet: /photo PATH shows one")
-        data = follow_up_data(self._system.context, case, "", self._conversation.is_coarse)
-        self._view.say(printable_lines(why(data)))
+        coarse = self._conversation.coarse
+        self._view.show(printable_lines(why(follow_up_data(self._system.context, case, case["told"], "", coarse))))
 
     def _map(self, rest: str) -> None:
-        located = [self._located(shown) for shown in self._conversation.shown if self._is_located(shown)]
+        cases = self._conversation.cases
+        located = [self._located(shown) for shown in self._conversation.shown if shown.photo_id in cases]
         if not located:
             raise UserError("no photo is located yet: /photo PATH shows one")
         file = Path(rest or _DEFAULT_MAP).expanduser()
         write_files(located, Outputs(page=file))
-
-    def _is_located(self, shown: ShownPhoto) -> bool:
-        return shown.photo_id in self._conversation.cases
 
     def _located(self, shown: ShownPhoto) -> LocatedPhoto:
         self._conversation.photos.bring(shown)
@@ -180,7 +175,7 @@ class ChatLoop:
         return LocatedPhoto(self._name(shown.photo_id), self._conversation.answers[shown.photo_id], picture)
 
     def _cost(self, _: str) -> None:
-        self._view.say(cost_lines(self._conversation.cost))
+        self._view.show(cost_lines(self._conversation.cost))
 
     def _undo(self, _: str) -> None:
         words = self._conversation.undo()
@@ -193,7 +188,7 @@ class ChatLoop:
         if asked := self._conversation.question:
             self._view.question(asked)
         elif self._conversation.is_unfinished:
-            self._follow(self._conversation.go_on(), self._locating())
+            self._view.follow(self._conversation.go_on(), self._unlocated_name())
         else:
             raise UserError("nothing was stopped")
 
@@ -203,5 +198,5 @@ class ChatLoop:
 
 
 def printable_lines(text: str) -> str:
-    """Untrusted text of several lines."""
+    """Untrusted text of several lines: each is made printable and keeps its indentation."""
     return "\n".join(f"{line[: len(line) - len(line.lstrip())]}{printable(line)}" for line in text.splitlines())

@@ -1,4 +1,4 @@
-"""What a conversation looks like at a terminal: steps dim on standard error, replies on standard output."""
+"""Prints a conversation: steps dim on standard error, replies on standard output."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _STEP_WIDTH = 12
 _TEXT_LIMIT = 160
-_OWN_WORDS = ("discuss",)
-"""Steps whose words are for the person; the words of others are the model talking to the machine."""
+_REPLY_STEPS = ("discuss",)
+"""Steps whose model output is the reply to the person; the output of others goes to standard error, dim."""
 
 
 class ChatView:
@@ -31,14 +31,14 @@ class ChatView:
         self._streaming = False
 
     def follow(
-        self, events: Iterable[ChatEvent], located: str | None = None, tell_reply: bool = True
+        self, events: Iterable[ChatEvent], located: str | None = None, print_reply: bool = True
     ) -> TurnEnded | PersonAsked | None:
-        """Print a turn as it happens; what it ended with.
+        """Print a turn as it happens; returns the event that ended it.
 
         Args:
-            events: of the turn.
-            located: name of the photo that the turn locates; then its whole answer is printed.
-            tell_reply: whether to print the reply at all.
+            events: the events of the turn.
+            located: the name of the photo that the turn locates: its whole answer is printed.
+            print_reply: whether to print the reply.
         """
         from graphs.chat.session import PersonAsked, Token, ToolCalled, TurnEnded
 
@@ -55,15 +55,15 @@ class ChatView:
                 self.question(event)
             elif isinstance(event, TurnEnded):
                 ended = event
-                if tell_reply:
+                if print_reply:
                     self._reply(event, located)
             else:
                 self._step(event)
         self._end_of_stream()
         return ended
 
-    def say(self, text: str, style: str = "") -> None:
-        """Print lines of ours."""
+    def show(self, text: str, style: str = "") -> None:
+        """Print text to standard output."""
         self._out.print(Text(text, style=style))
 
     def note(self, text: str, style: str = "dim") -> None:
@@ -71,14 +71,14 @@ class ChatView:
         self._err.print(Text(text, style=style))
 
     def question(self, asked: PersonAsked) -> None:
-        """What the machine asks the person."""
+        """Print a question to the person."""
         choices = f" ({', '.join(asked.answers)})" if asked.answers else ""
         self._out.print(Text(f"? {printable(asked.question)}{choices}", style="bold cyan"))
 
     def _token(self, token: Token) -> None:
         shown = _clean(token.text)
-        console = self._out if token.step in _OWN_WORDS else self._err
-        console.out(shown, end="", highlight=False, style=None if token.step in _OWN_WORDS else "dim")
+        console = self._out if token.step in _REPLY_STEPS else self._err
+        console.out(shown, end="", highlight=False, style=None if token.step in _REPLY_STEPS else "dim")
         self._streaming = True
 
     def _end_of_stream(self) -> None:
@@ -116,5 +116,5 @@ def cost_lines(total: Cost) -> str:
 
 
 def _clean(text: str) -> str:
-    """Untrusted text without characters that steer a terminal; spaces at its ends are part of a stream."""
+    """Untrusted text without control characters; spaces stay, as they are part of a stream."""
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)

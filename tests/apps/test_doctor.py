@@ -35,11 +35,11 @@ def test_keys_are_named_and_never_shown(home: Path) -> None:
     secret = "sk-very-secret"  # noqa: S105 - made up
     with_keys = environment(home) | {"OPENAI_API_KEY": secret, "GEOSLEUTH_SEED": "7", "LANGSMITH_TRACING": "true"}
     for options in ((), ("--json",)):
-        told = subprocess.run(command("doctor", *options), env=with_keys, capture_output=True, text=True, check=True)
-        assert "OPENAI_API_KEY" in told.stdout
-        assert "GEOSLEUTH_SEED" in told.stdout
-        assert "LangSmith" in told.stdout
-        assert secret not in told.stdout + told.stderr
+        run = subprocess.run(command("doctor", *options), env=with_keys, capture_output=True, text=True, check=True)
+        assert "OPENAI_API_KEY" in run.stdout
+        assert "GEOSLEUTH_SEED" in run.stdout
+        assert "LangSmith" in run.stdout
+        assert secret not in run.stdout + run.stderr
 
 
 def test_damaged_and_half_built_atlases_are_problems(tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ def test_damaged_and_half_built_atlases_are_problems(tmp_path: Path) -> None:
 def test_nothing_is_contacted_unless_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def ask(name: str, url: str, adds: str) -> checks.Service:
+    def ask(name: str, url: str, adds: str) -> Finding:
         asked.append(url)
-        return checks.Service(name, True, "", adds)
+        return Finding(name, State.OK, adds=adds)
 
     monkeypatch.setattr(checks, "ask", ask)
     diagnose(make_settings(home=tmp_path))
@@ -67,7 +67,7 @@ def test_nothing_is_contacted_unless_asked_for(monkeypatch: pytest.MonkeyPatch, 
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    """A service that is well, or not."""
+    """A service that works, or fails at `/ill`."""
 
     def do_GET(self) -> None:
         self.send_response(503 if self.path == "/ill" else 200)
@@ -86,10 +86,10 @@ def service() -> Iterator[str]:
 
 
 def test_a_service_that_answers_is_reached(service: str) -> None:
-    assert checks.ask("a", service, "x").reached is True
-    assert checks.ask("a", f"{service}/ill", "x").reached is False
+    assert checks.ask("a", service, "x").state is State.OK
+    assert checks.ask("a", f"{service}/ill", "x").state is State.MISSING
     nobody = checks.ask("a", "http://127.0.0.1:9/", "x")
-    assert (nobody.reached, "no answer from 127.0.0.1" in nobody.detail) == (False, True)
+    assert (nobody.state, "no answer from 127.0.0.1" in nobody.detail) == (State.MISSING, True)
 
 
 def test_a_home_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
