@@ -9,7 +9,7 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
-from geosleuth.__main__ import main as geosleuth
+from apps.cli import main as geosleuth
 
 
 def summer_palace() -> Path:

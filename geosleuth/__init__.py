@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from retrieval.candidate import Candidate
     from retrieval.photos.photo import Photo, PhotoError, load_photo
 
+    __version__: str
+
 __all__ = [
     "Answer",
     "AnswerStatus",
@@ -66,23 +68,24 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name at its first use.
+if not TYPE_CHECKING:  # type checkers see the imports above, and nothing else
 
-    Raises:
-        AttributeError: no such name.
-        ImportError: another distribution's package stands where one of ours should.
-    """
-    if name == "__version__":
-        return version("geosleuth")
-    home = next((module for module, names in _MODULES.items() if name in names), None)
-    if home is None:
-        raise AttributeError(f"module 'geosleuth' has no attribute {name!r}")
-    if problem := package_conflict():
-        raise ImportError(problem)
-    value = globals()[name] = getattr(import_module(home), name)
-    return value
+    def __getattr__(name: str) -> Any:
+        """Load a public name at its first use.
 
+        Raises:
+            AttributeError: no such name.
+            ImportError: another distribution's package stands where one of ours should.
+        """
+        if name == "__version__":
+            return version("geosleuth")
+        home = next((module for module, names in _MODULES.items() if name in names), None)
+        if home is None:
+            raise AttributeError(f"module 'geosleuth' has no attribute {name!r}")
+        if problem := package_conflict():
+            raise ImportError(problem)
+        value = globals()[name] = getattr(import_module(home), name)
+        return value
 
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    def __dir__() -> list[str]:
+        return sorted(__all__)

@@ -21,8 +21,10 @@ def package_conflict() -> str | None:
             return f"the package {name} of geosleuth is missing from {ours}: {_ADVICE}"
         if found != ours / name:
             return f"the package {name} of geosleuth is hidden by another one at {found}: {_ADVICE}"
-    if name := _overwritten_package(ours):
-        return f"the package {name} of geosleuth was overwritten by another one at {ours / name}: {_ADVICE}"
+    if overwritten := _overwritten_package(ours):
+        return (
+            f"the package {overwritten} of geosleuth was overwritten by another one at {ours / overwritten}: {_ADVICE}"
+        )
     return None
 
 
