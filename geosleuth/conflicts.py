@@ -38,7 +38,7 @@ def _location(name: str) -> Path | None:
     return Path(spec.origin or "").resolve()
 
 
-def _overwritten_package(ours: Path) -> str | None:
+def _overwritten_package(ours: Path) -> Path | None:
     """A package whose `__init__.py` is not the installed one: pip lets another distribution write over it."""
     try:
         installed = files("geosleuth") or []
@@ -50,5 +50,5 @@ def _overwritten_package(ours: Path) -> str | None:
         path = Path(str(file.locate())).resolve()
         is_ours = path.parent.parent == ours and path.parent.name in PACKAGES
         if is_ours and not (path.is_file() and path.stat().st_size == file.size):
-            return path.parent.name
+            return path.parent
     return None
