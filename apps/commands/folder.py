@@ -15,7 +15,7 @@ from core.files import sha256_if_readable
 from retrieval.photos.photo import Photo, PhotoError, load_photo
 
 AHEAD = 8
-"""Photos decoded and not yet looked at: a photo is at most 8 MB of pixels."""
+"""Photos decoded and not yet located: a photo is at most 8 MB of pixels."""
 
 Locate = Callable[[Photo], Answer]
 

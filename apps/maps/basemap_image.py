@@ -1,4 +1,4 @@
-"""The picture under a map: NASA's Blue Marble, its hills brought out with shaded relief where a map is close."""
+"""The picture under a map: NASA's Blue Marble, on closer maps with the shading of a relief map."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def window_picture(window: Window, size_px: tuple[int, int]) -> Image.Image:
 
 
 def _hills(relief: Rgb, px_per_deg: float) -> NDArray[np.float32]:
-    """What relief adds to the brightness of land: its shading without its colours.
+    """What the relief adds to the brightness of land, (height, width): its shading without its colours.
 
-    The local mean is taken over land alone, or coasts would get a bright rim from the pale sea.
+    The local mean is taken over land only: the relief's pale sea would brighten the coasts.
     """
     land = (relief[..., 2].astype(np.int16) - relief[..., 0] < 8).astype(np.float32)
     shade = relief.mean(axis=2, dtype=np.float32)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from apps.maps.geometry import near_longitude_deg
 from apps.maps.viewport import Window
 from geo.places.tables import PlaceTables
 
@@ -52,7 +53,7 @@ def _tables() -> PlaceTables:
 def _by_population(window: Window, size_px: tuple[int, int]) -> list[CityLabel]:
     tables = _tables()
     lat, lon = tables.lat_lon_deg[:, 0], tables.lat_lon_deg[:, 1]
-    near_lon = window.centre.lon + (lon - window.centre.lon + 180.0) % 360.0 - 180.0
+    near_lon = near_longitude_deg(lon, window.centre.lon)
     xy = window.pixels(np.stack([near_lon, lat], axis=-1), size_px)
     inside = np.flatnonzero(((xy > 0.0) & (xy < np.array(size_px))).all(axis=1))
     largest = inside[np.argsort(-tables.population[inside], kind="stable")[:_CONSIDERED]]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import antimeridian
 import numpy as np
 import shapely
 import shapely.affinity
+from numpy.typing import NDArray
 
 from geo.point import Point
 from geo.sphere import HALF_CIRCUMFERENCE_KM, circle_lat_lon_deg
@@ -16,6 +17,7 @@ _CORNERS = 96
 _WORLD = shapely.box(-180.0, -90.0, 180.0, 90.0)
 
 Area: TypeAlias = shapely.Polygon | shapely.MultiPolygon
+Lon = TypeVar("Lon", float, NDArray[np.float64])
 
 
 def disc(centre: Point, radius_km: float) -> Area:
@@ -27,7 +29,7 @@ def disc(centre: Point, radius_km: float) -> Area:
     if radius_km >= HALF_CIRCUMFERENCE_KM * 0.999:
         return _WORLD
     lat_lon = circle_lat_lon_deg(centre, max(radius_km, 0.01), _CORNERS)[::-1]
-    # The winding says which side is inside, and a disc wider than a hemisphere needs that kept.
+    # The winding tells inside from outside; a disc wider than a hemisphere must keep it.
     return antimeridian.fix_polygon(shapely.Polygon(lat_lon[:, ::-1]), fix_winding=False)
 
 
@@ -39,8 +41,8 @@ def around(area: Area, centre_lon_deg: float) -> Area:
     return shapely.MultiPolygon([piece for piece in pieces if isinstance(piece, shapely.Polygon)])
 
 
-def near_longitude_deg(lon_deg: float, centre_lon_deg: float) -> float:
-    """A longitude moved by whole turns to within 180° of a meridian."""
+def near_longitude_deg(lon_deg: Lon, centre_lon_deg: float) -> Lon:
+    """Longitudes moved by whole turns to within 180° of a meridian."""
     return centre_lon_deg + (lon_deg - centre_lon_deg + 180.0) % 360.0 - 180.0
 
 

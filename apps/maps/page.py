@@ -76,7 +76,7 @@ def _page_data(located: Sequence[LocatedPhoto]) -> dict[str, Any]:
 
 
 def _middle(answers: Sequence[Answer]) -> Point:
-    """The middle of the answers: the map is cut open on the far side of the world."""
+    """The middle of the answers; the map's edge is the opposite meridian."""
     best = [answer.point or answer.hypotheses[0].point for answer in answers if answer.point or answer.hypotheses]
     try:
         return mean_point(lat_lon_array(best))
@@ -125,7 +125,7 @@ def _lines(window: Window, detailed: bool) -> list[dict[str, Any]]:
 
 
 def _detail(window: Window, kind: LineKind) -> str:
-    """The coast is by far the longest line, and a wide window needs less of it."""
+    """Coarser coasts for a wide window: they are by far the longest lines."""
     return "l" if kind is LineKind.COAST and window.height_deg > _FINE_COAST_DEG else "i"
 
 

@@ -32,7 +32,7 @@ class Window:
 
     @property
     def squeeze(self) -> float:
-        """How much shorter a degree of longitude is than one of latitude; held away from zero at the poles."""
+        """Length of a degree of longitude over one of latitude, at least 0.25 so that the poles can be drawn."""
         return max(float(np.cos(np.radians(self.centre.lat))), _SQUEEZE_LIMIT)
 
     @property
@@ -80,7 +80,7 @@ class Window:
 
 
 def window_around(answer: Answer, aspect: float) -> Window:
-    """The window that shows the 90 % radius with room to spare, or the best guesses of an abstention."""
+    """The window that shows the 90 % radius with a margin, or the best hypotheses of an abstention."""
     centre, half_km = _focus(answer)
     height_deg = min(max(2.0 * half_km * 1.25, _MIN_WINDOW_KM) / KM_PER_DEGREE, 170.0)
     lat = float(np.clip(centre.lat, -90.0 + height_deg / 2.0, 90.0 - height_deg / 2.0))
@@ -88,7 +88,7 @@ def window_around(answer: Answer, aspect: float) -> Window:
 
 
 def _focus(answer: Answer) -> tuple[Point, float]:
-    """What to show: its middle, and the distance in km that should still be seen."""
+    """The middle of what to show, and the distance from it in km that has to be in the picture."""
     if answer.point is not None:
         return answer.point, answer.radius_90_km or 0.0
     if not answer.hypotheses:

@@ -1,7 +1,7 @@
 """Answers as KML 2.2, for Google Earth: one folder a photo, with its hypotheses, radii and candidates.
 
-Names and claims are untrusted text: they are escaped by the XML writer, and characters that XML 1.0
-forbids are replaced before it.
+Names and claims are untrusted text: the XML writer escapes them, and characters that XML 1.0 forbids are replaced
+before.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ THUMBNAIL_SIDE_PX = 480
 
 @dataclass(frozen=True)
 class LocatedPhoto:
-    """An answer, the photo's name as the user knows it, and a picture of it if one is to be shown.
+    """An answer, the photo's name on the command line, and a small picture of it if one is to be shown.
 
     `thumbnail_jpeg` is made from decoded pixels: it carries no metadata of the file.
     """

@@ -51,7 +51,7 @@ class PhotoResult:
 
     @classmethod
     def of_answer(cls, photo: str, answer: Answer) -> Self:
-        """The record of a photo that was looked at."""
+        """The record of a photo that was located, or for which the model gave no answer."""
         error = answer.reasoning if answer.status is AnswerStatus.FAILED else None
         return cls(photo, answer.photo_sha256, RunStatus(answer.status.value), error, answer)
 

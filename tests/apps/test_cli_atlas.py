@@ -51,8 +51,8 @@ def test_verify_checks_and_tells(geosleuth: Run, encoder: Path) -> None:
 
 
 def test_verify_finds_a_wrong_checksum(geosleuth: Run, encoder: Path, own_home: Path) -> None:
-    said = json.loads(manifest(own_home).read_text())
-    manifest(own_home).write_text(json.dumps(said | {"checksum": "0" * 64}))
+    fields = json.loads(manifest(own_home).read_text())
+    manifest(own_home).write_text(json.dumps(fields | {"checksum": "0" * 64}))
     run = geosleuth("atlas", "verify", "small", "--encoder", encoder, home=own_home)
     assert run.returncode == 1
     assert "WRONG  checksum" in run.stdout
@@ -131,8 +131,8 @@ def test_an_atlas_without_vectors_is_a_one_line_error(geosleuth: Run, system: An
 
 
 def test_a_half_built_atlas_is_a_one_line_error(geosleuth: Run, system: Any, photo: Path, own_home: Path) -> None:
-    said = json.loads(manifest(own_home).read_text())
-    manifest(own_home).write_text(json.dumps(said | {"state": "building"}))
+    fields = json.loads(manifest(own_home).read_text())
+    manifest(own_home).write_text(json.dumps(fields | {"state": "building"}))
     assert_one_line_error(geosleuth("locate", photo, *system, home=own_home), "half-built", "same build again")
 
 

@@ -159,7 +159,7 @@ def test_asking_is_for_one_photo(geosleuth: Run, tmp_path: Path) -> None:
 
 @pytest.fixture
 def slow_geocoder() -> Iterator[str]:
-    """A Nominatim that says at once what lies at a point, and never which points have a name."""
+    """A Nominatim that answers a reverse request at once, and a search never."""
     over = Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -170,7 +170,7 @@ def slow_geocoder() -> Iterator[str]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

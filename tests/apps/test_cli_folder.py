@@ -92,10 +92,10 @@ def test_an_interrupted_run_says_so_and_keeps_its_rows(system: Any, folder: Path
     with subprocess.Popen(arguments, env=environment(home), stderr=subprocess.PIPE) as process:
         wait_for_rows(process, file, 3)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert told.splitlines()[-1] == b"geosleuth: interrupted"
-    assert b"Traceback" not in told
+    assert errors.splitlines()[-1] == b"geosleuth: interrupted"
+    assert b"Traceback" not in errors
     assert len(rows(file)) >= 3
 
 

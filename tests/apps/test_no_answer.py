@@ -1,4 +1,4 @@
-"""An answer that is none is shown as such, with whose doing it is, on every surface."""
+"""Every renderer shows that there is no answer, and why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from apps.output.results_file import PhotoResult, RunFile, RunStatus
 from apps.output.terminal import print_answer, summary_line
 from tests.fakes.answers import located, unanswered
 
-SAID = {
+TEXTS = {
     AnswerStatus.ABSTAINED: "No answer: GeoSleuth abstains",
     AnswerStatus.REFUSED: "No answer: the model refused",
     AnswerStatus.UNPARSABLE: "No answer: the model's reply cannot be used",
@@ -28,24 +28,24 @@ SAID = {
 
 
 def test_every_status_without_a_point_has_its_words() -> None:
-    assert set(SAID) == set(AnswerStatus) - {AnswerStatus.ANSWERED}
+    assert set(TEXTS) == set(AnswerStatus) - {AnswerStatus.ANSWERED}
 
 
-@pytest.mark.parametrize("status", SAID)
+@pytest.mark.parametrize("status", TEXTS)
 def test_each_surface_says_it_and_why(status: AnswerStatus) -> None:
     item, reason = located(unanswered(status)), f"the model's replies were {status.value}"
     out = io.StringIO()
     print_answer(Console(file=out, width=110), item)
-    assert SAID[status] in out.getvalue()
+    assert TEXTS[status] in out.getvalue()
     assert reason in out.getvalue()
-    assert SAID[status] in summary_line(item).plain
+    assert TEXTS[status] in summary_line(item).plain
     page = photo_data(item, 0.0)
-    assert (page["heading"], page["point"]) == (SAID[status], None)
+    assert (page["heading"], page["point"]) == (TEXTS[status], None)
     assert reason in page["reasoning"]
-    assert SAID[status] in kml_text([item])
+    assert TEXTS[status] in kml_text([item])
     answer = json.loads(geojson_text([item]))["features"][0]
     assert (answer["geometry"], answer["properties"]["status"]) == (None, status.value)
-    assert answer["properties"]["place"] == SAID[status]
+    assert answer["properties"]["place"] == TEXTS[status]
 
 
 @pytest.mark.parametrize("status", [AnswerStatus.REFUSED, AnswerStatus.FAILED])
@@ -59,10 +59,10 @@ def test_the_picture_says_it(status: AnswerStatus, tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(picture, "_paragraph", recorded)
     picture.save_png(located(unanswered(status)), tmp_path / "a.png")
-    assert texts[:2] == [SAID[status], f"the model's replies were {status.value}"]
+    assert texts[:2] == [TEXTS[status], f"the model's replies were {status.value}"]
 
 
-@pytest.mark.parametrize("status", SAID)
+@pytest.mark.parametrize("status", TEXTS)
 def test_a_row_of_a_run_keeps_the_status(status: AnswerStatus, tmp_path: Path) -> None:
     record = PhotoResult.of_answer("a.jpg", unanswered(status))
     with RunFile(tmp_path / "run.jsonl") as file:

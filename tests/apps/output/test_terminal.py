@@ -109,8 +109,8 @@ def test_printable_keeps_one_line_and_real_letters() -> None:
 def test_a_calibrated_confidence_stands_beside_the_ledgers() -> None:
     raw = answered(radius_is_calibrated=False)
     calibrated = answered(radius_is_calibrated=True, confidence=0.001)
-    said = percent(raw.hypotheses[0].probability)
+    ledger = percent(raw.hypotheses[0].probability)
     assert confidence_text(raw) == percent(raw.confidence)
-    assert confidence_text(calibrated) == f"< 1 % (calibrated; the ledger says {said})"
+    assert confidence_text(calibrated) == f"< 1 % (calibrated; the ledger says {ledger})"
     assert certainty_note(raw).startswith("radius not calibrated · level: ")
-    assert certainty_note(calibrated).startswith(f"calibrated; the ledger says {said} · level: ")
+    assert certainty_note(calibrated).startswith(f"calibrated; the ledger says {ledger} · level: ")
