@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -29,6 +31,11 @@ def answers() -> Console:
 def messages() -> Console:
     """The console of progress and errors."""
     return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON to standard output, and nothing else."""
+    answers().out(json.dumps(data, indent=2), highlight=False)
 
 
 class _Rate(ProgressColumn):

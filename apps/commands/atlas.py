@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from apps.console import answers, messages, progress_bar
+from apps.console import answers, messages, print_json, progress_bar
 from apps.options import Encoder, Home, RunOptions, SystemOptions, chosen_settings
 from apps.output.formatting import printable
 from core.errors import UserError
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from graphs.settings import Settings
     from retrieval.atlas.atlas import AtlasInfo
     from retrieval.atlas.manifest import AtlasManifest
+    from retrieval.atlas.sources import PhotoColumns
     from retrieval.candidate import Candidate
     from retrieval.encoders.base import PhotoEncoder
     from retrieval.stores.base import StoreSettings
@@ -52,16 +52,18 @@ def build(
 ) -> int:
     """Build an atlas of photos, or (--gps N) of places. The same command goes on with a build that was cut off."""
     from retrieval.atlas.sources import PhotoColumns
+    from retrieval.stores.registry import default_store_settings
 
     if (photos is None) == (gps is None):
         raise UserError("give either --photos FOLDER (an atlas of photos) or --gps N (an atlas of N places)")
-    settings = _settings(home, encoder)
+    settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     columns = PhotoColumns(file_column, lat_column, lon_column, author_column)
-    folder = _folder(settings, name)
+    folder, photo_encoder = _folder(settings, name), _encoder(settings)
+    engine = default_store_settings(store) if store else None
     if photos is not None:
-        manifest = _build_from_photos(folder, settings, photos, table, columns, store)
+        manifest = _build_from_photos(folder, photo_encoder, photos, table, columns, engine)
     else:
-        manifest = _build_from_places(folder, settings, gps or 0, store)
+        manifest = _build_from_places(folder, photo_encoder, gps or 0, engine)
     failed = f", {manifest.failed} could not be used (listed in {folder / 'failed.jsonl'})" if manifest.failed else ""
     messages().print(f"atlas {manifest.name}: {manifest.count:,} items{failed}")
     return 0
@@ -76,11 +78,11 @@ def info(
     """Say what atlases are there and what they hold."""
     from retrieval.atlas.atlas import atlas_info, list_atlases
 
-    settings = _settings(home)
+    settings = chosen_settings(SystemOptions(), RunOptions(home=home))
     folders = [_folder(settings, name)] if name else list_atlases(settings.home)
     found = [atlas_info(folder) for folder in folders]
     if as_json:
-        _print_json([_info_data(one) for one in found])
+        print_json([_info_data(one) for one in found])
     elif found:
         for one in found:
             answers().print(_info_table(one))
@@ -99,11 +101,11 @@ def verify(
     """Check every vector of an atlas against its manifest; exit status 1 if something is wrong."""
     from retrieval.atlas.atlas import open_atlas
 
-    settings = _settings(home, encoder)
+    settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     with open_atlas(_folder(settings, name), _encoder(settings)) as atlas:
         verification = atlas.verify()
     if as_json:
-        _print_json({"ok": verification.ok, "checks": [check._asdict() for check in verification.checks]})
+        print_json({"ok": verification.ok, "checks": [check._asdict() for check in verification.checks]})
     else:
         for check in verification.checks:
             mark = Text("ok   ", style="green") if check.ok else Text("WRONG", style="bold red")
@@ -127,50 +129,43 @@ def search(
 
     circle = _circle(near) if near else None
     looked_for = load_photo(photo)
-    settings = _settings(home, encoder)
+    settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     photo_encoder = _encoder(settings)
     with open_atlas(_folder(settings, name), photo_encoder) as atlas:
         vector = photo_encoder.encode_photos([looked_for]).fused[0]
         found = atlas.search(vector, limit, near=circle)
     if as_json:
-        _print_json([candidate.model_dump(mode="json") for candidate in found])
+        print_json([candidate.model_dump(mode="json") for candidate in found])
     else:
         answers().print(_candidate_table(found))
     return 0
 
 
 def _build_from_photos(
-    folder: Path, settings: Settings, photos: Path, table: Path | None, columns: Any, store: str | None
+    folder: Path,
+    encoder: PhotoEncoder,
+    photos: Path,
+    table: Path | None,
+    columns: PhotoColumns,
+    store: StoreSettings | None,
 ) -> AtlasManifest:
     from retrieval.atlas.build import build_photo_atlas
     from retrieval.atlas.sources import photos_from_folder, photos_from_table
 
     items = photos_from_table(table, photos, columns) if table else photos_from_folder(photos)
     with progress_bar("Encoding", "photos") as report:
-        return build_photo_atlas(
-            folder, _encoder(settings), items, source=str(table or photos), store=_store(store), progress=report
-        )
+        return build_photo_atlas(folder, encoder, items, source=str(table or photos), store=store, progress=report)
 
 
-def _build_from_places(folder: Path, settings: Settings, count: int, store: str | None) -> AtlasManifest:
+def _build_from_places(folder: Path, encoder: PhotoEncoder, count: int, store: StoreSettings | None) -> AtlasManifest:
     from geo.places.gazetteer import Gazetteer
     from retrieval.atlas.build import build_gps_atlas
 
     places = Gazetteer().coordinates()
+    positions, ids = places.lat_lon_deg[:count], places.ids[:count]
+    source = "GeoNames, the most populous places"
     with progress_bar("Encoding", "places") as report:
-        return build_gps_atlas(
-            folder,
-            _encoder(settings),
-            places.lat_lon_deg[:count],
-            places.ids[:count],
-            source="GeoNames, the most populous places",
-            store=_store(store),
-            progress=report,
-        )
-
-
-def _settings(home: Path | None, encoder: str | None = None) -> Settings:
-    return chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
+        return build_gps_atlas(folder, encoder, positions, ids, source=source, store=store, progress=report)
 
 
 def _folder(settings: Settings, name: str) -> Path:
@@ -183,12 +178,6 @@ def _encoder(settings: Settings) -> PhotoEncoder:
     from retrieval.encoders.registry import load_encoder
 
     return load_encoder(settings.encoder, settings.threads)
-
-
-def _store(engine: str | None) -> StoreSettings | None:
-    from retrieval.stores.registry import default_store_settings
-
-    return default_store_settings(engine) if engine else None
 
 
 def _circle(text: str) -> Near:
@@ -239,7 +228,3 @@ def _candidate_table(found: list[Candidate]) -> Table:
         row = (f"{candidate.rank + 1:>4}", f"{candidate.similarity:.4f}", str(candidate.point), candidate.item_id)
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
-
-
-def _print_json(data: Any) -> None:
-    answers().out(json.dumps(data, indent=2), highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -14,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from apps.console import answers
+from apps.console import answers, print_json
 from apps.output.formatting import printable
 
 
@@ -69,9 +68,7 @@ _MARKS = {
 def print_findings(findings: Sequence[Finding], as_json: bool = False) -> None:
     """Print them to standard output."""
     if as_json:
-        answers().out(
-            json.dumps([{"area": finding.area} | asdict(finding) for finding in findings], indent=2), highlight=False
-        )
+        print_json([{"area": finding.area} | asdict(finding) for finding in findings])
         return
     for area, group in groupby(findings, key=lambda finding: finding.area):
         table = Padding(_table(list(group)), (0, 0, 0, 1), expand=False)

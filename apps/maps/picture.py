@@ -108,11 +108,10 @@ def _draw_marks(draw: Draw, window: Window, answer: Answer) -> None:
 def _inset(answer: Answer) -> Image.Image:
     """The world with the answer and its alternatives, framed."""
     picture = world_picture(INSET_SIZE)
-    draw = ImageDraw.Draw(picture)
-    for _, hypothesis in reversed(alternatives(answer)):
-        _dot(draw, WORLD.point_pixel(hypothesis.point, INSET_SIZE), 8, CYAN)
-    if answer.point is not None:
-        _dot(draw, WORLD.point_pixel(answer.point, INSET_SIZE), 11, AMBER)
+    marks = [(hypothesis.point, 8, CYAN) for _, hypothesis in reversed(alternatives(answer))]
+    for point, radius, colour in [*marks, (answer.point, 11, AMBER)]:
+        if point is not None:
+            _dot(ImageDraw.Draw(picture), WORLD.point_pixel(point, INSET_SIZE), radius, colour)
     return ImageOps.expand(picture, 6, INK)
 
 
@@ -229,14 +228,11 @@ def _shortened(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
 
 def drawable(text: str) -> str:
     """Text without the letters that Inter lacks: accents it does not know fall off, other scripts become `?`."""
-    return "".join(char if _has_shape(char) else _plain(char) for char in text)
-
-
-def _plain(char: str) -> str:
-    base = unicodedata.normalize("NFKD", char)[0]
-    return base if _has_shape(base) else "?"
+    return "".join(map(_drawable_letter, text))
 
 
 @functools.cache
-def _has_shape(char: str) -> bool:
-    return char.isspace() or bytes(font(40).getmask(char)) != bytes(font(40).getmask("\uffff"))
+def _drawable_letter(char: str) -> str:
+    missing = bytes(font(40).getmask("\uffff"))
+    shapes = (char, unicodedata.normalize("NFKD", char)[0])
+    return next((one for one in shapes if one.isspace() or bytes(font(40).getmask(one)) != missing), "?")

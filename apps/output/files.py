@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from apps.console import answers, messages
+from apps.console import answers, messages, print_json
 from apps.options import Outputs
 from apps.output.located_photo import LocatedPhoto
 from apps.output.terminal import print_answer
@@ -32,7 +31,7 @@ def check_output(file: Path) -> None:
 def render(located: LocatedPhoto, outputs: Outputs) -> None:
     """Print one answer, and write the files that were asked for."""
     if outputs.as_json:
-        answers().out(json.dumps(located.answer.model_dump(mode="json"), indent=2), highlight=False)
+        print_json(located.answer.model_dump(mode="json"))
     else:
         print_answer(answers(), located)
     write_files([located], outputs)
