@@ -12,7 +12,7 @@ from PIL import Image
 
 
 def noise(seed: int = 0, width: int = 96, height: int = 64) -> Image.Image:
-    """A picture like no other."""
+    """A random picture, another one for each seed."""
     coarse = np.random.default_rng(seed).integers(0, 255, (8, 12, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
