@@ -146,8 +146,7 @@ class ChatLoop:
         for number, shown in enumerate(self._conversation.shown, 1):
             answer = self._conversation.answers.get(shown.photo_id)
             is_current = shown.photo_id == self._conversation.photo_id
-            name = self._name(shown.photo_id)
-            self._view.show(photo_line(number, name, case["told"] if case else None, is_current))
+            self._view.show(photo_line(number, self._name(shown.photo_id), answer, is_current))
         if not self._conversation.shown:
             self._view.note("no photo yet: /photo PATH shows one")
 
@@ -158,8 +157,8 @@ class ChatLoop:
         case = self._conversation.cases.get(self._conversation.photo_id or "")
         if case is None:
             raise UserError("no photo is located yet: /photo PATH shows one")
-        coarse = self._conversation.coarse
-        self._view.show(printable_lines(why(follow_up_data(self._system.context, case, case["told"], "", coarse))))
+        data = follow_up_data(self._system.context, case, "", self._conversation.is_coarse)
+        self._view.show(printable_lines(why(data)))
 
     def _map(self, rest: str) -> None:
         cases = self._conversation.cases

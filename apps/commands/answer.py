@@ -16,7 +16,7 @@ from apps.console import messages
 from apps.options import Events, Home, Outputs, Page, RunOptions, SystemOptions, chosen_settings
 from apps.output.files import render
 from apps.output.formatting import printable
-from apps.output.located_photo import LocatedPhoto, thumbnail_jpeg
+from apps.output.located_photo import LocatedPhoto
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
@@ -98,4 +98,4 @@ def _follow_until_answered(opened: OpenConversation, events: Iterable[ChatEvent]
 def _located(opened: OpenConversation, photo_id: str, outputs: Outputs) -> LocatedPhoto:
     name = opened.thread.photo_name(photo_id) if opened.thread else photo_id
     picture = thumbnail_jpeg(opened.system.photo_store.get(photo_id)) if outputs.shows_photos else None
-    return LocatedPhoto(printable(name), opened.conversation.cases[photo_id]["told"], picture)
+    return LocatedPhoto(printable(name), opened.conversation.answers[photo_id], picture)

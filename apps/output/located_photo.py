@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from PIL import Image
-
 from agents.schemas import Answer, Hypothesis
 from geo.point import Point
-from retrieval.photos.photo import Photo
-
-THUMBNAIL_SIDE_PX = 480
 
 
 @dataclass(frozen=True)
@@ -24,15 +19,6 @@ class LocatedPhoto:
     name: str
     answer: Answer
     thumbnail_jpeg: bytes | None = field(default=None, repr=False)
-
-
-def thumbnail_jpeg(photo: Photo, side_px: int = THUMBNAIL_SIDE_PX, quality: int = 80) -> bytes:
-    """A small JPEG of a photo's pixels, long side at most `side_px`, without metadata."""
-    picture = Image.fromarray(photo.rgb)
-    picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=quality, optimize=True)
-    return out.getvalue()
 
 
 class CredibleCircle(NamedTuple):
