@@ -16,7 +16,7 @@ from agents.strategies import Strategy
 from geo.place import Place
 from geo.point import Point
 from graphs.budgets import Budgets
-from graphs.inference.correcting import Corrections
+from graphs.inference.calibration import Corrections
 from graphs.inference.posterior import PosteriorParameters
 from retrieval.candidate import Candidate, Region
 from retrieval.photos.photo import Photo

@@ -32,7 +32,7 @@ from graphs.components import (
 from graphs.context import GeolocateContext
 from graphs.events.steps import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
-from graphs.inference.correcting import open_corrections
+from graphs.inference.calibration import open_corrections
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, PhotoInput

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from apps.chat.line_reader import LineReader
-from apps.chat.loop import ChatLoop
+from apps.chat.loop import ChatLoop, LineReader
 from apps.chat.view import ChatView
 from apps.commands.opening import open_saved_conversation
 from apps.console import answers, messages

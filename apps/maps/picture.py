@@ -16,8 +16,7 @@ from agents.schemas import Answer
 from apps.maps import basemap_image
 from apps.maps.basemap_image import window_picture, world_picture
 from apps.maps.city_labels import city_labels
-from apps.maps.geometry import around, disc
-from apps.maps.viewport import Window, window_around
+from apps.maps.viewport import Window, around, disc, window_around
 from apps.output.formatting import certainty_note, evidence_source, heading, km, percent, printable
 from apps.output.located_photo import LocatedPhoto, alternatives, credible_circles
 from geo.point import Point

@@ -13,7 +13,7 @@ from typing import Any
 import shapely
 
 from agents.schemas import Answer, Hypothesis
-from apps.maps.geometry import disc
+from apps.maps.viewport import disc
 from apps.output.formatting import heading
 from apps.output.located_photo import LocatedPhoto, credible_circles
 from geo.point import Point

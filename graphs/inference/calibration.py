@@ -16,7 +16,7 @@ A calibration belongs to one encoder, strategy, model, set of atlas kinds and po
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -27,11 +27,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field, TypeAdapter, model_validator
 
-from agents.schemas import EvidenceKind, Frozen, Versions
+from agents.schemas import Evidence, EvidenceKind, Frozen, Hypothesis, Versions
+from agents.strategies import Step, Strategy
 from core.errors import UserError
 from core.files import read_model
 from geo.sphere import EARTH_RADIUS_KM, HALF_CIRCUMFERENCE_KM, Floats
+from graphs.inference.choosing import Radius
 from graphs.inference.posterior import PosteriorParameters
+from graphs.settings import Settings
 from retrieval.candidate import AtlasKind
 
 LEAST_KM = 0.01
@@ -223,3 +226,49 @@ def told_difference(theirs: Subject, ours: Subject) -> str:
 
 def _told(value: str | tuple[AtlasKind, ...]) -> str:
     return repr(value) if isinstance(value, str) else f"({', '.join(value) or 'none'})"
+
+
+class Corrections(NamedTuple):
+    """What a system was fitted with; nothing, unless it was fitted for this very system."""
+
+    kinds: tuple[AtlasKind, ...] = ()
+    """Of the open atlases."""
+    calibration: Calibration | None = None
+
+
+def open_corrections(
+    settings: Settings,
+    versions: Versions,
+    strategy: Strategy,
+    kinds: Iterable[AtlasKind],
+    parameters: PosteriorParameters,
+) -> Corrections:
+    """The calibration that the settings name or that comes with the package.
+
+    Raises:
+        UserError: a file that cannot be read, or that was fitted for another system.
+    """
+    known = tuple(kinds)
+    searched = known if strategy.runs(Step.RECALL) else ()
+    subject = subject_of(versions, searched, parameters)
+    calibration = find_calibration(subject, settings.calibration) if settings.calibrated else None
+    return Corrections(known, calibration)
+
+
+class Trusted(NamedTuple):
+    """What held on other photographers' photos."""
+
+    radius: Radius
+    confidence: float
+
+
+def calibrated(
+    calibration: Calibration, hypothesis: Hypothesis, evidence: Sequence[Evidence], raw: Radius
+) -> Trusted | None:
+    """Radius and confidence of an answer as they held with its level of evidence; None if nobody knows."""
+    said = ((item.kind, item.log_likelihood_ratio.get(hypothesis.id, 0.0)) for item in evidence)
+    fit = calibration.levels.get(evidence_level(said))
+    if fit is None:
+        return None
+    radii = fit.radii(raw.radius_50_km, raw.radius_90_km)
+    return Trusted(Radius(radii.half_km, radii.most_km, calibrated=True), fit.confidence(hypothesis.probability))

@@ -12,16 +12,75 @@ from agents.strategies import CommitRule
 from geo.point import Point
 from geo.sphere import distance_km, lat_lon_array
 from graphs.context import GeolocateContext
-from graphs.inference.choosing import choose, expected_utility, source_of
-from graphs.inference.posterior import Floats, Support
-from graphs.inference.radius import Radius, posterior_radius, reading_radius, weighted_quantile
+from graphs.inference.choosing import (
+    Radius,
+    choose,
+    expected_utility,
+    posterior_radius,
+    reading_radius,
+    source_of,
+    weighted_quantile,
+)
+from graphs.inference.posterior import Floats, Support, candidate_weights
 from graphs.inference.reckoning import open_scene
-from graphs.inference.retrieval_only import region_ledger, top_candidate_ledger
 from graphs.inference.sight import SightReading, sight_reading
 from graphs.inference.support import posterior_support
 from graphs.inference.weighing import country_weights, weigh
 from graphs.nodes.model_calls import status_without_reply
+from graphs.prompt_data import MIN_REGION_RADIUS_KM, place_name
 from graphs.state import GeolocateState, Position
+
+SHOWN = 8
+
+Ledger = tuple[list[Hypothesis], list[Evidence]]
+
+
+def top_candidate_ledger(context: GeolocateContext, state: GeolocateState) -> Ledger:
+    """Each of the heaviest candidates is a hypothesis; the first is the most similar."""
+    weight = candidate_weights(state["candidates"], context.parameters)
+    order = sorted(range(len(weight)), key=lambda i: (-weight[i], i))[:SHOWN]
+    areas = [(state["candidates"][i].point, MIN_REGION_RADIUS_KM, float(weight[i])) for i in order]
+    return _ledger(context, state, areas, Origin.CANDIDATE)
+
+
+def region_ledger(context: GeolocateContext, state: GeolocateState) -> Ledger:
+    """Each region is a hypothesis, in the reranker's order."""
+    weight = candidate_weights(state["candidates"], context.parameters)
+    areas = [(r.centre, max(MIN_REGION_RADIUS_KM, r.radius_km), _mass(weight, r.members)) for r in state["regions"]]
+    return _ledger(context, state, areas[:SHOWN], Origin.REGION)
+
+
+def _mass(weight: Floats, members: tuple[int, ...]) -> float:
+    return float(weight[list(members)].sum())
+
+
+def _ledger(
+    context: GeolocateContext, state: GeolocateState, areas: list[tuple[Point, float, float]], origin: Origin
+) -> Ledger:
+    """Hypotheses whose probability is their share of the retrieved weight, less what the prior holds."""
+    places = context.places([point for point, _, _ in areas])
+    believed = 1.0 - context.parameters.prior_share
+    hypotheses = [
+        Hypothesis(
+            id=f"H{number}",
+            name=place_name(place, point),
+            point=point,
+            radius_km=radius_km,
+            probability=round(believed * mass, 9),
+            evidence_ids=("E1",),
+            origin=origin,
+        )
+        for number, ((point, radius_km, mass), place) in enumerate(zip(areas, places, strict=True), start=1)
+    ]
+    return hypotheses, [_retrieval_evidence(state)] if hypotheses else []
+
+
+def _retrieval_evidence(state: GeolocateState) -> Evidence:
+    record = next(r for r in state["records"] if r.tool == "search_photos")
+    source = Source(tool=record.tool, arguments=record.arguments, result_sha256=record.result_sha256 or "")
+    claim = f"{len(state['candidates'])} retrieved places; probability is the share of their weight"
+    return Evidence(id="E1", kind=EvidenceKind.RETRIEVAL, claim=claim, source=source)
+
 
 AGREE_WITHIN_KM = 200.0
 """Samples that lie this near to the answer agree with it."""

@@ -26,10 +26,11 @@ from graphs.inference.country_weights import (
     CountryWeights,
     cue_weights,
     language_weights,
+    place_name_nats,
+    towns_and_regions,
 )
 from graphs.inference.ledger import PRIOR_NATS
 from graphs.inference.lookalikes import from_lookalikes
-from graphs.inference.place_name_weights import place_name_nats, towns_and_regions
 from graphs.inference.posterior import (
     ELSEWHERE,
     Floats,

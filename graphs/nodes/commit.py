@@ -11,7 +11,7 @@ from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.budgets import spent_budget
 from graphs.context import GeolocateContext
-from graphs.inference.correcting import calibrated
+from graphs.inference.calibration import calibrated
 from graphs.inference.ledger import elsewhere, open_hypotheses
 from graphs.inference.verdicts import RULES, Verdict
 from graphs.nodes.model_calls import model_status

@@ -23,7 +23,7 @@ from geo.sphere import distance_km, medoid_index
 from retrieval.encoders.base import PhotoEncoder, Vectors
 from retrieval.encoders.registry import ENCODERS, load_encoder
 from retrieval.photos.photo import Photo
-from retrieval.training.compact.photos import photos_of, read_rgb
+from retrieval.training.compact.crop_cache import photos_of, read_rgb
 from retrieval.training.compact.teachers import ImageTeacher, teachers_folder
 from retrieval.training.config import CompactConfig, load_compact_config
 from retrieval.training.validation import (

@@ -24,10 +24,9 @@ from retrieval.training.compact.align import (
     compute_token_bank,
     place_texts,
 )
-from retrieval.training.compact.crop_cache import CropCache
+from retrieval.training.compact.crop_cache import CropCache, inner_train_mask
 from retrieval.training.compact.distillation import DistillationTask, Student
 from retrieval.training.compact.model import CompactModel
-from retrieval.training.compact.photos import inner_train_mask
 from retrieval.training.config import CompactConfig
 from retrieval.training.contrastive_task import ContrastiveTask
 from retrieval.training.distributed import ProcessGroup

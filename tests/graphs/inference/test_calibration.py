@@ -20,6 +20,7 @@ from graphs.inference.calibration import (
     EvidenceLevel,
     LevelFit,
     area_log_odds,
+    calibrated,
     evidence_level,
     find_calibration,
     load_calibration,
@@ -27,9 +28,8 @@ from graphs.inference.calibration import (
     radius_km,
     subject_of,
 )
-from graphs.inference.correcting import calibrated
+from graphs.inference.choosing import Radius
 from graphs.inference.posterior import default_parameters
-from graphs.inference.radius import Radius
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.registry import load_encoder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graphs.inference.correcting import Corrections
+from graphs.inference.calibration import Corrections
 from tests.fakes.machine import context, run
 from tests.graphs.inference.test_calibration import MADE
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo.point import Point
-from graphs.inference.choosing import choose, expected_utility
+from graphs.inference.choosing import choose, expected_utility, posterior_radius, weighted_quantile
 from graphs.inference.posterior import (
     ELSEWHERE,
     PRIOR,
@@ -19,7 +19,6 @@ from graphs.inference.posterior import (
     density,
     finest_containing,
 )
-from graphs.inference.radius import posterior_radius, weighted_quantile
 from retrieval.candidate import AtlasKind, Candidate
 
 PARAMETERS = default_parameters()

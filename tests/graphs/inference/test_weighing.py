@@ -11,9 +11,17 @@ import pytest
 from agents.schemas import Evidence, EvidenceKind, Hypothesis
 from geo.place import Place
 from geo.point import Point
-from graphs.inference.country_weights import CUE_CAP_NATS, CountryWeights, cue_weights, language_weights
+from graphs.inference.country_weights import (
+    CUE_CAP_NATS,
+    CountryWeights,
+    cue_weights,
+    language_weights,
+    name_nats,
+    place_name_nats,
+    population_nats,
+    towns_and_regions,
+)
 from graphs.inference.ledger import CAP_NATS, PRIOR_NATS, log_odds, probabilities
-from graphs.inference.place_name_weights import name_nats, place_name_nats, population_nats, towns_and_regions
 from graphs.inference.weighing import SEA_NATS, Scene, scene, weigh
 from graphs.state import Opinion, ToolRecord
 from tests.fakes.machine import CANDIDATES, PARAMETERS, PLACES, candidates
