@@ -13,10 +13,7 @@ import numpy as np  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
 from retrieval.training.compact.align import compute_token_bank  # noqa: E402
-from retrieval.training.compact.crop_cache import (
-    CropCache,  # noqa: E402
-    photos_of,  # noqa: E402
-)
+from retrieval.training.compact.crop_cache import CropCache, photos_of  # noqa: E402
 from retrieval.training.compact.distillation import segmentation_loss  # noqa: E402
 from retrieval.training.compact.recipe import align, distil, train_compact, whole_views  # noqa: E402
 from retrieval.training.config import CompactConfig, load_compact_config  # noqa: E402
