@@ -1,6 +1,6 @@
 """The user's own strategies: a folder with one .json or .toml file a strategy, and .md templates beside them.
 
-The fields are those of `agents.strategies.Strategy`; docs/strategies.md has an example. A template of the folder
+The fields are those of `agents.strategies.Strategy`; docs/models.md has an example. A template of the folder
 replaces the packaged one of the same name for the strategies of this folder.
 """
 
@@ -52,7 +52,7 @@ def _strategy(path: Path, templates: Mapping[str, str]) -> Strategy:
     try:
         strategy = Strategy.model_validate({"templates": dict(templates), **_parsed(path)})
     except ValidationError as error:
-        raise UserError(f"strategy {path}: {first_problem(error)}; see docs/strategies.md") from error
+        raise UserError(f"strategy {path}: {first_problem(error)}; see docs/models.md") from error
     for name, allowed in _used(strategy):
         _check_use(path, strategy, name, allowed)
     return strategy

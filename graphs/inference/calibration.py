@@ -8,7 +8,7 @@ each level of evidence. The correction is made in the log-odds of the share of t
 
 so that no radius leaves the sphere, and one that is already wide grows by few kilometres. The confidence goes through
 a monotone map. A level of evidence that too few photos had is left alone. `python -m evals.calibrate` fits both;
-docs/scoring.md says how well they hold.
+docs/results.md says how well they hold.
 
 A calibration belongs to one encoder, strategy, model, set of atlas kinds and posterior, and is applied to no other.
 """

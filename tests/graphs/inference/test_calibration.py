@@ -193,7 +193,7 @@ def test_the_system_as_shipped_has_a_calibration() -> None:
     identity = load_encoder("compact").identity
     versions = VERSIONS.model_copy(update={"encoder": f"{identity.name}@{identity.revision}"})
     if not any(known.subject.encoder == versions.encoder for known in packaged_calibrations()):
-        pytest.skip("compact has new weights: fit graphs/calibrations.json again, see docs/scoring.md")
+        pytest.skip("compact has new weights: fit graphs/inference/calibrations.json again, see docs/evals.md")
     for strategy in ("refine", "clusters", "retrieval"):
         own = versions.model_copy(update={"strategy": strategy})
         assert find_calibration(subject_of(own, [AtlasKind.GPS], default_parameters())) is not None
