@@ -146,6 +146,11 @@ class Cost(Frozen):
     seconds: float = 0.0
 
 
+def add_cost(spent: Cost, more: Cost) -> Cost:
+    """Sum of two costs, field by field."""
+    return Cost(**{name: getattr(spent, name) + getattr(more, name) for name in Cost.model_fields})
+
+
 class Versions(Frozen):
     """Versions of all that produced an answer, enough to reproduce it."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agents.prompts import placeholders, template_text
+from agents.prompts import placeholders
 from agents.strategies import ReplyKind, Step, Strategy
 from core.errors import UserError, first_problem
 
@@ -105,7 +105,7 @@ def _used(strategy: Strategy) -> list[tuple[str, frozenset[str]]]:
 
 def _check_use(path: Path, strategy: Strategy, name: str, allowed: frozenset[str]) -> None:
     try:
-        wanted = placeholders(strategy.templates[name] if name in strategy.templates else template_text(name))
+        wanted = placeholders(strategy.template(name))
     except FileNotFoundError as error:
         raise UserError(f"strategy {path}: there is no template {name}.md, in its folder or the package") from error
     missing = sorted(wanted - allowed)

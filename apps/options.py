@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from agents.schemas import Level
-from core.errors import UserError
+from core.errors import UserError, first_problem
 
 if TYPE_CHECKING:
     from graphs.settings import Settings
@@ -119,9 +119,8 @@ class ClueOptions:
                 part_of_day=self.part_of_day,
             )
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = "-".join(str(part) for part in first["loc"]).replace("_deg", "").replace("_", "-")
-            raise UserError(f"--{where}: {first['msg']}") from error
+            field, _, problem = first_problem(error).partition(": ")
+            raise UserError(f"--{field.removesuffix('_deg').replace('_', '-')}: {problem}") from error
 
 
 def chosen_settings(system: SystemOptions, run: RunOptions, saved: Mapping[str, Any] | None = None) -> Settings:

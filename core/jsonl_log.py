@@ -14,16 +14,15 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from core.closing import Closing
 from core.errors import UserError
 from core.files import ANYBODY, lock_file, write_atomic
 
 SYNC_EVERY_S = 5.0
 
 
-class JsonlLog:
+class JsonlLog(Closing):
     """An open file of JSON lines. Close it, or use it as a context manager. Writing is safe between threads.
 
     Read `lines` to their end before the first line is written: that cuts off what a kill left.
@@ -126,14 +125,6 @@ class JsonlLog:
         """Bring every line to the disk and let go of the file."""
         with self._resources:
             self._sync()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _sync(self) -> None:
         if self._is_regular:

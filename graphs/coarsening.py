@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple, Protocol
-
-from numpy.typing import ArrayLike
+from typing import NamedTuple
 
 from agents.schemas import Answer, Evidence, Hypothesis, Level, Source
 from geo.place import Place
 from geo.places.continents import CONTINENT_CENTRES, continent_of
-from geo.places.gazetteer import PlaceCoordinates
+from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import Floats, distance_km
 
@@ -27,22 +25,6 @@ UNIT_RADIUS_KM: Mapping[Level, float] = {
 """About half the width of a unit: no radius below it is reported."""
 
 
-class PlaceLookup(Protocol):
-    """The part of the gazetteer that units are looked up in."""
-
-    def places_at(self, lat_lon_deg: ArrayLike) -> list[Place]:
-        """The nearest place of each position (n, 2)."""
-        ...
-
-    def find(self, name: str, country_code: str | None = None) -> list[Place]:
-        """Places, regions and countries of a name."""
-        ...
-
-    def coordinates(self) -> PlaceCoordinates:
-        """Every place, the most populous first."""
-        ...
-
-
 class Unit(NamedTuple):
     """A city, region, country or continent."""
 
@@ -54,7 +36,7 @@ class Unit(NamedTuple):
 class Units:
     """The cities, regions, countries and continents that points lie in."""
 
-    def __init__(self, gazetteer: PlaceLookup) -> None:
+    def __init__(self, gazetteer: Gazetteer) -> None:
         self._gazetteer = gazetteer
 
     def unit(self, point: Point, level: Level) -> Unit:

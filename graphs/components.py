@@ -13,7 +13,8 @@ import httpx
 import numpy as np
 from langchain_core.tools import BaseTool
 
-from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
+from agents.chat_models.registry import LoadedModel, load_model
+from agents.chat_models.spec import ModelOptions
 from agents.strategies import Strategy
 from geo.basemap import is_land
 from geo.place import Place

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from langchain_core.tools import BaseTool
 
@@ -19,22 +19,7 @@ from graphs.budgets import Budgets
 from graphs.inference.calibration import Corrections
 from graphs.inference.posterior import PosteriorParameters
 from retrieval.candidate import Candidate, Region
-from retrieval.photos.photo import Photo
-
-
-class PhotoLookup(Protocol):
-    """Finds photos by id."""
-
-    def __hash__(self) -> int: ...
-
-    def get(self, photo_id: str) -> Photo:
-        """The photo of an id.
-
-        Raises:
-            KeyError: it is not here.
-        """
-        ...
-
+from retrieval.photos.store import PhotoStore
 
 Places = Callable[[Sequence[Point]], Sequence[Place | None]]
 """The populated place nearest to each point, or None far from any."""
@@ -69,7 +54,7 @@ class GeolocateContext:
 
     model: LoadedModel
     tools: Mapping[str, BaseTool]
-    photo_store: PhotoLookup
+    photo_store: PhotoStore
     places: Places
     cluster: Clusterer
     dissimilar: Dissimilar
@@ -92,6 +77,6 @@ class GeolocateContext:
 
 
 @lru_cache(maxsize=4)
-def _image(photo_store: PhotoLookup, photo_id: str) -> dict[str, Any]:
+def _image(photo_store: PhotoStore, photo_id: str) -> dict[str, Any]:
     """The encoded photo, cached: encoding a JPEG takes milliseconds, and a run needs it several times."""
     return image_block(photo_store.get(photo_id).rgb)

@@ -17,7 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from agents.schemas import Cost
+from agents.schemas import Cost, add_cost
 from agents.strategies import Step
 from graphs.budgets import spent_budget
 from graphs.context import GeolocateContext
@@ -30,7 +30,7 @@ from graphs.nodes.look import look
 from graphs.nodes.recall import cluster, recall
 from graphs.nodes.revise import revise
 from graphs.nodes.tool_calls import MAX_TOOL_CALLS_AT_ONCE
-from graphs.state import AnswerOutput, FullState, GeolocateState, PhotoInput, add_cost
+from graphs.state import AnswerOutput, FullState, GeolocateState, PhotoInput
 
 Geolocate = CompiledStateGraph[FullState, None, PhotoInput, AnswerOutput]
 Node = Callable[[GeolocateContext, GeolocateState], dict[str, Any]]

@@ -9,11 +9,11 @@ from platformdirs import user_data_path
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agents.chat_models.registry import find_model
+from agents.chat_models.spec import find_model
 from agents.schemas import Level
 from agents.strategies import Strategy, find_strategy
 from agents.strategy_files import load_strategies
-from core.errors import UserError
+from core.errors import UserError, first_problem
 from graphs.budgets import Budgets
 
 DEFAULT_ATLAS = "world"
@@ -93,6 +93,4 @@ def make_settings(**chosen: Any) -> Settings:
     try:
         return Settings(**{key: value for key, value in chosen.items() if value is not None})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"setting {where}: {first['msg']}") from error
+        raise UserError(f"setting {first_problem(error)}") from error

@@ -13,7 +13,7 @@ from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 from pydantic import Field
 
-from agents.schemas import Answer, Cost, Evidence, Frozen, Hypothesis, Origin
+from agents.schemas import Answer, Cost, Evidence, Frozen, Hypothesis, Origin, add_cost
 from geo.point import Point
 from retrieval.candidate import Candidate, Region
 
@@ -74,11 +74,6 @@ class CaptureClues(Frozen):
 def add_records(known: Sequence[ToolRecord], new: Sequence[ToolRecord]) -> list[ToolRecord]:
     """Append records, one for each call id: a step that is run again after a crash adds nothing twice."""
     return list({record.call_id: record for record in [*known, *new]}.values())
-
-
-def add_cost(spent: Cost, more: Cost) -> Cost:
-    """Sum of two costs, field by field."""
-    return Cost(**{name: getattr(spent, name) + getattr(more, name) for name in Cost.model_fields})
 
 
 def join(known: Sequence[Any], new: Sequence[Any]) -> list[Any]:

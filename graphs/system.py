@@ -6,15 +6,16 @@ from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from types import TracebackType
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langsmith.utils import tracing_is_enabled
 
-from agents.chat_models.registry import LoadedModel, ModelDescription, find_model
+from agents.chat_models.registry import LoadedModel
+from agents.chat_models.spec import ModelDescription, find_model
 from agents.schemas import Answer, Versions
+from core.closing import Closing
 from graphs.audit import audit_entry, write_audit_line
 from graphs.checkpoints import open_checkpoints
 from graphs.coarsening import Units, coarsen
@@ -42,7 +43,7 @@ from tools.services.atlas_search import ReferenceExclusion
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeoSleuth:
+class GeoSleuth(Closing):
     """An open system. One process at a time can hold its atlases; close it, or use it as a context manager.
 
     Attributes:
@@ -177,14 +178,6 @@ class GeoSleuth:
     def close(self) -> None:
         """Close the atlases and the checkpoints."""
         self.resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run(
         self, photo: Photo, question: str, thread: str | None, clues: CaptureClues | None

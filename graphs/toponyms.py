@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from agents.reply_schemas import PredictedPlace
-from agents.schemas import Cost, Origin
+from agents.schemas import Cost, Origin, add_cost
 from geo.place import Place
 from geo.places.country_facts import country_of_name
 from geo.places.names import name_key
 from geo.point import Point
 from graphs.context import GeolocateContext
 from graphs.nodes.tool_calls import call_tool
-from graphs.state import GeolocateState, Position, ToolRecord, add_cost
+from graphs.state import GeolocateState, Position, ToolRecord
 from tools.results import FoundPlaces
 from tools.untrusted_text import untrusted
 

@@ -20,13 +20,9 @@ from agents.chat_models.spec import (
     ModelOptions,
     ModelSpec,
     describe,
-    find_model,
     parse_spec,
 )
 from agents.offline.reasoner import OfflineReasoner
-
-__all__ = ["MODELS", "Capabilities", "LoadedModel", "ModelDescription", "ModelOptions", "find_model", "load_model"]
-
 
 OTHER_MODEL = ModelDescription(name="", summary="a chat model that the caller has loaded")
 

@@ -14,10 +14,9 @@ from agents.chat_models.failures import ModelFailure
 from agents.chat_models.registry import LoadedModel
 from agents.chat_models.retry import Attempts
 from agents.prompts import render
-from agents.schemas import Cost
+from agents.schemas import Cost, add_cost
 from agents.structured_output.arguments import arguments_of
-from agents.structured_output.position import MAX_TEXT_CHARACTERS, looks_like_a_refusal
-from agents.structured_output.position import ReplyStatus as ReplyStatus  # callers import it from here
+from agents.structured_output.position import MAX_TEXT_CHARACTERS, ReplyStatus, looks_like_a_refusal
 from core.errors import first_problem
 
 V = TypeVar("V")
@@ -86,7 +85,7 @@ def ask_structured(
     second = _ask_once(model, [*messages, *first.messages, repair], schema, deadline)
     return second._replace(
         messages=[*first.messages, repair, *second.messages],
-        cost=Cost(**{name: getattr(first.cost, name) + getattr(second.cost, name) for name in Cost.model_fields}),
+        cost=add_cost(first.cost, second.cost),
         remarks=tuple(dict.fromkeys([*first.remarks, *second.remarks])),
     )
 

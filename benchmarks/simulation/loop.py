@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from agents.chat_models.registry import Capabilities, LoadedModel, ModelOptions, load_model
+from agents.chat_models.registry import LoadedModel, load_model
+from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.schemas import Answer
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.simulation.error_model import ErrorModel, Rates

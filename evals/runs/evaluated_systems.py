@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
+from agents.chat_models.registry import LoadedModel, load_model
+from agents.chat_models.spec import ModelOptions
 from agents.strategies import Strategy
 from core.errors import UserError
 from core.files import sha256_if_readable

@@ -9,9 +9,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from core.closing import Closing
 from core.jsonl_log import JsonlLog
 from evals.runs.records import (
     INFO_FILE,
@@ -31,7 +30,7 @@ MAY_CHANGE = {"started_at", "finished_at", "spent_usd", "arguments", "commit", "
 Key = tuple[str, str]
 
 
-class RunFolder:
+class RunFolder(Closing):
     """An open run folder. Close it, or use it as a context manager. Appending is safe between threads.
 
     Attributes:
@@ -99,14 +98,6 @@ class RunFolder:
     def close(self) -> None:
         """Bring every line to the disk and let go of the folder."""
         self._log.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _begun_or_new(self, info: RunInfo) -> RunInfo:
         if not (self.folder / INFO_FILE).exists():

@@ -18,13 +18,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from agents.schemas import Cost
+from agents.schemas import Cost, add_cost
 from graphs.chat.nodes import ChatParts, act, discuss, locate, pending_calls, recommit, tell
 from graphs.chat.receive import receive
 from graphs.chat.state import ChatInput, ChatOutput, ChatState
 from graphs.events.tracing import STREAMED
 from graphs.nodes.tool_calls import MAX_TOOL_CALLS_AT_ONCE
-from graphs.state import add_cost
 
 Chat = CompiledStateGraph[ChatState, None, ChatInput, ChatOutput]
 Node = Callable[[ChatParts, ChatState], dict[str, Any]]

@@ -13,7 +13,7 @@ from agents.messages import request
 from agents.offline.explanations import why
 from agents.prompts import render
 from agents.reply_schemas import ReviseHypotheses
-from agents.schemas import Answer, Cost
+from agents.schemas import Answer, Cost, add_cost
 from core.errors import first_problem
 from geo.sphere import point_distance_km
 from graphs.budgets import spent_on_asking
@@ -29,7 +29,7 @@ from graphs.nodes.model_calls import ask_model, reply_sha256
 from graphs.nodes.revise import apply_revision
 from graphs.nodes.tool_calls import limits_left, run_tool_calls
 from graphs.prompt_data import ledger_data
-from graphs.state import PhotoInput, add_cost, add_records
+from graphs.state import PhotoInput, add_records
 from graphs.toponyms import resolve_toponyms
 
 MAX_REMEMBERED = 12

@@ -12,9 +12,9 @@ from typing import Annotated, Any, TypedDict, cast, get_type_hints
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 
-from agents.schemas import Answer, Cost, Frozen
+from agents.schemas import Answer, Cost, Frozen, add_cost
 from geo.point import Point
-from graphs.state import FullState, add_cost
+from graphs.state import FullState
 
 Case = dict[str, Any]
 """Values of the geolocation's channels for one photo, but for its conversation with the model."""

@@ -14,11 +14,11 @@ import re
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from core.closing import Closing
 from core.errors import UserError
 from core.files import OWNER_ONLY, lock_file, write_atomic
 from graphs.checkpoints import open_checkpoints
@@ -38,7 +38,7 @@ def thread_names(home: Path) -> list[str]:
     return sorted(part.name for part in folder.iterdir() if (part / "thread.json").is_file()) if folder.is_dir() else []
 
 
-class SavedThread:
+class SavedThread(Closing):
     """An open saved thread; one process at a time has it. Close it, or use it as a context manager."""
 
     def __init__(self, home: Path, name: str, *, must_exist: bool = False) -> None:
@@ -90,14 +90,6 @@ class SavedThread:
     def close(self) -> None:
         """Close its checkpoints and unlock it."""
         self._resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _open(self) -> dict[str, Any]:
         try:

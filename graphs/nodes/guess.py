@@ -12,14 +12,15 @@ from langchain_core.messages import AnyMessage
 
 from agents.messages import request
 from agents.reply_schemas import GivePosition, NamePlace, PredictedPlace
-from agents.schemas import Cost
+from agents.schemas import Cost, add_cost
 from agents.strategies import Ask, ReplyKind
-from agents.structured_output.ask import Reply, ReplyStatus
+from agents.structured_output.ask import Reply
+from agents.structured_output.position import ReplyStatus
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
 from graphs.nodes.model_calls import ask_model, ask_model_structured, reply_sha256
 from graphs.prompt_data import scene_data
-from graphs.state import GeolocateState, Position, ToolRecord, add_cost
+from graphs.state import GeolocateState, Position, ToolRecord
 from graphs.toponyms import resolve_toponym
 
 SAMPLES_AT_ONCE = 4

@@ -6,13 +6,14 @@ from typing import Any
 
 from agents.messages import request
 from agents.reply_schemas import MAX_PROPOSED, ProposeHypotheses
-from agents.structured_output.ask import ReplyStatus
+from agents.schemas import add_cost
+from agents.structured_output.position import ReplyStatus
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
 from graphs.inference.reckoning import reckon, with_proposals, with_regions
 from graphs.nodes.model_calls import ask_model_structured, reply_sha256
 from graphs.prompt_data import scene_data
-from graphs.state import GeolocateState, add_cost
+from graphs.state import GeolocateState
 from graphs.toponyms import resolve_toponyms
 
 

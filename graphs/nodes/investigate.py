@@ -10,7 +10,7 @@ from langchain_core.tools import BaseTool
 from agents.messages import request
 from agents.schemas import Cost
 from agents.strategies import Shown, Step
-from agents.structured_output.ask import ReplyStatus
+from agents.structured_output.position import ReplyStatus
 from graphs.context import GeolocateContext
 from graphs.nodes.model_calls import ask_model
 from graphs.nodes.tool_calls import limits_left, run_tool_calls

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from agents.schemas import Cost
+from agents.schemas import Cost, add_cost
 from graphs.context import GeolocateContext
 from graphs.nodes.tool_calls import call_tool
-from graphs.state import GeolocateState, add_cost
+from graphs.state import GeolocateState
 
 
 def look(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:

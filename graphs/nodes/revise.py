@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 from agents.messages import request
 from agents.reply_schemas import Judgement, ReviseHypotheses
-from agents.schemas import Hypothesis
-from agents.structured_output.ask import ReplyStatus
+from agents.schemas import Hypothesis, add_cost
+from agents.structured_output.position import ReplyStatus
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
 from graphs.inference import ledger
 from graphs.inference.reckoning import Reckoning, reckon, with_proposals
 from graphs.nodes.model_calls import ask_model_structured, reply_sha256
 from graphs.prompt_data import ledger_data
-from graphs.state import GeolocateState, Opinion, Position, add_cost
+from graphs.state import GeolocateState, Opinion, Position
 from graphs.toponyms import resolve_toponyms
 
 SETTLED_PROBABILITY = 0.95

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.closing import Closing
 from geo.sphere import EARTH_RADIUS_KM, lat_lon_array, unit_vectors
 from retrieval.atlas.manifest import (
     MANIFEST_FILE,
@@ -35,7 +35,7 @@ class AtlasInfo(NamedTuple):
     size_bytes: int
 
 
-class Atlas:
+class Atlas(Closing):
     """A complete, open atlas. Close it, or use it as a context manager: one process at a time can hold it."""
 
     def __init__(self, folder: Path, manifest: AtlasManifest, store: VectorStore) -> None:
@@ -102,14 +102,6 @@ class Atlas:
     def close(self) -> None:
         """Release the store."""
         self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _candidate(self, hit: Hit, rank: int) -> Candidate:
         return Candidate(

@@ -5,17 +5,17 @@ An engine implements the abstract methods; the search loop here makes filtered r
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from core.closing import Closing
 from core.errors import UserError
 from geo.point import Point
 from retrieval.stores.filters import Exclude, LatLonBox, Near, bounding_box, is_left_out
@@ -157,7 +157,7 @@ class StoreQuery(NamedTuple):
         return self.box is not None or bool(self.exclude)
 
 
-class VectorStore(ABC):
+class VectorStore(Closing):
     """Vectors of one dimension with their items, on some engine. Safe to search from several threads."""
 
     dim: int
@@ -224,14 +224,6 @@ class VectorStore(ABC):
         if checked.shape != (self.dim,):
             raise ValueError(f"a query vector has shape {checked.shape}, this store needs ({self.dim},)")
         return checked
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def check_batch(items: Sequence[StoredItem], vectors: Vectors, dim: int) -> Vectors:

@@ -10,7 +10,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
 from agents.chat_models.prices import Price
-from agents.chat_models.registry import LoadedModel, find_model, load_model
+from agents.chat_models.registry import LoadedModel, load_model
+from agents.chat_models.spec import find_model
 from agents.prompts import placeholders, render, render_text, template_text
 from agents.strategies import STRATEGIES, CommitRule, Step, find_strategy
 from core.errors import UserError

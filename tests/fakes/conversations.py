@@ -64,7 +64,7 @@ def talk(
 ) -> Conversation:
     """A conversation over fakes; `coarsened` makes answers coarser."""
     work = at or context(("Lisbon",))
-    kept = photos or MemoryPhotoArchive(work.photo_store)  # type: ignore[arg-type]  # the fakes' store is a real one
+    kept = photos or MemoryPhotoArchive(work.photo_store)
     checkpointer = saver or InMemorySaver(serde=StateSerializer())
     lines = [] if audit is None else audit
     parts = ChatParts(

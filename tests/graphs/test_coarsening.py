@@ -49,7 +49,7 @@ class SmallGazetteer:
         return COORDINATES
 
 
-UNITS = Units(SmallGazetteer())
+UNITS = Units(SmallGazetteer())  # type: ignore[arg-type]  # a fake with the methods it needs
 SIGNS = ("Lisbon", "Rua Augusta 12", "www.loja.pt", "+351 21 346 1234")
 
 

@@ -13,10 +13,11 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.graph import END, START, StateGraph
 
-from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
-from agents.chat_models.spec import Capabilities
+from agents.chat_models.registry import LoadedModel, load_model
+from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.reply_schemas import GivePosition
-from agents.structured_output.ask import Reply, ReplyStatus, ask, ask_structured
+from agents.structured_output.ask import Reply, ask, ask_structured
+from agents.structured_output.position import ReplyStatus
 from core.errors import UserError
 from tests.fakes import model_server
 from tests.fakes.model_server import RealServer

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage
 
-from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
-from agents.chat_models.spec import Capabilities
+from agents.chat_models.registry import LoadedModel, load_model
+from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.messages import image_block
 from agents.reply_schemas import GivePosition, ProposeHypotheses
-from agents.structured_output.ask import ReplyStatus, ask, ask_structured
+from agents.structured_output.ask import ask, ask_structured
+from agents.structured_output.position import ReplyStatus
 from tests.fakes.model_server import RealServer
 
 OPTIONS = ModelOptions(timeout_s=120.0, max_output_tokens=24, backoff_s=0.1)

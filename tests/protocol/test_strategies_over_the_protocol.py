@@ -10,14 +10,14 @@ import pytest
 from langchain_core.messages import HumanMessage
 from pydantic import BaseModel, Field
 
-from agents.chat_models.registry import LoadedModel, ModelOptions, load_model
-from agents.chat_models.spec import Capabilities
+from agents.chat_models.registry import LoadedModel, load_model
+from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.schemas import Answer, AnswerStatus
 from agents.strategies import STRATEGIES
-from agents.structured_output.ask import ReplyStatus, ask_structured
+from agents.structured_output.ask import ask_structured
+from agents.structured_output.position import ReplyStatus
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
-from retrieval.photos.store import PhotoStore
 from tests.fakes.machine import context, given, photo
 from tests.fakes.model_server import RealServer
 from tests.fakes.proxy import misbehaving
@@ -50,7 +50,7 @@ def options(able: Capabilities | None = None) -> ModelOptions:
 def answers(strategy: str, model: LoadedModel) -> list[Answer]:
     at = replace(context(["Praha"], strategy=strategy, budgets=Budgets(rounds=2)), model=model)
     graph = build_geolocate(at)
-    photo_store = cast(PhotoStore, at.photo_store)
+    photo_store = at.photo_store
     found = []
     for shade in SHADES:
         shown = photo(shade)

@@ -16,7 +16,8 @@ from agents.chat_models.recorded import read_rows
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.messages import request
 from agents.reply_schemas import GivePosition, ProposeHypotheses, ReviseHypotheses
-from agents.structured_output.ask import ReplyStatus, ask, ask_structured
+from agents.structured_output.ask import ask, ask_structured
+from agents.structured_output.position import ReplyStatus
 from benchmarks.accuracy.recorded_models import loose, ours, result
 from core.errors import UserError
 from retrieval.photos.photo import photo_id_of

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from agents.chat_models.prices import Price, find_price
-from agents.chat_models.registry import ModelOptions, load_model
-from agents.chat_models.spec import find_model, parse_spec, short_name
+from agents.chat_models.registry import load_model
+from agents.chat_models.spec import ModelOptions, find_model, parse_spec, short_name
 from core.errors import UserError
 
 LOCAL = "http://127.0.0.1:8000/v1"

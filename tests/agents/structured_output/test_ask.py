@@ -18,10 +18,12 @@ from pydantic import Field
 
 from agents.chat_models.adapter import AdaptedChat
 from agents.chat_models.prices import Price
-from agents.chat_models.registry import LoadedModel, ModelOptions
+from agents.chat_models.registry import LoadedModel
+from agents.chat_models.spec import ModelOptions
 from agents.messages import LEFT_OUT, pictures_after_results, without_pictures
 from agents.reply_schemas import GivePosition, ProposeHypotheses, ReviseHypotheses
-from agents.structured_output.ask import ReplyStatus, ask, ask_structured
+from agents.structured_output.ask import ask, ask_structured
+from agents.structured_output.position import ReplyStatus
 
 PICTURE = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
 ASKED = [SystemMessage("rules"), HumanMessage([PICTURE, {"type": "text", "text": "Where?"}])]

@@ -196,13 +196,13 @@ def test_a_saved_thread_goes_on_in_another_process(tmp_path: Path) -> None:
     file, folder = tmp_path / "checkpoints.sqlite", tmp_path / "photos"
     first = context(("Lisbon",))
     saver = open_checkpoints(file)
-    chat = talk(first, saver=saver, photos=FolderPhotoArchive(folder, first.photo_store))  # type: ignore[arg-type]  # a real store
+    chat = talk(first, saver=saver, photos=FolderPhotoArchive(folder, first.photo_store))
     located = ended(chat.show(shot(77))).answer
     saver.conn.close()
     second = context(("Lisbon",))
     again = open_checkpoints(file)
-    resumed = talk(second, saver=again, photos=FolderPhotoArchive(folder, second.photo_store))  # type: ignore[arg-type]  # a real store
-    assert shot(77).id not in second.photo_store.ids()  # type: ignore[attr-defined]  # a real store
+    resumed = talk(second, saver=again, photos=FolderPhotoArchive(folder, second.photo_store))
+    assert shot(77).id not in second.photo_store.ids()
     reply = ended(resumed.ask("compare with Osaka"))
     assert "Osaka" in reply.text
     assert located is not None
@@ -214,7 +214,7 @@ def test_kept_photos_are_pixels_only_and_the_owners_only(tmp_path: Path) -> None
     work = context()
     saver = open_checkpoints(tmp_path / "checkpoints.sqlite")
     folder = tmp_path / "photos"
-    ended(talk(work, saver=saver, photos=FolderPhotoArchive(folder, work.photo_store)).show(shot(77)))  # type: ignore[arg-type]  # a real store
+    ended(talk(work, saver=saver, photos=FolderPhotoArchive(folder, work.photo_store)).show(shot(77)))
     saver.conn.close()
     kept = list(folder.iterdir())
     assert [file.name for file in kept] == [f"{shot(77).sha256}.png"]
@@ -228,11 +228,11 @@ def test_kept_photos_are_pixels_only_and_the_owners_only(tmp_path: Path) -> None
 
 def test_a_photo_that_is_not_kept_any_more_is_asked_for_again(tmp_path: Path) -> None:
     work = context(("Lisbon",))
-    photos = FolderPhotoArchive(tmp_path / "photos", work.photo_store)  # type: ignore[arg-type]  # a real store
+    photos = FolderPhotoArchive(tmp_path / "photos", work.photo_store)
     chat = talk(work, photos=photos)
     ended(chat.show(shot(77)))
     (tmp_path / "photos" / f"{shot(77).sha256}.png").unlink()
-    work.photo_store.discard(shot(77).id)  # type: ignore[attr-defined]  # a real store
+    work.photo_store.discard(shot(77).id)
     reply = ended(chat.ask("why?"))
     assert "show the photo again" in reply.text
     with pytest.raises(MissingPhotoError):
