@@ -21,6 +21,7 @@ Model = TypeVar("Model", bound=BaseModel)
 ANYBODY = 0o666
 """Mode of an ordinary new file; the process's umask takes away from it."""
 OWNER_ONLY = 0o600
+OWNER_ONLY_FOLDER = 0o700
 
 
 @contextmanager

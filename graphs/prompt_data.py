@@ -96,17 +96,18 @@ def ledger_data(context: GeolocateContext, state: GeolocateState) -> dict[str, A
     countries = context.countries([h.point for h in still_open])
     return {
         "photo_id": state["photo_id"],
-        "hypotheses": [_hypothesis(h, code) for h, code in zip(still_open, countries, strict=True)],
+        "hypotheses": [hypothesis_data(h, country_code=code) for h, code in zip(still_open, countries, strict=True)],
         "elsewhere": round(elsewhere(state["hypotheses"]), 4),
         "evidence": [evidence_data(item) for item in state["evidence"]],
     }
 
 
-def _hypothesis(hypothesis: Hypothesis, country_code: str | None) -> dict[str, Any]:
+def hypothesis_data(hypothesis: Hypothesis, **known: str | None) -> dict[str, Any]:
+    """A hypothesis with its probability and circle, and what else is known of it."""
     return {
         "id": hypothesis.id,
         "name": hypothesis.name,
-        "country_code": country_code,
+        **known,
         "probability": round(hypothesis.probability, 4),
         **_circle(hypothesis.point, hypothesis.radius_km),
     }

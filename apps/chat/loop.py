@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,8 +13,7 @@ from typing import TYPE_CHECKING
 from apps.chat.view import ChatView, cost_lines, photo_line
 from apps.options import Outputs
 from apps.output.files import write_files
-from apps.output.formatting import printable
-from apps.output.located_photo import LocatedPhoto
+from apps.output.formatting import LocatedPhoto, printable
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
@@ -19,9 +21,6 @@ from retrieval.photos.thumbnail import thumbnail_jpeg
 if TYPE_CHECKING:
     from apps.commands.opening import OpenConversation
     from graphs.chat.state import ShownPhoto
-import contextlib
-import os
-import sys
 
 PROMPT = "> "
 _HISTORY_LINES = 1000
@@ -84,12 +83,7 @@ _DEFAULT_MAP = "geosleuth-chat.html"
 class ChatLoop:
     """Reads lines and runs each as a command or as a turn of the conversation."""
 
-    def __init__(
-        self,
-        opened: OpenConversation,
-        view: ChatView,
-        reader: LineReader,
-    ) -> None:
+    def __init__(self, opened: OpenConversation, view: ChatView, reader: LineReader) -> None:
         self._system, self._conversation, self._thread = opened.system, opened.conversation, opened.thread
         self._view, self._reader = view, reader
         self._names: dict[str, str] = {}

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agents.schemas import Answer, Cost
-from apps.output.formatting import heading, printable
-from apps.output.located_photo import LocatedPhoto
+from apps.output.formatting import LocatedPhoto, heading, printable
 from apps.output.terminal import print_answer
 
 if TYPE_CHECKING:
@@ -30,10 +29,8 @@ class ChatView:
         self._out, self._err = out, err
         self._streaming = False
 
-    def follow(
-        self, events: Iterable[ChatEvent], located: str | None = None, print_reply: bool = True
-    ) -> TurnEnded | PersonAsked | None:
-        """Print a turn as it happens; returns the event that ended it.
+    def follow(self, events: Iterable[ChatEvent], located: str | None = None, print_reply: bool = True) -> None:
+        """Print a turn as it happens.
 
         Args:
             events: the events of the turn.
@@ -42,7 +39,6 @@ class ChatView:
         """
         from graphs.chat.session import PersonAsked, Token, ToolCalled, TurnEnded
 
-        ended: TurnEnded | PersonAsked | None = None
         for event in events:
             if isinstance(event, Token):
                 self._token(event)
@@ -51,16 +47,13 @@ class ChatView:
             if isinstance(event, ToolCalled):
                 self._tool(event)
             elif isinstance(event, PersonAsked):
-                ended = event
                 self.question(event)
             elif isinstance(event, TurnEnded):
-                ended = event
                 if print_reply:
                     self._reply(event, located)
             else:
                 self._step(event)
         self._end_of_stream()
-        return ended
 
     def show(self, text: str, style: str = "") -> None:
         """Print text to standard output."""

@@ -15,8 +15,7 @@ from apps.commands.opening import ChooseSettings, OpenConversation, open_saved_c
 from apps.console import messages
 from apps.options import Events, Home, Outputs, Page, RunOptions, SystemOptions, chosen_settings
 from apps.output.files import render
-from apps.output.formatting import printable
-from apps.output.located_photo import LocatedPhoto
+from apps.output.formatting import LocatedPhoto, printable
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg

@@ -17,8 +17,7 @@ from apps.commands.opening import open_system
 from apps.console import answers, messages, progress_bar
 from apps.options import ClueOptions, Outputs, RunOptions, SystemOptions, Thread, chosen_settings, expand_options
 from apps.output.files import check_output, render, write_files
-from apps.output.formatting import printable
-from apps.output.located_photo import LocatedPhoto
+from apps.output.formatting import LocatedPhoto, printable
 from apps.output.results_file import PhotoResult, RunFile, RunStatus
 from apps.output.terminal import summary_line
 from core.errors import UserError

@@ -16,8 +16,7 @@ from apps.maps.basemap_image import window_picture, world_picture
 from apps.maps.city_labels import city_labels
 from apps.maps.page_data import answer_bounds, jpeg_uri, photo_data
 from apps.maps.viewport import Window, window_around
-from apps.output.formatting import printable
-from apps.output.located_photo import LocatedPhoto
+from apps.output.formatting import LocatedPhoto, printable
 from core.page import self_contained_page
 from geo.point import Point
 from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within

@@ -11,9 +11,11 @@ import numpy as np
 from agents.schemas import Answer, Evidence, Hypothesis, HypothesisStatus
 from apps.maps.viewport import around, disc, exteriors, near_longitude_deg
 from apps.output.formatting import (
+    LocatedPhoto,
     certainty_note,
     confidence_text,
     cost_text,
+    credible_circles,
     evidence_source,
     heading,
     hypothesis_text,
@@ -24,7 +26,6 @@ from apps.output.formatting import (
     radius_note,
     versions_text,
 )
-from apps.output.located_photo import LocatedPhoto, credible_circles
 from geo.point import Point
 from retrieval.candidate import Candidate
 

@@ -6,7 +6,6 @@ import functools
 import io
 import unicodedata
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import shapely
@@ -17,8 +16,17 @@ from apps.maps import basemap_image
 from apps.maps.basemap_image import window_picture, world_picture
 from apps.maps.city_labels import city_labels
 from apps.maps.viewport import Window, around, disc, window_around
-from apps.output.formatting import certainty_note, evidence_source, heading, km, percent, printable
-from apps.output.located_photo import LocatedPhoto, alternatives, credible_circles
+from apps.output.formatting import (
+    LocatedPhoto,
+    alternatives,
+    certainty_note,
+    credible_circles,
+    evidence_source,
+    heading,
+    km,
+    percent,
+    printable,
+)
 from geo.point import Point
 from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within
 
@@ -45,12 +53,14 @@ Xy = tuple[float, float]
 Colour = tuple[int, ...]
 
 
-def save_png(located: LocatedPhoto, file: Path) -> None:
-    """Write the picture of an answer."""
+def picture_png(located: LocatedPhoto) -> bytes:
+    """The picture of an answer as a PNG file."""
     picture = Image.new("RGB", (WIDTH, HEIGHT), INK)
     picture.paste(_map(located.answer))
     _draw_panel(picture, located)
-    picture.resize((WIDTH // SCALE, HEIGHT // SCALE), Image.Resampling.LANCZOS).save(file, "PNG", optimize=True)
+    out = io.BytesIO()
+    picture.resize((WIDTH // SCALE, HEIGHT // SCALE), Image.Resampling.LANCZOS).save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 
 def _map(answer: Answer) -> Image.Image:

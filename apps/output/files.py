@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from apps.console import answers, messages, print_json
 from apps.options import Outputs
-from apps.output.located_photo import LocatedPhoto
+from apps.output.formatting import LocatedPhoto
 from apps.output.terminal import print_answer
 from core.errors import UserError
 
@@ -43,28 +43,24 @@ def write_files(located: Sequence[LocatedPhoto], outputs: Outputs) -> None:
     if outputs.geojson is not None:
         from apps.output.geojson import geojson_text
 
-        _save(outputs.geojson, lambda file: _write_text(file, geojson_text(located)))
+        _save(outputs.geojson, geojson_text(located).encode())
     if outputs.kml is not None:
         from apps.output.kml import kml_text
 
-        _save(outputs.kml, lambda file: _write_text(file, kml_text(located)))
+        _save(outputs.kml, kml_text(located).encode())
     if outputs.page is not None:
         from apps.maps.page import map_page
 
-        _save(outputs.page, lambda file: _write_text(file, map_page(located)))
+        _save(outputs.page, map_page(located).encode())
     if outputs.picture is not None:
-        from apps.maps.picture import save_png
+        from apps.maps.picture import picture_png
 
-        _save(outputs.picture, lambda file: save_png(located[0], file))
-
-
-def _write_text(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")
+        _save(outputs.picture, picture_png(located[0]))
 
 
-def _save(file: Path, write: Callable[[Path], object]) -> None:
+def _save(file: Path, content: bytes) -> None:
     try:
-        write(file)
+        file.write_bytes(content)
     except OSError as error:
         raise UserError(f"cannot write {file}: {error.strerror}; choose another place") from error
     messages().print(f"wrote {file}")

@@ -1,10 +1,13 @@
-"""The texts of an answer. Terminal, page, picture and KML place these lines and make none of their own."""
+"""The texts and circles of an answer. Terminal, page, picture and KML place these and make none of their own."""
 
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from agents.schemas import Answer, AnswerStatus, Evidence, Hypothesis, HypothesisStatus, Level, Source
+from geo.point import Point
 
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SHORT_HASH = 10
@@ -49,15 +52,10 @@ NO_ANSWER = {
 }
 
 
-def why_no_answer(answer: Answer) -> str:
-    """That there is no answer, and whether GeoSleuth or the model is the reason."""
-    return f"No answer: {NO_ANSWER.get(answer.status, answer.status.value)}"
-
-
 def heading(answer: Answer) -> str:
-    """The answer's place, named no finer than its level; or that there is none, and why."""
+    """The answer's place, named no finer than its level; or that there is none, because of GeoSleuth or the model."""
     if answer.point is None:
-        return why_no_answer(answer)
+        return f"No answer: {NO_ANSWER.get(answer.status, answer.status.value)}"
     if answer.place is None:
         return str(answer.point)
     place = answer.place
@@ -145,3 +143,37 @@ def versions_text(answer: Answer) -> str:
     atlases = ", ".join(versions.atlases) or "no atlas"
     parts = [f"geosleuth {versions.geosleuth}", versions.encoder, atlases, versions.model, versions.strategy]
     return printable(" · ".join(parts))
+
+
+@dataclass(frozen=True)
+class LocatedPhoto:
+    """An answer, the photo's name on the command line, and a small picture of it if one is to be shown.
+
+    `thumbnail_jpeg` is made from decoded pixels: it carries no metadata of the file.
+    """
+
+    name: str
+    answer: Answer
+    thumbnail_jpeg: bytes | None = field(default=None, repr=False)
+
+
+class CredibleCircle(NamedTuple):
+    """A circle around the answer that holds the true position with a probability of `share`."""
+
+    centre: Point
+    share: float
+    radius_km: float
+
+
+def credible_circles(answer: Answer) -> list[CredibleCircle]:
+    """The 90 % and the 50 % circle, largest first; none without a position."""
+    if answer.point is None:
+        return []
+    radii_km = ((0.9, answer.radius_90_km), (0.5, answer.radius_50_km))
+    return [CredibleCircle(answer.point, share, radius) for share, radius in radii_km if radius is not None]
+
+
+def alternatives(answer: Answer, count: int = 3) -> list[tuple[int, Hypothesis]]:
+    """The best hypotheses that the answer did not choose, each with its number among all of them."""
+    first = 0 if answer.point is None else 1
+    return list(enumerate(answer.hypotheses[first : first + count], first + 1))

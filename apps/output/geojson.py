@@ -14,8 +14,7 @@ import shapely
 
 from agents.schemas import Answer, Hypothesis
 from apps.maps.viewport import disc
-from apps.output.formatting import heading
-from apps.output.located_photo import LocatedPhoto, credible_circles
+from apps.output.formatting import LocatedPhoto, credible_circles, heading
 from geo.point import Point
 from retrieval.candidate import Candidate
 

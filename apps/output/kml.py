@@ -13,7 +13,9 @@ from html import escape
 from agents.schemas import Answer
 from apps.maps.viewport import disc, exteriors
 from apps.output.formatting import (
+    LocatedPhoto,
     confidence_text,
+    credible_circles,
     heading,
     hypothesis_text,
     km,
@@ -22,7 +24,6 @@ from apps.output.formatting import (
     radius_note,
     source_text,
 )
-from apps.output.located_photo import LocatedPhoto, credible_circles
 from geo.point import Point
 
 _NAMESPACE = "http://www.opengis.net/kml/2.2"

@@ -9,6 +9,8 @@ from rich.text import Text
 
 from agents.schemas import Answer, Evidence, Hypothesis
 from apps.output.formatting import (
+    LocatedPhoto,
+    alternatives,
     confidence_text,
     cost_text,
     evidence_label,
@@ -21,7 +23,6 @@ from apps.output.formatting import (
     source_text,
     versions_text,
 )
-from apps.output.located_photo import LocatedPhoto, alternatives
 
 _LABEL_WIDTH = 14
 _INDENT = 2

@@ -14,12 +14,10 @@ import numpy as np
 from PIL import Image
 
 from core.errors import UserError
-from core.files import OWNER_ONLY, write_atomic
+from core.files import OWNER_ONLY, OWNER_ONLY_FOLDER, write_atomic
 from graphs.chat.state import ShownPhoto
 from retrieval.photos.photo import Photo, PhotoError, decode_photo
 from retrieval.photos.store import PhotoStore
-
-_OWNER_ONLY_FOLDER = 0o700
 
 
 class MissingPhotoError(UserError):
@@ -75,7 +73,7 @@ class FolderPhotoArchive:
         file = self._file(shown)
         if not file.exists():
             try:
-                self._folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY_FOLDER)
+                self._folder.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_FOLDER)
                 write_atomic(file, _png(photo), OWNER_ONLY, many_writers=True)
             except OSError as error:
                 raise UserError(

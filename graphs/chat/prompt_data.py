@@ -9,7 +9,7 @@ from agents.schemas import Answer, Cost, Hypothesis, HypothesisStatus
 from graphs.chat.state import Case, coarsened_answer
 from graphs.context import GeolocateContext
 from graphs.inference.ledger import CAP_NATS
-from graphs.prompt_data import evidence_data, ledger_data, scene_data
+from graphs.prompt_data import evidence_data, hypothesis_data, ledger_data, scene_data
 from graphs.state import GeolocateState
 
 
@@ -50,7 +50,7 @@ def _coarse_ledger(answer: Answer) -> dict[str, Any]:
     """Hypotheses and evidence of an answer that was coarsened, and nothing else."""
     still_open = [h for h in answer.hypotheses if h.status is HypothesisStatus.OPEN]
     return {
-        "hypotheses": [_hypothesis(h) for h in still_open],
+        "hypotheses": [hypothesis_data(h) for h in still_open],
         "elsewhere": round(max(0.0, 1.0 - sum(h.probability for h in still_open)), 4),
         "evidence": [evidence_data(item) for item in answer.evidence],
     }
@@ -70,17 +70,6 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "radius_is_calibrated": answer.radius_is_calibrated,
         "confidence": round(answer.confidence, 4),
         "reasoning": answer.reasoning,
-    }
-
-
-def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
-    return {
-        "id": hypothesis.id,
-        "name": hypothesis.name,
-        "probability": round(hypothesis.probability, 4),
-        "lat": hypothesis.point.lat,
-        "lon": hypothesis.point.lon,
-        "radius_km": hypothesis.radius_km,
     }
 
 

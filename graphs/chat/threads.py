@@ -20,11 +20,10 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from core.closing import Closing
 from core.errors import UserError
-from core.files import OWNER_ONLY, lock_file, write_atomic
+from core.files import OWNER_ONLY, OWNER_ONLY_FOLDER, lock_file, write_atomic
 from graphs.checkpoints import open_checkpoints
 
 _NAME = re.compile(r"[\w][\w .-]{0,79}")
-_OWNER_ONLY_FOLDER = 0o700
 
 
 def threads_folder(home: Path) -> Path:
@@ -93,16 +92,16 @@ class SavedThread(Closing):
 
     def _open(self) -> dict[str, Any]:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=_OWNER_ONLY_FOLDER)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_FOLDER)
             in_use = f"thread {self.name!r} is in use by another process; wait, or choose another"
             self._resources.enter_context(lock_file(self.folder / ".lock", in_use))
             kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
+            if not isinstance(kept, dict):
+                raise ValueError("not a JSON object")
         except OSError as error:
             raise UserError(f"thread {self.folder}: {error.strerror}; choose another --home") from error
         except ValueError as error:
             raise UserError(f"thread {self._file}: is damaged; delete {self.folder} to forget the thread") from error
-        if not isinstance(kept, dict):
-            raise UserError(f"thread {self._file}: is damaged; delete {self.folder} to forget the thread")
         return kept
 
     def _save(self, about: dict[str, Any]) -> None:

@@ -1,4 +1,8 @@
-"""look: read the text in the photo, and check the sun if the user gave a time and its position."""
+"""look, recall and cluster: what the tools find without the model.
+
+Text in the photo is read, the sun is checked if the user gave a time and its position, similar items of the atlases
+are retrieved and clustered into regions.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from agents.schemas import Cost, add_cost
+from agents.strategies import Shown
 from graphs.context import GeolocateContext
 from graphs.nodes.tool_calls import call_tool
 from graphs.state import GeolocateState
+from tools.results import PhotoMatches
+
+CONTRAST_LIMIT = 10
+"""Least similar items asked of each atlas, where a strategy shows them."""
 
 
 def look(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
@@ -29,3 +38,20 @@ def _calls(context: GeolocateContext, state: GeolocateState) -> Iterator[tuple[s
     observed = clues.model_dump(exclude_none=True) if clues else {}
     if "taken_at" in observed and len(observed) > 1 and "sun_check" in context.tools:
         yield "sun_check", observed
+
+
+def recall(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
+    """Search every open atlas with the whole photo, and find the country of each candidate."""
+    arguments = {"photo_id": state["photo_id"], "limit": context.recall_limit}
+    update = call_tool(context, state, "search_photos", arguments)
+    result = update["records"][0].result
+    candidates = list(PhotoMatches.model_validate(result).candidates) if result is not None else []
+    countries = context.countries([candidate.point for candidate in candidates])
+    contrasts = Shown.DISSIMILAR in context.strategy.shown
+    contrast = list(context.dissimilar(state["photo_id"], CONTRAST_LIMIT)) if contrasts else []
+    return {**update, "candidates": candidates, "candidate_countries": countries, "contrast": contrast}
+
+
+def cluster(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
+    """Cluster the candidates on the sphere."""
+    return {"regions": list(context.cluster(state["candidates"])) if state["candidates"] else []}

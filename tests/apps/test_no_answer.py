@@ -49,7 +49,7 @@ def test_each_surface_says_it_and_why(status: AnswerStatus) -> None:
 
 
 @pytest.mark.parametrize("status", [AnswerStatus.REFUSED, AnswerStatus.FAILED])
-def test_the_picture_says_it(status: AnswerStatus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_picture_says_it(status: AnswerStatus, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
     paragraph = picture._paragraph
 
@@ -58,7 +58,7 @@ def test_the_picture_says_it(status: AnswerStatus, tmp_path: Path, monkeypatch: 
         return paragraph(draw, y, text, *args, **options)
 
     monkeypatch.setattr(picture, "_paragraph", recorded)
-    picture.save_png(located(unanswered(status)), tmp_path / "a.png")
+    picture.picture_png(located(unanswered(status)))
     assert texts[:2] == [TEXTS[status], f"the model's replies were {status.value}"]
 
 

@@ -17,7 +17,7 @@ from agents.schemas import (
     Source,
     Versions,
 )
-from apps.output.located_photo import LocatedPhoto
+from apps.output.formatting import LocatedPhoto
 from geo.place import Place
 from geo.point import Point
 from retrieval.candidate import AtlasKind, Candidate

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from apps.maps.page import map_page
-from apps.output.located_photo import LocatedPhoto
+from apps.output.formatting import LocatedPhoto
 from tests.fakes.answers import HOSTILE, abstained, answered, at, hostile, located
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 
 import numpy as np
 import pytest
@@ -10,9 +10,9 @@ from PIL import Image
 
 from apps.maps.basemap_image import window_picture
 from apps.maps.city_labels import city_labels
-from apps.maps.picture import AMBER, CYAN, GREEN, INK, MAP_SIZE, PINK, SCALE, drawable, font, save_png, wrapped
+from apps.maps.picture import AMBER, CYAN, GREEN, INK, MAP_SIZE, PINK, SCALE, drawable, font, picture_png, wrapped
 from apps.maps.viewport import Window, window_around
-from apps.output.located_photo import LocatedPhoto
+from apps.output.formatting import LocatedPhoto
 from geo.point import Point
 from tests.fakes.answers import HOSTILE, abstained, answered, at, hostile, located
 
@@ -25,43 +25,41 @@ def count_colour(picture: Image.Image, colour: tuple[int, ...], box: tuple[int, 
     return int((np.abs(part - np.array(colour)).max(axis=2) < 12).sum())
 
 
-def drawn(tmp_path: Path, item: LocatedPhoto) -> Image.Image:
-    file = tmp_path / "map.png"
-    save_png(item, file)
-    return Image.open(file).convert("RGB")
+def drawn(item: LocatedPhoto) -> Image.Image:
+    return Image.open(io.BytesIO(picture_png(item))).convert("RGB")
 
 
-def test_the_picture_shows_the_answer_the_alternatives_and_the_candidates(tmp_path: Path) -> None:
+def test_the_picture_shows_the_answer_the_alternatives_and_the_candidates() -> None:
     near = answered(metadata_position=at(45.0, 110.0), radius_90_km=1500.0)
-    picture = drawn(tmp_path, located(near))
+    picture = drawn(located(near))
     assert picture.size == (1200, 675)
     for colour, at_least in ((AMBER, 300), (CYAN, 300), (PINK, 80), (GREEN, 80)):
         assert count_colour(picture, colour) > at_least
 
 
-def test_the_photo_is_shown_unless_it_is_left_out(tmp_path: Path) -> None:
+def test_the_photo_is_shown_unless_it_is_left_out() -> None:
     panel = (PANEL_LEFT, 0, 1200, 675)
     sky = (0x9C, 0xC4, 0xE4)
-    assert count_colour(drawn(tmp_path, located()), sky, panel) > 10_000
-    assert count_colour(drawn(tmp_path, LocatedPhoto("a.jpg", answered())), sky, panel) == 0
+    assert count_colour(drawn(located()), sky, panel) > 10_000
+    assert count_colour(drawn(LocatedPhoto("a.jpg", answered())), sky, panel) == 0
 
 
-def test_an_abstention_shows_guesses_but_no_pin(tmp_path: Path) -> None:
-    picture = drawn(tmp_path, located(abstained()))
+def test_an_abstention_shows_guesses_but_no_pin() -> None:
+    picture = drawn(located(abstained()))
     assert count_colour(picture, AMBER) == 0
     assert count_colour(picture, CYAN) > 300
 
 
 @pytest.mark.parametrize("point", [at(-18.1, 179.9), at(89.5, 20.0), at(-90.0, 0.0), at(0.0, -180.0)])
-def test_the_ends_of_the_world_can_be_drawn(tmp_path: Path, point: Point) -> None:
-    picture = drawn(tmp_path, located(answered(point=point, radius_90_km=900.0)))
+def test_the_ends_of_the_world_can_be_drawn(point: Point) -> None:
+    picture = drawn(located(answered(point=point, radius_90_km=900.0)))
     assert count_colour(picture, AMBER) > 300
 
 
-def test_a_hopeless_radius_and_hostile_names_can_be_drawn(tmp_path: Path) -> None:
-    hopeless = drawn(tmp_path, located(answered(radius_50_km=9000.0, radius_90_km=20015.0)))
+def test_a_hopeless_radius_and_hostile_names_can_be_drawn() -> None:
+    hopeless = drawn(located(answered(radius_50_km=9000.0, radius_90_km=20015.0)))
     assert count_colour(hopeless, AMBER) > 300
-    picture = drawn(tmp_path, located(hostile(), HOSTILE))
+    picture = drawn(located(hostile(), HOSTILE))
     for left in (PANEL_LEFT + 4, picture.width - 20):  # the panel's margins: no text runs into them
         assert picture.crop((left, 0, left + 16, picture.height)).getcolors() == [(16 * picture.height, INK)]
 

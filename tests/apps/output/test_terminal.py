@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 
 from agents.schemas import Answer, Level
-from apps.output.formatting import certainty_note, confidence_text, heading, km, percent, printable
-from apps.output.located_photo import LocatedPhoto
+from apps.output.formatting import LocatedPhoto, certainty_note, confidence_text, heading, km, percent, printable
 from apps.output.terminal import print_answer, summary_line
 from tests.fakes.answers import HOSTILE, abstained, answered, at, hostile, located
 
