@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from base64 import b64encode
-from functools import cache
 from typing import Any
 
+import numpy as np
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 from agents.chat_models.adapter import AdaptedChat
@@ -17,6 +14,7 @@ from agents.chat_models.failures import ModelFailure
 from agents.chat_models.providers import Provided
 from agents.chat_models.retry import Attempts
 from agents.chat_models.spec import MODELS, Capabilities, ModelOptions, ModelSpec
+from agents.messages import image_block
 from core.errors import UserError
 
 PROBE_TOKENS = 64
@@ -104,13 +102,6 @@ def _keeps_a_schema(ask: _Prober) -> bool:
 
 
 def _picture_message() -> HumanMessage:
-    picture = {"type": "image", "base64": _tiny_picture(), "mime_type": "image/png"}
+    """A question about a grey picture of 64 px: some servers refuse smaller ones."""
+    picture = image_block(np.full((64, 64, 3), 128, np.uint8))
     return HumanMessage([picture, {"type": "text", "text": "Which colour is this?"}])
-
-
-@cache
-def _tiny_picture() -> str:
-    """Grey, 64 px: some servers refuse smaller ones."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 64), (128, 128, 128)).save(buffer, format="PNG")
-    return b64encode(buffer.getvalue()).decode("ascii")

@@ -54,20 +54,6 @@ def limited_hooks(seconds: float) -> dict[str, list[Callable[..., Any]]]:
     return {"response": [limit]}
 
 
-class LimitedClient(httpx.Client):
-    """An HTTP client with limits on a whole answer; it follows no redirects.
-
-    Args:
-        seconds: for connecting, for each read, and for the whole body of an answer.
-        trust_env: whether proxies of the environment are used.
-    """
-
-    def __init__(self, seconds: float, trust_env: bool) -> None:
-        super().__init__(
-            timeout=seconds, trust_env=trust_env, follow_redirects=False, event_hooks=limited_hooks(seconds)
-        )
-
-
 NO_KEY = "none-needed"
 """Sent as the key to servers that need none."""
 
@@ -168,7 +154,12 @@ def _openai_compatible(url: str, options: ModelOptions) -> Arguments:
         "api_key": os.environ.get("GEOSLEUTH_MODEL_KEY", "").strip() or NO_KEY,
         "use_responses_api": False,
         # No redirects: photos go to the host that was named. No proxy to this machine.
-        "http_client": LimitedClient(options.timeout_s, trust_env=remote_host(url) is not None),
+        "http_client": httpx.Client(
+            timeout=options.timeout_s,
+            trust_env=remote_host(url) is not None,
+            follow_redirects=False,
+            event_hooks=limited_hooks(options.timeout_s),
+        ),
     }
 
 

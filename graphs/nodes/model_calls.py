@@ -21,12 +21,6 @@ T = TypeVar("T", bound=BaseModel)
 
 _BEST_FIRST = (ReplyStatus.OK, ReplyStatus.REFUSED, ReplyStatus.UNPARSABLE, ReplyStatus.FAILED)
 
-_ANSWER_STATUS = {
-    ReplyStatus.REFUSED: AnswerStatus.REFUSED,
-    ReplyStatus.UNPARSABLE: AnswerStatus.UNPARSABLE,
-    ReplyStatus.FAILED: AnswerStatus.FAILED,
-}
-
 
 def ask_model(
     context: GeolocateContext, state: GeolocateState, new: Sequence[AnyMessage], offered: Sequence[Any] = ()
@@ -65,7 +59,7 @@ def model_status(replies: Sequence[str]) -> ReplyStatus | None:
 def status_without_reply(replies: Sequence[str]) -> AnswerStatus | None:
     """The answer's status where no reply could be used: refused, unparsable or failed; None if one could."""
     status = model_status(replies)
-    return _ANSWER_STATUS.get(status) if status else None
+    return None if status is None or status is ReplyStatus.OK else AnswerStatus(status.value)
 
 
 def reply_sha256(messages: Sequence[AnyMessage]) -> str:
