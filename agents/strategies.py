@@ -7,9 +7,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from agents.prompts import render_text, template_text
+from agents.schemas import Frozen
 from core.errors import UserError
 
 
@@ -64,20 +65,16 @@ class ReplyKind(StrEnum):
     """The final answer (`agents.reply_schemas.GivePosition`)."""
 
 
-class Ask(BaseModel):
+class Ask(Frozen):
     """One question: a prompt template, values for its placeholders, the kind of reply."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str = Field(pattern="^[a-z][a-z0-9_]*$", description="name of a template, without .md")
     wants: ReplyKind = ReplyKind.POSITION
     values: dict[str, str] = Field(default_factory=dict, description="for the template's placeholders")
 
 
-class Strategy(BaseModel):
+class Strategy(Frozen):
     """A prompting strategy. Fields that contradict each other fail validation."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern="^[a-z][a-z0-9_]{0,39}$")
     summary: str

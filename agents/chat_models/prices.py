@@ -11,16 +11,15 @@ from pathlib import Path
 from types import ModuleType
 
 from langchain_core.messages.ai import UsageMetadata
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from agents.chat_models.spec import MODELS, ModelSpec
+from agents.schemas import Frozen
 from core.errors import UserError, first_problem
 
 
-class Price(BaseModel):
+class Price(Frozen):
     """Price of a model, in US dollars a million tokens."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: float = Field(ge=0.0)
     output: float = Field(ge=0.0)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from langchain_core.caches import BaseCache
 from pydantic import BaseModel, ConfigDict, Field
 
+from agents.schemas import Frozen
 from core.errors import UserError
 
 
@@ -230,20 +231,18 @@ def _shown(text: str) -> str:
     return text.split("@")[0][:60] if "://" in text else text[:60]
 
 
-class Capabilities(BaseModel):
+class Capabilities(Frozen):
     """What a model can do by itself; `AdaptedChat` makes up for the rest."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     images: bool = Field(True, description="without, the photo is left out and the prompt says so")
     tools: bool = Field(True, description="without, tools are written into the prompt and calls read from the text")
     structured_output: bool = Field(False, description="the server holds a reply to a JSON schema")
 
 
-class ModelOptions(BaseModel):
+class ModelOptions(Frozen):
     """Limits and sampling of the requests to a model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     timeout_s: float = Field(120.0, gt=0.0, description="for one attempt, from sending to the last byte")
     max_retries: int = Field(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from agents.chat_models.spec import MODELS
 from apps.doctor.data_flow import leaving, models
 from apps.doctor.report import Finding, State, installed
 from core.errors import UserError
@@ -43,10 +44,7 @@ _OPTIONAL = (
     (("langgraph-cli",), "`langgraph dev`: the chat as a server", "pip install 'langgraph-cli[inmem]'"),
 )
 _KEYS = (
-    "OPENAI_API_KEY",
-    "ANTHROPIC_API_KEY",
-    "GOOGLE_API_KEY",
-    "GEMINI_API_KEY",
+    *(key for model in MODELS.values() for key in model.keys),
     "HF_TOKEN",
     "LANGSMITH_API_KEY",
     "QDRANT_API_KEY",

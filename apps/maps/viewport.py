@@ -115,11 +115,6 @@ class Window:
         x, y = self.pixels(np.array([lon, point.lat]), size_px)
         return float(x), float(y)
 
-    def contains(self, point: Point) -> bool:
-        """Whether a point lies in the window."""
-        x, y = self.point_pixel(point, (1, 1))
-        return 0.0 <= x <= 1.0 and 0.0 <= y <= 1.0
-
 
 def window_around(answer: Answer, aspect: float) -> Window:
     """The window that shows the 90 % radius with a margin, or the best hypotheses of an abstention."""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import shapely
 
 from agents.schemas import Answer, Hypothesis
@@ -105,12 +106,6 @@ def _point(point: Point) -> dict[str, Any]:
 
 
 def _disc(centre: Point, radius_km: float) -> dict[str, Any]:
-    geometry: dict[str, Any] = json.loads(shapely.to_geojson(disc(centre, radius_km)))
-    return _rounded(geometry)
-
-
-def _rounded(geometry: dict[str, Any]) -> dict[str, Any]:
-    def round_all(value: Any) -> Any:
-        return [round_all(item) for item in value] if isinstance(value, list) else round(value, _DECIMALS)
-
-    return geometry | {"coordinates": round_all(geometry["coordinates"])}
+    rounded = shapely.transform(disc(centre, radius_km), lambda lon_lat: np.round(lon_lat, _DECIMALS))
+    geometry: dict[str, Any] = json.loads(shapely.to_geojson(rounded))
+    return geometry

@@ -100,11 +100,6 @@ class RunFile(JsonlLog):
             self.close()
             raise
 
-    @property
-    def done(self) -> frozenset[str]:
-        """Photos that have a row."""
-        return frozenset(record.photo for record in self.records)
-
     def append(self, record: PhotoResult) -> None:
         """Add a row.
 

@@ -32,7 +32,7 @@ def test_records_are_read_back_as_they_were(file: Path) -> None:
     written(file, ANSWERED, ABSTAINED, FAILED)
     with RunFile(file) as run_file:
         assert run_file.records == [ANSWERED, ABSTAINED, FAILED]
-        assert run_file.done == {"a.jpg", "b.jpg", "c \udcff頤.jpg"}
+        assert {record.photo for record in run_file.records} == {"a.jpg", "b.jpg", "c \udcff頤.jpg"}
     statuses = [record.status for record in (ANSWERED, ABSTAINED, FAILED)]
     assert statuses == [RunStatus.ANSWERED, RunStatus.ABSTAINED, RunStatus.FAILED]
 
