@@ -50,7 +50,8 @@ def map_page(located: Sequence[LocatedPhoto]) -> str:
     """
     if not located:
         raise ValueError("a map needs at least one answer")
-    style = _without_urls(_asset("leaflet/leaflet.css")) + _asset("map/map.css")
+    # Leaflet's pictures are those of controls that the page does not use.
+    style = re.sub(r"url\([^)]*\)", "none", _asset("leaflet/leaflet.css")) + _asset("map/map.css")
     # The source map is a request that the page's policy would refuse.
     leaflet = re.sub(r"\n?//# sourceMappingURL=.*", "", _asset("leaflet/leaflet.js"))
     script = _asset("map/map.js")
@@ -180,8 +181,3 @@ def _jpeg(picture: Any, quality: int) -> str:
 
 def _asset(name: str) -> str:
     return (resources.files("apps") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _without_urls(css: str) -> str:
-    """Leaflet's style without its pictures: the page uses none of the controls they belong to."""
-    return re.sub(r"url\([^)]*\)", "none", css)

@@ -46,7 +46,7 @@ def answer_view(located: LocatedPhoto) -> RenderableType:
     ]
     parts += _section("Alternatives" if answer.point else "Best guesses", _alternatives(alternatives(answer)))
     parts += _section("Evidence", _evidence(answer.evidence))
-    return Group(*parts, _BLANK, _footer(answer))
+    return Group(*parts, _BLANK, Text(f"{cost_text(answer)}\n{versions_text(answer)}", style="dim"))
 
 
 def summary_line(located: LocatedPhoto) -> Text:
@@ -116,7 +116,3 @@ def _section(title: str, body: Table | None) -> list[RenderableType]:
 
 def _indented(body: Table) -> Padding:
     return Padding(body, (0, 0, 0, _INDENT), expand=False)
-
-
-def _footer(answer: Answer) -> Text:
-    return Text(f"{cost_text(answer)}\n{versions_text(answer)}", style="dim")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from agents.schemas import Answer, Cost, Hypothesis, HypothesisStatus
+from agents.schemas import Answer, Cost, HypothesisStatus
 from graphs.chat.state import Case, coarsened_answer
 from graphs.context import GeolocateContext
 from graphs.inference.ledger import CAP_NATS
@@ -35,13 +35,14 @@ def follow_up_data(context: GeolocateContext, case: Case, question: str, is_coar
         is_coarse: include nothing that is not in the coarsened answer.
     """
     state, answer = as_state(case), coarsened_answer(case)
+    closed = [h for h in answer.hypotheses if h.status is not HypothesisStatus.OPEN]
     known = _coarse_ledger(answer) if is_coarse else scene_data(context, state) | ledger_data(context, state)
     return {
         **known,
         "photo_id": case["photo_id"],
         "person_asks": question,
         "answer": _answer(answer),
-        "closed": [_closed(h) for h in answer.hypotheses if h.status is not HypothesisStatus.OPEN],
+        "closed": [{"id": h.id, "name": h.name, "status": h.status.value} for h in closed],
         "cap_nats": {kind.value: cap for kind, cap in CAP_NATS.items()},
     }
 
@@ -71,7 +72,3 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "confidence": round(answer.confidence, 4),
         "reasoning": answer.reasoning,
     }
-
-
-def _closed(hypothesis: Hypothesis) -> dict[str, Any]:
-    return {"id": hypothesis.id, "name": hypothesis.name, "status": hypothesis.status.value}
