@@ -91,10 +91,8 @@ def _looked_up(
 ) -> ResolvedToponyms:
     records: list[ToolRecord] = []
     cost = Cost()
-    if "find_place" not in context.tools:
-        return ResolvedToponyms([], records, cost)
     parts = [part.strip() for part in predicted.name.split(",") if part.strip()]
-    for number, arguments in enumerate(_lookups(parts)):
+    for number, arguments in enumerate(_lookups(parts) if "find_place" in context.tools else ()):
         made = call_tool(context, state, "find_place", arguments, key=f"{key}-{number}")
         records.extend(made["records"])
         cost = add_cost(cost, made["cost"])

@@ -55,9 +55,9 @@ class ChatView:
                 self._step(event)
         self._end_of_stream()
 
-    def show(self, text: str, style: str = "") -> None:
+    def show(self, text: str) -> None:
         """Print text to standard output."""
-        self._out.print(Text(text, style=style))
+        self._out.print(Text(text))
 
     def note(self, text: str, style: str = "dim") -> None:
         """Print a line about the conversation, to standard error."""

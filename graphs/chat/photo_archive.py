@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -24,12 +23,15 @@ class MissingPhotoError(UserError):
     """A photo of the conversation is not kept any more; showing it again mends that."""
 
 
-class PhotoArchive(Protocol):
-    """Puts photos into a photo store, also again."""
+class PhotoArchive:
+    """Keeps nothing but what the photo store holds: a conversation that ends with its process."""
+
+    def __init__(self, photo_store: PhotoStore) -> None:
+        self._photo_store = photo_store
 
     def keep(self, photo: Photo) -> ShownPhoto:
-        """Put a photo in the photo store, and remember its pixels for as long as this keeps them."""
-        ...
+        """Put a photo in the photo store."""
+        return ShownPhoto(photo_id=self._photo_store.add(photo), sha256=photo.sha256)
 
     def bring(self, shown: ShownPhoto) -> None:
         """Put a photo that was kept in the photo store again, unless it is there.
@@ -37,39 +39,24 @@ class PhotoArchive(Protocol):
         Raises:
             MissingPhotoError: it is not kept any more.
         """
-        ...
-
-
-class MemoryPhotoArchive:
-    """Keeps nothing but what the photo store holds: a conversation that ends with its process."""
-
-    def __init__(self, photo_store: PhotoStore) -> None:
-        self._photo_store = photo_store
-
-    def keep(self, photo: Photo) -> ShownPhoto:
-        """Put it in the photo store."""
-        return ShownPhoto(photo_id=self._photo_store.add(photo), sha256=photo.sha256)
-
-    def bring(self, shown: ShownPhoto) -> None:
-        """It is in the photo store, or lost."""
         if shown.photo_id not in self._photo_store.ids():
             raise MissingPhotoError(f"{shown.photo_id} is not here any more; show the photo again")
 
 
-class FolderPhotoArchive:
+class FolderPhotoArchive(PhotoArchive):
     """Keeps pixels in a folder; delete the folder to forget them."""
 
     def __init__(self, folder: Path, photo_store: PhotoStore) -> None:
+        super().__init__(photo_store)
         self._folder = folder
-        self._photo_store = photo_store
 
     def keep(self, photo: Photo) -> ShownPhoto:
-        """Put it in the photo store and its pixels into the folder.
+        """Put a photo in the photo store and its pixels into the folder.
 
         Raises:
             UserError: the folder cannot be written.
         """
-        shown = ShownPhoto(photo_id=self._photo_store.add(photo), sha256=photo.sha256)
+        shown = super().keep(photo)
         file = self._file(shown)
         if not file.exists():
             try:

@@ -14,26 +14,13 @@ from graphs.state import GeolocateState
 
 
 def as_state(case: Case, messages: Sequence[Any] = (), spent: Cost | None = None) -> GeolocateState:
-    """A case as the state that the geolocation's nodes work on.
-
-    Args:
-        case: of a photo.
-        messages: the conversation with the model.
-        spent: what counts against the budgets; None: all that the case has cost.
-    """
+    """A case as the state that the geolocation's nodes work on; `spent` counts against the budgets, or all its cost."""
     cost = case["cost"] if spent is None else spent
     return cast(GeolocateState, {**case, "messages": list(messages), "cost": cost})
 
 
 def follow_up_data(context: GeolocateContext, case: Case, question: str, is_coarse: bool) -> dict[str, Any]:
-    """The question, the ledger, the scene and the present answer.
-
-    Args:
-        context: names places.
-        case: of the photo.
-        question: the person's words.
-        is_coarse: include nothing that is not in the coarsened answer.
-    """
+    """The question, the ledger, the scene and the present answer; if coarse, nothing but what that answer holds."""
     state, answer = as_state(case), coarsened_answer(case)
     closed = [h for h in answer.hypotheses if h.status is not HypothesisStatus.OPEN]
     known = _coarse_ledger(answer) if is_coarse else scene_data(context, state) | ledger_data(context, state)

@@ -17,7 +17,7 @@ from agents.schemas import Answer, Cost, Frozen
 from graphs.chat.cancellation import CancellableRun, CancellationCallback
 from graphs.chat.graph import Chat, build_chat
 from graphs.chat.nodes import ChatParts
-from graphs.chat.photo_archive import FolderPhotoArchive, MemoryPhotoArchive, PhotoArchive
+from graphs.chat.photo_archive import FolderPhotoArchive, PhotoArchive
 from graphs.chat.state import Case, ChatState, ShownPhoto, coarsened_answer
 from graphs.chat.threads import SavedThread
 from graphs.checkpoints import StateSerializer
@@ -256,9 +256,8 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
         thread: where it is saved and goes on; None: it ends with this process, and no photo is kept.
         ask: whether the person may be asked when two places are close.
     """
-    photos: PhotoArchive = (
-        FolderPhotoArchive(thread.photos, system.photo_store) if thread else MemoryPhotoArchive(system.photo_store)
-    )
+    photo_store = system.photo_store
+    photos = FolderPhotoArchive(thread.photos, photo_store) if thread else PhotoArchive(photo_store)
     checkpointer = thread.checkpoints() if thread else InMemorySaver(serde=StateSerializer())
     return Conversation(
         graph=build_chat(chat_parts(system, photos, ask), checkpointer),

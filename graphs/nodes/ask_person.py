@@ -75,9 +75,7 @@ def close_pair(hypotheses: Sequence[Hypothesis]) -> tuple[Hypothesis, Hypothesis
 def question_by_rules(pair: tuple[Hypothesis, Hypothesis], countries: Sequence[str | None]) -> PersonQuestion:
     """Ask for what differs between two places: a language, the side of the road, or else which of them it is.
 
-    Args:
-        pair: the hypotheses.
-        countries: ISO 3166-1 alpha-2 code at each; None where it is not known.
+    `countries` holds the ISO 3166-1 alpha-2 code at each; None where it is not known.
     """
     first, second = pair
     language = _language_apart(*countries)

@@ -106,13 +106,7 @@ class Revision(NamedTuple):
 
 
 def apply_revision(revision: ReviseHypotheses, added: Sequence[Position], hypotheses: Sequence[Hypothesis]) -> Revision:
-    """Add, merge and reject hypotheses as the model wants.
-
-    Args:
-        revision: what the model wants.
-        added: the places it adds, located.
-        hypotheses: the ledger before.
-    """
+    """The ledger with the located places added, and with hypotheses merged and rejected as the model wants."""
     changed, opinions = with_proposals(hypotheses, added)
     notes: list[str] = []
     for keep, absorb in revision.merge:

@@ -21,7 +21,7 @@ from agents.messages import read_data
 from agents.schemas import Answer
 from graphs.chat.graph import build_chat
 from graphs.chat.nodes import ChatParts
-from graphs.chat.photo_archive import MemoryPhotoArchive, PhotoArchive
+from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.session import ChatEvent, Conversation, PersonAsked, TurnEnded
 from graphs.checkpoints import StateSerializer
 from graphs.context import GeolocateContext
@@ -64,7 +64,7 @@ def talk(
 ) -> Conversation:
     """A conversation over fakes; `coarsened` makes answers coarser."""
     work = at or context(("Lisbon",))
-    kept = photos or MemoryPhotoArchive(work.photo_store)
+    kept = photos or PhotoArchive(work.photo_store)
     checkpointer = saver or InMemorySaver(serde=StateSerializer())
     lines = [] if audit is None else audit
     parts = ChatParts(
