@@ -72,7 +72,7 @@ class HypothesisStatus(StrEnum):
 
 
 class Origin(StrEnum):
-    """Where a hypothesis came from."""
+    """Origin of a hypothesis."""
 
     MODEL = "model"
     REGION = "region"

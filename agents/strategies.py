@@ -31,7 +31,7 @@ class Step(StrEnum):
 
 
 class CommitRule(StrEnum):
-    """How the point is chosen."""
+    """Rule by which the point is chosen."""
 
     TOP_CANDIDATE = "top_candidate"
     TOP_REGION = "top_region"

@@ -38,7 +38,7 @@ Thread = Annotated[
 
 @dataclass(frozen=True)
 class SystemOptions:
-    """How photos are located. None, or False, where nothing was chosen."""
+    """Options of locating a photo. None, or False, where nothing was chosen."""
 
     encoder: Encoder = None
     atlas: Annotated[list[str] | None, typer.Option(help="Atlas to search; may be given several times.")] = None
@@ -53,7 +53,7 @@ class SystemOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where events go, where the data is, and how much of the machine is used."""
+    """Options of a run: the file of events, the folder of data, the threads."""
 
     events: Events = None
     home: Home = None
@@ -62,7 +62,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a located photo is written to."""
+    """Files and formats that a located photo is written to."""
 
     as_json: Annotated[bool, typer.Option("--json", help="Print one answer as JSON, and nothing else.")] = False
     jsonl: Annotated[
@@ -89,7 +89,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class ClueOptions:
-    """What the user knows about when the photo was taken."""
+    """Clues of the user to when the photo was taken."""
 
     taken_at: Annotated[
         str | None,

@@ -58,7 +58,7 @@ MOVED_TYPES: Mapping[tuple[str, str], type] = {
     ("graphs.chat_state", "ShownPhoto"): ShownPhoto,
     ("graphs.question", "PersonQuestion"): PersonQuestion,
 }
-"""By module and name in checkpoints of earlier versions, the types as they are now."""
+"""Present types, by their module and name in checkpoints of earlier versions."""
 
 
 class StateSerializer(JsonPlusSerializer):

@@ -1,4 +1,4 @@
-"""Opening what a system is put together from: encoder, atlases (the default one is built), tools, chat model."""
+"""Opening the components of a system: encoder, atlases (the default one is built), tools, chat model."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ EMBEDDED_PLACES = "geonames"
 
 
 class Components(NamedTuple):
-    """What a system is put together from; atlases are closed with the stack they were opened on."""
+    """Components of a system; atlases are closed with the stack they were opened on."""
 
     encoder: PhotoEncoder
     gazetteer: Gazetteer
@@ -182,7 +182,7 @@ def _most_populous(gazetteer: Gazetteer) -> Gallery:
 
 
 def place_source(settings: Settings, gazetteer: Gazetteer, stack: ExitStack) -> PlaceSource:
-    """Where the tools find places: the packaged gazetteer, or the Nominatim service at the user's address.
+    """The tools' source of places: the packaged gazetteer, or the Nominatim service at the user's address.
 
     Raises:
         UserError: an address that cannot be used.
@@ -195,7 +195,7 @@ def place_source(settings: Settings, gazetteer: Gazetteer, stack: ExitStack) -> 
 
 
 def ground_source(settings: Settings, stack: ExitStack) -> ImagerySource:
-    """Where satellite pictures come from: the package, a known tile server, or the user's own (an XYZ address).
+    """The source of satellite pictures: the package, a known tile server, or the user's own (an XYZ address).
 
     Raises:
         UserError: an unknown source, or an address that cannot be used.

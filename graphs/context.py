@@ -22,13 +22,13 @@ from retrieval.candidate import Candidate, Region
 from retrieval.photos.store import PhotoStore
 
 Places = Callable[[Sequence[Point]], Sequence[Place | None]]
-"""The populated place nearest to each point, or None far from any."""
+"""A function from points to the populated place nearest to each; None far from any."""
 
 Dissimilar = Callable[[str, int], Sequence[Candidate]]
-"""From a photo id and a number n, the n least similar items of each atlas, least similar first."""
+"""A function from a photo id and a number n to the n least similar items of each atlas, least similar first."""
 
 Clusterer = Callable[[Sequence[Candidate]], Sequence[Region]]
-"""Regions of candidates, the best first."""
+"""A function from candidates to their regions, the best first."""
 
 
 @dataclass(frozen=True, kw_only=True)

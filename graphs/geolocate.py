@@ -132,7 +132,7 @@ def route_after_recall(context: GeolocateContext, state: GeolocateState) -> Lite
 
 
 def route_after_retrieval(context: GeolocateContext, _: GeolocateState) -> AfterRetrieval:
-    """Ask the model in the way of the strategy, or commit to what was retrieved; each step checks the budgets."""
+    """Ask the model as the strategy says, or commit to what was retrieved; each step checks the budgets."""
     if context.strategy.runs(Step.HYPOTHESISE):
         return "hypothesise"
     if context.strategy.runs(Step.INVESTIGATE):

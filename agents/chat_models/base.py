@@ -1,4 +1,4 @@
-"""What our own chat models share: tools bound in OpenAI's form, and replies that are functions of the messages."""
+"""Base classes of the package's chat models: tools bound in OpenAI's form, replies computed from the messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 Tool = Mapping[str, Any]
-"""In OpenAI's form: {"type": "function", "function": {"name", "description", "parameters"}}."""
+"""A tool in OpenAI's form: {"type": "function", "function": {"name", "description", "parameters"}}."""
 
 
 class ToolBindingModel(BaseChatModel):

@@ -27,7 +27,7 @@ class SayReady(BaseModel):
 
 
 def capabilities_of(spec: ModelSpec, provided: Provided, options: ModelOptions) -> Capabilities:
-    """As declared by the user, else from Ollama or the model's profile, else from a probe of the server.
+    """Capabilities as declared by the user, else from Ollama or the model's profile, else from a probe of the server.
 
     Raises:
         UserError: a server that would have to be asked cannot be reached, or does not accept the key or model.

@@ -17,7 +17,7 @@ from agents.chat_models.spec import MODELS, ModelDescription, ModelOptions, Mode
 from core.errors import UserError
 
 MAX_ANSWER_BYTES = 16_000_000
-"""Of one answer: 32,000 tokens in a stream of JSON events are some 8 MB."""
+"""Limit of one answer: 32,000 tokens in a stream of JSON events are some 8 MB."""
 
 
 class AnswerTooLarge(httpx.TransportError):

@@ -33,7 +33,7 @@ class Attempts:
         self.made = 0
 
     def __call__(self, call: Callable[[], V]) -> V:
-        """What the call returns.
+        """Make the call, again after each failure that is retryable; returns its value.
 
         Raises:
             ModelFailure: the last one, when no further attempt may be made.

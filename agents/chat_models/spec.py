@@ -232,7 +232,7 @@ def _shown(text: str) -> str:
 
 
 class Capabilities(Frozen):
-    """What a model can do by itself; `AdaptedChat` makes up for the rest."""
+    """Capabilities of a model by itself; `AdaptedChat` makes up for missing ones."""
 
     images: bool = Field(True, description="without, the photo is left out and the prompt says so")
     tools: bool = Field(True, description="without, tools are written into the prompt and calls read from the text")

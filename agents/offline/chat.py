@@ -32,11 +32,11 @@ HELP = (
 
 Call = tuple[str, dict[str, Any]]
 Results = Mapping[str, Mapping[str, Row]]
-"""By tool, by call id: what it returned."""
+"""Results of tool calls, by tool and call id."""
 
 
 class Asks(StrEnum):
-    """What a question is about."""
+    """Topic of a question."""
 
     CHANGE = "what would change the answer"
     PLACES = "about places"
@@ -235,7 +235,7 @@ def _pair(data: Row, a: Row, b: Row, results: Results) -> str:
 
 
 def _alike(results: Results, rows: Sequence[Row]) -> dict[str, float]:
-    """By hypothesis, the best similarity among what a search near it found."""
+    """The best similarity that a search near each hypothesis found, by hypothesis id."""
     best: dict[str, float] = {}
     found = [
         hit for result in results.get("search_photos", {}).values() for a in result["atlases"] for hit in a["best"]

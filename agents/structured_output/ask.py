@@ -24,9 +24,9 @@ T = TypeVar("T", bound=BaseModel)
 Offered = BaseTool | type[BaseModel] | dict[str, Any] | Callable[..., Any]
 
 KEPT_CHARACTERS = 2_000
-"""Of the text of a reply that is too long: enough to see what it was."""
+"""Characters kept of the text of a reply that is too long: enough to see what it was."""
 KEPT_ARGUMENT_CHARACTERS = 8_000
-"""Of the arguments of each call of a reply that is too long: still too many for any tool, so that the call fails."""
+"""Characters kept of each call's arguments of a reply that is too long: too many for any tool, so the call fails."""
 ESTIMATED = "the model's server reports no token counts: they are estimated from the length of the texts"
 
 

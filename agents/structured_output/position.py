@@ -18,7 +18,7 @@ from agents.structured_output.coordinates import LatLon, pair_from_fields, pair_
 from agents.structured_output.json_repair import find_objects, is_cut_off
 
 MAX_TEXT_CHARACTERS = 100_000
-"""Of a reply; a longer one is not an answer to a question for one position."""
+"""Limit of a reply; a longer one is not an answer to a question for one position."""
 MAX_REFUSAL_CHARACTERS = 1_500
 """A refusal is short; a long text that says "I cannot be certain" somewhere is an answer that could not be parsed."""
 MAX_NESTING = 4
@@ -44,7 +44,7 @@ class ReplyStatus(StrEnum):
 
 
 class ParsedReply(NamedTuple):
-    """What a reply says.
+    """A parsed reply.
 
     Attributes:
         status: ok, refused or unparsable.

@@ -102,7 +102,7 @@ def photo_line(number: int, name: str, answer: Answer | None, is_current: bool) 
 
 
 def cost_lines(total: Cost) -> str:
-    """What a conversation has cost so far."""
+    """The cost of a conversation so far."""
     dollars = f"${total.usd:.4f}" if total.usd else "no money"
     calls = f"{total.model_calls} model calls, {total.tool_calls} tool calls"
     return f"{calls}, {total.tokens:,} tokens, {dollars}, {total.seconds:.1f} s of work"

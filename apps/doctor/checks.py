@@ -1,4 +1,4 @@
-"""What is installed here, what is not, what that would add, and how to get it. Values of keys are never read."""
+"""Checks of what is installed, and what a missing part would add and how to get it. Keys are never read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each kind of model needs, and what would leave this machine under the settings. No key is ever shown."""
+"""Checks of what each kind of model needs, and of what would leave this machine. No key is ever shown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _served(model: ModelDescription, about: str, environment: Mapping[str, str])
 
 
 def _prices(model: ModelDescription) -> str:
-    """Where list prices come from; the data of genai-prices is as old as its version."""
+    """The source of list prices; the data of genai-prices is as old as its version."""
     if model.prices is None:
         return ""
     found = installed(PRICES_PACKAGE)
@@ -47,7 +47,7 @@ def _prices(model: ModelDescription) -> str:
 
 
 def leaving(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """What goes where when a photo is located or talked about under these settings."""
+    """Everything that leaves the machine when a photo is located or discussed under these settings, and its host."""
     host = find_model(settings.model).leaves_the_machine
     yield _goes("model", f"{settings.model}: photos and questions", host)
     ground = settings.satellite_source
@@ -59,7 +59,7 @@ def leaving(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
 
 
 def _goes(name: str, what: str, host: str | None) -> Finding:
-    """Where something goes. The user configured it, so it is no problem, but it is shown."""
+    """The destination of some data. The user configured it, so it is no problem, but it is shown."""
     if host is None:
         return Finding(name, State.OK, f"nothing: {_STAYS}")
     return Finding(name, State.OK, f"{what} GO TO {host}")

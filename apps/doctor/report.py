@@ -18,7 +18,7 @@ from apps.output.formatting import printable
 
 
 class State(StrEnum):
-    """What a check found."""
+    """Outcome of a check."""
 
     OK = "ok"
     MISSING = "missing"

@@ -34,7 +34,7 @@ def window_picture(window: Window, size_px: tuple[int, int]) -> Image.Image:
 
 
 def _hills(relief: Rgb, px_per_deg: float) -> NDArray[np.float32]:
-    """What the relief adds to the brightness of land, (height, width): its shading without its colours.
+    """Brightness that the relief adds to land, (height, width): its shading without its colours.
 
     The local mean is taken over land only: the relief's pale sea would brighten the coasts.
     """

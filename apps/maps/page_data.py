@@ -1,4 +1,4 @@
-"""What the map page shows, as plain data: all texts as they are shown, all shapes in map longitudes."""
+"""The data of the map page: all texts as they are shown, all shapes in map longitudes."""
 
 from __future__ import annotations
 

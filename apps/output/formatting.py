@@ -127,7 +127,7 @@ def _calibration_note(answer: Answer) -> str:
 
 
 def cost_text(answer: Answer) -> str:
-    """What the answer cost, on one line."""
+    """The cost of the answer, on one line."""
     cost = answer.cost
     parts = [f"{cost.seconds:.2f} s", f"{cost.tool_calls} tool calls", f"{cost.model_calls} model calls"]
     if cost.tokens:
@@ -138,7 +138,7 @@ def cost_text(answer: Answer) -> str:
 
 
 def versions_text(answer: Answer) -> str:
-    """What produced the answer, on one line."""
+    """Versions of all that produced the answer, on one line."""
     versions = answer.versions
     atlases = ", ".join(versions.atlases) or "no atlas"
     parts = [f"geosleuth {versions.geosleuth}", versions.encoder, atlases, versions.model, versions.strategy]

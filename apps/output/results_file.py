@@ -19,7 +19,7 @@ _FIELDS = {"photo", "sha256", "status", "error", "answer"}
 
 
 class RunStatus(StrEnum):
-    """How a photo of a run ended."""
+    """Outcome of a photo of a run."""
 
     ANSWERED = "answered"
     ABSTAINED = "abstained"

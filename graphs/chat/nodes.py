@@ -42,7 +42,7 @@ MOVED_KM = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class ChatParts:
-    """What a conversation works with.
+    """Model, tools, data and functions of a conversation.
 
     Attributes:
         context: model, tools and data.

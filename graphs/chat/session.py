@@ -156,7 +156,7 @@ class Conversation:
 
     @property
     def cost(self) -> Cost:
-        """Of all turns."""
+        """The cost of all turns."""
         return self._values().get("total", Cost())
 
     def undo(self) -> str | None:
@@ -270,7 +270,7 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
 
 
 def chat_parts(system: GeoSleuth, photos: PhotoArchive, ask: bool = False) -> ChatParts:
-    """What the chat graph works with."""
+    """The parts of the chat graph, from an open system."""
     return ChatParts(
         context=system.context,
         geolocate=build_geolocate(system.context, ask=ask),

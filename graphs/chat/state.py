@@ -48,18 +48,18 @@ def merge_cases(known: Mapping[str, Case], new: Mapping[str, Case]) -> dict[str,
 
 
 class ChatInput(TypedDict, total=False):
-    """What a turn is given."""
+    """Input of a turn."""
 
     messages: list[AnyMessage]
     """One message of the person: text, and perhaps a photo as a base64 image block. Links are not followed."""
     photo_id: str
     """A photo of this conversation to talk about, or one that the caller has put into the photo store itself."""
     photos: list[ShownPhoto]
-    """What the caller has put into the photo store itself."""
+    """Photos that the caller has put into the photo store itself."""
 
 
 class ChatOutput(TypedDict):
-    """What a turn gives back."""
+    """Output of a turn."""
 
     messages: list[AnyMessage]
     """The conversation, the reply last."""
@@ -79,7 +79,7 @@ class ChatState(TypedDict):
     photos: Annotated[list[ShownPhoto], add_photos]
     """Every photo shown, in order."""
     cases: Annotated[dict[str, Case], merge_cases]
-    """By photo id, what is known about each located photo."""
+    """Each located photo's case, by photo id."""
     answer: Answer | None
     """The present answer about the current photo, coarsened if the settings say so."""
     working: list[AnyMessage]
@@ -87,9 +87,9 @@ class ChatState(TypedDict):
     rounds: int
     """How many times the model was asked in this turn."""
     spent: Cost
-    """In this turn."""
+    """The cost of this turn."""
     total: Annotated[Cost, add_cost]
-    """In all turns."""
+    """The cost of all turns."""
     reply: str
     """The text that ends this turn; may say what went wrong."""
     is_new: bool

@@ -27,7 +27,7 @@ _NAME = re.compile(r"[\w][\w .-]{0,79}")
 
 
 def threads_folder(home: Path) -> Path:
-    """Where saved threads live."""
+    """The folder of saved threads."""
     return home / "threads"
 
 
@@ -59,7 +59,7 @@ class SavedThread(Closing):
 
     @property
     def photos(self) -> Path:
-        """Where its photos' pixels are kept."""
+        """The folder of its photos' pixels."""
         return self.folder / "photos"
 
     @property
@@ -77,7 +77,7 @@ class SavedThread(Closing):
         self._save({**self._about, "names": {**self._about.get("names", {}), photo_id: name}})
 
     def photo_name(self, photo_id: str) -> str:
-        """What the person calls a photo; its id if that is not known."""
+        """The person's name for a photo; its id if there is none."""
         return str(self._about.get("names", {}).get(photo_id, photo_id))
 
     def checkpoints(self) -> SqliteSaver:

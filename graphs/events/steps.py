@@ -62,7 +62,7 @@ def _hypotheses(update: Update) -> str:
 
 
 def _calls_wanted(messages: Sequence[Any]) -> str:
-    """What the model's last message wants to call; empty if nothing."""
+    """The tool calls of the model's last message, in words; empty if there are none."""
     calls = getattr(messages[-1], "tool_calls", ()) if messages else ()
     names = ", ".join(dict.fromkeys(call["name"] for call in calls))
     return f"{len(calls)} tool calls wanted: {names}" if calls else ""

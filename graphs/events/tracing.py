@@ -37,7 +37,7 @@ MAX_ERROR_CHARACTERS = 300
 
 
 class What(StrEnum):
-    """What an event is about."""
+    """Subject of an event."""
 
     NODE = "node"
     TOOL = "tool"
@@ -45,7 +45,7 @@ class What(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where it stands."""
+    """Phase of an event's subject."""
 
     START = "start"
     END = "end"

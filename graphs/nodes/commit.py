@@ -144,7 +144,7 @@ def _reasoning(
 
 
 def level_of(radius_50_km: float) -> Level:
-    """How fine an answer with this radius is."""
+    """The level of an answer with this radius."""
     return next((level for limit_km, level in LEVEL_UP_TO_KM if radius_50_km <= limit_km), Level.CONTINENT)
 
 
