@@ -24,9 +24,10 @@ from graphs.context import GeolocateContext
 from graphs.nodes.ask_person import ask_person, pose_question, route_after_pose
 from graphs.nodes.commit import commit
 from graphs.nodes.guess import guess
-from graphs.nodes.hypothesise import hypothesise, revise
+from graphs.nodes.hypothesise import hypothesise
 from graphs.nodes.investigate import investigate, pending_calls, use_tools
 from graphs.nodes.look import cluster, look, recall
+from graphs.nodes.revise import revise
 from graphs.nodes.tool_calls import MAX_TOOL_CALLS_AT_ONCE
 from graphs.state import AnswerOutput, FullState, GeolocateState, PhotoInput
 

@@ -31,13 +31,13 @@ _NEEDED = (
     "langchain-core",
     "onnxruntime",
     "qdrant-edge-py",
-    "qdrant-client",
     "pillow",
     "numpy",
 )
 # Packages of which any one is enough, what they add, and the command that gets one.
 _OPTIONAL = (
     (("faiss-cpu", "faiss-gpu"), "a third store engine for atlases", "pip install 'geosleuth[faiss]'"),
+    (("qdrant-client",), "atlases on a Qdrant server", "pip install 'geosleuth[server]'"),
     (("torch",), "training and fine-tuning encoders", "pip install 'geosleuth[train]'"),
     (("scikit-learn",), "the photo that `make demo` looks at", "pip install 'geosleuth[demo]'"),
     (("opentelemetry-sdk",), "spans of every step for your own collector", "pip install 'geosleuth[otel]'"),

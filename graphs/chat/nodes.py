@@ -25,8 +25,8 @@ from graphs.context import GeolocateContext
 from graphs.geolocate import Geolocate
 from graphs.inference.reckoning import reckon
 from graphs.nodes.commit import commit
-from graphs.nodes.hypothesise import apply_revision
 from graphs.nodes.model_calls import ask_model, reply_sha256
+from graphs.nodes.revise import apply_revision
 from graphs.nodes.tool_calls import limits_left, run_tool_calls
 from graphs.prompt_data import ledger_data
 from graphs.state import PhotoInput, add_records

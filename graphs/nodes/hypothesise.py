@@ -1,31 +1,21 @@
-"""hypothesise and revise: the model proposes places, and later adds, merges, rejects and judges them.
-
-Each time its proposals are located, and all hypotheses are weighed again.
-"""
+"""hypothesise: the model's own first reading of the picture, and the retrieved regions beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from agents.messages import request
-from agents.reply_schemas import MAX_PROPOSED, Judgement, ProposeHypotheses, ReviseHypotheses
-from agents.schemas import Hypothesis, add_cost
+from agents.reply_schemas import MAX_PROPOSED, ProposeHypotheses
+from agents.schemas import add_cost
 from agents.structured_output.ask import Reply
 from agents.structured_output.position import ReplyStatus
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
-from graphs.inference import ledger
 from graphs.inference.reckoning import Reckoning, reckon, with_proposals, with_regions
 from graphs.nodes.model_calls import ask_model_structured, reply_sha256
-from graphs.prompt_data import ledger_data, scene_data
-from graphs.state import GeolocateState, Opinion, Position
+from graphs.prompt_data import scene_data
+from graphs.state import GeolocateState, Opinion
 from graphs.toponyms import ResolvedToponyms, resolve_toponyms
-
-SETTLED_PROBABILITY = 0.95
-UNCHANGED = 0.01
-"""A round that moves no probability by as much has changed nothing."""
 
 
 def hypothesise(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
@@ -53,14 +43,14 @@ def hypothesise(context: GeolocateContext, state: GeolocateState) -> dict[str, A
     unknown = len(proposed) - len(found.positions)
     if unknown:
         notes.append(f"{unknown} place(s) that the model named are in no gazetteer")
-    update = _update(reckoning, opinions, reply, found)
+    update = ledger_update(reckoning, opinions, reply, found)
     return {**update, "positions": found.positions, "notes": notes}
 
 
-def _update(
+def ledger_update(
     reckoning: Reckoning, opinions: list[Opinion], reply: Reply[Any], found: ResolvedToponyms
 ) -> dict[str, Any]:
-    """What both nodes return: the ledger, and what the model's reply and the places in it came to."""
+    """The update of a node that asked the model for places: the ledger, and what the reply and its places came to."""
     return {
         **reckoning._asdict(),
         "opinions": opinions,
@@ -69,76 +59,3 @@ def _update(
         "messages": reply.messages,
         "cost": add_cost(reply.cost, found.cost),
     }
-
-
-def revise(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """Weigh the new tool results, let the model revise if the budgets allow asking it, and weigh again."""
-    first = reckon(context, state, state["hypotheses"], state["records"], state["opinions"])
-    spent = spent_on_asking(context.budgets, state["cost"])
-    if spent:
-        return {**first._asdict(), "settled": is_settled(state["hypotheses"], first.hypotheses), "notes": [spent]}
-    return _with_the_model(context, state, first)
-
-
-def _with_the_model(context: GeolocateContext, state: GeolocateState, first: Reckoning) -> dict[str, Any]:
-    shown: GeolocateState = {**state, "hypotheses": first.hypotheses, "evidence": first.evidence}
-    prompt = context.strategy.render(context.strategy.revise, tool_name=ReviseHypotheses.__name__)
-    reply = ask_model_structured(context, shown, request(prompt, ledger_data(context, shown)), ReviseHypotheses)
-    revision = reply.value or ReviseHypotheses()
-    spent: GeolocateState = {**state, "cost": add_cost(state["cost"], reply.cost)}
-    key = f"revise-{state['round']}"
-    found = resolve_toponyms(context, spent, revision.add, key, reply_sha256(reply.messages))
-    hypotheses, opinions, notes = apply_revision(revision, found.positions, first.hypotheses)
-    records = [*state["records"], *found.records]
-    reckoning = reckon(context, state, hypotheses, records, [*state["opinions"], *opinions])
-    if reply.status is not ReplyStatus.OK:
-        notes.append(f"the model's revision could not be used ({reply.problem})")
-    settled = revision.settled or is_settled(state["hypotheses"], reckoning.hypotheses)
-    return {**_update(reckoning, opinions, reply, found), "settled": settled, "notes": [*notes, *reply.remarks]}
-
-
-class Revision(NamedTuple):
-    """A ledger after a revision, the opinions in it, and what could not be done."""
-
-    hypotheses: list[Hypothesis]
-    opinions: list[Opinion]
-    notes: list[str]
-
-
-def apply_revision(revision: ReviseHypotheses, added: Sequence[Position], hypotheses: Sequence[Hypothesis]) -> Revision:
-    """The ledger with the located places added, and with hypotheses merged and rejected as the model wants."""
-    changed, opinions = with_proposals(hypotheses, added)
-    notes: list[str] = []
-    for keep, absorb in revision.merge:
-        changed = _if_open(changed, notes, absorb, partial(ledger.merge, keep=keep, absorb=absorb))
-    for key in revision.reject:
-        changed = _if_open(changed, notes, key, partial(ledger.reject, hypothesis_id=key))
-    return Revision(changed, [*opinions, *map(_opinion, revision.judgements)], notes)
-
-
-def _if_open(
-    hypotheses: list[Hypothesis], notes: list[str], key: str, change: Callable[[list[Hypothesis]], list[Hypothesis]]
-) -> list[Hypothesis]:
-    try:
-        return change(hypotheses)
-    except KeyError as error:
-        notes.append(f"the model wanted to close {key}, but {error.args[0]} is not an open hypothesis")
-        return hypotheses
-
-
-def _opinion(judgement: Judgement) -> Opinion:
-    return Opinion(
-        hypothesis_id=judgement.hypothesis_id,
-        claim=judgement.claim,
-        strength_nats=judgement.strength,
-        tool_call_id=judgement.tool_call_id,
-    )
-
-
-def is_settled(before: Sequence[Hypothesis], after: Sequence[Hypothesis]) -> bool:
-    """Whether one hypothesis is beyond doubt, or nothing has changed."""
-    leader = max((h.probability for h in after), default=0.0)
-    if leader >= SETTLED_PROBABILITY:
-        return True
-    known = {h.id: h.probability for h in before}
-    return all(h.id in known and abs(h.probability - known[h.id]) < UNCHANGED for h in after)
