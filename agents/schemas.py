@@ -5,17 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from core.frozen import Frozen as Frozen
 from geo.place import Place
 from geo.point import Point
 from retrieval.candidate import Candidate
-
-
-class Frozen(BaseModel):
-    """An immutable model that rejects unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Source(Frozen):

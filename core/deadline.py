@@ -38,12 +38,7 @@ class _Ended:
 
 
 class BackgroundIterator(Generic[T]):
-    """The items that a function sends from a thread of its own, which starts at once.
-
-    Args:
-        produce: is given `send`, and calls it with each item.
-        thread_name: for debuggers.
-    """
+    """The items that `produce` sends, by calling what it is given, from a thread of its own that starts at once."""
 
     def __init__(self, produce: Callable[[Callable[[T], None]], None], thread_name: str) -> None:
         self._produce = produce

@@ -57,9 +57,6 @@ def download(
     The bytes lie in `<target>.part` until all are there and the checksum is right.
 
     Args:
-        url: where from.
-        target: the file; its folder is made.
-        client: makes the requests.
         progress: called after every piece.
         sha256: in hex, where known.
         md5: in hex, where known.

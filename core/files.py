@@ -126,8 +126,6 @@ def read_model(path: Path, kind: type[Model], called: str, remedy: str) -> Model
     """A pydantic model from a JSON file that something else of this project wrote.
 
     Args:
-        path: the file.
-        kind: what it has to be.
         called: its name in messages, such as "calibration".
         remedy: what to do about a damaged one, such as "make it with `python -m evals.calibrate`".
 

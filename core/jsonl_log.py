@@ -42,7 +42,6 @@ class JsonlLog(Closing):
         """Open a file, made if it is not there.
 
         Args:
-            path: the file.
             called: its name in messages, such as "run file".
             remedy: what to do where it cannot be used, such as "choose another with --jsonl".
             mode: of a new file.

@@ -31,9 +31,6 @@ class PairedDistances(NamedTuple):
     """Distances of several systems on their common photos, in one order.
 
     Attributes:
-        labels: of the systems.
-        photo: ids.
-        author: of each photo.
         distance_km: (systems, photos); NaN where a system gave no answer.
         left_out: photos of each system that not all of them have.
     """

@@ -43,7 +43,6 @@ def report_page(systems: Sequence[System], files: Mapping[str, Path], photo_page
     """The page about systems of one or several runs.
 
     Args:
-        systems: in the order of their rows.
         files: the file of each photo id, for thumbnails; may be empty.
         photo_pages: with the map and a page for each photo.
 

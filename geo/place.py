@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from core.frozen import Immutable
 from geo.point import Point
 
 
-class Place(BaseModel):
+class Place(Immutable):
     """A populated place from an offline gazetteer.
 
     `distance_km` is measured from the position that was asked about; it is
     None when the place was found by name.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     country: str
     country_code: str = Field(description="ISO 3166-1 alpha-2")

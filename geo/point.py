@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from core.frozen import Immutable
 
 
 def wrap_longitude_deg(lon_deg: float) -> float:
@@ -18,7 +20,7 @@ def wrap_longitude_deg(lon_deg: float) -> float:
     return wrapped_deg if wrapped_deg < 180.0 else -180.0
 
 
-class Point(BaseModel):
+class Point(Immutable):
     """A WGS84 position in degrees, latitude first.
 
     Longitude is wrapped to [-180, 180). `(0, 0)` is a real place in the Gulf
@@ -30,8 +32,6 @@ class Point(BaseModel):
     Raises:
         pydantic.ValidationError: latitude outside [-90, 90] or not finite.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     lat: float = Field(ge=-90.0, le=90.0, allow_inf_nan=False, description="degrees north")
     lon: float = Field(allow_inf_nan=False, description="degrees east, wrapped to [-180, 180)")

@@ -54,7 +54,6 @@ def lines_within(bounds: Bounds, kind: LineKind, detail: str, tolerance_deg: flo
     """Lines that cross a window, clipped to it and simplified, in the window's unwrapped longitudes.
 
     Args:
-        bounds: the window.
         kind: shores, or borders of countries or states.
         detail: c, l or i, coarse to fine.
         tolerance_deg: a line may be moved so far; lines shorter than twice that are left out.

@@ -16,8 +16,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from core.frozen import Frozen
 from geo.point import Point, wrap_longitude_deg
 from geo.sphere import Floats, to_lat_lon_deg
 
@@ -54,13 +55,11 @@ class Subsolar(NamedTuple):
     lon_deg: float
 
 
-class SunObservation(BaseModel):
+class SunObservation(Frozen):
     """When a photo was taken and where the sun stood, as far as it is known.
 
     `taken_at` is ISO 8601: with an offset or Z it is an instant, without it is what a clock there showed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     taken_at: str
     sun_height_deg: float | None = Field(None, ge=-90.0, le=90.0)

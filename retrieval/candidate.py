@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from core.frozen import Immutable
 from geo.point import Point
 
 
@@ -16,10 +17,8 @@ class AtlasKind(StrEnum):
     GPS = "gps"
 
 
-class Candidate(BaseModel):
+class Candidate(Immutable):
     """One retrieved place: an item of an atlas near the query in vector space."""
-
-    model_config = ConfigDict(frozen=True)
 
     point: Point
     similarity: float = Field(description="cosine of query and item vectors; comparable within one atlas only")
@@ -29,10 +28,8 @@ class Candidate(BaseModel):
     rank: int = Field(ge=0, description="0 is the most similar")
 
 
-class Region(BaseModel):
+class Region(Immutable):
     """A cluster of candidates on the sphere."""
-
-    model_config = ConfigDict(frozen=True)
 
     centre: Point = Field(description="similarity-weighted spherical medoid: the position of a real candidate")
     radius_km: float = Field(ge=0.0, description="weighted 90th percentile of the members' distance to the centre")

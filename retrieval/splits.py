@@ -51,14 +51,10 @@ def _assign(photos_by: Counter[str], shares: Mapping[str, float], salt: str) -> 
     parts = list(shares)
     bounds = [sum(list(shares.values())[: i + 1]) * photos_by.total() for i in range(len(parts))]
     part_of, placed, current = {}, 0, 0
-    for author in sorted(photos_by, key=lambda name: _digest(salt, name)):
+    for author in sorted(photos_by, key=lambda name: hashlib.sha256(f"{salt}:{name}".encode()).hexdigest()):
         # Float sums of shares can fall a hair short of a whole number of photos.
         while current < len(parts) - 1 and placed >= bounds[current] - 1e-6:
             current += 1
         part_of[author] = parts[current]
         placed += photos_by[author]
     return part_of
-
-
-def _digest(salt: str, author: str) -> str:
-    return hashlib.sha256(f"{salt}:{author}".encode()).hexdigest()

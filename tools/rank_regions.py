@@ -17,12 +17,11 @@ Clusterer = Callable[[Sequence[Candidate]], Sequence[Region]]
 """Regions of candidates, the best first; members index the candidates given."""
 
 CLUSTERED_CANDIDATES = 50
+"""Of each atlas."""
 SHOWN_REGIONS = 8
 
 
-def rank_regions_tool(
-    search: PhotoSearch, cluster: Clusterer, candidates_of_each_atlas: int = CLUSTERED_CANDIDATES
-) -> StructuredTool:
+def rank_regions_tool(search: PhotoSearch, cluster: Clusterer) -> StructuredTool:
     """The tool `rank_regions(photo_id, box, near)`."""
 
     def rank_regions(photo_id: str, box: Box | None = None, near: Circle | None = None) -> RankedRegions:
@@ -32,7 +31,7 @@ def rank_regions_tool(
         candidates' weight and how many candidates it has. A lone candidate is marked isolated. The shares are
         about looks alone: they are not probabilities. Use `near` to tell places within one area apart.
         """
-        found = search.candidates(photo_id, box, near, candidates_of_each_atlas)
+        found = search.candidates(photo_id, box, near, CLUSTERED_CANDIDATES)
         return RankedRegions(candidates=found, regions=tuple(cluster(found)) if found else ())
 
     return result_tool(rank_regions, SearchArguments, render_regions)

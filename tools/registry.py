@@ -24,17 +24,7 @@ from tools.sun_check import sun_check_tool
 
 @dataclass(frozen=True, kw_only=True)
 class Clients:
-    """What the tools work with; all are safe to share between threads.
-
-    Attributes:
-        photo_store: where photos are found by id.
-        search: the open atlases and their encoder.
-        cluster: candidates to regions.
-        places: the gazetteer.
-        is_land: whether a point is on land.
-        reader: reads text in pictures.
-        imagery: pictures from above.
-    """
+    """What the tools work with; all are safe to share between threads."""
 
     photo_store: PhotoStore
     search: PhotoSearch

@@ -25,7 +25,7 @@ def satellite_arguments(zooms: range) -> type[PositionArguments]:
     )
 
 
-def satellite_view_tool(source: ImagerySource, size_px: int = SIZE_PX) -> StructuredTool:
+def satellite_view_tool(source: ImagerySource) -> StructuredTool:
     """The tool `satellite_view(lat, lon, zoom)`."""
 
     def satellite_view(lat: float, lon: float, zoom: int) -> SatelliteView:
@@ -37,13 +37,13 @@ def satellite_view_tool(source: ImagerySource, size_px: int = SIZE_PX) -> Struct
         """
         if zoom not in source.zooms:
             raise ToolError(f"zoom {zoom} is not available here; allowed: {source.zooms[0]} to {source.zooms[-1]}")
-        view = source.view(Point(lat=lat, lon=lon), zoom, size_px)
+        view = source.view(Point(lat=lat, lon=lon), zoom, SIZE_PX)
         return SatelliteView(
             point=Point(lat=lat, lon=lon),
             zoom=zoom,
             km_per_pixel=view.km_per_pixel,
             detail_km=view.detail_km,
-            width_km=view.km_per_pixel * size_px,
+            width_km=view.km_per_pixel * SIZE_PX,
             source=view.source,
             attribution=view.attribution,
             png_base64=base64.b64encode(marked_png(view.rgb)).decode("ascii"),

@@ -49,10 +49,8 @@ def render_matches(result: PhotoMatches) -> str:
 
 
 def _shown_atlas(name: str, found: list[Candidate]) -> dict[str, Any]:
-    best = [_shown_candidate(candidate) for candidate in found[:SHOWN_OF_EACH_ATLAS]]
+    best = [
+        {**shown_position(candidate.point), "similarity": round(candidate.similarity, 4)}
+        for candidate in found[:SHOWN_OF_EACH_ATLAS]
+    ]
     return {"atlas": untrusted(name), "kind": found[0].kind.value, "found": len(found), "best": best}
-
-
-def _shown_candidate(candidate: Candidate) -> dict[str, Any]:
-    """A candidate for the model."""
-    return {**shown_position(candidate.point), "similarity": round(candidate.similarity, 4)}

@@ -203,7 +203,7 @@ def _table(outcomes: Sequence[Outcome], trial: Trial) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|---|"
     last = distance.hits(outcomes[-1].km, RIGHT_WITHIN_KM)
     for one in outcomes:
-        within = " | ".join(f"{distance.accuracy(one.km, km):.1%}" for km in (25.0, 200.0, 750.0))
+        within = " | ".join(f"{distance.accuracy_interval(one.km, km).estimate:.1%}" for km in (25.0, 200.0, 750.0))
         gain = last.astype(float) - distance.hits(one.km, RIGHT_WITHIN_KM)
         interval = distance.clustered_bootstrap(100 * gain, trial.authors)
         difference = f"{interval.estimate:+.1f} ({interval.low:+.1f} to {interval.high:+.1f})"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from core.errors import UserError
 from evals.benchmarks.registry import Benchmark, Layout
 from geo.point import Point
+from retrieval.atlas.sources import parse_position, refuse_repeated, table_rows
 from retrieval.photos.decoding import PHOTO_SUFFIXES
 
 SCENES = {"0": "indoor", "1": "natural", "2": "urban"}
@@ -31,8 +28,6 @@ class Sample:
 
     Attributes:
         photo: its id, as the table has it.
-        path: the file; it may be missing.
-        truth: where it was taken.
         author: the photographer, if known.
         strata: other facts of the table that scores can be split by.
     """
@@ -54,8 +49,6 @@ class BenchmarkData:
     """What is on disk of a benchmark.
 
     Attributes:
-        benchmark: which.
-        folder: where.
         samples: photos that are there, in the table's order.
         missing: ids the table lists whose files are not there.
         expected: photos of the whole set.
@@ -88,8 +81,6 @@ def load_benchmark(benchmark: Benchmark, folder: Path, *, swap_lat_lon: bool = F
     """What is on disk of a benchmark.
 
     Args:
-        benchmark: which.
-        folder: where.
         swap_lat_lon: the table's headers LAT and LON are exchanged, as in an early release of IM2GPS's table.
 
     Raises:
@@ -115,7 +106,7 @@ def _table(benchmark: Benchmark, folder: Path, swap_lat_lon: bool) -> list[Sampl
     find = _Finder(photos)
     rows = _located_rows(table, "img_id", swap_lat_lon)
     samples = [_sample(row, number, truth, table, find) for number, row, truth in rows]
-    _refuse_repeated(samples, table)
+    refuse_repeated((sample.photo for sample in samples), table)
     return samples
 
 
@@ -129,12 +120,12 @@ def _located_rows(table: Path, id_column: str, swap_lat_lon: bool) -> list[_Loca
     """Rows with their line numbers and positions."""
     rows = list(_rows(table, (id_column, "lat", "lon")))
     lat, lon = ("lon", "lat") if swap_lat_lon else ("lat", "lon")
-    found = [(number, row, _position(row[lat], row[lon])) for number, row in rows]
+    found = [(number, row, parse_position(row[lat], row[lon])) for number, row in rows]
     invalid = [(number, row) for number, row, truth in found if truth is None]
     if invalid:
         number, row = invalid[0]
         where = f"{table}, row {number} ({row[id_column]}): {row[lat]!r}, {row[lon]!r} is no position"
-        if all(_position(row[lon], row[lat]) for _, row in rows):
+        if all(parse_position(row[lon], row[lat]) for _, row in rows):
             option = f"{'without' if swap_lat_lon else 'with'} --swap-lat-lon"
             raise UserError(
                 f"LAT and LON look swapped: {where}, nor are {len(invalid) - 1} other rows, while all {len(rows)} rows"
@@ -142,13 +133,6 @@ def _located_rows(table: Path, id_column: str, swap_lat_lon: bool) -> list[_Loca
             )
         raise UserError(f"{where}: mend the row, or remove it")
     return [_LocatedRow(number, row, truth) for number, row, truth in found if truth is not None]
-
-
-def _position(lat: str, lon: str) -> Point | None:
-    try:
-        return Point(lat=float(lat), lon=float(lon))
-    except (ValueError, ValidationError):
-        return None
 
 
 def _only_table(benchmark: Benchmark, folder: Path) -> Path:
@@ -241,7 +225,7 @@ def _landmarks(benchmark: Benchmark, folder: Path, swap_lat_lon: bool) -> list[S
         if landmark not in truth:
             raise UserError(f"{table}, row {number}: landmark {landmark!r} is not in {places.name}: fetch both again")
         samples += [_landmark_photo(photo, photos, truth[landmark], landmark) for photo in row["images"].split()]
-    _refuse_repeated(samples, table)
+    refuse_repeated((sample.photo for sample in samples), table)
     return samples
 
 
@@ -252,20 +236,10 @@ def _landmark_photo(photo: str, photos: Path, truth: Point, landmark: str) -> Sa
 
 def _rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Rows with their line numbers and lower-case keys."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
-            lacking = [name.upper() for name in needed if name not in reader.fieldnames]
-            if lacking:
-                raise UserError(f"{table} has no column {', '.join(lacking)}: is it the right table?")
-            for row in reader:
-                yield reader.line_num, {key: value or "" for key, value in row.items() if key}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read the table {table} ({error}): fetch it again, or give a CSV in UTF-8") from error
 
+    def check(names: list[str]) -> None:
+        lacking = [name.upper() for name in needed if name not in names]
+        if lacking:
+            raise UserError(f"{table} has no column {', '.join(lacking)}: is it the right table?")
 
-def _refuse_repeated(samples: Sequence[Sample], table: Path) -> None:
-    for photo, times in Counter(sample.photo for sample in samples).items():
-        if times > 1:
-            raise UserError(f"{table} lists {photo} twice: keep one row a photo")
+    return table_rows(table, check, "fetch it again, or give a CSV in UTF-8")

@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from pydantic import Field, TypeAdapter
 
-from agents.schemas import Frozen
 from core.errors import UserError
+from core.frozen import Frozen
 from evals.scores.distance import THRESHOLDS_KM
 
 

@@ -36,7 +36,6 @@ class Fingerprint(NamedTuple):
 
     Attributes:
         photo_id: its name in tool calls.
-        sha256: of the file.
         hash: 256 bits as 32 bytes.
         plain: share of the picture that has nearly one shade.
     """

@@ -100,10 +100,8 @@ def exclude_references(
     """What each query must not find.
 
     Args:
-        queries: photos of the benchmark.
         fingerprints: of the photos; None where the file is unusable.
         known: reference items of all photo atlases.
-        near_duplicate_similarity: see `CleanExclusion`.
     """
     by_author: dict[str, set[str]] = defaultdict(set)
     for item in known:

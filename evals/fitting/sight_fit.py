@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from geo.sphere import Floats
 from graphs.inference.sight import RINGS_KM, Rings
-
-Floats = NDArray[np.float64]
 
 SMOOTHING_PHOTOS = 4.0
 """Photos' worth of "as usual" mixed into a record: a few dozen answers leave some rings empty."""

@@ -27,7 +27,7 @@ def photo_data(systems: Sequence[System], files: Mapping[str, Path]) -> Data:
         systems: of one or several runs.
         files: the file of each photo id, where there is one; thumbnails are made from their pixels alone.
     """
-    records = [_by_photo(system) for system in systems]
+    records = [{r.photo: r for r in read_records(s.run) if r.strategy == s.strategy} for s in systems]
     first: dict[str, EvalRecord] = {}
     for own in records:
         for photo, record in own.items():
@@ -38,10 +38,6 @@ def photo_data(systems: Sequence[System], files: Mapping[str, Path]) -> Data:
         "photos": [_photo(first[name], files.get(name)) for name in names],
         "answers": [[_answer(own[name]) if name in own else None for name in names] for own in records],
     }
-
-
-def _by_photo(system: System) -> dict[str, EvalRecord]:
-    return {r.photo: r for r in read_records(system.run) if r.strategy == system.strategy}
 
 
 def _photo(record: EvalRecord, file: Path | None) -> Data:

@@ -27,10 +27,7 @@ class Estimate(NamedTuple):
     """What one photo costs by one strategy.
 
     Attributes:
-        strategy: its name.
-        calls: of the model.
         tokens: in and out.
-        usd: None: no price is known.
         basis: an earlier run's folder, or what was assumed.
     """
 
@@ -62,9 +59,6 @@ def estimate(strategies: Sequence[Strategy], model: str, price: Price | None, ea
     """One line a strategy.
 
     Args:
-        strategies: of the run.
-        model: its spec.
-        price: of its tokens; None: not known.
         earlier: a folder with folders of runs, whose costs are the better guess.
     """
     known = observed(earlier, model)
@@ -138,7 +132,6 @@ class CostBudget:
     under way count too: the limit is exceeded only if a call turns out to cost more than all before it.
 
     Args:
-        limit_usd: None: no limit.
         spent_usd: in earlier sessions of the run.
         assumed_usd: price of one call before any was made.
     """
@@ -211,5 +204,4 @@ class BudgetedReplies(BaseCache):
 
     @override
     def clear(self, **kwargs: Any) -> None:
-        """Forget every reply."""
         self._cache.clear(**kwargs)

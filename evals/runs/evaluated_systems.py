@@ -35,11 +35,8 @@ class EvaluatedSystems:
     """The open systems of a run, one a strategy.
 
     Attributes:
-        description: of the systems, for every record.
-        model: that they ask.
         by_strategy: by strategy; they share model, atlases, encoder, and the vectors of photos.
         exclusion: what searches do not see; None: nothing is hidden.
-        budget: of the run.
     """
 
     description: SystemDescription
@@ -94,7 +91,6 @@ def open_systems(
 
     Args:
         chosen: the command line: strategies, how the model is asked, the limit of money, the cache.
-        settings: of the systems.
         photos: of the run, with what searches must not see.
         out: the run's folder: the cache knows by it what the run has spent.
 

@@ -6,7 +6,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Self, TextIO
 
 from rich.console import Console
@@ -28,14 +27,7 @@ PLAIN_EVERY_S = 30.0
 
 
 class RunProgress:
-    """Counts records and shows them. Use as a context manager, from one thread.
-
-    Args:
-        total: records of the whole run.
-        done: records of earlier sessions.
-        spent_usd: so far.
-        stream: where to write.
-    """
+    """Counts records and shows them. Use as a context manager, from one thread."""
 
     def __init__(
         self, total: int, done: Iterable[Scored], spent_usd: Callable[[], float], stream: TextIO | None = None
@@ -78,9 +70,7 @@ class RunProgress:
             self._drawn.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._drawn:
             self._drawn.stop()
         else:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shutil
-import subprocess
 from argparse import Namespace
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from core.checkout import commit_of
 from core.files import sha256_if_readable
 from evals import options
 from evals.runs.evaluated_systems import EvaluatedSystems
@@ -49,7 +48,7 @@ def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: 
         arguments=options.as_given(chosen),
         settings_sha256=settings_sha256(settings, answering),
         posterior=parameters_digest(systems.parameters, systems.description.model),
-        commit=commit(),
+        commit=commit_of(Path(__file__).parent, "+"),
         versions=versions(),
         citation=benchmark.citation,
         licence=benchmark.licence,
@@ -75,17 +74,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # an engine that is not installed cannot have been used
             continue
     return found
-
-
-def commit() -> str | None:
-    """Of the checkout this file lies in, with a '+' where tracked files differ; None outside of one."""
-    git, here = shutil.which("git"), str(Path(__file__).parent)
-    if git is None:
-        return None
-    found = [
-        subprocess.run([git, "-C", here, *question], capture_output=True, text=True, check=False)  # noqa: S603 - fixed
-        for question in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-    ]
-    if any(one.returncode for one in found):
-        return None
-    return found[0].stdout.strip() + ("+" if found[1].stdout.strip() else "")

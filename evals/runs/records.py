@@ -11,11 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
-from agents.schemas import AnswerStatus, Cost, EvidenceKind, Frozen, Level
+from agents.schemas import AnswerStatus, Cost, EvidenceKind, Level
 from core.errors import UserError, first_problem
 from core.files import write_atomic
+from core.frozen import Frozen, Immutable
 from core.jsonl_log import whole_lines
 from geo.place import Place
 from retrieval.candidate import AtlasKind
@@ -117,13 +118,11 @@ class JudgementNote(Frozen):
     fits: bool = Field(description="whether it judged that the result supports the hypothesis")
 
 
-class Scored(BaseModel):
+class Scored(Immutable):
     """The part of a record that scoring needs; reading it skips the rest of the line, 8 times as fast.
 
     `distance_km` is None unless there is a point: such a photo is a miss at every threshold and stays counted.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     benchmark: str
     protocol: Protocol
@@ -195,10 +194,8 @@ class Partial(Frozen):
         return f"PARTIAL: {self.run} of {self.expected} photos ({self.why})"
 
 
-class RunInfo(BaseModel):
+class RunInfo(Frozen):
     """What a run was: enough to run it again, and to know which runs may be compared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = 1
     benchmark: str

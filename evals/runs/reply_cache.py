@@ -122,7 +122,6 @@ class ReplyCache(BaseCache):
 
     @override
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Keep a new reply."""
         _undo.set(())
         row = (_key(prompt, llm_string), _number.get(), _as_text(return_val), self._run, self.usd(return_val))
         with self._lock, self._connection:
@@ -140,7 +139,6 @@ class ReplyCache(BaseCache):
 
     @override
     def clear(self, **kwargs: Any) -> None:
-        """Forget every reply."""
         with self._lock, self._connection:
             self._connection.execute("DELETE FROM replies")
 

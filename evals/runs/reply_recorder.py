@@ -35,13 +35,11 @@ class ReplyRecorder(BaseCallbackHandler):
     def on_chat_model_start(
         self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
     ) -> None:
-        """Keep a place for the reply."""
         with self._lock:
             self._texts[run_id] = None
 
     @override
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        """Keep the reply."""
         messages = [g.message for row in response.generations for g in row if isinstance(g, ChatGeneration)]
         usages = [m.usage_metadata for m in messages if isinstance(m, AIMessage) and m.usage_metadata]
         with self._lock:

@@ -28,7 +28,6 @@ class RunSession(NamedTuple):
     """What one session of a run came to: a run that stops is resumed in another session.
 
     Attributes:
-        ended: how.
         last_error: of a photo on which the system raised one.
         has_abandoned_queries: whether it was interrupted twice: threads still work on queries whose records are lost.
     """
@@ -43,8 +42,6 @@ class RunPlan(NamedTuple):
 
     Attributes:
         locate: a query's record; whatever it raises becomes a record of status error.
-        error_record: the record of a query that raised.
-        spent_usd: so far.
     """
 
     locate: Callable[[EvalQuery], EvalRecord]
@@ -63,15 +60,8 @@ def run_queries(
 ) -> RunSession:
     """Answer the queries that have no record yet.
 
-    A first interrupt lets the queries under way end; a second one abandons them.
-
-    Args:
-        queries: of the whole run.
-        plan: how each is answered.
-        folder: where records go.
-        on_record: called with each new record.
-        concurrency: queries under way at once.
-        max_errors: more records of status error than this end the session.
+    A first interrupt lets the queries under way end; a second one abandons them. More than `max_errors` records of
+    status error end the session.
 
     Raises:
         RecordError: a record cannot be written.

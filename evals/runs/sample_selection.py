@@ -34,7 +34,6 @@ class RunPhotos(NamedTuple):
         data: all that is on disk of the benchmark.
         samples: those of the run, in the benchmark's order.
         places: names of the place where each was taken; None far from any.
-        flags: what is odd about each.
         partial: how they are only a part of the benchmark; None: they are all of it.
         exclusion: reference photos that searches must not find; None: the published protocol hides none.
         excluded_reference: the exclusion in words; empty where there is none.
@@ -127,12 +126,9 @@ def choose_samples(
     """The photos of a run in the benchmark's order, and how they are only a part.
 
     Args:
-        data: what is on disk.
-        allow_partial: run although photos are missing.
         part: only this part of the split by photographer: train, validation or calibration.
         listed: only the photos that this file names, such as those that a recorded model was asked about.
         limit: that many photos, drawn at random.
-        seed: of the draw.
 
     Raises:
         UserError: photos are missing and that was not allowed; an unknown part; nothing left to run.

@@ -92,14 +92,10 @@ def _systems_of(run: Path, unfinished: bool) -> list[System]:
     for strategy, records in by_strategy.items():
         _check_complete(run, strategy, records, info, unfinished)
     return [
-        System(_label(strategy, info), strategy, run, info, score_arrays_of(records))
+        System(f"{strategy}, {short_name(info.model)}", strategy, run, info, score_arrays_of(records))
         for strategy, records in by_strategy.items()
         if records
     ]
-
-
-def _label(strategy: str, info: RunInfo) -> str:
-    return f"{strategy}, {short_name(info.model)}"
 
 
 def _check_complete(run: Path, strategy: str, records: Sequence[Scored], info: RunInfo, unfinished: bool) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field
 
-from agents.schemas import Frozen
+from core.frozen import Frozen
 from evals.scores.distance import Interval
 from evals.scores.tables import Table, km_label, markdown, signed
 
@@ -122,19 +122,16 @@ def as_markdown(found: Comparison) -> str:
     for table in comparison_tables(found):
         lines += ["", markdown(table)]
     for pair in found.pairs:
-        lines += ["", *_exchanged(pair)]
+        lines += [
+            "",
+            _only_one(pair.first, pair.second, pair.only_first),
+            _only_one(pair.second, pair.first, pair.only_second),
+        ]
     return "\n".join(lines)
 
 
-def _exchanged(pair: Pair) -> list[str]:
-    """Which photos each gets within 25 km that the other misses."""
-    return [
-        _only_one(pair.first, pair.second, pair.only_first),
-        _only_one(pair.second, pair.first, pair.only_second),
-    ]
-
-
 def _only_one(label: str, other: str, photos: Sequence[str]) -> str:
+    """Which photos a system gets within 25 km that the other misses."""
     more = f" and {len(photos) - SHOWN} more" if len(photos) > SHOWN else ""
     names = ", ".join(f"`{name.replace('`', '')}`" for name in photos[:SHOWN])
     return f"- {label} within 25 km where {other} is not: {len(photos)}{f' ({names}{more})' if photos else ''}"
@@ -143,12 +140,10 @@ def _only_one(label: str, other: str, photos: Sequence[str]) -> str:
 def mcnemar_exact(only_first: int, only_second: int) -> float:
     """Two-sided exact p-value that two systems are equally often right (McNemar 1947, the binomial form).
 
+    The counts are of the photos that one of the systems alone gets right.
+
     >>> round(mcnemar_exact(1, 9), 4)
     0.0215
-
-    Args:
-        only_first: photos that the first system alone gets right.
-        only_second: photos that the second alone gets right.
 
     Raises:
         ValueError: a negative count.

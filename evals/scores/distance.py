@@ -39,21 +39,6 @@ def hits(distances_km: ArrayLike, threshold_km: float) -> NDArray[np.bool_]:
     return np.asarray(np.asarray(distances_km, dtype=np.float64) <= threshold_km)
 
 
-def accuracy(distances_km: ArrayLike, threshold_km: float) -> float:
-    """Share of all photos answered within the threshold.
-
-    >>> accuracy([0.4, 30.0, 900.0, float("nan")], 25.0)
-    0.25
-
-    Raises:
-        ValueError: no photos.
-    """
-    within = hits(distances_km, threshold_km)
-    if not within.size:
-        raise ValueError("accuracy of no photos is undefined")
-    return float(within.mean())
-
-
 def wilson_interval(successes: int, trials: int) -> Interval:
     """Wilson score interval of a proportion at 95 % (Wilson 1927).
 
@@ -72,7 +57,14 @@ def wilson_interval(successes: int, trials: int) -> Interval:
 
 
 def accuracy_interval(distances_km: ArrayLike, threshold_km: float) -> Interval:
-    """Accuracy with its Wilson interval."""
+    """Share of all photos answered within the threshold, with its Wilson interval.
+
+    >>> accuracy_interval([0.4, 30.0, 900.0, float("nan")], 25.0).estimate
+    0.25
+
+    Raises:
+        ValueError: no photos.
+    """
     within = hits(distances_km, threshold_km)
     return wilson_interval(int(within.sum()), within.size)
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from evals.scores.distance import Interval, wilson_interval
 from geo.sphere import EARTH_RADIUS_KM, HALF_CIRCUMFERENCE_KM, Floats
-
-Bools = NDArray[np.bool_]
 
 EARTH_AREA_KM2 = float(4.0 * np.pi * EARTH_RADIUS_KM**2)
 ECE_BINS = 10

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from agents.schemas import Frozen
+from core.frozen import Frozen
 from evals.scores import distance, reliability
 from evals.scores.arrays import COSTS, ScoreArrays, System
 from evals.scores.distance import Interval

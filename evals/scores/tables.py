@@ -116,7 +116,7 @@ def km_label(threshold_km: float) -> str:
 
 def accuracy_table(scores: Sequence[Score]) -> Table:
     """Accuracy at every threshold, errors, points, and photos without an answer."""
-    thresholds = thresholds_of(scores)
+    thresholds = sorted({km for s in scores for km in s.accuracy})
     head = ["system", *map(km_label, thresholds), "median km", "mean km", "GeoScore", "no answer"]
     rows = [
         [
@@ -130,11 +130,6 @@ def accuracy_table(scores: Sequence[Score]) -> Table:
         for s in scores
     ]
     return Table("Accuracy in % of all photos", head, rows)
-
-
-def thresholds_of(scores: Sequence[Score]) -> list[float]:
-    """Every threshold of any of the scores, rising."""
-    return sorted({km for s in scores for km in s.accuracy})
 
 
 def points(interval: Interval) -> str:

@@ -187,15 +187,10 @@ class Gazetteer:
         codes = set(codes_by_key().get(name_key(name), ()))
         codes.update(code for code in [code_of(name.strip())] if code)
         codes.update(self._country_code_by_key.get(name_key(name), ()))
-        inhabited = np.flatnonzero(np.isin(self._tables.country, self._numbers(sorted(codes & self._known_codes))))
-        return [self._area(inhabited[self._tables.country[inhabited] == c]) for c in self._countries_of(inhabited)]
-
-    def _countries_of(self, places: NDArray[np.int64]) -> list[int]:
-        return [int(country) for country in np.unique(self._tables.country[places])]
-
-    @cached_property
-    def _known_codes(self) -> frozenset[str]:
-        return frozenset(self._tables.country_codes)
+        known = self._numbers(sorted(codes.intersection(self._tables.country_codes)))
+        inhabited = np.flatnonzero(np.isin(self._tables.country, known))
+        countries = self._tables.country[inhabited]
+        return [self._area(inhabited[countries == country]) for country in np.unique(countries)]
 
     @cached_property
     def _country_code_by_key(self) -> dict[str, list[str]]:

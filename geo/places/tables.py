@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import cached_property
 from pathlib import Path
 
@@ -17,9 +18,9 @@ TABLES = Path(__file__).parents[1] / "data" / "places.npz"
 class PlaceTables:
     """Columns of n places, each read from disk when first asked for."""
 
-    def __init__(self, path: Path = TABLES) -> None:
+    def __init__(self) -> None:
         # The archive stays open: its members are unpacked one by one, on first use.
-        self._archive = np.load(path, allow_pickle=False)
+        self._archive = np.load(TABLES, allow_pickle=False)
 
     @cached_property
     def lat_lon_deg(self) -> Floats:
@@ -100,14 +101,7 @@ class PlaceTables:
     def _first_not_below(self, wanted: bytes) -> int:
         """Bisection over the blob of keys: no list of 700,000 strings is ever made."""
         blob, starts = self._spellings
-        low, high = 0, len(starts) - 1
-        while low < high:
-            middle = (low + high) // 2
-            if blob[starts[middle] : starts[middle + 1] - 1] < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        return bisect_left(range(len(starts) - 1), wanted, key=lambda row: blob[starts[row] : starts[row + 1] - 1])
 
     @cached_property
     def regions_by_key(self) -> dict[str, list[int]]:

@@ -67,7 +67,6 @@ class Atlas(Closing):
 
         Args:
             vector: float32, L2-normalised, of this atlas's encoder.
-            limit: how many at most.
             near: only items in this circle: every match, or `limit` of them.
             exclude: values to leave out, by field (`item_id`, `author`).
         """
@@ -82,7 +81,6 @@ class Atlas(Closing):
 
         Args:
             vector: float32, L2-normalised, of this atlas's encoder.
-            limit: how many at most.
             min_distance_km: between any two of them.
             among: how many of the most similar items to choose from.
         """
@@ -159,7 +157,6 @@ def spread_out(lat_lon_deg: ArrayLike, min_distance_km: float, limit: int) -> ND
     Args:
         lat_lon_deg: positions (n, 2), the best first.
         min_distance_km: at most half the Earth's circumference.
-        limit: how many at most.
 
     >>> spread_out([(48.85, 2.35), (48.86, 2.36), (51.5, -0.12)], min_distance_km=100.0, limit=10).tolist()
     [0, 2]

@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from core.jsonl_log import JsonlLog, whole_lines
+from core.frozen import Immutable
+from core.jsonl_log import JsonlLog
 from geo.point import Point
 from retrieval.atlas.manifest import (
     FAILED_FILE,
@@ -37,10 +38,8 @@ from retrieval.stores.base import EdgeSettings, StoredItem, StoreSettings, Vecto
 from retrieval.stores.registry import StorePlace, open_store
 
 
-class Failure(BaseModel):
+class Failure(Immutable):
     """An item that is not in the atlas, and why."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: int
     item_id: str
@@ -48,11 +47,7 @@ class Failure(BaseModel):
 
 
 class FailureList(JsonlLog):
-    """`failed.jsonl` of an atlas under construction. The item of a torn line is tried again.
-
-    Attributes:
-        ids: of the items listed.
-    """
+    """`failed.jsonl` of an atlas under construction. The item of a torn line is tried again."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
@@ -65,12 +60,6 @@ class FailureList(JsonlLog):
         for failure in failures:
             self.write_line(failure.model_dump_json().encode() + b"\n")
             self.ids.add(failure.id)
-
-
-def read_failures(folder: Path) -> list[Failure]:
-    """The failures an atlas records, in the order they were met; none if it has no list."""
-    path = folder / FAILED_FILE
-    return [failure for failure in map(_parsed, whole_lines(path)) if failure] if path.exists() else []
 
 
 def _parsed(line: bytes) -> Failure | None:
@@ -121,7 +110,6 @@ def build_gps_atlas(
 
     Args:
         folder: where; its name is the atlas's name.
-        encoder: makes the vectors.
         lat_lon_deg: positions (n, 2), latitude first; kept to 1e-7 degrees.
         item_ids: n names, such as those of the places.
         source: where the positions come from, for people.
@@ -155,7 +143,6 @@ def build_photo_atlas(
     source: str = "photos",
     store: StoreSettings | None = None,
     progress: Progress | None = None,
-    load: Callable[[Path], Photo] = load_photo,
 ) -> AtlasManifest:
     """Build an atlas of the fused vectors of photos, or finish one that was cut off.
 
@@ -169,22 +156,20 @@ def build_photo_atlas(
     digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
     def encode(ids: Sequence[int]) -> _Encoded:
-        return _encode_photos(encoder, [(i, items[i]) for i in ids], load)
+        return _encode_photos(encoder, [(i, items[i]) for i in ids])
 
     return _build(
         folder, encoder, _Source(AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode), store, progress
     )
 
 
-def _encode_photos(
-    encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem]], load: Callable[[Path], Photo]
-) -> _Encoded:
+def _encode_photos(encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem]]) -> _Encoded:
     items: list[StoredItem] = []
     photos: list[Photo] = []
     failures: list[Failure] = []
     for id_, item in numbered:
         try:
-            photo, point = _placed_photo(item, load)
+            photo, point = _placed_photo(item)
         except PhotoError as error:
             failures.append(Failure(id=id_, item_id=item.item_id, reason=str(error)))
             continue
@@ -194,11 +179,11 @@ def _encode_photos(
     return _Encoded(items, vectors, failures)
 
 
-def _placed_photo(item: PhotoItem, load: Callable[[Path], Photo]) -> tuple[Photo, Point]:
+def _placed_photo(item: PhotoItem) -> tuple[Photo, Point]:
     """The photo and where it was taken, by the table or else by the file's own metadata."""
     if item.problem:
         raise PhotoError(item.problem)
-    photo = load(item.path)
+    photo = load_photo(item.path)
     point = item.point or (photo.metadata.position if photo.metadata else None)
     if point is None:
         raise PhotoError(f"{item.item_id} does not say where it was taken: list it in a table with its position")

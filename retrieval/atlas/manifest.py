@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from core.errors import UserError, first_problem
 from core.files import write_atomic
+from core.frozen import Frozen
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.base import EncoderIdentity
 from retrieval.stores.base import StoreSettings
@@ -22,10 +23,8 @@ class AtlasError(UserError):
     """An atlas that cannot be used as it is; the message says what to do."""
 
 
-class AtlasManifest(BaseModel):
+class AtlasManifest(Frozen):
     """The content of `atlas.json`. Written whole, and replaced whole."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: Literal[1] = 1
     name: str

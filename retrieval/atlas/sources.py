@@ -1,10 +1,12 @@
-"""Where the photos of an atlas come from: a table beside a folder, or a folder of photos with positions."""
+"""Where photos come from: a CSV table beside a folder, or a folder of photos with positions."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,7 +22,6 @@ class PhotoItem:
 
     Attributes:
         item_id: its name in the atlas, unique.
-        path: the file.
         point: where it was taken; None: take it from the file's metadata, if `problem` is None too.
         author: the photographer, so that an evaluation can leave out the same one.
         problem: why it cannot be used, known before it is read.
@@ -53,9 +54,9 @@ def photos_from_table(table: Path, photos: Path, columns: PhotoColumns = PhotoCo
     """
     if not photos.is_dir():
         raise UserError(f"no folder of photos at {photos}: give the folder the file names in {table.name} refer to")
-    rows = list(_rows(table, columns))
-    items = [_table_item(row, photos, columns) for row in rows]
-    _refuse_duplicates(items, table)
+    rows = list(table_rows(table, partial(_check_columns, table, columns), "give a CSV file in UTF-8"))
+    items = [_table_item(row, photos, columns) for _, row in rows]
+    refuse_repeated((item.item_id for item in items), table)
     return items
 
 
@@ -70,20 +71,49 @@ def photos_from_folder(photos: Path) -> list[PhotoItem]:
     return [PhotoItem(path.relative_to(photos).as_posix(), path) for path in photo_paths([photos])]
 
 
-def _rows(table: Path, columns: PhotoColumns) -> Iterator[Mapping[str, str]]:
-    """Rows with lower-case keys, after a check that the columns are there."""
+def table_rows(
+    table: Path, check_columns: Callable[[list[str]], None], remedy: str
+) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Rows of a CSV with their line numbers; names of columns are in lower case, and what is missing is empty.
+
+    Args:
+        check_columns: is given the names of the columns before the first row.
+        remedy: what to do about a table that cannot be read.
+
+    Raises:
+        UserError: it cannot be read, or is no CSV; and what `check_columns` raises.
+    """
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            names = [name.strip().lower() for name in reader.fieldnames or []]
-            _check_columns(table, names, columns)
-            reader.fieldnames = names
-            yield from ({key: value or "" for key, value in row.items() if key} for row in reader)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+            check_columns(list(reader.fieldnames))
+            for row in reader:
+                yield reader.line_num, {key: value or "" for key, value in row.items() if key}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read the table {table} ({error}): give a CSV file in UTF-8") from error
+        raise UserError(f"cannot read the table {table} ({error}): {remedy}") from error
 
 
-def _check_columns(table: Path, names: list[str], columns: PhotoColumns) -> None:
+def parse_position(lat: str, lon: str) -> Point | None:
+    """The position of two texts in degrees; None where they are none."""
+    try:
+        return Point(lat=float(lat), lon=float(lon))
+    except (ValueError, ValidationError):
+        return None
+
+
+def refuse_repeated(names: Iterable[str], table: Path) -> None:
+    """Refuse a table that lists a photo twice.
+
+    Raises:
+        UserError: it does.
+    """
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise UserError(f"{table} lists {name} twice: keep one row a photo")
+
+
+def _check_columns(table: Path, columns: PhotoColumns, names: list[str]) -> None:
     missing = [name for name in (columns.file, columns.lat, columns.lon) if name.lower() not in names]
     if missing:
         raise UserError(
@@ -94,16 +124,6 @@ def _check_columns(table: Path, names: list[str], columns: PhotoColumns) -> None
 def _table_item(row: Mapping[str, str], photos: Path, columns: PhotoColumns) -> PhotoItem:
     name, author = row[columns.file.lower()], row.get(columns.author.lower()) or None
     lat, lon = row[columns.lat.lower()], row[columns.lon.lower()]
-    try:
-        point = Point(lat=float(lat), lon=float(lon))
-    except (ValueError, ValidationError):
-        return PhotoItem(name, photos / name, None, author, f"no valid position in the table: {lat!r}, {lon!r}")
-    return PhotoItem(name, photos / name, point, author)
-
-
-def _refuse_duplicates(items: list[PhotoItem], table: Path) -> None:
-    seen: set[str] = set()
-    for item in items:
-        if item.item_id in seen:
-            raise UserError(f"{table} lists {item.item_id} twice: keep one row a photo")
-        seen.add(item.item_id)
+    point = parse_position(lat, lon)
+    problem = None if point else f"no valid position in the table: {lat!r}, {lon!r}"
+    return PhotoItem(name, photos / name, point, author, problem)

@@ -10,7 +10,7 @@ import numpy as np
 
 from retrieval.atlas.manifest import AtlasManifest
 from retrieval.encoders.base import Vectors
-from retrieval.stores.base import Page, StoredItem, VectorStore
+from retrieval.stores.base import StoredItem, VectorStore
 
 SAMPLE = 64
 _MODULUS = 2**256
@@ -73,18 +73,14 @@ def _scan(store: VectorStore, every: int) -> _Scan:
     total, count, worst = 0, 0, 0.0
     sample: list[tuple[StoredItem, Vectors]] = []
     for page in store.scroll():
-        total = (total + _digest(page)) % _MODULUS
+        rows = zip(page.items, page.vectors, strict=True)
+        total = (total + sum(_item_digest(item, vector) for item, vector in rows)) % _MODULUS
         errors = np.abs(np.linalg.norm(page.vectors, axis=1) - 1.0)
         worst = max(worst, float(errors.max()))
         picks = range(-count % every, len(page.items), every)
         sample += [(page.items[i], page.vectors[i]) for i in picks]
         count += len(page.items)
     return _Scan(count, f"{total:064x}", worst, sample)
-
-
-def _digest(page: Page) -> int:
-    rows = zip(page.items, page.vectors, strict=True)
-    return sum(_item_digest(item, vector) for item, vector in rows)
 
 
 def _item_digest(item: StoredItem, vector: Vectors) -> int:

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from core.errors import UserError
 from core.files import sha256_of_file
+from core.frozen import Immutable
 
 Pixels = NDArray[np.uint8]
 
@@ -34,19 +35,16 @@ class Kind(StrEnum):
     SEMANTIC = "semantic"
 
 
-class Preprocessing(BaseModel):
+class Preprocessing(Immutable):
     """From a photo to the square that a network takes.
 
     Attributes:
-        size_px: of the square.
         crop: True takes the centre of the photo (shorter side to `size_px`); False resizes the whole photo to it.
         bicubic: resampling; bilinear otherwise. Both are antialiased.
         mean: of each channel in 0..1, subtracted.
         std: of each channel, divided by.
         reducing_gap: as in Pillow: large photos are first reduced by a whole factor, which is faster.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     size_px: int = Field(gt=0)
     crop: bool
@@ -75,24 +73,15 @@ class Preprocessing(BaseModel):
         return (pixels.permute(0, 3, 1, 2).float() / 255.0 - mean) / std
 
 
-class BackboneDescription(BaseModel):
+class BackboneDescription(Immutable):
     """What one may know about a backbone before loading it.
 
     Attributes:
         name: in the registry and in configurations.
-        kind: image tokens, or class distributions.
-        summary: one line for people.
         dim: channels of a token, or number of classes.
         tokens: how many image tokens a photo has; the grid of a semantic backbone is chosen when loading.
-        preprocessing: as its authors do it.
-        revision: the commit of the weights.
-        licence: of the weights.
-        source: where they come from.
-        size_bytes: of the weight file.
         weights: its name in `retrieval.backbones.weights`; None ships with the package.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     kind: Kind
@@ -100,10 +89,6 @@ class BackboneDescription(BaseModel):
     dim: int = Field(gt=0)
     tokens: int | None = None
     preprocessing: Preprocessing
-    revision: str
-    licence: str
-    source: str
-    size_bytes: int
     weights: str | None = None
 
 
@@ -112,7 +97,6 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         description: its registry entry, with the sizes of this very instance.
-        network: what computes.
         identity: which weights: the SHA-256 of the file, or `random-<seed>`, `tiny-<seed>`.
     """
 
@@ -166,9 +150,6 @@ def build_network(kind: Any, config: Any, name: str, file: Path | None, seed: in
     """A `transformers` model of a class and configuration.
 
     Args:
-        kind: the model class.
-        config: its configuration.
-        name: for messages.
         file: a weight file named as `transformers` expects it; None draws random weights.
         seed: of the random weights; the caller's random state stays as it was.
 

@@ -34,8 +34,7 @@ _COMPACT_FILE = Path(__file__).parents[1] / "data" / "compact" / "weights.safete
 def _pretrained(
     name: str, kind: Kind, summary: str, dim: int, tokens: int | None, preprocessing: Preprocessing
 ) -> BackboneDescription:
-    """A description whose provenance is that of its weight file."""
-    file = WEIGHT_FILES[name]
+    """A description whose weight file has its name."""
     return BackboneDescription(
         name=name,
         kind=kind,
@@ -43,10 +42,6 @@ def _pretrained(
         dim=dim,
         tokens=tokens,
         preprocessing=preprocessing,
-        revision=file.revision or file.sha256[:16],
-        licence=file.licence,
-        source=file.url,
-        size_bytes=file.size_bytes,
         weights=name,
     )
 
@@ -70,10 +65,6 @@ def _compact(name: str, kind: Kind, dim: int, tokens: int | None) -> BackboneDes
         dim=dim,
         tokens=tokens,
         preprocessing=_small_network(160),
-        revision="as shipped",
-        licence="Apache-2.0",
-        source="ships with the package",
-        size_bytes=_COMPACT_FILE.stat().st_size if _COMPACT_FILE.is_file() else 0,
     )
 
 

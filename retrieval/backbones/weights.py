@@ -20,32 +20,29 @@ from urllib.parse import urlsplit
 
 import httpx
 from platformdirs import user_cache_path
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from core.download import Progress, download, https_client
 from core.errors import UserError
 from core.files import sha256_of_file
+from core.frozen import Immutable
 
 HUB_URL = "https://huggingface.co"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
 
-class WeightFile(BaseModel):
+class WeightFile(Immutable):
     """One file of pretrained weights, pinned by its content.
 
     Attributes:
         name: of the file, such as `model.safetensors`.
         url: where it comes from; HTTPS.
         sha256: of its content, in hex.
-        size_bytes: of its content.
         size_is_exact: whether the size is to be met to the byte, or only known roughly.
-        licence: of the weights.
         repo: on the Hugging Face hub, if it comes from there.
         revision: the commit of that repository.
         gated: whether one must ask the authors first.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     url: str
@@ -94,7 +91,6 @@ def find_weights(file: WeightFile, used_by: str, folder: Path | None = None, cac
     """The file on this machine.
 
     Args:
-        file: what is looked for.
         used_by: the registry name of what needs it, for the message.
         folder: look here and nowhere else; the file may be another version (the caller sees its SHA-256).
         cache: this package's cache, if not the usual place.
@@ -207,13 +203,7 @@ TIMEOUT_S = 30.0
 
 
 def fetch(file: WeightFile, place: Path, client: httpx.Client, progress: Progress | None = None) -> Path:
-    """Download a file from its address, going on from what an interrupted run left.
-
-    Args:
-        file: what, from where, and its SHA-256.
-        place: where it shall lie; its folder is made.
-        client: makes the requests.
-        progress: called with (bytes here, bytes in all).
+    """Download a file from its address to `place`, going on from what an interrupted run left.
 
     Raises:
         UserError: not reachable, refused, larger than it may be, no space left, or of other content.
@@ -227,7 +217,6 @@ def fetch_from_hub(file: WeightFile, folder: Path | None = None, endpoint: str |
     """Fetch a file from the Hugging Face hub into its cache, where other programs find it too.
 
     Args:
-        file: what; its repository and commit are known.
         folder: put it here instead of the cache.
         endpoint: of a mirror of the hub, for tests; users set `HF_ENDPOINT`.
 

@@ -10,10 +10,12 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
+from typing_extensions import override
 
 from core.errors import UserError
 from core.files import read_model
+from core.frozen import Immutable
 from retrieval.photos.photo import Photo
 
 Vectors = NDArray[np.float32]
@@ -22,10 +24,8 @@ Card = TypeVar("Card", bound=BaseModel)
 WHAT_TO_DO = "reinstall geosleuth, or export the encoder again"
 
 
-class EncoderIdentity(BaseModel):
+class EncoderIdentity(Immutable):
     """What makes two vectors comparable: the same encoder with the same weights."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     revision: str
@@ -61,10 +61,8 @@ class PhotoEncoder(Protocol):
         ...
 
 
-class EncoderDescription(BaseModel):
+class EncoderDescription(Immutable):
     """What one may know about an encoder before loading it."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     dim: int = Field(gt=0)
@@ -74,7 +72,7 @@ class EncoderDescription(BaseModel):
     folder: Path | None = Field(description="holds the weights and card.json; None: see `source`")
 
 
-class BatchedPhotoEncoder(ABC):
+class BatchedPhotoEncoder(PhotoEncoder, ABC):
     """A `PhotoEncoder` that works through long lists in batches; a subclass encodes one batch."""
 
     photo_batch = 16
@@ -84,22 +82,18 @@ class BatchedPhotoEncoder(ABC):
         self._identity = identity
 
     @property
+    @override
     def identity(self) -> EncoderIdentity:
-        """Name, revision (of all the weights) and dimension."""
         return self._identity
 
+    @override
     def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
-        """Vectors of n photos, in their order."""
         starts = range(0, len(photos), self.photo_batch)
         batches = [self._encode_photo_batch(photos[start : start + self.photo_batch]) for start in starts]
         return PhotoVectors(*(np.concatenate(view) for view in zip([self._none()] * 3, *batches, strict=True)))
 
+    @override
     def encode_points(self, lat_lon_deg: NDArray[np.float64]) -> Vectors:
-        """Vectors (n, dim), L2-normalised, of positions (n, 2) in degrees, latitude first.
-
-        Raises:
-            ValueError: positions of another shape, or not finite.
-        """
         positions = np.asarray(lat_lon_deg, dtype=np.float32)
         if positions.ndim != 2 or positions.shape[1] != 2 or not np.isfinite(positions).all():
             raise ValueError(f"positions must be finite degrees of shape (n, 2), got shape {positions.shape}")
@@ -132,7 +126,6 @@ def verified_revision(folder: Path, files: Mapping[str, str]) -> str:
     """The first 16 hex digits of the SHA-256 over the weight files, each checked against the card on the way.
 
     Args:
-        folder: holds the files.
         files: their names, with the SHA-256 in hex that the card records.
 
     Raises:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import override
 
+from core.frozen import Immutable
 from retrieval.encoders.base import (
     BatchedPhotoEncoder,
     EncoderIdentity,
@@ -34,10 +35,8 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 
 
-class EncoderCard(BaseModel):
+class EncoderCard(Immutable):
     """The part of `card.json` that running needs; the rest is for people."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
     dim: int = Field(gt=0)

@@ -14,13 +14,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from typing_extensions import override
 
 from core.errors import UserError
+from core.frozen import Immutable
 from retrieval.backbones.base import Backbone, ImageBackbone, Segmenter, Weights
 from retrieval.backbones.device import compute_on
 from retrieval.backbones.hugging_face import ClipBackbone
@@ -42,11 +43,7 @@ TRAINING_ONLY = "text."
 """Weights that only training needs."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class _BackboneCard(_Part):
+class _BackboneCard(Immutable):
     backbone: str
     weights: Weights = "pretrained"
     folder: Path | None = None
@@ -54,7 +51,7 @@ class _BackboneCard(_Part):
     grid: int = Field(16, gt=0)
 
 
-class _FusionCard(_Part):
+class _FusionCard(Immutable):
     heads: int
     layers: int = Field(1, ge=0)
     modality_dropout: float = 0.0
@@ -62,12 +59,12 @@ class _FusionCard(_Part):
     dropout: float = 0.0
 
 
-class _LocationCard(_Part):
+class _LocationCard(Immutable):
     encoder: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
-class _ModelCard(_Part):
+class _ModelCard(Immutable):
     dim: int = Field(gt=0)
     image: _BackboneCard
     semantics: _BackboneCard | None = None
@@ -75,21 +72,18 @@ class _ModelCard(_Part):
     location: _LocationCard
 
 
-class _TokenCard(_Part):
+class _TokenCard(Immutable):
     image_dim: int
     image_tokens: int
     classes: int
     semantic_tokens: int
 
 
-class FusionCard(_Part):
+class FusionCard(Immutable):
     """The part of `card.json` that running needs; `retrieval.training` writes it.
 
     Attributes:
-        name: of the encoder.
-        kind: `fusion`.
         files: file name to SHA-256 in hex.
-        model: backbones, fusion and GPS encoder.
         tokens: what the backbones give.
         backbones: which weights each backbone had: `image`, and `semantics` if there is one.
     """

@@ -141,12 +141,9 @@ class FusionEncoder(nn.Module):
         image_dim: channels of an image token.
         semantic_dim: classes of a semantic token.
         dim: of the streams and of the three vectors.
-        heads: attention heads.
-        layers: fusion layers.
         modality_dropout: share of photos whose semantics the fused vector does without in training; their
             semantic vector is not dropped, since it is trained on its own.
         image_tokens: most image tokens a photo can have (each place has a learned vector).
-        semantic_tokens: most semantic tokens.
         expansion: of the feed-forward network after attention; 0 has none, as published.
         dropout: in the heads, and in the layers' residual branches where `expansion` is not 0.
     """
@@ -237,11 +234,7 @@ def _real(tokens: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _places(places: Tensor, tokens: Tensor) -> Tensor:
-    """The learned vectors of the first places, one a token.
-
-    Raises:
-        ValueError: more tokens than places.
-    """
+    """The learned vectors of the first places, one a token."""
     if tokens.shape[1] > places.shape[1]:
         raise ValueError(f"{tokens.shape[1]} tokens for {places.shape[1]} places: build FusionEncoder with more")
     return places[:, : tokens.shape[1]]

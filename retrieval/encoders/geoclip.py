@@ -33,12 +33,7 @@ CLIP = "clip-vit-l14"
 
 
 class LazyClip(NamedTuple):
-    """CLIP, loaded when the first photo comes: encoding positions does without its 1.7 GB.
-
-    Attributes:
-        identity: which weights.
-        load: makes the network.
-    """
+    """CLIP, loaded when the first photo comes: encoding positions does without its 1.7 GB."""
 
     identity: str
     load: Callable[[], ClipBackbone]
@@ -50,7 +45,6 @@ def load_geoclip(
     """The encoder with the weights of this machine.
 
     Args:
-        device: cpu, cuda, auto, ...
         precision: of CLIP: float32, bfloat16 or float16. The GPS encoder always computes in float32.
         weights_folder: holds CLIP's `model.safetensors`; None looks in the caches.
 

@@ -43,7 +43,6 @@ class Gallery(NamedTuple):
     """Coordinates that an encoder was published with, to be searched by it.
 
     Attributes:
-        source: for people.
         lat_lon_deg: (n, 2), latitude first.
         ids: n names.
     """
@@ -118,11 +117,7 @@ def _is_fusion(folder: Path) -> bool:
 
 
 def _prepare_torch(name: str, threads: int | None) -> None:
-    """Check that the packages are installed, and set torch's threads.
-
-    Raises:
-        UserError: one is missing.
-    """
+    """Check that the packages are installed, and set torch's threads."""
     for package in ("torch", "transformers", "safetensors"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"the encoder {name} needs {package}: {TORCH_EXTRA}")

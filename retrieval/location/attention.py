@@ -79,11 +79,9 @@ class LocationAttention(nn.Module):
     Args:
         dim: of the vectors, L2-normalised.
         sigmas: one token each, in cycles per Earth radius.
-        frequencies: of each scale.
         width: of the tokens; the paper has 1024.
         layers: of the transformer, each followed by attention to the anchors; the paper has 3.
         heads: of both attentions; the paper has 8.
-        anchors: how many places.
         dropout: in the transformer; the paper has 0.1.
         seed: of the frequencies.
         anchors_deg: (anchors, 2) in degrees, latitude first, to start from instead of an even spread.

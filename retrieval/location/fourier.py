@@ -21,7 +21,7 @@ def unit_vectors(lat_lon_deg: Tensor) -> Tensor:
 
 
 class FourierFeatures(nn.Module):
-    """cos and sin of random projections (Tancik et al. 2020): (batch, inputs) to (batch, 2 * frequencies).
+    """cos and sin of random projections (Tancik et al. 2020): (batch, 3) to (batch, 2 * frequencies).
 
     `sigma` is the standard deviation of the frequencies in cycles per unit of
     the input: for unit vectors, per Earth radius, so that a feature of
@@ -30,17 +30,15 @@ class FourierFeatures(nn.Module):
     some 25 km off before that.
     """
 
-    def __init__(
-        self, sigma: float, frequencies: int, generator: torch.Generator | None = None, inputs: int = 3
-    ) -> None:
+    def __init__(self, sigma: float, frequencies: int, generator: torch.Generator) -> None:
         super().__init__()
         self.frequencies: Tensor
-        drawn = sigma * torch.randn(inputs, frequencies, generator=generator)
+        drawn = sigma * torch.randn(3, frequencies, generator=generator)
         # Rounded to half precision when drawn: the shipped weights are halves, and a rounded phase is another feature.
         self.register_buffer("frequencies", drawn.half().float())
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Vectors (batch, inputs) to float32 features (batch, 2 * frequencies)."""
+        """Vectors (batch, 3) to float32 features (batch, 2 * frequencies)."""
         with torch.autocast(vectors.device.type, enabled=False):
             phase = 2.0 * math.pi * (vectors.float() @ self.frequencies.float())
             return torch.cat([phase.cos(), phase.sin()], dim=-1)
@@ -50,11 +48,8 @@ class FourierCapsules(nn.Module):
     """Sum of one capsule a scale, L2-normalised: (batch, 2) degrees to (batch, dim).
 
     Args:
-        dim: of the vectors.
         sigmas: of the frequencies of each capsule, in cycles per Earth radius.
-        frequencies: of each capsule.
         hidden: width of its two hidden layers.
-        seed: of the frequencies.
     """
 
     def __init__(

@@ -39,7 +39,6 @@ class PhotoMetadata:
     Attributes:
         position: from EXIF; None unless both references and a fix are there.
         taken_at: local time as ISO 8601, with the offset from UTC where the file gives one.
-        camera: maker and model.
     """
 
     position: Point | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import struct
 import warnings
 import zlib
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from retrieval.photos.decoding import PhotoError, photo_paths, printable, read_file, upright_rgb
-from retrieval.photos.metadata import PhotoMetadata, read_metadata
+from retrieval.photos.metadata import BROKEN_EXIF, PhotoMetadata, read_metadata
 
 __all__ = [
     "Photo",
@@ -33,21 +32,7 @@ __all__ = [
 ]
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF")
-_BROKEN_IMAGE = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+_BROKEN_IMAGE = (*BROKEN_EXIF, MemoryError, RuntimeError, zlib.error, Image.DecompressionBombError)
 """What Pillow's decoders raise on damaged or hostile bytes (found by flipping bytes in every format)."""
 
 
@@ -61,7 +46,6 @@ class PhotoLimits:
     """What is accepted and how much of it is kept.
 
     Attributes:
-        max_bytes: size of the file.
         max_megapixels: width times height, checked before decoding.
         min_side_px: the short side, before and after scaling; a smaller picture shows too little of a place.
         long_side_px: larger photos are scaled down to it; enough to read a shop sign across a street.

@@ -6,17 +6,18 @@ An engine implements the abstract methods; the search loop here makes filtered r
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from core.closing import Closing
 from core.errors import UserError
+from core.frozen import Frozen
 from geo.point import Point
 from retrieval.stores.filters import Exclude, LatLonBox, Near, bounding_box, is_left_out
 
@@ -50,11 +51,7 @@ def damaged_folder(folder: Path, error: Exception) -> StoreDamagedError:
     return StoreDamagedError(f"cannot read the vectors in {folder} ({reason}): rebuild the atlas")
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class HnswSettings(_Settings):
+class HnswSettings(Frozen):
     """The HNSW graph (Malkov & Yashunin 2018)."""
 
     m: int = Field(16, ge=4, description="edges a node")
@@ -62,7 +59,7 @@ class HnswSettings(_Settings):
     ef_search: int = Field(128, ge=8, description="candidates kept while searching")
 
 
-class EdgeSettings(_Settings):
+class EdgeSettings(Frozen):
     """Qdrant Edge: in this process, in a folder.
 
     `scan` reads int8 copies of all vectors and rescores the best with the originals: built in seconds, and its recall
@@ -74,7 +71,7 @@ class EdgeSettings(_Settings):
     hnsw: HnswSettings = HnswSettings(ef_search=256)
 
 
-class ServerSettings(_Settings):
+class ServerSettings(Frozen):
     """A Qdrant server or cluster. Only the server holds vectors; the atlas folder holds the manifest.
 
     `api_key` is left out whenever the settings are written, so it has to be given again to open.
@@ -92,7 +89,7 @@ class ServerSettings(_Settings):
     hnsw: HnswSettings = HnswSettings()
 
 
-class FaissSettings(_Settings):
+class FaissSettings(Frozen):
     """FAISS over a folder; needs the `faiss` extra."""
 
     engine: Literal["faiss"] = "faiss"
@@ -165,10 +162,6 @@ class VectorStore(Closing):
     @abstractmethod
     def upsert(self, items: Sequence[StoredItem], vectors: Vectors) -> None:
         """Write n items with vectors (n, dim), L2-normalised; an id already there is replaced."""
-
-    @abstractmethod
-    def delete(self, ids: Collection[int]) -> None:
-        """Remove items by id; an id that is not there is no error."""
 
     @abstractmethod
     def count(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,11 +68,6 @@ class FaissStore(VectorStore):
     @override
     def upsert(self, items: Sequence[StoredItem], vectors: Vectors) -> None:
         self._payload.write(items, check_batch(items, vectors, self.dim))
-        self._index = self._table = None
-
-    @override
-    def delete(self, ids: Collection[int]) -> None:
-        self._payload.delete(ids)
         self._index = self._table = None
 
     @override

@@ -70,12 +70,6 @@ class FaissPayload:
             self._database.executemany(_UPSERT, rows)
             self._set_fact("indexed", "no")
 
-    def delete(self, ids: Collection[int]) -> None:
-        """Forget items; their vectors stay in the file until the atlas is rebuilt."""
-        with self._guard, self._database:
-            self._database.executemany("DELETE FROM items WHERE id=?", [(id_,) for id_ in ids])
-            self._set_fact("indexed", "no")
-
     def positions(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Ids (n,), rows (n,) and positions (n, 2) in degrees of all items, by ascending id."""
         with self._guard:

@@ -38,11 +38,6 @@ class LatLonBox(NamedTuple):
     lat_max: float
     lon_ranges: tuple[tuple[float, float], ...]
 
-    def contains(self, point: Point) -> bool:
-        """Whether a point lies in the box."""
-        in_lon = not self.lon_ranges or any(low <= point.lon <= high for low, high in self.lon_ranges)
-        return self.lat_min <= point.lat <= self.lat_max and in_lon
-
 
 def bounding_box(near: Near) -> LatLonBox:
     """A latitude-longitude box that contains every point of the cap.

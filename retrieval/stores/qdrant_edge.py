@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,6 @@ class EdgeStore(QdrantStore):
         points = [edge.Point(item.id, row, item_payload(item)) for item, row in zip(items, rows, strict=True)]
         if points:
             self._open.update(edge.UpdateOperation.upsert_points(points))
-
-    @override
-    def delete(self, ids: Collection[int]) -> None:
-        self._open.update(edge.UpdateOperation.delete_points(list(ids)))
 
     @override
     def count(self) -> int:

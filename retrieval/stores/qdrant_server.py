@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
@@ -62,11 +62,6 @@ class ServerStore(QdrantStore):
         ]
         if points:
             self._call(lambda: self._client.upsert(self._collection, points, wait=True))
-
-    @override
-    def delete(self, ids: Collection[int]) -> None:
-        selector = models.PointIdsList(points=list(ids))
-        self._call(lambda: self._client.delete(self._collection, selector, wait=True))
 
     @override
     def count(self) -> int:

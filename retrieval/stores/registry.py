@@ -20,18 +20,12 @@ class StorePlace(NamedTuple):
     dim: int
 
 
-class StoreDescription(NamedTuple):
-    """An engine: what it is in a line, and the settings it takes."""
-
-    summary: str
-    settings: Callable[[], StoreSettings]
-
-
-STORES: Mapping[str, StoreDescription] = {
-    "qdrant-edge": StoreDescription("in this process, a folder, no server (default)", EdgeSettings),
-    "qdrant-server": StoreDescription("a Qdrant server or cluster", ServerSettings),
-    "faiss": StoreDescription("FAISS: flat, IVF or HNSW, on GPUs where present", FaissSettings),
+STORES: Mapping[str, Callable[[], StoreSettings]] = {
+    "qdrant-edge": EdgeSettings,
+    "qdrant-server": ServerSettings,
+    "faiss": FaissSettings,
 }
+"""The settings of each engine; the first one is the default."""
 
 
 def default_store_settings(engine: str) -> StoreSettings:
@@ -42,7 +36,7 @@ def default_store_settings(engine: str) -> StoreSettings:
     """
     if engine not in STORES:
         raise UserError(f"unknown store {engine!r}: choose one of {', '.join(STORES)}")
-    return STORES[engine].settings()
+    return STORES[engine]()
 
 
 def open_store(settings: StoreSettings, place: StorePlace, create: bool = False) -> VectorStore:

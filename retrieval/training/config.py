@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from core.errors import UserError, first_problem
+from core.frozen import Frozen
 from retrieval.training.data.table import TableColumns
 from retrieval.training.losses import ObjectiveConfig
 from retrieval.training.negatives import NegativesConfig
@@ -23,11 +24,7 @@ from retrieval.training.text_tower import TextConfig
 from retrieval.training.trainer import LoopConfig
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataConfig(_Section):
+class DataConfig(Frozen):
     """The collection of photos, and which of them are trained on."""
 
     photos: Path | None = Field(None, description="a folder; or give shards")
@@ -50,7 +47,7 @@ class DataConfig(_Section):
     workers: int = Field(2, ge=0)
 
 
-class ValidationConfig(_Section):
+class ValidationConfig(Frozen):
     """The photos and positions of validation; never a test set."""
 
     photos: int = Field(5000, gt=0, description="the most photos by validation authors that are scored")
@@ -58,7 +55,7 @@ class ValidationConfig(_Section):
     view: Literal["image", "semantic", "fused"] = "fused"
 
 
-class ImageConfig(_Section):
+class ImageConfig(Frozen):
     """The frozen image backbone: a name in `retrieval.backbones.registry.BACKBONES`."""
 
     backbone: str
@@ -69,7 +66,7 @@ class ImageConfig(_Section):
     tokens: Literal["patches", "pooled"] = Field("patches", description="pooled: CLIP's one embedding, as in GeoCLIP")
 
 
-class SemanticsConfig(_Section):
+class SemanticsConfig(Frozen):
     """The frozen segmentation backbone, and the grid of semantic tokens made of its maps."""
 
     backbone: str
@@ -78,7 +75,7 @@ class SemanticsConfig(_Section):
     grid: int = Field(16, gt=0, description="tokens a side")
 
 
-class FusionShape(_Section):
+class FusionShape(Frozen):
     """The shape of the fusion encoder; see `retrieval.encoders.fusion.FusionEncoder`."""
 
     heads: int = 8
@@ -88,15 +85,15 @@ class FusionShape(_Section):
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
 
 
-class LocationConfig(_Section):
+class LocationConfig(Frozen):
     """A name in `retrieval.location.registry.LOCATION_ENCODERS` and its options."""
 
     encoder: str = "geoclip"
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     weights: Path | None = Field(None, description="safetensors to start from; names and shapes must fit")
 
 
-class TowersConfig(_Section):
+class TowersConfig(Frozen):
     """The networks of `recipe: fusion`: frozen backbones and trained towers."""
 
     dim: int = Field(512, gt=0)
@@ -108,7 +105,7 @@ class TowersConfig(_Section):
     start: Path | None = Field(None, description="trained weights to start from; names and shapes must fit")
 
 
-class TeacherCropsConfig(_Section):
+class TeacherCropsConfig(Frozen):
     """How crops are drawn for the teachers of `recipe: compact`."""
 
     crops: int
@@ -117,7 +114,7 @@ class TeacherCropsConfig(_Section):
     workers: int
 
 
-class FeatureCacheConfig(_Section):
+class FeatureCacheConfig(Frozen):
     """How segmentation maps and tokens of `recipe: fusion` are stored."""
 
     batch: int = Field(32, gt=0)
@@ -126,7 +123,7 @@ class FeatureCacheConfig(_Section):
     workers: int = Field(2, ge=0)
 
 
-class CompactShape(_Section):
+class CompactShape(Frozen):
     """The shape of the `compact` network; enough to rebuild it."""
 
     size_px: int = 160
@@ -141,7 +138,7 @@ class CompactShape(_Section):
     hidden: int = 192
 
 
-class DistilConfig(_Section):
+class DistilConfig(Frozen):
     """First phase of `compact`: distilling the teachers' tokens, embeddings and segmentations."""
 
     small_epochs: int
@@ -153,7 +150,7 @@ class DistilConfig(_Section):
     loop: LoopConfig
 
 
-class AlignConfig(_Section):
+class AlignConfig(Frozen):
     """Second phase of `compact`: contrastive alignment of the distilled backbone's tokens with positions."""
 
     objective: ObjectiveConfig
@@ -162,7 +159,7 @@ class AlignConfig(_Section):
     loop: LoopConfig
 
 
-class CardConfig(_Section):
+class CardConfig(Frozen):
     """What people should know about the weights; copied into `card.json`."""
 
     licence: str = ""
@@ -172,7 +169,7 @@ class CardConfig(_Section):
     limits: str = ""
 
 
-class _RunConfig(_Section):
+class _RunConfig(Frozen):
     """The settings of every recipe."""
 
     name: str

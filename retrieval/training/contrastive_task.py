@@ -45,14 +45,8 @@ class ContrastiveTask:
 
     Args:
         model: called with a part's tensors, gives vectors by view; has `location`.
-        objective: which terms.
-        negatives: further positions.
-        loader: of photos.
         searched_deg: (s, 2), positions of training photos that validation searches.
-        view: the view that validation scores.
         chunk: photos embedded at a time.
-        process_group: the processes.
-        seed: of the run.
     """
 
     def __init__(

@@ -16,7 +16,6 @@ class WeightEma:
     (`torch.optim.swa_utils.AveragedModel` copies the whole module).
 
     Args:
-        module: whose weights.
         decay: of each update once the run is long; 0 switches the average off.
     """
 

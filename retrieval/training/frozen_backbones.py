@@ -31,9 +31,6 @@ class FrozenBackbones:
     """Image backbone and segmenter, loaded, frozen, on the device.
 
     Args:
-        config: names them.
-        device: where they run.
-        bf16: bfloat16 autocast.
         grid: cells a side of the segmentation; None: `model.semantics.grid`.
 
     Raises:
@@ -115,7 +112,6 @@ class ViewCropper:
         image: preprocessing of the image backbone; None if its pixels are not wanted.
         segments: preprocessing of the segmenter; None without one.
         semantics: the grid of semantic tokens; None without a segmenter.
-        classes: of the segmentation.
         cache: holds segmentation maps (and tokens); None: pixels are made instead.
         cached_tokens: the cache holds image tokens too, so photos are not read.
     """

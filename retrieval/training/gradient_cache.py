@@ -58,7 +58,6 @@ class GradientStep:
         embed: a part to L2-normalised vectors by name, rows in the part's order.
         loss: gathered embeddings and gathered labels to weighted terms.
         objective: owns the parameters that `loss` uses itself, such as temperatures.
-        process_group: whose rows are gathered.
         autocast: type of the embedding's arithmetic; None for single precision.
     """
 
@@ -77,7 +76,6 @@ class GradientStep:
         """Compute the gradients of this process's share, still to be summed over processes.
 
         Args:
-            parts: of this process.
             labels: rows first, of this process's photos; the loss gets those of all processes.
             seed: of this step and process, so that dropout is the same both times a chunk is embedded.
         """

@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from core.frozen import Frozen
 from geo.sphere import EARTH_RADIUS_KM
 from retrieval.location.fourier import unit_vectors
 
@@ -42,19 +43,15 @@ class BatchLabels(NamedTuple):
     text_ids: Tensor | None = None
 
 
-class TripletConfig(BaseModel):
+class TripletConfig(Frozen):
     """TransGeoCLIP's triplet: a text is nearer to its position than to the most similar photo of another row."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     weight: float = Field(0.5, ge=0.0)
     margin: float = Field(0.5, gt=0.0)
 
 
-class ObjectiveConfig(BaseModel):
+class ObjectiveConfig(Frozen):
     """Which terms with which weights, and what counts as a negative."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     pairs: dict[str, float] = Field(
         default={"image-gps": 1.0, "semantic-gps": 1.0, "fused-gps": 1.0},
@@ -117,11 +114,6 @@ def geographic_targets(photos_deg: Tensor, places_deg: Tensor, softness_km: floa
     return torch.softmax(-pairwise_km(photos_deg, places_deg) / softness_km, dim=1)
 
 
-def one_hot_targets(rows: int, columns: int, device: torch.device | None = None) -> Tensor:
-    """Targets (rows, columns) where the positive of row i is column i."""
-    return torch.eye(rows, columns, device=device)
-
-
 def same_text_targets(text_ids: Tensor) -> Tensor:
     """Targets (n, n) where all rows with the same text are positives with equal shares, rows summing to 1."""
     same = (text_ids[:, None] == text_ids[None, :]).float()
@@ -144,7 +136,6 @@ def info_nce(
         anchors: (n, dim), L2-normalised.
         others: (m, dim), L2-normalised.
         targets: (n, m), rows summing to 1.
-        temperature: a scalar.
         excluded: (n, m), true for pairs left out of the softmax; their targets must be 0.
     """
     logits = (anchors @ others.T).float() / temperature
@@ -181,7 +172,6 @@ def relational_loss(student: Tensor, teacher: Tensor, temperature: float = 0.1) 
     Args:
         student: (n, dim), L2-normalised.
         teacher: (n, dim of the teacher), L2-normalised.
-        temperature: of both softmaxes; a vector is not its own neighbour.
     """
     itself = torch.eye(len(student), dtype=torch.bool, device=student.device)
     wanted = torch.softmax((teacher @ teacher.T / temperature).masked_fill(itself, -1e9), dim=1)
@@ -212,7 +202,6 @@ class Objective(nn.Module):
 
         Args:
             embeddings: L2-normalised vectors (n, dim) of each needed view; `queue` (q, dim) and `teacher` where used.
-            labels: of the same n photos.
         """
         terms = {name: self.config.pairs[name] * self._pair(name, embeddings, labels) for name in self._pairs}
         if self.config.triplet and self.config.triplet.weight:
@@ -252,7 +241,7 @@ class Objective(nn.Module):
         count = len(labels.positions_deg)
         if with_text and self.config.same_text_counts and labels.text_ids is not None:
             return nn.functional.pad(same_text_targets(labels.text_ids), (0, columns - count))
-        return one_hot_targets(count, columns, labels.positions_deg.device)
+        return torch.eye(count, columns, device=labels.positions_deg.device)
 
     def _triplet(self, config: TripletConfig, embeddings: Mapping[str, Tensor], labels: BatchLabels) -> Tensor:
         targets, excluded = self.targets(labels, queued=False, with_text=True)

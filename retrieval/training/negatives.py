@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
+
+from core.frozen import Frozen
 
 KM_PER_DEGREE = 111.2
 
 
-class NegativesConfig(BaseModel):
+class NegativesConfig(Frozen):
     """How many further positions, and from where."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     queue: int = Field(0, ge=0, description="further positions that are negatives of each photo; 0: none")
     gallery_share: float = Field(0.5, ge=0.0, le=1.0, description="share of them drawn anew from the gazetteer")
@@ -25,9 +25,7 @@ class PositionQueue:
     What is drawn is a function of the seed and the step, the same in every process.
 
     Args:
-        config: sizes.
         gallery_deg: (n, 2), latitude first.
-        seed: of the run.
     """
 
     def __init__(self, config: NegativesConfig, gallery_deg: Tensor, seed: int) -> None:

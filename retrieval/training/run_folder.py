@@ -13,7 +13,6 @@ import importlib.metadata
 import json
 import platform
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from core.checkout import commit_of
 from core.errors import UserError
 from core.files import replacing
 from core.jsonl_log import append_line, whole_lines
@@ -33,9 +33,6 @@ CHECKPOINT, WEIGHTS, METRICS = "checkpoint.pt", "best.safetensors", "metrics.jso
 
 class TrainingRunFolder:
     """Reads and writes the files of one run.
-
-    Args:
-        folder: made if need be.
 
     Raises:
         UserError: the folder cannot be made.
@@ -71,7 +68,7 @@ class TrainingRunFolder:
     def describe(self, config_yaml: str, arguments: list[str]) -> None:
         """Write configuration, command, commit and versions."""
         self._write_text("config.yaml", config_yaml)
-        facts = {"arguments": arguments, "commit": commit(), **versions()}
+        facts = {"arguments": arguments, "commit": commit_of(Path(__file__).parent, "+changes") or "", **versions()}
         self._write_text("run.json", json.dumps(facts, indent=2) + "\n")
 
     def save_state(self, name: str, state: Mapping[str, Any]) -> None:
@@ -103,14 +100,14 @@ class TrainingRunFolder:
             )
         return state
 
-    def save_weights(self, tensors: Mapping[str, Tensor], name: str = WEIGHTS) -> None:
-        """Write weights as safetensors.
+    def save_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        """Write the best weights as safetensors.
 
         Raises:
             UserError: no space left.
         """
         contiguous = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
-        self._replace(name, lambda part: save_file(contiguous, part))
+        self._replace(WEIGHTS, lambda part: save_file(contiguous, part))
 
     def save_card(self, card: Mapping[str, Any]) -> None:
         """Write `card.json`: what the weights are, and their scores."""
@@ -192,22 +189,6 @@ def load_exactly(module: torch.nn.Module, tensors: Mapping[str, Tensor], origin:
             found, expected = tuple(tensors[name].shape), tuple(wanted[name].shape)
             raise UserError(f"{origin}: {name} has shape {found}, the configuration needs {expected}")
     copy_tensors(dict(tensors), wanted)
-
-
-def commit() -> str:
-    """The git commit of this code, with `+changes` where files differ from it; empty outside a checkout."""
-    git = shutil.which("git")
-    if git is None:
-        return ""
-    here = Path(__file__).parent
-    commands = [[git, "rev-parse", "HEAD"], [git, "status", "--porcelain", "--untracked-files=no"]]
-    head, changes = (
-        subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)  # noqa: S603  # fixed arguments
-        for command in commands
-    )
-    if head.returncode:
-        return ""
-    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
 
 
 def versions() -> dict[str, Any]:

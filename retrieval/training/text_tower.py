@@ -13,19 +13,18 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from core.errors import UserError
+from core.frozen import Frozen
 from retrieval.encoders.fusion import Head
 
 BUCKETS, MAX_TOKENS = 16384, 96
 
 
-class TextConfig(BaseModel):
+class TextConfig(Frozen):
     """Which text encoder, and the sentence it reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoder: str = Field("chars", description="`chars`, or a folder or hub name of a transformers text model")
     template: str = "A photo taken in {place}"
@@ -69,10 +68,7 @@ class TransformerTower(nn.Module):
 
     Args:
         model: returns `last_hidden_state`, and `text_embeds` if it has a trained projection.
-        tokenizer: of the model.
         hidden: width of the head's input.
-        dim: of the vectors.
-        template: with `{place}`.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Any, hidden: int, dim: int, template: str) -> None:

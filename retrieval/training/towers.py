@@ -23,7 +23,6 @@ class TokenShape(NamedTuple):
 
     Attributes:
         image_dim: channels of an image token.
-        image_tokens: how many.
         classes: of the segmentation; 1 where there is none.
         semantic_tokens: how many cells; 1 where there is none.
     """
@@ -36,11 +35,6 @@ class TokenShape(NamedTuple):
 
 class Towers(nn.Module):
     """Photos (as tokens), positions and texts to L2-normalised vectors of one space.
-
-    Args:
-        config: shapes, and weights to start from.
-        shape: of the inputs.
-        seed: of the initial weights.
 
     Raises:
         UserError: weights to start from that are missing or do not fit.

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from core.errors import UserError
+from core.frozen import Frozen
 from retrieval.training.distributed import ProcessGroup
 from retrieval.training.ema import WeightEma, copy_tensors, trained_tensors
 from retrieval.training.gradient_cache import GradientStep, Part, StepResult, Tensors
@@ -74,10 +75,8 @@ class Task(Protocol):
         ...
 
 
-class LoopConfig(BaseModel):
+class LoopConfig(Frozen):
     """Length, optimiser, precision, checkpoints and validation of a run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(gt=0)
     batch: int = Field(gt=0, description="photos a step, of all processes together")
@@ -102,10 +101,8 @@ class LoopConfig(BaseModel):
         return self.model_dump(mode="json", exclude={"compile", "checkpoint_steps", "tensorboard", "chunk"})
 
 
-def learning_rate_factor(
-    step: int, steps: int, warm_up: int, schedule: Literal["cosine", "constant"], last: float = 0.01
-) -> float:
-    """Share of the full learning rate at a step: linear warm-up, then half a cosine down to `last`.
+def learning_rate_factor(step: int, steps: int, warm_up: int, schedule: Literal["cosine", "constant"]) -> float:
+    """Share of the full learning rate at a step: linear warm-up, then half a cosine down to 0.01.
 
     A function of the step alone, so that a resumed run needs no state for it.
     """
@@ -114,18 +111,13 @@ def learning_rate_factor(
     if schedule == "constant":
         return 1.0
     progress = (step - warm_up) / max(1, steps - warm_up)
-    return last + (1.0 - last) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
 class Trainer:
     """Trains a task to the end, from the last checkpoint of its run folder if there is one.
 
     Args:
-        task: what to train.
-        loop: how long and how fast.
-        run: where files go.
-        process_group: the processes.
-        seed: of the run.
         recipe: JSON of everything a checkpoint depends on; another recipe's checkpoint is refused.
     """
 

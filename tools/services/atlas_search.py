@@ -75,9 +75,6 @@ class PhotoSearch:
     A vector is computed once for a photo and box, and kept among the most recently used.
 
     Args:
-        atlases: searched in this order.
-        encoder: that made them.
-        photo_store: where photos are found.
         exclusion: what searches for a photo, or a part of it, must not find; None: nothing is hidden.
     """
 

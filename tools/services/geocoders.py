@@ -52,7 +52,6 @@ class Nominatim:
         base_url: such as https://nominatim.example.org, without a path of its own unless the service has one.
         allowed_hosts: the only hosts (with port, if any) that may be asked, exactly as written.
         client: with a time limit; closed by its owner.
-        min_interval_s: between two requests.
 
     Raises:
         UserError: a base URL that is not http or https, or whose host is not allowed.

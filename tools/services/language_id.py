@@ -17,6 +17,7 @@ NO_SCRIPT = "Common"
 MIN_LETTERS = 10
 MIN_IDEOGRAPHS = 3
 MIN_PROBABILITY = 0.05
+MOST_LANGUAGES = 3
 
 # Languages of lid.176 that are not written in Latin script; Serbian, Uzbek, Kurdish and Malay use both.
 _NOT_LATIN_CODES = (
@@ -48,12 +49,12 @@ def dominant_script(text: str) -> str:
     return counts.most_common(1)[0][0] if counts else NO_SCRIPT
 
 
-def likely_languages(text: str, limit: int = 3) -> Languages:
+def likely_languages(text: str) -> Languages:
     """Languages by fastText's lid.176 (Joulin et al. 2016), quantised; none where there are too few letters."""
     letters, script = sum(char.isalpha() for char in text), dominant_script(text)
     if letters < (MIN_IDEOGRAPHS if script in _DENSE_SCRIPTS else MIN_LETTERS):
         return ()
-    found = _detector().detect(text, k=limit, threshold=MIN_PROBABILITY)
+    found = _detector().detect(text, k=MOST_LANGUAGES, threshold=MIN_PROBABILITY)
     codes = [(str(each["lang"]), round(float(each["score"]), 4)) for each in found]
     # The model confuses short Latin capitals with other scripts' languages, which the letters themselves rule out.
     return tuple(each for each in codes if script != "Latin" or each[0] not in _NOT_LATIN)

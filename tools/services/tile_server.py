@@ -42,7 +42,6 @@ class TileServer:
     """An XYZ tile tree in Web Mercator.
 
     Attributes:
-        name: shown with every picture.
         url_template: http or https, with {z}, {x} and {y} in its path and nowhere else.
         attribution: shown with every picture, as its owner asks.
         allowed_hosts: the only hosts (with port, if any) that may be asked, exactly as written.

@@ -74,12 +74,8 @@ class TokenBankLoader:
     """Implements `retrieval.training.contrastive_task.BatchLoader`: a random crop of each of the batch's photos.
 
     Args:
-        bank: tokens and positions.
         train: rows that may be trained on.
         validation: rows that are validated on, as whole photos.
-        batch: photos a step.
-        process_group: the processes.
-        seed: of the order.
         texts: token ids (photos, length) and text ids (photos,); None without a text view.
     """
 

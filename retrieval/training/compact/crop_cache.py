@@ -36,10 +36,6 @@ from retrieval.training.data.table import PhotoTable, read_photo_table
 def photos_of(data: DataConfig, part: str) -> PhotoTable:
     """Read one part of the split by photographer, in the table's order.
 
-    Args:
-        data: names the table.
-        part: `train`, `validation` or `calibration`.
-
     Raises:
         UserError: no such table, or a row that cannot be used.
     """

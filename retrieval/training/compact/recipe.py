@@ -67,14 +67,7 @@ def distil(config: CompactConfig, cache: CropCache, process_group: ProcessGroup)
 
 
 def align(config: CompactConfig, cache: CropCache, bank: TokenBank, process_group: ProcessGroup) -> CompactModel:
-    """Run or resume the second phase; a model with trained fusion and GPS encoder and an untrained backbone.
-
-    Args:
-        config: its `model` and `align` sections.
-        cache: says which photos of the bank may be trained on.
-        bank: tokens and positions.
-        process_group: the processes.
-    """
+    """Run or resume the second phase; a model with trained fusion and GPS encoder and an untrained backbone."""
     towers = compact_towers(config.model, config.align.text, config.seed, bank)
     texts = place_texts(bank.positions, towers.text) if towers.text else None
     loop, validation = config.align.loop, np.flatnonzero(~inner_train_mask(cache.table)).astype(np.int64)

@@ -39,7 +39,6 @@ class BadSamples:
         """List samples.
 
         Args:
-            samples: that cannot be used.
             total: of all samples of the collection, usable or not.
 
         Raises:

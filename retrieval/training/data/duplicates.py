@@ -85,7 +85,6 @@ def redundant(count: int, pairs: Iterator[tuple[int, int]], keep_first: Sequence
     """The rows to drop, each with the near-duplicate row that is kept.
 
     Args:
-        count: of rows.
         pairs: of near-duplicates; groups are connected components (union-find).
         keep_first: (count,), the row with the least value is kept; of equals the first row.
     """
@@ -114,7 +113,8 @@ def find_duplicates(config: FusionConfig, bits: int = 4, cosine: float = 0.97) -
     rows, hashes = hash_photos(source, data.cache / "hashes", data.workers)
     pairs = close_pairs(hashes, bits)
     if config.prepare.tokens:
-        pairs = _similar_pairs(pairs, _mean_tokens(config, source, rows), cosine)
+        means = _mean_tokens(config, source, rows)
+        pairs = (pair for pair in pairs if float(means[pair[0]] @ means[pair[1]]) >= cosine)
     # Validation photos are kept before training photos.
     is_train = [int(part == "train") for part in split_by_author(source.table.authors)]
     dropped = redundant(len(rows), pairs, [is_train[row] for row in rows])
@@ -173,10 +173,6 @@ def _mean_tokens(config: FusionConfig, source: PhotoSource, rows: Sequence[int])
     cache.check_complete()
     means = torch.stack([cache.read("tokens", row).float().mean(dim=0) for row in rows])
     return torch.nn.functional.normalize(means, dim=1)
-
-
-def _similar_pairs(pairs: Iterator[tuple[int, int]], vectors: torch.Tensor, cosine: float) -> Iterator[tuple[int, int]]:
-    return ((one, other) for one, other in pairs if float(vectors[one] @ vectors[other]) >= cosine)
 
 
 def main(arguments: list[str]) -> None:

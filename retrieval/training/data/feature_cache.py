@@ -60,7 +60,6 @@ class FeatureCache:
     Args:
         folder: holds `manifest.json` and `block-000000.safetensors`, ...
         recipe: what the blocks depend on: the photos, the backbones and their weights.
-        count: photos in all.
         block: photos a file.
 
     Raises:
@@ -141,8 +140,6 @@ def open_feature_cache(config: FusionConfig, source: PhotoSource, backbones: Map
     """The cache of a collection's segmentation maps (and tokens) in `data.cache/prepared`.
 
     Args:
-        config: how it is stored.
-        source: the collection.
         backbones: identity of the weights, see `FrozenBackbones.identity`.
 
     Raises:

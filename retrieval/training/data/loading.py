@@ -32,7 +32,6 @@ def epoch_order(disk_order: NDArray[np.int64], seed: int, epoch: int, window: in
 
     Args:
         disk_order: int64 (n,), rank of each row on the disk.
-        seed: of the run.
         epoch: counted from 0.
         window: 0: any order. Else runs of this many neighbours on the disk are shuffled, and the rows of 16 such runs
             among each other: nearly sequential reading, nearly random batches.
@@ -52,8 +51,6 @@ class StepSampler:
     Args:
         disk_order: int64 (n,), rank of each row on the disk.
         batch: photos a step, of all processes; an incomplete batch at the end of an epoch is left out.
-        seed: of the run.
-        window: see `epoch_order`.
     """
 
     def __init__(self, disk_order: NDArray[np.int64], batch: int, seed: int, window: int = 0) -> None:
@@ -104,10 +101,7 @@ class PhotoDataset(Dataset[LoadedPhotos]):
     """Loads requests; runs in the workers.
 
     Args:
-        source: of the photos.
-        cropper: makes tensors of a photo.
         texts: tokenizes the rows' texts; None without a text view.
-        seed: of augmentation.
         min_area: of a crop, as a share of the photo.
     """
 
@@ -168,17 +162,11 @@ class PhotoLoader:
     """Implements `retrieval.training.contrastive_task.BatchLoader` on a collection.
 
     Args:
-        dataset: loads photos in the workers.
         train: rows that are trained on.
         validation: rows that are validated on.
-        backbones: run on the device.
         bad_samples: where unreadable photos are listed.
-        batch: photos a step.
-        process_group: the processes.
-        seed: of the order.
         window: see `sampler.epoch_order`.
         workers: processes that load; 0: this one.
-        augment: crop and mirror.
     """
 
     def __init__(

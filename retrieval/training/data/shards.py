@@ -33,8 +33,6 @@ class TarIndex(NamedTuple):
     """The position of n files in some tars.
 
     Attributes:
-        tars: the files.
-        names: of the members.
         tar: int64 (n,), which tar.
         offset: int64 (n,), first byte.
         size: int64 (n,), in bytes.
@@ -63,11 +61,7 @@ def find_tars(patterns: Sequence[str]) -> list[Path]:
 
 
 def index_tars(tars: Sequence[Path], cache: Path | None = None) -> TarIndex:
-    """Index every photo and JSON member of the tars.
-
-    Args:
-        tars: uncompressed.
-        cache: file that keeps the index; None: it is not kept.
+    """Index every photo and JSON member of uncompressed tars; the index is kept in the file `cache`, if one is given.
 
     Raises:
         UserError: a tar that is missing, compressed, damaged or cut off.
@@ -90,7 +84,8 @@ def _members(path: Path) -> list[tuple[str, int, int]]:
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                if member.isfile() and _wanted(member.name):
+                is_photo = Path(member.name).suffix.lower() in PHOTO_SUFFIXES
+                if member.isfile() and (is_photo or member.name.endswith(".json")):
                     members.append((member.name, member.offset_data, member.size))
                 tar.members.clear()  # type: ignore[attr-defined]  # documented way to keep a long walk's memory small
             end = tar.offset
@@ -104,10 +99,6 @@ def _members(path: Path) -> list[tuple[str, int, int]]:
     if os.path.getsize(path) < end + END_BYTES:
         raise UserError(f"{path} is cut off after {members[-1][0] if members else 'nothing'}: get it again")
     return members
-
-
-def _wanted(name: str) -> bool:
-    return Path(name).suffix.lower() in PHOTO_SUFFIXES or name.endswith(".json")
 
 
 def _kept_index(cache: Path, stamp: str, tars: list[Path]) -> TarIndex | None:

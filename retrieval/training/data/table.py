@@ -15,19 +15,17 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from core.errors import UserError
+from core.frozen import Frozen
 from retrieval.training.data.bad_samples import BadSample
 
 SWAPPED_SHARE = 0.05
 """Where more rows than this would be valid the other way round only, the columns are swapped, not the rows."""
 
 
-class TableColumns(BaseModel):
+class TableColumns(Frozen):
     """Which columns of the table mean what; the names of MP16-Pro's are the defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = "IMG_ID"
     author: str = "AUTHOR"
@@ -52,7 +50,6 @@ class PhotoTable(NamedTuple):
     """n usable rows.
 
     Attributes:
-        ids: the photos' names.
         authors: their photographers, empty where unknown.
         positions_deg: float64 (n, 2), latitude first.
         texts: "city, region, country" as far as the table has them; empty where it has none.

@@ -14,7 +14,7 @@ MISS = float("nan")
 
 def test_threshold_is_inclusive_and_a_missing_answer_is_a_miss() -> None:
     distances_km = [0.0, 1.0, 1.0001, MISS]
-    assert distance.accuracy(distances_km, 1.0) == 0.5
+    assert distance.accuracy_interval(distances_km, 1.0).estimate == 0.5
 
 
 def test_a_run_of_failures_scores_zero_with_the_denominator_intact() -> None:
@@ -25,8 +25,8 @@ def test_a_run_of_failures_scores_zero_with_the_denominator_intact() -> None:
 
 
 def test_accuracy_of_nothing_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no photos"):
-        distance.accuracy([], 25.0)
+    with pytest.raises(ValueError, match="0 trials"):
+        distance.accuracy_interval([], 25.0)
 
 
 def test_wilson_interval_matches_the_textbook() -> None:

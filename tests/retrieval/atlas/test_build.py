@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import qdrant_edge
 
 from core.errors import UserError
 from geo.point import Point
@@ -110,8 +111,9 @@ def test_verify_sees_a_changed_and_a_lost_item(copy: Path) -> None:
         store.upsert([moved], page.vectors[:1])
     with open_atlas(copy, WaveEncoder()) as atlas:
         assert [check.name for check in atlas.verify().checks if not check.ok] == ["checksum"]
-    with open_store(EdgeSettings(), StorePlace(copy / "vectors", "world", DIM)) as store:
-        store.delete([5])
+    shard = qdrant_edge.EdgeShard.load(str(copy / "vectors"))
+    shard.update(qdrant_edge.UpdateOperation.delete_points([5]))
+    shard.close()
     with open_atlas(copy, WaveEncoder()) as atlas:
         assert [check.name for check in atlas.verify().checks if not check.ok] == ["count", "checksum"]
 

@@ -11,7 +11,7 @@ from PIL import Image
 from core.errors import UserError
 from geo.point import Point
 from retrieval.atlas.atlas import open_atlas
-from retrieval.atlas.build import Failure, FailureList, build_photo_atlas, read_failures
+from retrieval.atlas.build import Failure, FailureList, build_photo_atlas
 from retrieval.atlas.sources import PhotoColumns, PhotoItem, photos_from_folder, photos_from_table
 from retrieval.candidate import AtlasKind
 from tests.fakes.atlas_items import DIM, WaveEncoder
@@ -29,6 +29,11 @@ def write_photo(path: Path, colour: int, position: Point | None = None) -> None:
 
 def dms(degrees: float) -> tuple[float, float, float]:
     return abs(degrees), 0.0, 0.0
+
+
+def read_failures(folder: Path) -> list[Failure]:
+    lines = (folder / "failed.jsonl").read_bytes().split(b"\n")
+    return [Failure.model_validate_json(line) for line in lines if line]
 
 
 def test_photos_with_a_table(tmp_path: Path) -> None:

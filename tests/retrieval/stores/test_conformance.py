@@ -109,14 +109,6 @@ def test_writing_an_id_again_replaces_it(store: VectorStore) -> None:
     assert {hit.item.id for hit in store.search(vectors[0], 2)} == {0, 3}
 
 
-def test_deleted_items_are_gone(store: VectorStore) -> None:
-    _, vectors = fill(store, 50)
-    store.optimize()
-    store.delete([7, 8, 999])
-    assert store.count() == 48
-    assert not {7, 8} & {hit.item.id for hit in store.search(vectors[7], 50)}
-
-
 @pytest.mark.parametrize("optimised", [False, True])
 def test_search_finds_the_most_similar_in_order(store: VectorStore, optimised: bool) -> None:
     _, vectors = fill(store)
