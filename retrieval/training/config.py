@@ -8,6 +8,7 @@ scratch. Both use the same trainer.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -219,6 +220,18 @@ class FusionConfig(_RunConfig):
         sections = self.model_dump(mode="json", exclude={"device", "threads", "run", "card", "data", "prepare", "loop"})
         paths = {"cache", "workers", "photos", "shards", "table", "teachers"}
         return sections | {"loop": self.loop.identity(), "data": self.data.model_dump(mode="json", exclude=paths)}
+
+
+def require_arguments(arguments: Sequence[str], documentation: str | None, least: int = 1) -> None:
+    """Print what a training command is for and end, if help is asked for or arguments are missing.
+
+    Raises:
+        SystemExit: with status 0 after help, 2 where fewer than `least` arguments were given.
+    """
+    is_help = any(argument in ("-h", "--help") for argument in arguments)
+    if is_help or len(arguments) < least:
+        (sys.stdout if is_help else sys.stderr).write(documentation or "")
+        raise SystemExit(0 if is_help else 2)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> CompactConfig | FusionConfig:

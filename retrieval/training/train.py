@@ -16,7 +16,7 @@ import torch
 
 from core.errors import UserError
 from retrieval.training.compact.recipe import train_compact
-from retrieval.training.config import CompactConfig, FusionConfig, load_config
+from retrieval.training.config import CompactConfig, FusionConfig, load_config, require_arguments
 from retrieval.training.distributed import ProcessGroup, join_process_group, leave_process_group
 from retrieval.training.fusion_recipe import train_fusion
 from retrieval.training.validation import Scores, markdown_table
@@ -32,8 +32,7 @@ def train(config: FusionConfig | CompactConfig, process_group: ProcessGroup, arg
 
 def main(arguments: list[str]) -> None:
     """Run from the command line."""
-    if not arguments:
-        raise SystemExit("usage: python -m retrieval.training.train CONFIG [key=value ...]")
+    require_arguments(arguments, __doc__)
     process_group = ProcessGroup(torch.device("cpu"))
     try:
         config = load_config(Path(arguments[0]), arguments[1:])

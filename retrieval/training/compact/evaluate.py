@@ -25,7 +25,7 @@ from retrieval.encoders.registry import ENCODERS, load_encoder
 from retrieval.photos.photo import Photo
 from retrieval.training.compact.crop_cache import photos_of, read_rgb
 from retrieval.training.compact.teachers import ImageTeacher, teachers_folder
-from retrieval.training.config import CompactConfig, load_compact_config
+from retrieval.training.config import CompactConfig, load_compact_config, require_arguments
 from retrieval.training.validation import (
     Scores,
     accuracy,
@@ -83,8 +83,7 @@ def record(card: Path, revision: str, scores: ScoresByMethod) -> None:
 
 def main(arguments: list[str]) -> None:
     """Run from the command line."""
-    if not arguments:
-        raise SystemExit("usage: python -m retrieval.training.compact.evaluate CONFIG [FOLDER] [key=value ...]")
+    require_arguments(arguments, __doc__)
     folders = [one for one in arguments[1:] if "=" not in one] or [str(ENCODERS["compact"].folder)]
     overrides = [one for one in arguments[1:] if "=" in one]
     try:

@@ -28,7 +28,7 @@ from core.errors import UserError
 from core.files import sha256_of_file
 from retrieval.backbones.compact import fold_norms
 from retrieval.training.compact.model import CompactModel
-from retrieval.training.config import CompactConfig, load_compact_config
+from retrieval.training.config import CompactConfig, load_compact_config, require_arguments
 from retrieval.training.run_folder import TrainingRunFolder, read_state
 
 WEIGHTS = "weights.safetensors"
@@ -147,8 +147,7 @@ def write_card(config: CompactConfig, folder: Path) -> None:
 
 def main(arguments: list[str]) -> None:
     """Run from the command line."""
-    if len(arguments) < 2:
-        raise SystemExit("usage: python -m retrieval.training.compact.export CONFIG FOLDER [key=value ...]")
+    require_arguments(arguments, __doc__, least=2)
     try:
         config = load_compact_config(Path(arguments[0]), arguments[2:])
         state = read_state(config.run / "model.pt", "trained model")

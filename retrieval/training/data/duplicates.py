@@ -30,7 +30,7 @@ from tqdm import tqdm
 from core.errors import UserError
 from retrieval.photos.decoding import PhotoError
 from retrieval.splits import split_by_author
-from retrieval.training.config import FusionConfig, load_config
+from retrieval.training.config import FusionConfig, load_config, require_arguments
 from retrieval.training.data.bad_samples import DUPLICATES, BadSample, write_bad_samples
 from retrieval.training.data.feature_cache import open_feature_cache
 from retrieval.training.data.loading import read_pixels
@@ -177,10 +177,7 @@ def _mean_tokens(config: FusionConfig, source: PhotoSource, rows: Sequence[int])
 
 def main(arguments: list[str]) -> None:
     """Run from the command line."""
-    if not arguments:
-        raise SystemExit(
-            "usage: python -m retrieval.training.data.duplicates CONFIG [key=value ...] [bits=4] [cosine=0.97]"
-        )
+    require_arguments(arguments, __doc__)
     options = dict(one.split("=", 1) for one in arguments[1:] if one.startswith(("bits=", "cosine=")))
     overrides = [one for one in arguments[1:] if not one.startswith(("bits=", "cosine="))]
     try:

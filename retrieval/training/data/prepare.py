@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from core.errors import UserError
 from retrieval.training.compact.crop_cache import prepare_crops
-from retrieval.training.config import CompactConfig, FusionConfig, load_config
+from retrieval.training.config import CompactConfig, FusionConfig, load_config, require_arguments
 from retrieval.training.data.bad_samples import BAD_SAMPLES, BadSamples
 from retrieval.training.data.feature_cache import FINE_GRID, OK, open_feature_cache, pack_distributions
 from retrieval.training.data.loading import NO_AUGMENTATION, LoadRequest, PhotoDataset, load_photos
@@ -88,8 +88,7 @@ def _stored_features(backbones: FrozenBackbones, photos: dict[str, Tensor]) -> d
 
 def main(arguments: list[str]) -> None:
     """Run from the command line."""
-    if not arguments:
-        raise SystemExit("usage: python -m retrieval.training.data.prepare CONFIG [key=value ...]")
+    require_arguments(arguments, __doc__)
     try:
         config = load_config(Path(arguments[0]), arguments[1:])
         torch.set_num_threads(config.threads)

@@ -1,5 +1,6 @@
 """Mistakes of users and full disks: one line naming the key, file or row, before training where possible."""
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -184,3 +185,14 @@ def test_maps_are_prepared_once_resumed_and_read_by_training(tmp_path: Path) -> 
     (folder / "table.csv").write_text("\n".join((folder / "table.csv").read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(UserError, match="was prepared from other photos"):
         prepare_maps(load(path))
+
+
+@pytest.mark.parametrize("command", ["train", "data.prepare", "data.duplicates", "compact.export", "compact.evaluate"])
+def test_a_command_without_arguments_says_how_it_is_used(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main = importlib.import_module(f"retrieval.training.{command}").main
+    for arguments, status in ((["--help"], 0), ([], 2)):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == status
+        printed = capsys.readouterr()
+        assert f"python -m retrieval.training.{command}" in (printed.out if status == 0 else printed.err)
