@@ -61,7 +61,8 @@ def settings_sha256(settings: Settings, more: Mapping[str, object]) -> str:
     """Of all that can change an answer, beside what `run.json` names by itself."""
     files = (settings.calibration, settings.model_records)
     fitted = {str(path): sha256_if_readable(path) for path in files if path}
-    answering = settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER) | dict(more) | fitted
+    # Earlier versions had a chooser; without one their unfinished runs still have the same hash, and go on.
+    answering = {"chooser": None} | settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER) | dict(more) | fitted
     return hashlib.sha256(json.dumps(answering, sort_keys=True, default=str).encode()).hexdigest()
 
 
