@@ -109,7 +109,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def sha256_if_readable(path: Path) -> str | None:
-    """The same; None where there is no such file or it cannot be read."""
+    """SHA-256 of a file in hex; None where there is no such file or it cannot be read."""
     try:
         return sha256_of_file(path) if path.is_file() else None
     except (OSError, ValueError):  # ValueError: a null byte in the name

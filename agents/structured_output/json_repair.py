@@ -73,7 +73,7 @@ def _parse(text: str) -> Any:
         except (json.JSONDecodeError, RecursionError):
             continue
     try:
-        return ast.literal_eval(mended)
+        return ast.literal_eval(mended)  # literals only: nothing of a model's text is ever executed
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return None
 

@@ -138,8 +138,8 @@ def main() -> None:
     settings = make_settings(home=chosen.home, atlases=tuple(chosen.atlas), encoder=chosen.encoder, read_signs=False)
     with GeoSleuth.open(settings) as system:
         cases = gather(system, items)
-        told = f"{len(cases)} {chosen.part} photos, encoder {system.context.versions.encoder}"
-    fitted = fit(cases, default_parameters(), told)
+        fitted_on = f"{len(cases)} {chosen.part} photos, encoder {system.context.versions.encoder}"
+    fitted = fit(cases, default_parameters(), fitted_on)
     # The prior is not fitted: it stays in graphs/inference/photo_prior.csv.
     text = fitted.model_dump_json(indent=2, exclude={"prior_lat_lon_weight", "sight"})
     chosen.out.write_text(text + "\n", encoding="utf-8")
