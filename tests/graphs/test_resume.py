@@ -73,8 +73,8 @@ def test_a_killed_run_goes_on_to_the_same_answer(killed_after: int, tmp_path: Pa
     assert comparable(resumed["answer"]) == whole_run()
 
 
-DIES_AT_EVERY_STEP = """
-import os, sys
+DIES_AT_EVERY_STEP = '''
+import os, sys, time
 from pathlib import Path
 from graphs.checkpoints import open_checkpoints
 from graphs.geolocate import build_geolocate
@@ -92,8 +92,13 @@ def note(file, text):
 def returned(event):
     if event.what is What.TOOL and event.phase is Phase.END:
         note("returned", event.call_id)
-graph = build_geolocate(context(("Lisbon", "www.obchod.cz")), open_checkpoints(folder / "checkpoints.sqlite"))
+saver = open_checkpoints(folder / "checkpoints.sqlite")
+graph = build_geolocate(context(("Lisbon", "www.obchod.cz")), saver)
 config = {"configurable": {"thread_id": "t"}}
+def is_kept(call_id):
+    """Whether the outcome of a tool call is in the checkpoints: it is streamed a moment before it is written."""
+    writes = saver.get_tuple(config).pending_writes
+    return any(isinstance(kept, dict) and "record" in kept and kept["record"].call_id == call_id for *_, kept in writes)
 start = None if graph.get_state(config).tasks else given()
 with recording(returned):
     for update in graph.stream(start, config, stream_mode="updates", durability="sync"):
@@ -103,12 +108,18 @@ with recording(returned):
             step = update[step]["record"].call_id
             if step in known:
                 continue
+            for _ in range(1000):
+                if is_kept(step):
+                    break
+                time.sleep(0.01)
+            else:
+                sys.exit(f"the outcome of {step} was never written")
             note("kept", step)
         # A step that was done, but not yet ended by a checkpoint, is reported once more, and not done again.
         if [step] != last and step != "commit":
             note("steps", step)
             os._exit(9)
-"""
+'''
 
 
 def test_killed_at_every_step_in_turn_the_answer_is_the_same_and_no_kept_tool_call_is_made_again(
