@@ -56,6 +56,9 @@ class Evidence(Frozen):
     log_likelihood_ratio: dict[str, float] = Field(
         default_factory=dict, description="by hypothesis id, in nats: positive supports, negative contradicts"
     )
+    information_nats: float = Field(
+        0.0, ge=0.0, description="what it told: divergence of the belief with it from the belief without it"
+    )
 
 
 class HypothesisStatus(StrEnum):
@@ -131,6 +134,20 @@ class AnswerStatus(StrEnum):
     """The model could not be reached, or broke off, after all retries."""
 
 
+LonLat = tuple[float, float]
+"""Degrees east, degrees north: the order of GeoJSON."""
+
+
+class CredibleArea(Frozen):
+    """The smallest area of the Earth that holds a share of the belief."""
+
+    share: float = Field(gt=0.0, lt=1.0)
+    area_km2: float = Field(ge=0.0)
+    polygons: tuple[tuple[tuple[LonLat, ...], ...], ...] = Field(
+        description="coordinates of a GeoJSON MultiPolygon: polygons of rings (the outer one first) of (lon, lat)"
+    )
+
+
 class Cost(Frozen):
     """Resources that a run has used; seconds of work, not of waiting for a person."""
 
@@ -173,7 +190,17 @@ class Answer(Frozen):
     radius_90_km: float | None
     radius_is_calibrated: bool
     level: Level | None
-    confidence: float = Field(ge=0.0, le=1.0, description="probability of the committed hypothesis")
+    confidence: float = Field(
+        ge=0.0, le=1.0, description="chance that the truth lies within the distance of the answer's level"
+    )
+    chance_within_km: dict[int, float] = Field(
+        default_factory=dict, description="chance that the truth lies within 1, 25, 200, 750 and 2500 km of the point"
+    )
+    area_50_km2: float | None = Field(None, description="size of the smallest area that holds half of the belief")
+    area_90_km2: float | None = Field(None, description="size of the smallest area that holds nine tenths of it")
+    areas: tuple[CredibleArea, ...] = Field(
+        (), description="smallest areas that hold 25, 50, 75 and 90 % of the belief, smallest share first"
+    )
     reasoning: str
     hypotheses: tuple[Hypothesis, ...] = Field(
         description="the committed one first, then the alternatives, most probable first"
@@ -182,4 +209,5 @@ class Answer(Frozen):
     candidates: tuple[Candidate, ...] = ()
     metadata_position: Point | None = Field(None, description="what the file claims, only if the user allowed metadata")
     cost: Cost
+    cost_by_model: dict[str, Cost] = Field(default_factory=dict, description="of a jury: what each model used")
     versions: Versions
