@@ -1,0 +1,89 @@
+"""Hypotheses: the modes of a belief and the places somebody raised, each with the probability it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from belief.kernels import chord_distance_km
+from belief.posterior import Belief, weighted_quantile
+from belief.support import Circle, Support
+from geo.sphere import Floats
+
+MODE_WITHIN_KM = 500.0
+"""Probability that lies this near together is one mode."""
+
+MODE_SHARE = 0.8
+"""A mode's radius holds this share of it."""
+
+LEAST_MODE_RADIUS_KM = 1.0
+MIN_MODE_MASS = 0.03
+NOBODY = -1
+
+
+def owners(support: Support, circles: Sequence[Circle]) -> NDArray[np.intp]:
+    """For each position of a support the circle of least radius that contains it, or NOBODY: shape (n,).
+
+    >>> from belief.support import make_support
+    >>> support = make_support([(48.86, 2.34), (38.72, -9.14)])
+    >>> owners(support, [Circle(48.86, 2.34, 300.0), Circle(48.86, 2.34, 5.0)])[:2].tolist()
+    [1, -1]
+    """
+    if not circles:
+        return np.full(len(support.prior_mass), NOBODY, dtype=np.intp)
+    radius_km = np.array([max(LEAST_MODE_RADIUS_KM, circle.radius_km) for circle in circles])
+    inside = support.distance_km([circle[:2] for circle in circles]) <= radius_km
+    finest = np.where(inside, radius_km, np.inf).argmin(axis=1)
+    return np.where(inside.any(axis=1), finest, NOBODY).astype(np.intp)
+
+
+def held_by(mass: Floats, owner: NDArray[np.intp], count: int) -> Floats:
+    """Probability (count,) that each of some circles holds."""
+    return np.bincount(owner[owner >= 0], weights=mass[owner >= 0], minlength=count)[:count]
+
+
+def log_bayes_factors(mass: Floats, mass_without: Floats, owner: NDArray[np.intp], count: int) -> Floats:
+    """How much a witness raised the log-odds of each circle (count,), against all else, in nats.
+
+    >>> owner = np.array([0, -1])
+    >>> log_bayes_factors(np.array([0.8, 0.2]), np.array([0.5, 0.5]), owner, 1).round(3).tolist()
+    [1.386]
+    """
+    with_it, without_it = held_by(mass, owner, count), held_by(mass_without, owner, count)
+    return _log_odds(with_it) - _log_odds(without_it)
+
+
+def _log_odds(share: Floats) -> Floats:
+    bounded = np.clip(share, 1e-12, 1.0 - 1e-12)
+    return np.asarray(np.log(bounded / (1.0 - bounded)))
+
+
+def find_modes(belief: Belief, known: Sequence[Circle], most: int) -> list[Circle]:
+    """Modes that no known circle covers, the heaviest first: at most so many, each with 3 % of the belief or more."""
+    free = np.where(owners(belief.support, known) == NOBODY, belief.mass, 0.0)
+    found: list[Circle] = []
+    while len(found) < most:
+        mode = _heaviest_mode(belief.support, free)
+        if mode is None:
+            break
+        found.append(mode)
+        free = np.where(owners(belief.support, [mode]) == NOBODY, free, 0.0)
+    return found
+
+
+def _heaviest_mode(support: Support, free: Floats) -> Circle | None:
+    """A circle around the position that most of the free probability lies near."""
+    if free.sum() < MIN_MODE_MASS:
+        return None
+    candidates = np.argsort(-free, kind="stable")[:64]
+    away_km = chord_distance_km(support.unit[candidates], support.unit)
+    near = np.exp(-away_km / (MODE_WITHIN_KM / 5.0)) @ free
+    best = int(near.argmax())
+    around = np.where(away_km[best] <= MODE_WITHIN_KM, free, 0.0)
+    if around.sum() < MIN_MODE_MASS:
+        return None
+    lat, lon = support.lat_lon_deg[candidates[best]]
+    radius_km = max(LEAST_MODE_RADIUS_KM, weighted_quantile(away_km[best], around, MODE_SHARE))
+    return Circle(float(lat), float(lon), radius_km)

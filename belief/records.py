@@ -1,0 +1,104 @@
+"""Records: how far from the truth what a witness reports has been, as shares of distance kernels.
+
+The record of a chat model is fitted by expectation-maximisation on photos whose place is known, where the model had
+answered (`python -m evals.fit_belief`, `python -m evals.model_record` for your own models). A model without a record
+of its own gets that of its family, or a pooled and more cautious one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from belief.kernels import SCALES_KM
+from core.files import read_model
+from core.frozen import Frozen
+
+RADIUS_FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+"""Scales of the kernels around a place with a stated radius, in units of it."""
+
+WIDE_SCALES_KM = SCALES_KM[2:]
+"""Kernels in km beside those: 25, 150 and 800 km."""
+
+LEAST_SCALE_KM = 0.05
+ANY = "any"
+
+Shares = tuple[float, ...]
+
+
+class Record(Frozen):
+    """Shares of the kernels around the places that a witness reports, the last one "anywhere"; they sum to 1."""
+
+    shares: Shares = Field(description="of kernels of 0.3, 3, 25, 150 and 800 km, and of anywhere")
+    stated: Shares | None = Field(
+        None,
+        description="where it states a radius: of kernels of 0.1, 0.3, 1, 3, 10 and 30 times that, of 25, 150 and"
+        " 800 km, and of anywhere; None: not measured, the pooled ones are used",
+    )
+    photos: int = Field(0, ge=0, description="photos it was asked about")
+    answered: int = Field(0, ge=0, description="of these, how many it gave a place for")
+    source: str = Field("", description="where these numbers come from: date, prompt, photos, or published accuracies")
+    judgement_accuracy: float | None = Field(
+        None, gt=0.0, lt=1.0, description="balanced accuracy of saying that a tool's result fits a place; None: unknown"
+    )
+
+    @model_validator(mode="after")
+    def _is_distribution(self) -> Self:
+        for name, shares, length in (
+            ("shares", self.shares, len(SCALES_KM) + 1),
+            ("stated", self.stated, len(RADIUS_FACTORS) + len(WIDE_SCALES_KM) + 1),
+        ):
+            if shares is None:
+                continue
+            if len(shares) != length or min(shares) < 0.0 or abs(sum(shares) - 1.0) > 1e-4:
+                raise ValueError(f"{name} must be {length} shares that sum to 1")
+        return self
+
+
+class Records(Frozen):
+    """Records of chat models by a part of their name, with or without a strategy: `gpt-4.1`, `gpt-4.1@rag`."""
+
+    models: dict[str, Record]
+
+    @model_validator(mode="after")
+    def _has_any(self) -> Self:
+        if ANY not in self.models or self.models[ANY].stated is None:
+            raise ValueError(f"a record for models without one of their own is missing: {ANY!r}, with `stated`")
+        return self
+
+    def of(self, model: str, strategy: str = "") -> Record:
+        """The record of the model whose name holds the longest known part; one for this strategy comes first.
+
+        >>> own = Record(shares=(0.2, 0.2, 0.2, 0.2, 0.1, 0.1))
+        >>> pooled = Record(shares=(0.1, 0.1, 0.1, 0.1, 0.1, 0.5), stated=(0.1,) * 10)
+        >>> records = Records(models={"gpt-4.1": own, "any": pooled})
+        >>> records.of("openai:gpt-4.1-mini") is own, records.of("llava").shares[-1]
+        (True, 0.5)
+        """
+        return self.models[self.name_of(model, strategy)]
+
+    def name_of(self, model: str, strategy: str = "") -> str:
+        """The name under which a model's record is found; `any` if it has none of its own."""
+        plain = sorted((part for part in self.models if "@" not in part and part in model), key=len)
+        own = [f"{part}@{strategy}" for part in plain if f"{part}@{strategy}" in self.models]
+        return (own or plain or [ANY])[-1]
+
+    def stated_of(self, record: Record) -> Shares:
+        """Shares of a record for places with a stated radius; the pooled ones where it has none."""
+        pooled = self.models[ANY].stated
+        if record.stated is not None:
+            return record.stated
+        if pooled is None:
+            raise ValueError("the pooled record states no radius")
+        return pooled
+
+
+def load_records(path: Path) -> Records:
+    """Records from a file, such as `python -m evals.model_record` writes.
+
+    Raises:
+        UserError: no such file, or not records.
+    """
+    return read_model(path, Records, "file of model records", "make it with `python -m evals.model_record`")

@@ -1,0 +1,158 @@
+"""Reported positions: what a witness that names places says about every position on Earth.
+
+A report is one or more places with shares. Around each lies a mixture of kernels; the shares of the mixture are the
+witness' record. Within a kernel of scale s around a place y the truth is distributed as photos are:
+
+    P(x | report) = sum over places y, scales s of share(y) share(s) p(x) exp(-d(x, y) / s) / p_s(y) + share(anywhere) p(x)
+
+where p_s(y) = sum over x of p(x) exp(-d(x, y) / s): that models name well-known places more often than others is in
+the norm. The likelihood ratio against "anywhere" is P(x | report) / p(x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from belief.kernels import SCALES_KM
+from belief.records import LEAST_SCALE_KM, RADIUS_FACTORS, WIDE_SCALES_KM, Record, Records, Shares
+from belief.support import Support
+from geo.sphere import Floats
+
+
+class ReportedPlace(NamedTuple):
+    """A place with the radius that half of its probability is said to lie within, and the probability said."""
+
+    lat_deg: float
+    lon_deg: float
+    radius_km: float | None = None
+    confidence: float | None = None
+
+
+class Report(NamedTuple):
+    """Places that one witness named, its record, and whether its radii are taken at their word."""
+
+    places: Sequence[ReportedPlace]
+    record: Record
+
+
+def place_shares(places: Sequence[ReportedPlace]) -> Floats:
+    """Shares (k,) of the places of a report; what they leave of 1 is "none of these".
+
+    Stated confidences are taken as they are, scaled down where they sum to more than 1; without them the k-th place
+    counts 1/k.
+
+    >>> at = ReportedPlace(0.0, 0.0)
+    >>> place_shares([at._replace(confidence=0.6), at._replace(confidence=0.2)]).tolist()
+    [0.6, 0.2]
+    >>> place_shares([at, at]).round(3).tolist()
+    [0.667, 0.333]
+    """
+    said = np.array([1.0 / rank if p.confidence is None else p.confidence for rank, p in enumerate(places, start=1)])
+    if all(place.confidence is None for place in places):
+        return np.asarray(said / said.sum())
+    return np.asarray(said / max(1.0, said.sum()))
+
+
+def report_ratio(support: Support, report: Report, records: Records) -> Floats:
+    """Likelihood ratio (n,) of a report at every position of a support, 1 on average over the prior.
+
+    A model that was 40 % within a city of where it says, and 60 % anywhere, about Paris:
+
+    >>> from belief.support import make_support
+    >>> paris, record = ReportedPlace(48.86, 2.34), Record(shares=(0.0, 0.0, 0.4, 0.0, 0.0, 0.6))
+    >>> pooled = Records(models={"any": record.model_copy(update={"stated": (0.1,) * 10})})
+    >>> support = make_support([paris[:2]])
+    >>> ratio = report_ratio(support, Report([paris], record), pooled)
+    >>> round(float(support.prior_mass @ ratio), 3), round(float(ratio.min()), 2)
+    (1.0, 0.6)
+    """
+    shares = place_shares(report.places)
+    ratio = np.full(len(support.prior_mass), max(0.0, 1.0 - float(shares.sum())))
+    for place, share in zip(report.places, shares, strict=True):
+        kernel_shares = report.record.shares if place.radius_km is None else records.stated_of(report.record)
+        at, own = np.array([place[:2]]), np.array([share])
+        ratio += mixture_ratio(support, at, own, kernel_scales_km(place), kernel_shares)
+    return ratio
+
+
+def kernel_scales_km(place: ReportedPlace) -> Sequence[float]:
+    """Scales of the kernels around a place: in units of its radius where it states one."""
+    if place.radius_km is None:
+        return SCALES_KM
+    return [*(max(LEAST_SCALE_KM, factor * place.radius_km) for factor in RADIUS_FACTORS), *WIDE_SCALES_KM]
+
+
+def prior_near(support: Support, lat_lon_deg: Floats, scales_km: Sequence[float]) -> Floats:
+    """The prior's average of exp(-distance / scale) around positions (k, 2): shape (k, scales)."""
+    away_km = support.distance_km(lat_lon_deg)
+    return np.stack([support.prior_mass @ np.exp(-away_km / scale_km) for scale_km in scales_km], axis=1)
+
+
+def mixture_ratio(
+    support: Support, lat_lon_deg: Floats, weights: Floats, scales_km: Sequence[float], shares: Shares
+) -> Floats:
+    """Ratio (n,) of places (k, 2) with weights (k,): kernels of some scales, each normalised over the prior.
+
+    Args:
+        support: n positions.
+        lat_lon_deg: of the places.
+        weights: of the places.
+        scales_km: of the kernels.
+        shares: of the kernels, and of "anywhere".
+    """
+    away_km = support.distance_km(lat_lon_deg)
+    ratio = np.full(len(support.prior_mass), shares[-1] * float(weights.sum()))
+    for scale_km, share in zip(scales_km, shares, strict=False):
+        if share > 0.0:
+            kernels = np.exp(-away_km / scale_km)
+            near = support.prior_mass @ kernels
+            # A place that no position of the support lies near at this scale tells nothing.
+            seen = near > 1e-12
+            ratio += share * (kernels[:, seen] @ (weights[seen] / near[seen]) + float(weights[~seen].sum()))
+    return ratio
+
+
+def similarity_weights(similarity: Floats, temperature: float) -> Floats:
+    """Weights (n,) of retrieved places that sum to 1: a softmax of their similarities (n,).
+
+    >>> similarity_weights(np.array([0.9, 0.8]), temperature=0.1).round(3).tolist()
+    [0.731, 0.269]
+    """
+    scaled = np.exp((similarity - similarity.max()) / temperature)
+    return np.asarray(scaled / scaled.sum())
+
+
+def joint_log_ratio(ratios: Sequence[Floats], prior_mass: Floats, correlation: float, common_error: float) -> Floats:
+    """Log likelihood ratio (n,) of reports of several models that err alike.
+
+    Reports of n models count as n / (1 + (n - 1) c) independent ones (the design effect of Kish 1965), and with a
+    chance of `common_error` they say nothing at all.
+
+    Two models that agree count 1.48 times one where c = 0.35:
+
+    >>> one = np.array([4.0, 0.25]); mass = np.array([0.2, 0.8])
+    >>> both = joint_log_ratio([one, one], mass, correlation=0.35, common_error=0.0)
+    >>> bool(np.isclose((both[0] - both[1]) / np.log(16.0), 2 / 1.35))
+    True
+    """
+    count = len(ratios)
+    if count == 0:
+        return np.zeros(len(prior_mass))
+    nats = np.sum([np.log(ratio) for ratio in ratios], axis=0) / (1.0 + (count - 1) * correlation)
+    if count == 1:
+        return np.asarray(nats)
+    return with_floor(nats, prior_mass, common_error)
+
+
+def with_floor(log_ratio: Floats, prior_mass: Floats, useless: float) -> Floats:
+    """A log likelihood ratio (n,), normalised to 1 on average over the prior and mixed with "says nothing".
+
+    >>> with_floor(np.log([8.0, 0.0001]), np.array([0.5, 0.5]), useless=0.2).round(2).tolist()
+    [0.59, -1.61]
+    """
+    scaled = log_ratio - log_ratio.max()
+    average = float(prior_mass @ np.exp(scaled))
+    return np.asarray(np.log(useless + (1.0 - useless) * np.exp(scaled) / average))
