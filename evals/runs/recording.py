@@ -83,6 +83,7 @@ def answer_record(
         candidates=_candidates(answer.candidates),
         reasoning=answer.reasoning,
         raw_replies=replies,
+        cost_by_model=answer.cost_by_model,
     )
 
 

@@ -1,7 +1,7 @@
 """Records: one line of JSON a photo and strategy, and what a run was. Everything that scores reads only these.
 
 A run folder holds `run.json` (a `RunInfo`) and `records.jsonl` (an `EvalRecord` a line). Serialisation is byte-stable:
-the same record always gives the same line, and only `cost.seconds` depends on the clock.
+the same record always gives the same line, and only seconds of costs depend on the clock.
 """
 
 from __future__ import annotations
@@ -172,14 +172,17 @@ class EvalRecord(Scored):
     candidates: tuple[CandidateNote, ...] = Field(description="the 20 best of each atlas, most similar first")
     reasoning: str
     raw_replies: tuple[str, ...] = Field(description="what the model wrote, one a call, tool calls as JSON")
+    cost_by_model: dict[str, Cost] = Field(default_factory=dict, description="of a jury: what each model used")
 
     def line(self) -> bytes:
         """The record as one line of JSON."""
         return self.model_dump_json().encode() + b"\n"
 
     def untimed(self) -> Self:
-        """The same record with its only time set to 0, to compare runs."""
-        return self.model_copy(update={"cost": self.cost.model_copy(update={"seconds": 0.0})})
+        """The same record with its times set to 0, to compare runs."""
+        by_model = {name: cost.model_copy(update={"seconds": 0.0}) for name, cost in self.cost_by_model.items()}
+        cost = self.cost.model_copy(update={"seconds": 0.0})
+        return self.model_copy(update={"cost": cost, "cost_by_model": by_model})
 
 
 class Partial(Frozen):

@@ -216,7 +216,7 @@ def context(
         "tools": {tool.name: tool for tool in tools},
     }
     return GeolocateContext(
-        model=LoadedModel(name="fake", chat=model or OfflineReasoner(), price=price),
+        models=(LoadedModel(name="fake", chat=model or OfflineReasoner(), price=price),),
         photo_store=photo_store,
         places=places,
         cluster=cluster,
