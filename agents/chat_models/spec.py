@@ -175,6 +175,8 @@ def split_jury(text: str) -> tuple[str, ...]:
         UserError: an empty spec, a model that is named twice, a file of recorded answers with a comma in its path.
     """
     specs = tuple(part.strip() for part in text.split(","))
+    if len(specs) > 1 and "" in specs:
+        raise UserError("a jury is named without empty places between commas: MODEL,MODEL")
     for before, spec in pairwise(specs):
         if _is_recorded(before) and spec.partition(":")[0] not in MODELS:
             raise UserError(

@@ -182,7 +182,7 @@ def check_photos_suffice(benchmark: Benchmark, settings: Settings, strategies: S
     if looking:
         raise UserError(
             f"the benchmark {benchmark.name} has no photos, and {looking[0]} looks at their pixels: use strategies that"
-            " only ask, such as jury, zero_shot, chain_of_thought, hierarchical, self_consistency"
+            " only ask, such as jury, zero_shot, chain_of_thought, self_consistency"
         )
 
 
