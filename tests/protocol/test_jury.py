@@ -46,7 +46,8 @@ def test_one_that_answers_is_enough_and_the_others_are_named(servers: dict[str, 
     assert {h.name for h in answer.hypotheses} == {"Lisbon", "Madrid"}
     assert [server.asked for server in servers.values()] == [2, 1, 1], "a broken server is tried again"
     slow, broken, refusing = (answer.cost_by_model[model.name] for model in models)
-    assert (slow.tokens, slow.usd, slow.model_calls) == (1_100, pytest.approx(1.0), 1)
+    assert (slow.tokens, slow.model_calls) == (1_100, 1)
+    assert slow.usd == pytest.approx(1.0)
     assert (broken.tokens, broken.model_calls) == (0, 2)
     assert refusing.model_calls == 1
     assert answer.cost.usd == pytest.approx(1.0)
