@@ -218,6 +218,21 @@ def test_a_limit_holds_between_threads(cached: Cached) -> None:
     assert stopped.acquire(timeout=1.0)
 
 
+def test_money_is_set_aside_at_the_price_of_the_model_that_is_called() -> None:
+    budget = CostBudget(limit_usd=1.5)
+    budget.assume("dear", 1.0)
+    budget.assume("cheap", 0.1)
+    budget.reserve("dear")
+    for _ in range(5):
+        budget.reserve("cheap")
+    with pytest.raises(MoneySpentError):
+        budget.reserve("cheap")
+    budget.charge(0.2, "dear")
+    budget.reserve("cheap")
+    with pytest.raises(MoneySpentError):
+        budget.reserve("dear")
+
+
 def test_a_limit_of_nothing_lets_free_models_work() -> None:
     budget = CostBudget(limit_usd=0.0)
     for _ in range(3):
