@@ -163,6 +163,11 @@ def add_cost(spent: Cost, more: Cost) -> Cost:
     return Cost(**{name: getattr(spent, name) + getattr(more, name) for name in Cost.model_fields})
 
 
+def add_cost_by_model(spent: dict[str, Cost], more: dict[str, Cost]) -> dict[str, Cost]:
+    """Sums of costs, model by model."""
+    return {name: add_cost(spent.get(name, Cost()), more.get(name, Cost())) for name in {**spent, **more}}
+
+
 class Versions(Frozen):
     """Versions of all that produced an answer, enough to reproduce it."""
 

@@ -114,6 +114,23 @@ class Strategy(Frozen):
         return bool(self.steps & {Step.HYPOTHESISE, Step.INVESTIGATE, Step.GUESS})
 
     @property
+    def needs_pixels(self) -> bool:
+        """Whether a step looks at the photo itself; a model that is asked sees what it is shown."""
+        return bool(self.steps - {Step.HYPOTHESISE, Step.GUESS})
+
+    def check_model_count(self, models: int) -> None:
+        """Refuse several models where only one would be asked.
+
+        Raises:
+            UserError: this strategy asks one model, and several are named.
+        """
+        if models > 1 and self.uses_model and not self.runs(Step.HYPOTHESISE):
+            raise UserError(
+                f"the strategy {self.name} asks one model, and {models} are named: name one, or ask them all with the"
+                " strategies jury (first readings only) or refine"
+            )
+
+    @property
     def reads_blind(self) -> bool:
         """Whether the model predicts first from the photo alone, without retrieved places or signs."""
         return self.runs(Step.HYPOTHESISE) and not self.shown - {Shown.QUESTION}
@@ -135,7 +152,6 @@ class Strategy(Frozen):
             (self.runs(Step.GUESS) == ledger and self.uses_model, "guess commits by model, hypothesise by posterior"),
             (self.runs(Step.GUESS) != (self.commit_rule is CommitRule.MODEL), "the rule model needs the step guess"),
             (self.runs(Step.HYPOTHESISE) and not ledger, "hypothesise needs the rule posterior"),
-            (self.runs(Step.HYPOTHESISE) and not self.runs(Step.CLUSTER), "hypothesise needs the step cluster"),
             (self.runs(Step.REVISE) and not {Step.HYPOTHESISE, Step.INVESTIGATE} <= self.steps, "revise needs both"),
             (ledger and not self.runs(Step.HYPOTHESISE), "the rule posterior needs the step hypothesise"),
             (self.runs(Step.CLUSTER) and not self.runs(Step.RECALL), "cluster needs the step recall"),
@@ -179,6 +195,13 @@ _REGISTERED = (
         name="refine",
         summary="the full loop: propose hypotheses, test them with tools, revise the ledger, commit",
         steps=frozenset(Step) - {Step.GUESS},
+        commit_rule=CommitRule.POSTERIOR,
+        shown=frozenset({Shown.QUESTION}),
+    ),
+    Strategy(
+        name="jury",
+        summary="first readings only, of one model or of several side by side, put together",
+        steps=frozenset({Step.HYPOTHESISE}),
         commit_rule=CommitRule.POSTERIOR,
         shown=frozenset({Shown.QUESTION}),
     ),

@@ -42,7 +42,9 @@ class SystemOptions:
 
     encoder: Encoder = None
     atlas: Annotated[list[str] | None, typer.Option(help="Atlas to search; may be given several times.")] = None
-    model: Annotated[str | None, typer.Option(help="The chat model; `geosleuth doctor` lists them.")] = None
+    model: Annotated[
+        str | None, typer.Option(help="The chat model (`geosleuth doctor` lists them), or several with commas: a jury.")
+    ] = None
     strategy: Annotated[str | None, typer.Option(help="Which steps run.")] = None
     allow_metadata: Annotated[
         bool, typer.Option("--allow-metadata", help="Report the position the file claims, beside the answer.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from evals.benchmarks.registry import BENCHMARKS
+from evals.benchmarks.registry import BENCHMARKS, find_benchmark
 from evals.clean.protocol import NEAR_DUPLICATE_SIMILARITY
 from evals.runs.records import Protocol
 from graphs.settings import Settings, make_settings
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_what(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is measured")
     group.add_argument("--strategy", default="refine", help="one or more, separated by commas")
-    group.add_argument("--model", help="the chat model (default: offline)")
+    group.add_argument("--model", help="the chat model, or a jury's, separated by commas (default: offline)")
     group.add_argument("--encoder", help="name or folder (default: compact)")
     group.add_argument("--atlas", help="one or more, separated by commas (default: world)")
     group.add_argument("--home", type=Path, help="folder of atlases (default: as for geosleuth)")
@@ -54,7 +55,9 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
 
 def _add_photos(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("on which photos")
-    group.add_argument("--data", type=Path, help="the benchmark's folder (default: HOME/benchmarks/NAME)")
+    group.add_argument(
+        "--data", type=Path, help="the benchmark's folder; of `answers` its CSV (default: HOME/benchmarks/NAME)"
+    )
     group.add_argument("--swap-lat-lon", action="store_true", help="the table's headers LAT and LON are exchanged")
     group.add_argument("--allow-partial", action="store_true", help="run although photos are missing; tables show it")
     group.add_argument("--only", choices=tuple(SHARES), help="only this part of the split by photographer")
@@ -102,10 +105,12 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
     Raises:
         UserError: a value that cannot be used.
     """
+    # Nothing is searched for where there are no photos, so no atlas is opened unless one is named.
+    no_atlas = () if not find_benchmark(chosen.benchmark).has_photos else None
     given: dict[str, Any] = {
         "home": chosen.home,
         "encoder": chosen.encoder,
-        "atlases": _names(chosen.atlas) if chosen.atlas else None,
+        "atlases": _names(chosen.atlas) if chosen.atlas else no_atlas,
         "model": chosen.model,
         "strategy": strategies(chosen)[0],
         "read_signs": False if chosen.no_signs else None,
@@ -124,6 +129,9 @@ def run_folder(chosen: argparse.Namespace, settings: Settings) -> Path:
     if chosen.out:
         return Path(chosen.out)
     model = re.sub(r"[^A-Za-z0-9.-]+", "-", settings.model)[-60:]
+    if "," in settings.model:
+        # Juries may end alike.
+        model = f"jury-{hashlib.sha256(settings.model.encode()).hexdigest()[:8]}"
     words = [chosen.benchmark, chosen.protocol, chosen.only or "", model, "-".join(strategies(chosen))]
     return Path("runs/evals") / "_".join(word.strip("-") for word in words if word)
 

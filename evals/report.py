@@ -212,7 +212,8 @@ def photo_files(systems: Sequence[System], data: Path | None) -> dict[str, Path]
         return {}
     tables = {(s.info.benchmark, bool(s.info.arguments.get("swap_lat_lon"))) for s in systems}
     loaded = [load_benchmark(find_benchmark(name), data, swap_lat_lon=swap) for name, swap in sorted(tables)]
-    return {sample.photo: sample.path for benchmark_data in loaded for sample in benchmark_data.samples}
+    samples = [sample for benchmark_data in loaded for sample in benchmark_data.samples]
+    return {sample.photo: sample.path for sample in samples if sample.path is not None}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

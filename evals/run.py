@@ -89,7 +89,8 @@ def run_photos(
 def print_estimate(systems: EvaluatedSystems, photos: RunPhotos, earlier: Path) -> None:
     """Print what the run will cost, going by `earlier` runs where there are any."""
     if systems.have_paid_calls:
-        estimates = estimate(systems.strategies, systems.model.name, systems.model.price, earlier)
+        prices = [model.price for model in systems.models]
+        estimates = estimate(systems.strategies, systems.description.model, prices, earlier)
         sys.stderr.write(estimate_text(estimates, len(photos.samples)) + "\n")
 
 

@@ -26,7 +26,7 @@ from agents.schemas import (
 from core.errors import UserError
 from geo.point import Point
 from graphs.chat.state import ShownPhoto
-from graphs.state import CaptureClues, Opinion, PersonQuestion, Position, ToolRecord
+from graphs.state import CaptureClues, ModelReply, Opinion, PersonQuestion, Position, ToolRecord
 from retrieval.candidate import AtlasKind, Candidate, Region
 
 STATE_TYPES: tuple[type, ...] = (
@@ -41,6 +41,7 @@ STATE_TYPES: tuple[type, ...] = (
     Hypothesis,
     HypothesisStatus,
     Level,
+    ModelReply,
     Opinion,
     Origin,
     PersonQuestion,

@@ -1,4 +1,4 @@
-"""Opening the components of a system: encoder, atlases (the default one is built), tools, chat model."""
+"""Opening the components of a system: encoder, atlases (the default one is built), tools, chat models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from langchain_core.tools import BaseTool
 
 from agents.chat_models.registry import LoadedModel, load_model
-from agents.chat_models.spec import ModelOptions
+from agents.chat_models.spec import ModelOptions, split_jury
 from agents.strategies import Strategy
 from geo.basemap import is_land
 from geo.place import Place
@@ -212,14 +212,16 @@ def ground_source(settings: Settings, stack: ExitStack) -> ImagerySource:
     return TileImagery(server, settings.home / "tiles", client)
 
 
-def load_chat_model(settings: Settings, strategy: Strategy, given: LoadedModel | None = None) -> LoadedModel:
-    """Load the chat model that the settings name, at the strategy's temperature; or use the given one.
+def load_chat_models(
+    settings: Settings, strategy: Strategy, given: Sequence[LoadedModel] = ()
+) -> tuple[LoadedModel, ...]:
+    """Load the chat models that the settings name, at the strategy's temperature; or use the given ones.
 
     Raises:
         UserError: a model that cannot be loaded.
     """
-    if given is not None:
-        return at_temperature(given, strategy.temperature)
+    if given:
+        return tuple(at_temperature(model, strategy.temperature) for model in given)
     options = ModelOptions(
         timeout_s=settings.model_timeout_s,
         max_retries=settings.model_retries,
@@ -227,7 +229,7 @@ def load_chat_model(settings: Settings, strategy: Strategy, given: LoadedModel |
         temperature=strategy.temperature,
         prices=settings.prices,
     )
-    return load_model(settings.model, options)
+    return tuple(load_model(spec, options) for spec in split_jury(settings.model))
 
 
 def at_temperature(model: LoadedModel, temperature: float | None) -> LoadedModel:

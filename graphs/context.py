@@ -1,4 +1,4 @@
-"""The context of a run: model, tools, data and settings that the nodes use beside the state."""
+"""The context of a run: models, tools, data and settings that the nodes use beside the state."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ Clusterer = Callable[[Sequence[Candidate]], Sequence[Region]]
 
 @dataclass(frozen=True, kw_only=True)
 class GeolocateContext:
-    """Model, tools, data and settings of a run.
+    """Models, tools, data and settings of a run.
 
     Attributes:
-        model: the chat model.
+        models: the chat models: each gives a first reading, and the first one investigates and revises.
         tools: by name; the model may call those that the strategy offers.
         photo_store: where the tools find the photo.
         places: names positions; offline and fast.
@@ -52,7 +52,7 @@ class GeolocateContext:
         corrections: the calibration that was fitted for this system, if any.
     """
 
-    model: LoadedModel
+    models: tuple[LoadedModel, ...]
     tools: Mapping[str, BaseTool]
     photo_store: PhotoStore
     places: Places
@@ -67,8 +67,13 @@ class GeolocateContext:
     versions: Versions
     corrections: Corrections = Corrections()  # noqa: RUF009 - immutable
 
-    def image(self, photo_id: str) -> dict[str, Any]:
-        """The photo as a content block for the model."""
+    @property
+    def model(self) -> LoadedModel:
+        """The chat model that investigates: of a jury the first."""
+        return self.models[0]
+
+    def image(self, photo_id: str) -> dict[str, Any] | None:
+        """The photo as a content block for the model; None where there are no pixels."""
         return _image(self.photo_store, photo_id)
 
     def countries(self, points: Sequence[Point]) -> list[str | None]:
@@ -77,6 +82,7 @@ class GeolocateContext:
 
 
 @lru_cache(maxsize=4)
-def _image(photo_store: PhotoStore, photo_id: str) -> dict[str, Any]:
+def _image(photo_store: PhotoStore, photo_id: str) -> dict[str, Any] | None:
     """The encoded photo, cached: encoding a JPEG takes milliseconds, and a run needs it several times."""
-    return image_block(photo_store.get(photo_id).rgb)
+    photo = photo_store.get(photo_id)
+    return image_block(photo.rgb) if photo.has_pixels else None

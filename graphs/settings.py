@@ -9,7 +9,7 @@ from platformdirs import user_data_path
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agents.chat_models.spec import find_model
+from agents.chat_models.spec import find_jury
 from agents.schemas import Level
 from agents.strategies import Strategy, find_strategy
 from agents.strategy_files import load_strategies
@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     )
     encoder: str = Field("compact", description="name of an encoder, or a folder with one")
     atlases: tuple[str, ...] = Field((DEFAULT_ATLAS,), description="names of atlases under <home>/atlases")
-    model: str = Field("offline", description="spec of the chat model, such as offline or openai:NAME")
+    model: str = Field("offline", description="spec of the chat model, such as openai:NAME; of a jury, with commas")
     strategy: str = Field("refine", description="which steps run, what is asked, how the point is chosen")
     strategies_folder: Path | None = Field(None, description="your own strategies: .json or .toml, and .md")
     prices: Path | None = Field(None, description="file of models' prices; its rows replace list prices")
@@ -57,11 +57,11 @@ class Settings(BaseSettings):
     @field_validator("model")
     @classmethod
     def _known_model(cls, name: str) -> str:
-        return find_model(name).name
+        return ",".join(model.name for model in find_jury(name))
 
     @model_validator(mode="after")
     def _known_strategy(self) -> Self:
-        self.find_strategy(self.strategy)
+        self.find_strategy(self.strategy).check_model_count(len(find_jury(self.model)))
         return self
 
     def find_strategy(self, name: str) -> Strategy:

@@ -13,7 +13,7 @@ from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 from pydantic import Field
 
-from agents.schemas import Answer, Cost, Evidence, Frozen, Hypothesis, Origin, add_cost
+from agents.schemas import Answer, Cost, Evidence, Frozen, Hypothesis, Origin, add_cost, add_cost_by_model
 from geo.point import Point
 from retrieval.candidate import Candidate, Region
 
@@ -60,6 +60,16 @@ class Position(Frozen):
     why: str = ""
     origin: Origin = Field(Origin.MODEL, description="place_name: the gazetteer's coordinates for a name")
     reply_sha256: str = Field("", description="of the reply's text and tool calls, to check evidence against")
+    model: str = Field("", description="name of the model that said it")
+    sample: int = Field(0, ge=0, description="which of its independent answers to the same question, from 0")
+
+
+class ModelReply(Frozen):
+    """What came of asking one model for a structured reply."""
+
+    model: str
+    status: str = Field(description="ok, refused, unparsable or failed (`agents.structured_output.position`)")
+    problem: str = Field("", description="why there is no value; empty with status ok")
 
 
 class CaptureClues(Frozen):
@@ -115,6 +125,8 @@ class GeolocateState(PhotoInput):
     """What the model predicted: its initial hypotheses, or its final answers, in order."""
     replies: Annotated[list[str], join]
     """Status of each question that wanted a structured reply (`agents.structured_output.position`), in order."""
+    model_replies: Annotated[list[ModelReply], join]
+    """The same with the model that was asked and why there was no value, in order."""
     hypotheses: list[Hypothesis]
     """The ledger: all hypotheses, also rejected and merged ones. Open ones and elsewhere have a sum of 1."""
     evidence: list[Evidence]
@@ -131,6 +143,8 @@ class GeolocateState(PhotoInput):
     """What the answer has to mention: a budget that was spent, a step that failed."""
     cost: Annotated[Cost, add_cost]
     """Spent so far: calls, tokens, US dollars, seconds."""
+    cost_by_model: Annotated[dict[str, Cost], add_cost_by_model]
+    """What of it each model took; its seconds overlap with those of models asked side by side."""
 
 
 class AnswerOutput(TypedDict):

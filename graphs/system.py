@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langsmith.utils import tracing_is_enabled
 
 from agents.chat_models.registry import LoadedModel
-from agents.chat_models.spec import ModelDescription, find_model
+from agents.chat_models.spec import ModelDescription, find_jury, find_model
 from agents.schemas import Answer, Versions
 from core.closing import Closing
 from graphs.audit import audit_entry, write_audit_line
@@ -25,7 +25,7 @@ from graphs.components import (
     Components,
     Progress,
     at_temperature,
-    load_chat_model,
+    load_chat_models,
     nearest_places,
     open_components,
     open_tools,
@@ -48,11 +48,11 @@ class GeoSleuth(Closing):
 
     Attributes:
         settings: what it was opened with.
-        context: model, tools and data, for those who build other graphs on them.
+        context: models, tools and data, for those who build other graphs on them.
         graph: the state machine.
         units: cities, regions and countries that answers are coarsened to.
         photo_store: where the tools find photos.
-        model: describes the chat model, and where photos go to.
+        models: describe the chat models, of which only a jury has several, and where photos go to.
         resources: closed with the system.
     """
 
@@ -61,7 +61,7 @@ class GeoSleuth(Closing):
     graph: Geolocate
     units: Units
     photo_store: PhotoStore
-    model: ModelDescription
+    models: tuple[ModelDescription, ...]
     resources: ExitStack
 
     @classmethod
@@ -70,7 +70,7 @@ class GeoSleuth(Closing):
         settings: Settings,
         progress: Progress | None = None,
         *,
-        model: LoadedModel | None = None,
+        model: LoadedModel | Sequence[LoadedModel] | None = None,
         exclusion: ReferenceExclusion | None = None,
     ) -> Self:
         """Load what the settings name; the first time, build the default atlas.
@@ -78,7 +78,7 @@ class GeoSleuth(Closing):
         Args:
             settings: what to open.
             progress: called with items done and items in all while the default atlas is built.
-            model: the chat model to use instead of the one that the settings name.
+            model: the chat model to use instead of the one that the settings name, or those of a jury.
             exclusion: what searches must not see; for evaluations.
 
         Raises:
@@ -86,7 +86,7 @@ class GeoSleuth(Closing):
         """
         with ExitStack() as opened:
             components = open_components(settings, opened, progress, exclusion)
-            context = _context(settings, components, opened, model)
+            context = _context(settings, components, opened, _jury(model))
             checkpointer = None
             if settings.checkpoints:
                 checkpointer = open_checkpoints(settings.checkpoints)
@@ -97,7 +97,7 @@ class GeoSleuth(Closing):
                 graph=build_geolocate(context, checkpointer),
                 units=Units(components.gazetteer),
                 photo_store=components.photo_store,
-                model=find_model(model.name if model else settings.model),
+                models=tuple(find_model(one.name) for one in context.models) if model else find_jury(settings.model),
                 resources=opened.pop_all(),
             )
 
@@ -134,15 +134,16 @@ class GeoSleuth(Closing):
                     # What a step found may be finer than a coarsened answer: then only its name is reported.
                     yield StepDone(step=step, text=step) if self.settings.max_precision else step_event(step, changed)
 
-    def with_strategy(self, name: str, model: LoadedModel | None = None) -> Self:
+    def with_strategy(self, name: str, model: LoadedModel | Sequence[LoadedModel] | None = None) -> Self:
         """The same system with another strategy, and perhaps another model; it shares all else, and closes with it.
 
         Raises:
-            UserError: no such strategy.
+            UserError: no such strategy, or one that asks one model, and there are several.
         """
-        chosen = model or self.context.model
-        versions = self.context.versions.model_copy(update={"strategy": name, "model": chosen.name})
+        chosen = _jury(model) or self.context.models
+        versions = self.context.versions.model_copy(update={"strategy": name, "model": _names(chosen)})
         strategy = self.settings.find_strategy(name)
+        strategy.check_model_count(len(chosen))
         settings = self.settings.model_copy(update={"strategy": name})
         # Files were fitted for the strategy the settings name: another one has at most a packaged calibration.
         fitted = settings if name == self.settings.strategy else settings.model_copy(update={"calibration": None})
@@ -150,13 +151,13 @@ class GeoSleuth(Closing):
         context = replace(
             self.context,
             strategy=strategy,
-            model=at_temperature(chosen, strategy.temperature),
+            models=tuple(at_temperature(one, strategy.temperature) for one in chosen),
             versions=versions,
             corrections=open_corrections(fitted, versions, strategy, atlas_kinds, parameters),
         )
         graph = build_geolocate(context, cast(BaseCheckpointSaver[str] | None, self.graph.checkpointer))
-        described = find_model(model.name) if model else self.model
-        return replace(self, settings=settings, context=context, graph=graph, model=described, resources=ExitStack())
+        described = tuple(find_model(one.name) for one in chosen) if model else self.models
+        return replace(self, settings=settings, context=context, graph=graph, models=described, resources=ExitStack())
 
     def coarsened(self, answer: Answer) -> Answer:
         """The answer, no finer than the settings allow."""
@@ -203,7 +204,9 @@ class GeoSleuth(Closing):
         return coarsened
 
     def _left_the_machine(self) -> list[str]:
-        left = ["photo and question, to the model"] if self.model.leaves_the_machine else []
+        remote = [model.name for model in self.models if model.leaves_the_machine]
+        named = len(self.models) > 1
+        left = [f"photo and question, to the model{f' {name}' if named else ''}" for name in remote]
         if self.settings.satellite_source != EMBEDDED_GROUND:
             left.append(f"positions of hypotheses, to {self.settings.satellite_source}, if the model asked for a view")
         if self.settings.geocoder != EMBEDDED_PLACES:
@@ -214,22 +217,23 @@ class GeoSleuth(Closing):
 
 
 def _context(
-    settings: Settings, components: Components, opened: ExitStack, model: LoadedModel | None
+    settings: Settings, components: Components, opened: ExitStack, given: tuple[LoadedModel, ...]
 ) -> GeolocateContext:
     """What the nodes work with, over open components."""
     strategy = settings.find_strategy(settings.strategy)
+    strategy.check_model_count(len(given))
     encoder, atlases = components.encoder.identity, components.atlases
     versions = Versions(
         geosleuth=version("geosleuth"),
         encoder=f"{encoder.name}@{encoder.revision}",
         atlases=tuple(atlas.name for atlas in atlases),
-        model=model.name if model else settings.model,
+        model=_names(given) or settings.model,
         strategy=settings.strategy,
     )
     atlas_kinds = {atlas.manifest.kind for atlas in atlases}
     return GeolocateContext(
         tools=open_tools(settings, components, opened),
-        model=load_chat_model(settings, strategy, model),
+        models=load_chat_models(settings, strategy, given),
         photo_store=components.photo_store,
         places=nearest_places(components.gazetteer),
         cluster=components.cluster,
@@ -243,6 +247,17 @@ def _context(
         versions=versions,
         corrections=open_corrections(settings, versions, strategy, atlas_kinds, components.parameters),
     )
+
+
+def _jury(model: LoadedModel | Sequence[LoadedModel] | None) -> tuple[LoadedModel, ...]:
+    """The models that a caller gave: none, one or several."""
+    if model is None:
+        return ()
+    return (model,) if isinstance(model, LoadedModel) else tuple(model)
+
+
+def _names(models: Sequence[LoadedModel]) -> str:
+    return ",".join(model.name for model in models)
 
 
 def _with_time(clues: CaptureClues | None, taken_at: str | None) -> CaptureClues | None:

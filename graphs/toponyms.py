@@ -38,6 +38,7 @@ def resolve_toponyms(
     predicted: Sequence[PredictedPlace],
     key: str,
     reply_sha256: str,
+    model: str | None = None,
 ) -> ResolvedToponyms:
     """The positions of predicted places; a place that is in no gazetteer and has no coordinates is left out.
 
@@ -47,13 +48,14 @@ def resolve_toponyms(
         predicted: in the model's order.
         key: distinguishes these look-ups from others in the run.
         reply_sha256: of the reply that they come from.
+        model: the name of the model that predicted them; None: the one that investigates.
     """
     positions: list[Position] = []
     records: list[ToolRecord] = []
     cost = Cost()
     for number, place in enumerate(predicted):
         spent: GeolocateState = {**state, "cost": add_cost(state["cost"], cost)}
-        found = resolve_toponym(context, spent, place, f"{key}-{number}", reply_sha256)
+        found = resolve_toponym(context, spent, place, f"{key}-{number}", reply_sha256, model)
         positions += found.positions
         records += found.records
         cost = add_cost(cost, found.cost)
@@ -61,9 +63,23 @@ def resolve_toponyms(
 
 
 def resolve_toponym(
-    context: GeolocateContext, state: GeolocateState, predicted: PredictedPlace, key: str, reply_sha256: str
+    context: GeolocateContext,
+    state: GeolocateState,
+    predicted: PredictedPlace,
+    key: str,
+    reply_sha256: str,
+    model: str | None = None,
+    sample: int = 0,
 ) -> ResolvedToponyms:
     """The position of one predicted place, if it is known."""
+    found = _located(context, state, predicted, key, reply_sha256)
+    said_by = {"model": context.model.name if model is None else model, "sample": sample}
+    return found._replace(positions=[position.model_copy(update=said_by) for position in found.positions])
+
+
+def _located(
+    context: GeolocateContext, state: GeolocateState, predicted: PredictedPlace, key: str, reply_sha256: str
+) -> ResolvedToponyms:
     if predicted.lat is not None and predicted.lon is not None:
         point = Point(lat=predicted.lat, lon=predicted.lon)
         name = untrusted(predicted.name) or str(point)

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents.chat_models.base import LocalModel, Tool
 from agents.chat_models.failures import ModelFailure
-from agents.chat_models.spec import ModelSpec
+from agents.chat_models.spec import ModelOptions, ModelSpec
 from agents.messages import read_data
 from agents.structured_output.arguments import mend
 from agents.structured_output.position import parse_position
 from core.errors import UserError
 from core.files import sha256_of_file
-from retrieval.photos.photo import photo_id_of
+from retrieval.photos.photo import name_sha256, photo_id_of
 
 
 class RecordedRow(BaseModel):
@@ -30,7 +30,7 @@ class RecordedRow(BaseModel):
     response: str | None = None
 
 
-def load_recorded(spec: ModelSpec) -> RecordedModel:
+def load_recorded(spec: ModelSpec, options: ModelOptions) -> RecordedModel:
     """The model of `recorded:FILE[@PHOTOS]`.
 
     Raises:
@@ -39,8 +39,11 @@ def load_recorded(spec: ModelSpec) -> RecordedModel:
     path = Path(spec.target)
     rows = read_rows(path)
     named = sorted({row.photo for row in rows if row.photo_sha256 is None and row.photo})
-    hashes = _hashes(path, named, Path(spec.url)) if spec.url else {}
-    if named and not spec.url:
+    if not options.has_photos:
+        hashes = {name: name_sha256(name) for name in named}
+    elif spec.url or not named:
+        hashes = _hashes(path, named, Path(spec.url)) if spec.url else {}
+    else:
         raise UserError(f"{path} names photos by file name: say where they are, recorded:{path}@PHOTOS_FOLDER")
     said = {row.photo_sha256 or hashes.get(row.photo or "", ""): row.response or "" for row in rows}
     said.pop("", None)
@@ -140,11 +143,14 @@ def _silence(functions: Sequence[Mapping[str, Any]], photo_id: str) -> AIMessage
 
 
 def place_arguments(text: str, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Arguments of a tool that takes a position or hypotheses; None if the text gives neither position nor name."""
-    place = parse_position(text).place
-    if not place:
+    """Arguments of a tool that takes hypotheses (all places) or a position (the most confident one).
+
+    None if the text gives neither position nor name.
+    """
+    reply = parse_position(text)
+    if not reply.place:
         return None
-    fields = parameters["properties"]
-    arguments = {"hypotheses": [place]} if "hypotheses" in fields else place
+    wants_all = "hypotheses" in parameters["properties"]
+    arguments = {"hypotheses": [*map(dict, reply.places)]} if wants_all else dict(reply.place)
     mended: dict[str, Any] = mend(arguments, parameters)
     return mended

@@ -70,7 +70,7 @@ def load_model(spec: str, options: ModelOptions | None = None) -> LoadedModel:
     kind = MODELS[parsed.kind]
     if kind.is_served:
         return _load_served(parsed, chosen)
-    chat = load_recorded(parsed) if kind.is_recorded else OfflineReasoner()
+    chat = load_recorded(parsed, chosen) if kind.is_recorded else OfflineReasoner()
     return LoadedModel(name=parsed.text, chat=chat, kind=kind, capabilities=Capabilities(images=False), options=chosen)
 
 

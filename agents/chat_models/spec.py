@@ -1,11 +1,13 @@
 """Specs of chat models (`offline`, `openai:NAME`, `vllm:MODEL@URL`, ...) and the registry of their kinds.
 
+Several specs separated by commas are a jury: models that are asked the same, side by side.
 Parsing a spec loads nothing and sends nothing.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -166,14 +168,55 @@ def find_model(spec: str) -> ModelDescription:
     return describe(parse_spec(spec))
 
 
+def split_jury(text: str) -> tuple[str, ...]:
+    """The specs of a jury, which are separated by commas; one spec alone is a jury of one.
+
+    Raises:
+        UserError: an empty spec, a model that is named twice, a file of recorded answers with a comma in its path.
+    """
+    specs = tuple(part.strip() for part in text.split(","))
+    if len(specs) > 1 and "" in specs:
+        raise UserError("a jury is named without empty places between commas: MODEL,MODEL")
+    for before, spec in pairwise(specs):
+        if _is_recorded(before) and spec.partition(":")[0] not in MODELS:
+            raise UserError(
+                f"{before!r}, {_shown(spec)!r}: a comma separates the models of a jury, so the path of recorded answers"
+                " can hold none: rename the file or its folder"
+            )
+    repeated = next((spec for number, spec in enumerate(specs) if spec in specs[:number]), None)
+    if repeated is not None:
+        raise UserError(
+            f"the jury names {_shown(repeated)!r} twice: name different models, separated by commas; the strategy"
+            " self_consistency asks one model several times"
+        )
+    return specs
+
+
+def find_jury(text: str) -> tuple[ModelDescription, ...]:
+    """The descriptions of the models of a jury, without loading them; one spec alone is a jury of one.
+
+    Raises:
+        UserError: no such model, or not a jury; the message says what to write.
+    """
+    return tuple(find_model(spec) for spec in split_jury(text))
+
+
+def _is_recorded(spec: str) -> bool:
+    kind = spec.partition(":")[0]
+    return kind in MODELS and MODELS[kind].is_recorded
+
+
 def short_name(model: str) -> str:
     """A model's name for tables and plots: its spec, shortened to the file's stem where answers were recorded.
 
-    Any text is accepted, as it may come from an old run's record.
+    Any text is accepted, as it may come from an old run's record; of a jury, each model's.
     """
+    return " + ".join(_short_name(spec) for spec in model.split(","))
+
+
+def _short_name(model: str) -> str:
     kind, _, rest = model.partition(":")
-    is_recorded = kind in MODELS and MODELS[kind].is_recorded
-    return f"{kind} {Path(rest.partition('@')[0]).stem}" if is_recorded else model
+    return f"{kind} {Path(rest.partition('@')[0]).stem}" if _is_recorded(model) else model
 
 
 def _parse_served(kind: str, rest: str) -> ModelSpec:
@@ -253,5 +296,6 @@ class ModelOptions(Frozen):
     temperature: float | None = Field(None, ge=0.0, description="None: the provider's default")
     max_output_tokens: int | None = Field(None, ge=1, description="None: the provider's default")
     prices: Path | None = Field(None, description="the user's file of prices; its rows replace list prices")
+    has_photos: bool = Field(True, description="False: photos have no pixels and are known by name (recorded models)")
     capabilities: Capabilities | None = Field(None, description="declared; None: from the model's profile or a probe")
     cache: BaseCache | None = Field(None, description="of replies: one found there costs nothing")

@@ -43,6 +43,7 @@ def _what_is_missing(answer: AIMessage, name: str) -> str:
 def arguments_in_text(text: str, parameters: Schema) -> dict[str, Any] | None:
     """The arguments that a text gives: its last object that shares a field with the schema, or a position in prose.
 
+    Where hypotheses are wanted, a list of places under any name, or a position in prose, is a list of hypotheses.
     None if it gives none.
     """
     fields = parameters.get("properties", {})
@@ -50,8 +51,11 @@ def arguments_in_text(text: str, parameters: Schema) -> dict[str, Any] | None:
         mended: dict[str, Any] = mend(item, parameters)
         if any(key in fields for key in mended):
             return mended
-    reply = parse_position(text) if {"lat", "lon"} <= fields.keys() else None
-    return dict(reply.place) if reply and reply.status is ReplyStatus.OK else None
+    wants_all = "hypotheses" in fields
+    reply = parse_position(text) if wants_all or {"lat", "lon"} <= fields.keys() else None
+    if reply is None or reply.status is not ReplyStatus.OK:
+        return None
+    return dict(mend({"hypotheses": [*map(dict, reply.places)]}, parameters)) if wants_all else dict(reply.place)
 
 
 def mend(value: Any, schema: Schema, root: Schema | None = None) -> Any:

@@ -41,6 +41,8 @@ class Reply(NamedTuple, Generic[V]):
             tool calls, and the request for a repair.
         cost: of all attempts; the tokens of those that brought no reply are not known.
         remarks: what the answer of the run should mention, each once.
+        model: the name of the model that was asked.
+        seconds: from the first request to the last reply. They are not in `cost`, as models are asked side by side.
     """
 
     value: V | None
@@ -49,6 +51,8 @@ class Reply(NamedTuple, Generic[V]):
     messages: list[AnyMessage]
     cost: Cost
     remarks: tuple[str, ...] = ()
+    model: str = ""
+    seconds: float = 0.0
 
 
 def ask(
@@ -87,6 +91,7 @@ def ask_structured(
         messages=[*first.messages, repair, *second.messages],
         cost=add_cost(first.cost, second.cost),
         remarks=tuple(dict.fromkeys([*first.remarks, *second.remarks])),
+        seconds=first.seconds + second.seconds,
     )
 
 
@@ -97,7 +102,8 @@ def _ask_once(model: LoadedModel, messages: Sequence[BaseMessage], schema: type[
     text = f"Error: {problem}" if problem else "Noted."
     calls = [call for message in reply.messages if isinstance(message, AIMessage) for call in message.tool_calls]
     acknowledged = [ToolMessage(text, tool_call_id=call["id"] or "", name=call["name"]) for call in calls]
-    return Reply(value, status, problem, [*reply.messages, *acknowledged], reply.cost, reply.remarks)
+    said = [*reply.messages, *acknowledged]
+    return Reply(value, status, problem, said, reply.cost, reply.remarks, reply.model, reply.seconds)
 
 
 def _parse(answer: AIMessage, schema: type[T]) -> tuple[T | None, ReplyStatus, str]:
@@ -123,7 +129,19 @@ def _ask(
     choice: str | None,
     deadline: float | None,
 ) -> Reply[AIMessage]:
-    """One request, with as many attempts as it may take."""
+    """One request, with as many attempts as it may take; timed."""
+    started = time.perf_counter()
+    reply = _ask_in_time(model, messages, tools, choice, deadline)
+    return reply._replace(model=model.name, seconds=time.perf_counter() - started)
+
+
+def _ask_in_time(
+    model: LoadedModel,
+    messages: Sequence[BaseMessage],
+    tools: Sequence[Offered],
+    choice: str | None,
+    deadline: float | None,
+) -> Reply[AIMessage]:
     bound = model.chat.bind_tools(list(tools), tool_choice=choice) if tools else model.chat
     attempts = Attempts(model.options, deadline)
     try:

@@ -28,7 +28,12 @@ def find_objects(text: str) -> list[dict[str, Any]]:
 
     One that was cut off at the end of the text keeps the members that were complete.
     """
-    found: list[dict[str, Any]] = []
+    return [objects[0] for objects in find_object_lists(text)]
+
+
+def find_object_lists(text: str) -> list[list[dict[str, Any]]]:
+    """Outermost JSON objects of a text, in order, each as a list of one; a list that begins with an object, whole."""
+    found: list[list[dict[str, Any]]] = []
     start = 0
     for _ in range(MAX_TRIES):
         opening = _OPENING.search(text, start)
@@ -36,13 +41,13 @@ def find_objects(text: str) -> list[dict[str, Any]]:
             break
         end = _end(text, opening.start())
         value = _parse(text[opening.start() : end]) if end else _parse_cut_off(text[opening.start() :])
-        first = value[0] if isinstance(value, list) and value else value
-        if isinstance(first, dict):
-            found.append(first)
+        objects = value if isinstance(value, list) else [value]
+        if begins := bool(objects) and isinstance(objects[0], dict):
+            found.append([item for item in objects if isinstance(item, dict)])
             if end is None:
                 break
         # A bracket that starts no object may have one inside.
-        start = end if end and isinstance(first, dict) else opening.end()
+        start = end if end and begins else opening.end()
     return found
 
 

@@ -15,19 +15,20 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from agents.structured_output.coordinates import LatLon, pair_from_fields, pair_in_text
-from agents.structured_output.json_repair import find_objects, is_cut_off
+from agents.structured_output.json_repair import find_object_lists, is_cut_off
 
 MAX_TEXT_CHARACTERS = 100_000
 """Limit of a reply; a longer one is not an answer to a question for one position."""
 MAX_REFUSAL_CHARACTERS = 1_500
 """A refusal is short; a long text that says "I cannot be certain" somewhere is an answer that could not be parsed."""
 MAX_NESTING = 4
+MAX_RADIUS_KM = 20_015.0
 
 _THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"[-+\d.,°'\"]+\s*\Z")
 _NAME_KEYS = ("name", "place", "location", "location_name", "exact_location_name", "landmark")
 _AREA_KEYS = ("neighborhood", "neighbourhood", "city", "town", "state", "region", "province", "country")
-_REASON_KEYS = ("reasoning", "rationale", "reason", "why", "explanation")
+_REASON_KEYS = ("reasoning", "rationale", "reason", "why", "explanation", "clues")
 _NO_NAME = re.compile(r"(?i:unknown|n/a|none|null|indeterminable|not sure|\.\.\.|<.*>|.{200,})?", re.DOTALL)
 
 
@@ -50,11 +51,14 @@ class ParsedReply(NamedTuple):
         status: ok, refused or unparsable.
         place: what is known of the place, as fields of `agents.reply_schemas.PredictedPlace`: with status ok at least
             `lat` and `lon`, within range; else at most a `name`, for a gazetteer to find.
+        places: all that the reply lists, in its order, each as `place` is; `place` alone where it lists none. One that
+            has a position, or none of them has, and the one of greatest confidence among those is `place`.
         problem: why there is no position, as a text for the model; empty with status ok.
     """
 
     status: ReplyStatus
     place: Mapping[str, Any] = MappingProxyType({})
+    places: tuple[Mapping[str, Any], ...] = ()
     problem: str = ""
 
 
@@ -62,8 +66,8 @@ def parse_position(text: str) -> ParsedReply:
     """Find the position in a reply: in JSON (fenced, cut off, amid prose), in labels, in degrees or in plain prose.
 
     Of several JSON objects with a position the last counts, as models come to their answer at the end; of a list of
-    places the first, as they list the likeliest first. Prose with several different positions and no mark of which
-    is the answer is unparsable.
+    places the one of greatest confidence, or the first, as they list the likeliest first. Prose with several different
+    positions and no mark of which is the answer is unparsable.
     """
     if not text.strip():
         return ParsedReply(ReplyStatus.UNPARSABLE, problem="the reply is empty")
@@ -71,45 +75,78 @@ def parse_position(text: str) -> ParsedReply:
         problem = f"the reply has {len(text):,} characters; at most {MAX_TEXT_CHARACTERS:,} are read"
         return ParsedReply(ReplyStatus.UNPARSABLE, problem=problem)
     said = _THOUGHT.sub(" ", text)
-    from_objects = _in_objects(find_objects(said))
+    from_objects = _in_objects(find_object_lists(said))
     if from_objects.status is ReplyStatus.OK:
         return from_objects
     # The last number of a text that was cut off may be short of digits; prose may stand in a string of broken JSON.
     whole = _LAST_NUMBER.sub("", said) if is_cut_off(said) else said
     pair = pair_in_text(whole.replace("\\n", "\n").replace('\\"', '"'))
     if isinstance(pair, LatLon):
-        return ParsedReply(ReplyStatus.OK, {**from_objects.place, **pair._asdict()})
+        place = {**from_objects.place, **pair._asdict()}
+        return ParsedReply(ReplyStatus.OK, place, (place,))
     if looks_like_a_refusal(said) and not from_objects.place:
         return ParsedReply(ReplyStatus.REFUSED, problem="the model declined to answer")
     return from_objects._replace(problem=from_objects.problem or pair)
 
 
-def _in_objects(objects: Sequence[Mapping[str, Any]]) -> ParsedReply:
-    problem, name = "", None
-    for whole in reversed(objects):
-        for fields in _nested(whole):
-            pair = pair_from_fields(fields)
-            if isinstance(pair, LatLon):
-                return ParsedReply(ReplyStatus.OK, {**pair._asdict(), **_about_the_place({**whole, **fields})})
-            problem = problem or pair
-            name = name or _place_name(fields)
-    return ParsedReply(ReplyStatus.UNPARSABLE, {"name": name} if name else {}, problem)
+def _in_objects(lists: Sequence[Sequence[Mapping[str, Any]]]) -> ParsedReply:
+    problem, named = "", ParsedReply(ReplyStatus.UNPARSABLE)
+    for objects in reversed(lists):
+        whole = objects[0] if len(objects) == 1 else {}
+        for listed in _nested(objects):
+            places = [place for place in (_place(fields, whole, len(listed) > 1) for fields in listed) if place]
+            located = [place for place in places if "lat" in place]
+            if located:
+                return ParsedReply(ReplyStatus.OK, _most_confident(located), tuple(places))
+            problem = problem or next((pair for pair in map(pair_from_fields, listed) if isinstance(pair, str)), "")
+            if places and not named.place:
+                named = named._replace(place=_most_confident(places), places=tuple(places))
+    return named._replace(problem=problem)
 
 
-def _nested(value: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
-    """Objects that may hold the position, the outermost first."""
-    if isinstance(value, Mapping):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list) and depth <= MAX_NESTING:
-        for part in value:
-            yield from _nested(part, depth + 1)
+def _nested(values: Sequence[Any], depth: int = 0) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Objects that may hold the position, the outermost first; those of one list together."""
+    objects = [value for value in values if isinstance(value, Mapping)]
+    if objects:
+        yield objects
+    if depth <= MAX_NESTING:
+        for value in values:
+            if isinstance(value, list):
+                yield from _nested(value, depth + 1)
+            for part in value.values() if isinstance(value, Mapping) else ():
+                yield from _nested(part if isinstance(part, list) else [part], depth + 1)
+
+
+def _place(fields: Mapping[str, Any], whole: Mapping[str, Any], is_listed: bool) -> dict[str, Any] | None:
+    """What one object says of a place; None if it neither locates nor names it.
+
+    A place by itself is also described by the object around it; of a list's places only the reason is shared.
+    """
+    pair = pair_from_fields(fields)
+    if isinstance(pair, LatLon):
+        shared = {key: whole[key] for key in _REASON_KEYS if key in whole} if is_listed else whole
+        return {**pair._asdict(), **_about_the_place({**shared, **fields})}
+    name = _place_name(fields)
+    if name is None:
+        return None
+    return _about_the_place(fields) if is_listed else {"name": name}
+
+
+def _most_confident(places: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The place of greatest confidence, the first of equal ones; the first where not all state theirs."""
+    stated = all("confidence" in place for place in places)
+    return max(places, key=lambda place: place["confidence"]) if stated else places[0]
 
 
 def _about_the_place(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Name, confidence and reason, where given."""
+    """Name, radius, confidence and reason, where given."""
     why = next((fields[key] for key in _REASON_KEYS if isinstance(fields.get(key), str)), None)
-    known = {"name": _place_name(fields), "confidence": parse_confidence(fields.get("confidence")), "why": why}
+    known = {
+        "name": _place_name(fields),
+        "radius_km": parse_radius_km(fields.get("radius_km")),
+        "confidence": parse_confidence(fields.get("confidence")),
+        "why": why,
+    }
     return {key: value for key, value in known.items() if value is not None}
 
 
@@ -119,6 +156,12 @@ def _place_name(fields: Mapping[str, Any]) -> str | None:
     names = {key: text for key, text in texts.items() if not _NO_NAME.fullmatch(text)}
     own = [names[key] for key in _NAME_KEYS if key in names][:1]
     return ", ".join(dict.fromkeys([*own, *(names[key] for key in _AREA_KEYS if key in names)])) or None
+
+
+def parse_radius_km(value: object) -> float | None:
+    """Kilometres above 0, at most half of the Earth's circumference; "25 km" is read too; None if it is none."""
+    match = None if isinstance(value, bool) else re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:km)?", str(value).strip())
+    return float(match[1]) if match and 0.0 < float(match[1]) <= MAX_RADIUS_KM else None
 
 
 def parse_confidence(value: object) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from agents.chat_models.prices import PRICES_PACKAGE
-from agents.chat_models.spec import MODELS, ModelDescription, find_model
+from agents.chat_models.spec import MODELS, ModelDescription, find_jury
 from apps.doctor.report import Finding, State, installed
 from graphs.components import EMBEDDED_GROUND, EMBEDDED_PLACES
 from graphs.events.telemetry import INSTALL, spans_go_to, spans_wanted
@@ -48,8 +48,8 @@ def _prices(model: ModelDescription) -> str:
 
 def leaving(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Everything that leaves the machine when a photo is located or discussed under these settings, and its host."""
-    host = find_model(settings.model).leaves_the_machine
-    yield _goes("model", f"{settings.model}: photos and questions", host)
+    for model in find_jury(settings.model):
+        yield _goes("model", f"{model.name}: photos and questions", model.leaves_the_machine)
     ground = settings.satellite_source
     yield _goes("satellite views", "positions of hypotheses", None if ground == EMBEDDED_GROUND else _host(ground))
     places = settings.geocoder

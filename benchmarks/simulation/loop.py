@@ -111,7 +111,7 @@ def _locator(
     system = trial.system.with_strategy(case.strategy)
     sight = measured_record(ErrorModel(case.rates, trial.others))
     parameters = system.context.parameters.model_copy(update={"sight": sight})
-    context = replace(system.context, model=model, budgets=Budgets(rounds=case.rounds), parameters=parameters)
+    context = replace(system.context, models=(model,), budgets=Budgets(rounds=case.rounds), parameters=parameters)
     if known_retrieval is not None:
         search = KnownRetrieval(known_retrieval, trial.truth)
         tools = {**context.tools, "search_photos": search_photos_tool(search)}  # type: ignore[arg-type]  # its one method

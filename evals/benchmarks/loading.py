@@ -28,12 +28,13 @@ class Sample:
 
     Attributes:
         photo: its id, as the table has it.
+        path: of its file; None: the benchmark has no photos.
         author: the photographer, if known.
         strata: other facts of the table that scores can be split by.
     """
 
     photo: str
-    path: Path
+    path: Path | None
     truth: Point
     author: str | None
     strata: Mapping[str, str | float] = field(default_factory=dict)
@@ -49,7 +50,8 @@ class BenchmarkData:
     """What is on disk of a benchmark.
 
     Attributes:
-        samples: photos that are there, in the table's order.
+        folder: its folder, or the table of a benchmark without photos.
+        samples: photos that are there, in the table's order; all of a benchmark without photos.
         missing: ids the table lists whose files are not there.
         expected: photos of the whole set.
     """
@@ -81,12 +83,15 @@ def load_benchmark(benchmark: Benchmark, folder: Path, *, swap_lat_lon: bool = F
     """What is on disk of a benchmark.
 
     Args:
+        folder: the benchmark's folder; of a benchmark without photos the table itself.
         swap_lat_lon: the table's headers LAT and LON are exchanged, as in an early release of IM2GPS's table.
 
     Raises:
         UserError: no folder, no table, or a table that cannot be used; the message names the row, and the
             remedy where the headers of the coordinates look exchanged.
     """
+    if not benchmark.has_photos:
+        return _without_photos(benchmark, folder, swap_lat_lon)
     if not folder.is_dir():
         raise UserError(f"no folder {folder}: fetch it with `python -m evals.fetch {benchmark.name}`, or give --data")
     read = _landmarks if benchmark.layout is Layout.LANDMARKS else _table
@@ -94,10 +99,24 @@ def load_benchmark(benchmark: Benchmark, folder: Path, *, swap_lat_lon: bool = F
     return BenchmarkData(
         benchmark=benchmark,
         folder=folder,
-        samples=tuple(sample for sample in listed if sample.path.is_file()),
-        missing=tuple(sample.photo for sample in listed if not sample.path.is_file()),
+        samples=tuple(sample for sample in listed if _is_here(sample)),
+        missing=tuple(sample.photo for sample in listed if not _is_here(sample)),
         expected=len(listed) if benchmark.expected is None else benchmark.expected,
     )
+
+
+def _is_here(sample: Sample) -> bool:
+    return sample.path is not None and sample.path.is_file()
+
+
+def _without_photos(benchmark: Benchmark, table: Path, swap_lat_lon: bool) -> BenchmarkData:
+    """Every row of a table as a photo that is known by its name alone."""
+    if not table.is_file():
+        raise UserError(f"no table {table}: name a CSV with IMG_ID, LAT, LON (and AUTHOR), as in --data TRUTH.csv")
+    rows = _located_rows(table, "img_id", swap_lat_lon)
+    samples = tuple(_sample(row, number, truth, table, None) for number, row, truth in rows)
+    refuse_repeated((sample.photo for sample in samples), table)
+    return BenchmarkData(benchmark, table, samples, missing=(), expected=len(samples))
 
 
 def _table(benchmark: Benchmark, folder: Path, swap_lat_lon: bool) -> list[Sample]:
@@ -178,11 +197,11 @@ class _Finder:
         return self._by_suffix
 
 
-def _sample(row: Mapping[str, str], number: int, truth: Point, table: Path, find: _Finder) -> Sample:
+def _sample(row: Mapping[str, str], number: int, truth: Point, table: Path, find: _Finder | None) -> Sample:
     photo = row["img_id"]
     if not photo or Path(photo).is_absolute() or ".." in Path(photo).parts:
         raise UserError(f"{table}, row {number}: {photo!r} is not the name of a photo")
-    return Sample(photo, find(photo), truth, row.get("author") or _author(photo), _strata(row))
+    return Sample(photo, find(photo) if find else None, truth, row.get("author") or _author(photo), _strata(row))
 
 
 def _author(photo: str) -> str | None:

@@ -24,6 +24,8 @@ class Layout(StrEnum):
     """One CSV, a row a photo."""
     LANDMARKS = "landmarks"
     """Two CSVs: landmarks with positions, and the ids of each landmark's photos."""
+    NAMES = "names"
+    """One CSV and no photos: each is known by its name alone, by which recorded answers about it are found."""
 
 
 class SourceFile(Frozen):
@@ -55,6 +57,11 @@ class Benchmark(Frozen):
     licence: str
     citation: str
     notes: tuple[str, ...] = Field((), description="what one has to know to compare numbers on it")
+
+    @property
+    def has_photos(self) -> bool:
+        """Whether there are photos to look at; without, only recorded models can be asked."""
+        return self.layout is not Layout.NAMES
 
 
 _ROWS = TypeAdapter(tuple[Benchmark, ...]).validate_json(

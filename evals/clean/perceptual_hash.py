@@ -59,10 +59,10 @@ def fingerprint_of(path: Path) -> Fingerprint | None:
         return None
 
 
-def fingerprints_of(paths: Sequence[Path], threads: int = 2) -> list[Fingerprint | None]:
-    """The fingerprints of many files."""
+def fingerprints_of(paths: Sequence[Path | None], threads: int = 2) -> list[Fingerprint | None]:
+    """The fingerprints of many files; None where there is no file."""
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(fingerprint_of, paths))
+        return list(pool.map(lambda path: fingerprint_of(path) if path else None, paths))
 
 
 def difference_hash(rgb: NDArray[np.uint8]) -> Bits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,25 +55,34 @@ def assumed_calls(strategy: Strategy) -> int:
     return strategy.samples * questions + strategy.runs(Step.HYPOTHESISE) + rounds
 
 
-def estimate(strategies: Sequence[Strategy], model: str, price: Price | None, earlier: Path) -> list[Estimate]:
+def estimate(
+    strategies: Sequence[Strategy], model: str, prices: Sequence[Price | None], earlier: Path
+) -> list[Estimate]:
     """One line a strategy.
 
     Args:
+        model: as the run names it; of a jury all.
+        prices: of each model, the one that investigates first.
         earlier: a folder with folders of runs, whose costs are the better guess.
     """
     known = observed(earlier, model)
-    return [known.get(one.name) or _assumed(one, price) for one in strategies]
+    return [known.get(one.name) or _assumed(one, prices) for one in strategies]
 
 
-def _assumed(strategy: Strategy, price: Price | None) -> Estimate:
-    calls, usd = assumed_calls(strategy), call_usd(price)
-    tokens = calls * (TOKENS_IN_PER_CALL + TOKENS_OUT_PER_CALL)
-    basis = f"assuming {calls} calls of {TOKENS_IN_PER_CALL} + {TOKENS_OUT_PER_CALL} tokens"
-    if price and price.source:
-        basis += f", prices of {price.source}"
-    if not calls:
+def _assumed(strategy: Strategy, prices: Sequence[Price | None]) -> Estimate:
+    """All models are asked for a first reading; the rest is asked of the first one."""
+    others = len(prices) - 1 if strategy.runs(Step.HYPOTHESISE) else 0
+    calls = [assumed_calls(strategy), *[1] * others]
+    if not sum(calls):
         return Estimate(strategy.name, 0, 0, 0.0, "asks no model")
-    return Estimate(strategy.name, calls, tokens, None if usd is None else calls * usd, basis)
+    tokens = sum(calls) * (TOKENS_IN_PER_CALL + TOKENS_OUT_PER_CALL)
+    basis = f"assuming {sum(calls)} calls of {TOKENS_IN_PER_CALL} + {TOKENS_OUT_PER_CALL} tokens"
+    sources = sorted({price.source for price in prices if price and price.source})
+    if sources:
+        basis += f", prices of {' and '.join(sources)}"
+    usd = [call_usd(price) for price in prices[: len(calls)]]
+    known = [each * count for each, count in zip(usd, calls, strict=True) if each is not None]
+    return Estimate(strategy.name, sum(calls), tokens, sum(known) if len(known) == len(usd) else None, basis)
 
 
 def observed(folder: Path, model: str) -> dict[str, Estimate]:
@@ -128,17 +137,19 @@ class MoneySpentError(Exception):
 class CostBudget:
     """What a run has spent in US dollars, and its limit. Safe between threads.
 
-    Before each call the price of the most expensive call so far is set aside (at first an assumption), so that calls
-    under way count too: the limit is exceeded only if a call turns out to cost more than all before it.
+    Before each call the price of the model's most expensive call so far is set aside (at first an assumption), so
+    that calls under way count too: the limit is exceeded only if a call turns out to cost more than all before it.
 
     Args:
+        limit_usd: for all models together; None: there is none.
         spent_usd: in earlier sessions of the run.
-        assumed_usd: price of one call before any was made.
+        assumed_usd: price of one call of a model before any was made, for models that `assume` does not know.
     """
 
     def __init__(self, limit_usd: float | None = None, spent_usd: float = 0.0, assumed_usd: float = 0.0) -> None:
-        self._limit_usd, self._spent_usd, self._highest_usd = limit_usd, spent_usd, assumed_usd
-        self._under_way = 0
+        self._limit_usd, self._spent_usd = limit_usd, spent_usd
+        self._highest_usd: defaultdict[str, float] = defaultdict(lambda: assumed_usd)
+        self._under_way: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @property
@@ -152,34 +163,45 @@ class CostBudget:
         with self._lock:
             self._spent_usd = max(self._spent_usd, usd)
 
-    def reserve(self) -> None:
-        """Set money aside for a call that begins.
+    def assume(self, model: str, usd: float) -> None:
+        """Take a price for one call of a model before any was made."""
+        with self._lock:
+            self._highest_usd[model] = usd
+
+    def reserve(self, model: str = "") -> None:
+        """Set money aside for a call of a model that begins.
 
         Raises:
             MoneySpentError: the limit does not allow it.
         """
         with self._lock:
-            due = self._spent_usd + (self._under_way + 1) * self._highest_usd
+            under_way = sum(calls * self._highest_usd[name] for name, calls in self._under_way.items())
+            due = self._spent_usd + under_way + self._highest_usd[model]
             if self._limit_usd is not None and (due > self._limit_usd or 0.0 < self._spent_usd >= self._limit_usd):
                 raise MoneySpentError(f"US$ {self._spent_usd:.4f} of {self._limit_usd:g} are spent")
-            self._under_way += 1
+            self._under_way[model] += 1
 
-    def charge(self, usd: float) -> None:
-        """End a call, which cost `usd`: 0 if it failed."""
+    def charge(self, usd: float, model: str = "") -> None:
+        """End a call of a model, which cost `usd`: 0 if it failed."""
         with self._lock:
-            self._under_way -= 1
+            self._under_way[model] -= 1
             self._spent_usd += usd
-            self._highest_usd = max(self._highest_usd, usd)
+            self._highest_usd[model] = max(self._highest_usd[model], usd)
 
 
 class BudgetedReplies(BaseCache):
     """A cache of replies whose misses are calls that a budget has to allow.
 
     Give it to a model as its cache: LangChain asks it before each call and hands it each new reply.
+
+    Args:
+        cache: knows the price of this model's replies.
+        budget: which the models of a run share.
+        model: the name of the model it is given to.
     """
 
-    def __init__(self, cache: ReplyCache, budget: CostBudget) -> None:
-        self._cache, self._budget = cache, budget
+    def __init__(self, cache: ReplyCache, budget: CostBudget, model: str = "") -> None:
+        self._cache, self._budget, self._model = cache, budget, model
 
     @override
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
@@ -190,8 +212,8 @@ class BudgetedReplies(BaseCache):
         """
         found = self._cache.lookup(prompt, llm_string)
         if found is None:
-            self._budget.reserve()
-            undo_if_call_fails(lambda: self._budget.charge(0.0))
+            self._budget.reserve(self._model)
+            undo_if_call_fails(lambda: self._budget.charge(0.0, self._model))
         return found
 
     @override
@@ -200,7 +222,7 @@ class BudgetedReplies(BaseCache):
         try:
             self._cache.update(prompt, llm_string, return_val)
         finally:
-            self._budget.charge(self._cache.usd(return_val))
+            self._budget.charge(self._cache.usd(return_val), self._model)
 
     @override
     def clear(self, **kwargs: Any) -> None:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.chat_models.registry import LoadedModel, load_model
-from agents.chat_models.spec import ModelOptions
+from agents.chat_models.spec import ModelOptions, find_jury, split_jury
+from agents.schemas import Answer
 from agents.strategies import Strategy
 from core.errors import UserError
 from core.files import sha256_if_readable
 from evals import options
+from evals.benchmarks.registry import Benchmark
 from evals.clean.protocol import CleanExclusion
 from evals.runs.cost import BudgetedReplies, CostBudget, call_usd
 from evals.runs.recording import EvalQuery, SystemDescription, answer_record, error_record
 from evals.runs.records import EvalRecord, Protocol
 from evals.runs.reply_cache import ReplyCache, calls_about_one_photo
-from evals.runs.reply_recorder import record_replies
+from evals.runs.reply_recorder import ReplyRecorder, record_replies
 from evals.runs.sample_selection import RunPhotos
+from graphs.context import GeolocateContext
 from graphs.inference.posterior import PosteriorParameters
 from graphs.settings import Settings
 from graphs.system import GeoSleuth
-from retrieval.photos.photo import Photo, load_photo
+from retrieval.photos.photo import Photo, load_photo, name_sha256
 
 NEUTRAL_NAME = "photo"
 """The name of every photo of an evaluation: a file's own may name the place."""
@@ -35,12 +39,13 @@ class EvaluatedSystems:
     """The open systems of a run, one a strategy.
 
     Attributes:
-        by_strategy: by strategy; they share model, atlases, encoder, and the vectors of photos.
+        models: the chat model, or those of a jury.
+        by_strategy: by strategy; they share models, atlases, encoder, and the vectors of photos.
         exclusion: what searches do not see; None: nothing is hidden.
     """
 
     description: SystemDescription
-    model: LoadedModel
+    models: tuple[LoadedModel, ...]
     by_strategy: dict[str, GeoSleuth]
     exclusion: CleanExclusion | None
     budget: CostBudget
@@ -58,7 +63,8 @@ class EvaluatedSystems:
     @property
     def have_paid_calls(self) -> bool:
         """Whether the run asks a model that may cost money."""
-        return self.model.kind.is_served and any(strategy.uses_model for strategy in self.strategies)
+        is_served = any(model.kind.is_served for model in self.models)
+        return is_served and any(strategy.uses_model for strategy in self.strategies)
 
     def locate(self, query: EvalQuery) -> EvalRecord:
         """Locate a photo by one strategy. Safe between threads.
@@ -68,26 +74,45 @@ class EvaluatedSystems:
             MoneySpentError: a call of the model could exceed the limit.
         """
         system = self.by_strategy[query.strategy]
-        photo = only_pixels(load_photo(query.sample.path))
+        path = query.sample.path
+        photo = only_pixels(load_photo(path)) if path else Photo.by_name(query.sample.photo)
         with system.photo_store.holding(photo), calls_about_one_photo(), record_replies() as recorder:
             answer = system.locate(photo)
-        # Replies from the cache cost this run nothing; the answer's price is what anybody else would pay for it.
-        cost = answer.cost.model_copy(update={"usd": recorder.list_usd(system.context.model.price)})
-        # Samples are asked for side by side: which was first is chance, and chance has no place in a record.
-        replies = recorder.texts() if system.context.strategy.samples == 1 else tuple(sorted(recorder.texts()))
         excluded = self.exclusion.excluded(photo.id) if self.exclusion else 0
-        return answer_record(self.description, query, answer.model_copy(update={"cost": cost}), excluded, replies)
+        answer, replies = _at_list_price(answer, system.context, recorder), _replies(system.context, recorder)
+        return answer_record(self.description, query, answer, excluded, replies)
 
     def error_record(self, query: EvalQuery, error: BaseException) -> EvalRecord:
         """The record of a query that raised."""
-        return error_record(self.description, query, sha256_if_readable(query.sample.path), error)
+        path = query.sample.path
+        sha256 = sha256_if_readable(path) if path else name_sha256(query.sample.photo)
+        return error_record(self.description, query, sha256, error)
+
+
+def _at_list_price(answer: Answer, context: GeolocateContext, recorder: ReplyRecorder) -> Answer:
+    """The answer with what anybody else would pay for it; replies from the cache cost this run nothing."""
+    is_jury = len(context.models) > 1
+    usd = {model.name: recorder.list_usd(model.price, model.name if is_jury else None) for model in context.models}
+    spent = answer.cost_by_model.items()
+    by_model = {name: cost.model_copy(update={"usd": usd.get(name, 0.0)}) for name, cost in spent}
+    cost = answer.cost.model_copy(update={"usd": math.fsum(usd.values())})
+    return answer.model_copy(update={"cost": cost, "cost_by_model": by_model})
+
+
+def _replies(context: GeolocateContext, recorder: ReplyRecorder) -> tuple[str, ...]:
+    """What was replied, in an order without chance: samples, and models, are asked side by side."""
+    if context.strategy.samples > 1:
+        return tuple(sorted(recorder.texts()))
+    if len(context.models) > 1:
+        return tuple(text for model in context.models for text in recorder.texts(model.name))
+    return recorder.texts()
 
 
 @contextmanager
 def open_systems(
     chosen: argparse.Namespace, settings: Settings, photos: RunPhotos, out: Path
 ) -> Iterator[EvaluatedSystems]:
-    """Open the systems of a run, and the model that they share.
+    """Open the systems of a run, and the models that they share.
 
     Args:
         chosen: the command line: strategies, how the model is asked, the limit of money, the cache.
@@ -98,28 +123,28 @@ def open_systems(
         UserError: an unknown strategy or model, or something missing that the user can mend.
     """
     with ExitStack() as opened:
-        model, budget = _open_model(chosen, settings, out, opened)
-        first = opened.enter_context(GeoSleuth.open(settings, model=model, exclusion=photos.exclusion))
+        models, budget = _open_models(chosen, settings, photos.data.benchmark, out, opened)
+        first = opened.enter_context(GeoSleuth.open(settings, model=models, exclusion=photos.exclusion))
         others = {name: first.with_strategy(name) for name in options.strategies(chosen)[1:]}
         description = SystemDescription(
             benchmark=photos.data.benchmark.name,
             protocol=Protocol.CLEAN if photos.exclusion else Protocol.PUBLISHED,
-            model=model.name,
+            model=first.context.versions.model,
             encoder=first.context.versions.encoder,
         )
         yield EvaluatedSystems(
             description=description,
-            model=model,
+            models=models,
             by_strategy={settings.strategy: first, **others},
             exclusion=photos.exclusion,
             budget=budget,
         )
 
 
-def _open_model(
-    chosen: argparse.Namespace, settings: Settings, out: Path, opened: ExitStack
-) -> tuple[LoadedModel, CostBudget]:
-    """The model with its cache of replies, and the budget of its calls."""
+def _open_models(
+    chosen: argparse.Namespace, settings: Settings, benchmark: Benchmark, out: Path, opened: ExitStack
+) -> tuple[tuple[LoadedModel, ...], CostBudget]:
+    """The models with their cache of replies, and the budget of all their calls."""
     asked = ModelOptions(
         timeout_s=chosen.timeout,
         max_retries=chosen.retries,
@@ -127,19 +152,50 @@ def _open_model(
         temperature=chosen.temperature,
         max_output_tokens=chosen.max_output_tokens,
         prices=chosen.prices,
+        has_photos=benchmark.has_photos,
     )
-    model = load_model(settings.model, asked)
-    if chosen.max_usd is not None and model.price is None:
-        raise UserError(f"--max-usd needs to know what {settings.model} costs: give its price with --prices")
-    budget = CostBudget(chosen.max_usd, assumed_usd=call_usd(model.price) or 0.0)
-    if not model.kind.is_served:
-        return model, budget
+    check_photos_suffice(benchmark, settings, options.strategies(chosen))
+    models = [load_model(spec, asked) for spec in split_jury(settings.model)]
+    unknown = next((model.name for model in models if model.price is None), None)
+    if chosen.max_usd is not None and unknown is not None:
+        raise UserError(f"--max-usd needs to know what {unknown} costs: give its price with --prices")
+    budget = CostBudget(chosen.max_usd)
     file = None if chosen.no_cache else chosen.cache or settings.home / "replies.sqlite"
+    return tuple(_with_cache(model, file, budget, out, opened) for model in models), budget
+
+
+def check_photos_suffice(benchmark: Benchmark, settings: Settings, strategies: Sequence[str]) -> None:
+    """Refuse what cannot be done on a benchmark without photos.
+
+    Raises:
+        UserError: a model that would have to be shown a photo, or a strategy one of whose steps looks at its pixels.
+    """
+    if benchmark.has_photos:
+        return
+    live = [model.name for model in find_jury(settings.model) if not model.is_recorded]
+    if live:
+        raise UserError(
+            f"the benchmark {benchmark.name} has no photos to show to {live[0]}: name recorded models,"
+            " --model recorded:FILE"
+        )
+    looking = [name for name in strategies if settings.find_strategy(name).needs_pixels]
+    if looking:
+        raise UserError(
+            f"the benchmark {benchmark.name} has no photos, and {looking[0]} looks at their pixels: use strategies that"
+            " only ask, such as jury, zero_shot, chain_of_thought, self_consistency"
+        )
+
+
+def _with_cache(model: LoadedModel, file: Path | None, budget: CostBudget, out: Path, opened: ExitStack) -> LoadedModel:
+    """A model whose replies are kept and charged, if it is one that is served."""
+    if not model.kind.is_served:
+        return model
+    budget.assume(model.name, call_usd(model.price) or 0.0)
     cache = ReplyCache(file, model.usd, str(out.resolve()))
     opened.callback(cache.close)
     budget.start_from(cache.spent_usd())
-    replies = BudgetedReplies(cache, budget)
-    return load_model(settings.model, model.options.model_copy(update={"cache": replies})), budget
+    replies = BudgetedReplies(cache, budget, model.name)
+    return load_model(model.name, model.options.model_copy(update={"cache": replies}))
 
 
 def only_pixels(photo: Photo) -> Photo:

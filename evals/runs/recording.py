@@ -93,6 +93,7 @@ def answer_record(
         candidates=_candidates(answer.candidates),
         reasoning=answer.reasoning,
         raw_replies=replies,
+        cost_by_model=answer.cost_by_model,
     )
 
 

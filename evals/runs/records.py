@@ -186,6 +186,7 @@ class EvalRecord(Scored):
     candidates: tuple[CandidateNote, ...] = Field(description="the 20 best of each atlas, most similar first")
     reasoning: str
     raw_replies: tuple[str, ...] = Field(description="what the model wrote, one a call, tool calls as JSON")
+    cost_by_model: dict[str, Cost] = Field(default_factory=dict, description="of a jury: what each model used")
 
     def line(self) -> bytes:
         """The record as one line of JSON."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,11 +25,12 @@ MAX_REPLY_CHARACTERS = 20_000
 
 
 class ReplyRecorder(BaseCallbackHandler):
-    """Replies in the order in which the questions were asked. Safe between threads."""
+    """Replies by model, in the order in which the questions were asked. Safe between threads."""
 
     def __init__(self) -> None:
         self._texts: dict[UUID, str | None] = {}
-        self._usages: list[UsageMetadata] = []
+        self._model: dict[UUID, str] = {}
+        self._usages: defaultdict[str, list[UsageMetadata]] = defaultdict(list)
         self._lock = threading.Lock()
 
     @override
@@ -37,6 +39,7 @@ class ReplyRecorder(BaseCallbackHandler):
     ) -> None:
         with self._lock:
             self._texts[run_id] = None
+            self._model[run_id] = str((kwargs.get("invocation_params") or {}).get("model", ""))
 
     @override
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
@@ -45,17 +48,22 @@ class ReplyRecorder(BaseCallbackHandler):
         with self._lock:
             self._texts[run_id] = "\n".join(as_text(message) for message in messages)
             # A reply from a cache may carry nothing but "it cost 0".
-            self._usages += [usage for usage in usages if "input_tokens" in usage]
+            self._usages[self._model[run_id]] += [usage for usage in usages if "input_tokens" in usage]
 
-    def texts(self) -> tuple[str, ...]:
-        """The replies so far; a call that failed has none."""
+    def texts(self, model: str | None = None) -> tuple[str, ...]:
+        """The replies so far, of one model or of all; a call that failed has none."""
         with self._lock:
-            return tuple(text for text in self._texts.values() if text is not None)
+            wanted = [text for run_id, text in self._texts.items() if model in (None, self._model[run_id])]
+        return tuple(text for text in wanted if text is not None)
 
-    def list_usd(self, price: Price | None) -> float:
-        """What all replies cost at list price, whether or not they came from a cache; 0 where no price is known."""
+    def list_usd(self, price: Price | None, model: str | None = None) -> float:
+        """What replies, of one model or of all, cost at list price, whether or not they came from a cache.
+
+        0 where no price is known.
+        """
         with self._lock:
-            return math.fsum(price.usd(usage) for usage in self._usages) if price else 0.0
+            usages = [usage for name, of in self._usages.items() if model in (None, name) for usage in of]
+        return math.fsum(price.usd(usage) for usage in usages) if price else 0.0
 
 
 _recorder: ContextVar[ReplyRecorder | None] = ContextVar("reply_recorder", default=None)

@@ -13,7 +13,7 @@ from agents.messages import request
 from agents.offline.explanations import why
 from agents.prompts import render
 from agents.reply_schemas import ReviseHypotheses
-from agents.schemas import Answer, Cost, add_cost
+from agents.schemas import Answer, Cost, add_cost, add_cost_by_model
 from core.errors import first_problem
 from geo.sphere import point_distance_km
 from graphs.budgets import spent_on_asking
@@ -137,6 +137,8 @@ def recommit(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     """Commit to an answer from the ledger as it now stands, and say so if it is another one."""
     case = _case(state)
     case = {**case, "cost": add_cost(case["cost"], state["spent"])}
+    by_model = add_cost_by_model(case.get("cost_by_model", {}), {parts.context.model.name: state["spent"]})
+    case = {**case, "cost_by_model": by_model}
     answer: Answer = commit(parts.context, as_state(case))["answer"]
     coarsened = parts.coarsen(answer)
     return {

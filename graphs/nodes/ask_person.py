@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.messages import request
 from agents.prompts import render
-from agents.schemas import Cost, Hypothesis
+from agents.schemas import Hypothesis
 from agents.structured_output.ask import Reply
 from geo.places.country_facts import country_facts, left_driving
 from geo.places.names import name_key
@@ -25,7 +25,7 @@ from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
 from graphs.inference.ledger import open_hypotheses
 from graphs.inference.reckoning import reckon
-from graphs.nodes.model_calls import ask_model_structured
+from graphs.nodes.model_calls import ask_model_structured, model_cost
 from graphs.prompt_data import ledger_data
 from graphs.state import GeolocateState, Opinion, PersonQuestion
 
@@ -155,11 +155,11 @@ def pose_question(context: GeolocateContext, state: GeolocateState) -> dict[str,
     if pair is None:
         return {"question_posed": None}
     reply = _ask_for_question(context, state, pair)
-    cost = reply.cost if reply else Cost()
+    cost = model_cost([reply] if reply else [])
     if reply and reply.value and reply.value.yes_supports in (pair[0].id, pair[1].id):
-        return {"question_posed": question_of_model(reply.value, pair), "cost": cost}
+        return {"question_posed": question_of_model(reply.value, pair), **cost}
     countries = context.countries([hypothesis.point for hypothesis in pair])
-    return {"question_posed": question_by_rules(pair, countries), "cost": cost}
+    return {"question_posed": question_by_rules(pair, countries), **cost}
 
 
 def _ask_for_question(

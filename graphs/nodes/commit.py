@@ -108,6 +108,7 @@ def _answer(context: GeolocateContext, state: GeolocateState, verdict: Verdict) 
         candidates=tuple(state["candidates"]),
         metadata_position=state["metadata_position"],
         cost=state["cost"],
+        cost_by_model=state.get("cost_by_model", {}) if len(context.models) > 1 else {},
         versions=context.versions,
     )
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextvars
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from functools import reduce
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 from langchain_core.messages import AnyMessage
 
@@ -18,17 +16,15 @@ from agents.structured_output.ask import Reply
 from agents.structured_output.position import ReplyStatus
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
-from graphs.nodes.model_calls import ask_model, ask_model_structured, reply_sha256
+from graphs.nodes.model_calls import ask_model, ask_model_structured, reply_sha256, side_by_side
 from graphs.prompt_data import scene_data
-from graphs.state import GeolocateState, Position, ToolRecord
+from graphs.state import GeolocateState, ModelReply, Position, ToolRecord
 from graphs.toponyms import resolve_toponym
 
 SAMPLES_AT_ONCE = 4
 """Independent samples asked for side by side: a spent budget stops the next batch."""
 
 _SCHEMAS = {ReplyKind.PLACE: NamePlace, ReplyKind.POSITION: GivePosition}
-
-T = TypeVar("T")
 
 
 class ModelSample(NamedTuple):
@@ -39,12 +35,14 @@ class ModelSample(NamedTuple):
     problem: str
     messages: list[AnyMessage]
     cost: Cost
+    seconds: float
 
 
 def guess(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Ask the strategy's questions, as many times as it samples; every usable answer becomes a position."""
     samples = list(_samples(context, state))
     spent = reduce(add_cost, (sample.cost for sample in samples), Cost())
+    of_model = add_cost(spent, Cost(seconds=sum(sample.seconds for sample in samples)))
     positions: list[Position] = []
     records: list[ToolRecord] = []
     replies: list[str] = []
@@ -53,7 +51,7 @@ def guess(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
         if sample.predicted is not None:
             so_far: GeolocateState = {**state, "cost": add_cost(state["cost"], spent)}
             key, reply_hash = f"guess-{number}", reply_sha256(sample.messages)
-            found = resolve_toponym(context, so_far, sample.predicted, key, reply_hash)
+            found = resolve_toponym(context, so_far, sample.predicted, key, reply_hash, sample=number)
             positions += found.positions
             records += found.records
             spent = add_cost(spent, found.cost)
@@ -64,9 +62,11 @@ def guess(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
         "positions": positions,
         "records": records,
         "replies": replies,
+        "model_replies": _model_replies(context, samples, replies),
         "messages": samples[0].messages if samples else [],
         "notes": _notes(context, samples, replies),
         "cost": spent,
+        "cost_by_model": {context.model.name: of_model},
     }
 
 
@@ -74,33 +74,24 @@ def _samples(context: GeolocateContext, state: GeolocateState) -> Iterator[Model
     """Samples in batches, side by side within each; none begins when a budget is spent."""
     spent, left = Cost(), context.strategy.samples
     while left and not spent_on_asking(context.budgets, add_cost(state["cost"], spent)):
-        batch = _side_by_side([lambda: _sample(context, state)] * min(left, SAMPLES_AT_ONCE))
+        batch = side_by_side([lambda: _sample(context, state)] * min(left, SAMPLES_AT_ONCE))
         yield from batch
         spent = reduce(add_cost, (sample.cost for sample in batch), spent)
         left -= len(batch)
 
 
-def _side_by_side(work: Sequence[Callable[[], T]]) -> list[T]:
-    """Results in the order of the work; each thread gets this one's context, so that its events belong to the run."""
-    if len(work) == 1:
-        return [work[0]()]
-    with ThreadPoolExecutor(max_workers=len(work)) as pool:
-        started = [pool.submit(contextvars.copy_context().run, task) for task in work]
-        return [future.result() for future in started]
-
-
 def _sample(context: GeolocateContext, state: GeolocateState) -> ModelSample:
     """Ask the questions once; stop at the first that gives nothing to use."""
     messages: list[AnyMessage] = []
-    cost = Cost()
+    cost, seconds = Cost(), 0.0
     for number, question in enumerate(context.strategy.asks):
         so_far: GeolocateState = {**state, "messages": [*state["messages"], *messages]}
         reply = _ask(context, so_far, question, is_first=number == 0)
         messages += reply.messages
-        cost = add_cost(cost, reply.cost)
+        cost, seconds = add_cost(cost, reply.cost), seconds + reply.seconds
         if reply.value is None:
-            return ModelSample(None, reply.status, reply.problem, messages, cost)
-    return ModelSample(cast(PredictedPlace, reply.value), ReplyStatus.OK, "", messages, cost)
+            return ModelSample(None, reply.status, reply.problem, messages, cost, seconds)
+    return ModelSample(cast(PredictedPlace, reply.value), ReplyStatus.OK, "", messages, cost, seconds)
 
 
 def _ask(context: GeolocateContext, state: GeolocateState, question: Ask, is_first: bool) -> Reply[Any]:
@@ -111,11 +102,25 @@ def _ask(context: GeolocateContext, state: GeolocateState, question: Ask, is_fir
     return ask_model_structured(context, state, message, schema) if schema else ask_model(context, state, [message])
 
 
+def _model_replies(
+    context: GeolocateContext, samples: Sequence[ModelSample], statuses: Sequence[str]
+) -> list[ModelReply]:
+    return [
+        ModelReply(model=context.model.name, status=status, problem=_problem(sample, status))
+        for sample, status in zip(samples, statuses, strict=True)
+    ]
+
+
+def _problem(sample: ModelSample, status: str) -> str:
+    """Why a sample gave nothing to use; empty if it did."""
+    unknown = "it names a place that the gazetteer does not know"
+    return "" if status == ReplyStatus.OK else sample.problem or unknown
+
+
 def _notes(context: GeolocateContext, samples: Sequence[ModelSample], replies: Sequence[str]) -> list[str]:
-    problems = [sample.problem or "it names a place that the gazetteer does not know" for sample in samples]
-    lost = [problem for problem, status in zip(problems, replies, strict=True) if status != ReplyStatus.OK]
+    problems = [_problem(sample, status) for sample, status in zip(samples, replies, strict=True)]
     notes = list(context.model.remarks)
-    notes += [f"a reply of the model could not be used: {problem}" for problem in dict.fromkeys(lost)]
+    notes += [f"a reply of the model could not be used: {problem}" for problem in dict.fromkeys(problems) if problem]
     if len(samples) < context.strategy.samples:
         notes.append(f"{len(samples)} of {context.strategy.samples} samples were asked for before a budget was spent")
     return notes

@@ -12,7 +12,7 @@ from agents.schemas import Cost
 from agents.strategies import Shown, Step
 from agents.structured_output.position import ReplyStatus
 from graphs.context import GeolocateContext
-from graphs.nodes.model_calls import ask_model
+from graphs.nodes.model_calls import ask_model, model_cost
 from graphs.nodes.tool_calls import limits_left, run_tool_calls
 from graphs.prompt_data import ledger_data, scene_data
 from graphs.state import GeolocateState
@@ -36,7 +36,7 @@ def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, A
         "messages": reply.messages,
         "round": state["round"] + 1,
         "notes": [*failed, *reply.remarks],
-        "cost": reply.cost,
+        **model_cost([reply]),
     }
 
 

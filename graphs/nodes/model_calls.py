@@ -1,23 +1,28 @@
-"""Asking the model: one conversation, the photo put in at each call; and what came of the replies."""
+"""Asking models: one conversation, the photo put in at each call; and what came of the replies."""
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel
 
+from agents.chat_models.registry import LoadedModel
 from agents.messages import with_image
-from agents.schemas import AnswerStatus
+from agents.schemas import AnswerStatus, Cost, add_cost, add_cost_by_model
 from agents.structured_output.ask import Reply, ask, ask_structured
 from agents.structured_output.position import ReplyStatus
 from graphs.context import GeolocateContext
-from graphs.state import GeolocateState
+from graphs.state import GeolocateState, ModelReply
 
 T = TypeVar("T", bound=BaseModel)
+R = TypeVar("R")
 
 _BEST_FIRST = (ReplyStatus.OK, ReplyStatus.REFUSED, ReplyStatus.UNPARSABLE, ReplyStatus.FAILED)
 
@@ -34,12 +39,47 @@ def ask_model(
 
 
 def ask_model_structured(
-    context: GeolocateContext, state: GeolocateState, request: HumanMessage, schema: type[T]
+    context: GeolocateContext,
+    state: GeolocateState,
+    request: HumanMessage,
+    schema: type[T],
+    model: LoadedModel | None = None,
 ) -> Reply[T]:
-    """Ask for one value of a schema; the reply's messages start with the request."""
+    """Ask for one value of a schema; the reply's messages start with the request.
+
+    Args:
+        context: has the models.
+        state: the conversation so far, and what may still be spent.
+        request: what is asked.
+        schema: of the value.
+        model: the model to ask; None: the one that investigates.
+    """
     messages = _conversation(context, state, [request])
-    reply = ask_structured(context.model, messages, schema, seconds=_seconds_left(context, state))
+    reply = ask_structured(model or context.model, messages, schema, seconds=_seconds_left(context, state))
     return reply._replace(messages=[request, *reply.messages])
+
+
+def side_by_side(work: Sequence[Callable[[], R]]) -> list[R]:
+    """Results in the order of the work; each thread gets this one's context, so that its events belong to the run."""
+    if len(work) == 1:
+        return [work[0]()]
+    with ThreadPoolExecutor(max_workers=len(work)) as pool:
+        started = [pool.submit(contextvars.copy_context().run, task) for task in work]
+        return [future.result() for future in started]
+
+
+def model_cost(replies: Sequence[Reply[Any]]) -> dict[str, Any]:
+    """The update of a state with what replies cost, altogether and by model."""
+    by_model: dict[str, Cost] = {}
+    for reply in replies:
+        by_model = add_cost_by_model(by_model, {reply.model: add_cost(reply.cost, Cost(seconds=reply.seconds))})
+    return {"cost": reduce(add_cost, (reply.cost for reply in replies), Cost()), "cost_by_model": by_model}
+
+
+def reply_statuses(replies: Sequence[Reply[Any]]) -> dict[str, Any]:
+    """The update of a state with the outcomes of structured replies."""
+    outcomes = [ModelReply(model=reply.model, status=reply.status.value, problem=reply.problem) for reply in replies]
+    return {"replies": [outcome.status for outcome in outcomes], "model_replies": outcomes}
 
 
 def _seconds_left(context: GeolocateContext, state: GeolocateState) -> float:
@@ -48,7 +88,9 @@ def _seconds_left(context: GeolocateContext, state: GeolocateState) -> float:
 
 def _conversation(context: GeolocateContext, state: GeolocateState, new: Sequence[AnyMessage]) -> list[BaseMessage]:
     system = SystemMessage(context.strategy.render(context.strategy.system))
-    return with_image([system, *state["messages"], *new], context.image(state["photo_id"]))
+    messages: list[BaseMessage] = [system, *state["messages"], *new]
+    image = context.image(state["photo_id"])
+    return messages if image is None else with_image(messages, image)
 
 
 def model_status(replies: Sequence[str]) -> ReplyStatus | None:

@@ -41,6 +41,11 @@ def photo_id_of(sha256: str) -> str:
     return f"photo-{sha256[:12]}"
 
 
+def name_sha256(name: str) -> str:
+    """What stands for a file's hash (hex) where only the photo's name is known."""
+    return hashlib.sha256(f"photo known by name: {name}".encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class PhotoLimits:
     """What is accepted and how much of it is kept.
@@ -62,8 +67,9 @@ class Photo:
     """A decoded, oriented, size-limited RGB image.
 
     Attributes:
-        rgb: uint8 array (height, width, 3), upright, long side limited.
-        sha256: of the file's bytes, in hex; of a crop, of the photo's hash and the box.
+        rgb: uint8 array (height, width, 3), upright, long side limited; (0, 0, 3) of a photo that is not here.
+        sha256: of the file's bytes, in hex; of a crop, of the photo's hash and the box; of a photo that is not here,
+            `name_sha256`.
         name: the file's name, for people and reports; never shown to a model.
         metadata: kept apart; None where the file has none.
     """
@@ -77,6 +83,16 @@ class Photo:
     def id(self) -> str:
         """A short name for this photo in tool calls."""
         return photo_id_of(self.sha256)
+
+    @classmethod
+    def by_name(cls, name: str) -> Photo:
+        """A photo that is not here: no pixels, only a name, by which recorded answers about it are found."""
+        return cls(np.zeros((0, 0, 3), np.uint8), name_sha256(name), name)
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether the photo is here; a model is shown nothing of one that is not."""
+        return bool(self.rgb.size)
 
     def without_metadata(self) -> Photo:
         """The same pixels without the file's metadata."""

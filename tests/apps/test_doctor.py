@@ -141,6 +141,16 @@ def test_a_model_on_this_machine_leaves_nothing() -> None:
     assert left({}, model="vllm:some/model@http://gpu.example.org:8000/v1")["model"].detail.endswith("gpu.example.org")
 
 
+def test_every_model_of_a_jury_is_listed_with_where_photos_go() -> None:
+    settings = make_settings(model="openai:gpt-4o,offline,vllm:m@http://gpu.example.org/v1")
+    details = [item.detail for item in leaving(settings, {}) if item.name == "model"]
+    assert details == [
+        "openai:gpt-4o: photos and questions GO TO api.openai.com",
+        "nothing: stays on this machine",
+        "vllm:m@http://gpu.example.org/v1: photos and questions GO TO gpu.example.org",
+    ]
+
+
 def test_each_kind_of_model_says_what_it_needs() -> None:
     without = {item.name.partition(":")[0]: item for item in models({})}
     with_key = {item.name.partition(":")[0]: item for item in models({"OPENAI_API_KEY": "sk-secret"})}

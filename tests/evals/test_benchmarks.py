@@ -26,7 +26,7 @@ def folder_with(tmp_path: Path, table: str, *photos: str) -> Path:
 def test_the_registry_has_the_counts_that_the_field_reports_on() -> None:
     counts = {name: one.expected for name, one in BENCHMARKS.items()}
     expected = {"im2gps": 237, "im2gps3k": 2997, "yfcc4k": 4536, "yfcc26k": 25_600, "mmlandmarks": 18_688}
-    assert counts == {**expected, "folder": None}
+    assert counts == {**expected, "folder": None, "answers": None}
     assert {one.thresholds_km for one in BENCHMARKS.values()} == {(1.0, 25.0, 200.0, 750.0, 2500.0)}
 
 
@@ -55,7 +55,7 @@ def test_files_with_a_place_before_the_id_are_found_if_no_two_end_alike(tmp_path
     data = load_benchmark(
         BENCHMARKS["folder"], folder_with(tmp_path, table, "Rome_00024_231_a.jpg", "x_77.jpg", "y_77.jpg")
     )
-    assert [(sample.photo, sample.path.name) for sample in data.samples] == [("231_a.jpg", "Rome_00024_231_a.jpg")]
+    assert [(s.photo, s.path and s.path.name) for s in data.samples] == [("231_a.jpg", "Rome_00024_231_a.jpg")]
     assert data.missing == ("77.jpg",)
 
 
@@ -157,6 +157,7 @@ def test_a_complete_set_is_not_partial(data: BenchmarkData) -> None:
 
 def test_a_partial_set_needs_a_flag_and_every_table_says_so(data: BenchmarkData) -> None:
     for sample in data.samples[:10]:
+        assert sample.path is not None
         sample.path.unlink()
     less = load_benchmark(data.benchmark, data.folder)
     with pytest.raises(UserError, match=r"50 of 60 photos.*--allow-partial"):

@@ -214,9 +214,9 @@ def context(
         "read_signs": True,
         "parameters": PARAMETERS,
         "tools": {tool.name: tool for tool in tools},
+        "models": (LoadedModel(name="fake", chat=model or OfflineReasoner(), price=price),),
     }
     return GeolocateContext(
-        model=LoadedModel(name="fake", chat=model or OfflineReasoner(), price=price),
         photo_store=photo_store,
         places=places,
         cluster=cluster,

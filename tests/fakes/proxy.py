@@ -31,6 +31,7 @@ class Misbehaving(ThreadingHTTPServer):
         self.upstream = upstream
         self.faults = list(faults)
         self.asked = 0
+        self.others: list[Misbehaving] = []
         self.under_way = 0
         self.most_at_once = 0
         self.closing = threading.Event()
@@ -92,6 +93,14 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(0.2)
         self._pass(body)
 
+    def _propose_last(self, body: bytes) -> None:
+        """Proposes once every other server has been asked, which never happens if one is asked after the other."""
+        for _ in range(3_000):
+            if all(other.asked for other in self.server.others):
+                break
+            self.server.closing.wait(0.01)
+        FAULTS["proposes" if all(other.asked for other in self.server.others) else "rejected"](self, body)
+
     def _hang(self, _: bytes) -> None:
         self.server.closing.wait(60.0)
 
@@ -133,8 +142,16 @@ def _fixed(status: int, body: str, kind: str = "application/json", **headers: st
     return lambda handler, _: handler._send(status, body.encode(), kind, **headers)
 
 
-def _said(content: Any, **message: Any) -> str:
-    return json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": content, **message}}]})
+def _said(content: Any, usage: dict[str, int] | None = None, **message: Any) -> str:
+    choices = [{"index": 0, "message": {"role": "assistant", "content": content, **message}}]
+    return json.dumps({"choices": choices} | ({"usage": usage} if usage else {}))
+
+
+def _proposed(*places: dict[str, Any]) -> str:
+    """A call that proposes places, of 1,000 tokens in and 100 out."""
+    function = {"name": "ProposeHypotheses", "arguments": json.dumps({"hypotheses": places})}
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 100, "total_tokens": 1_100}
+    return _said("", usage, tool_calls=[{"id": "call-1", "type": "function", "function": function}])
 
 
 FAULTS: dict[str, Callable[[_Handler, bytes], None]] = {
@@ -148,6 +165,15 @@ FAULTS: dict[str, Callable[[_Handler, bytes], None]] = {
     "limited": _fixed(429, '{"error": {"message": "slow down"}}', Retry_After="1"),
     "limited_for_an_hour": _fixed(429, '{"error": {"message": "slow down"}}', Retry_After="3600"),
     "overloaded": _fixed(503, '{"error": {"message": "overloaded"}}'),
+    "proposes": _fixed(
+        200,
+        _proposed(
+            {"name": "Lisbon", "lat": 38.72, "lon": -9.13, "radius_km": 5.0, "confidence": 0.7, "why": "tiles"},
+            {"name": "Madrid", "lat": 40.42, "lon": -3.7, "radius_km": 25.0, "confidence": 0.2},
+        ),
+    ),
+    "proposes_last": _Handler._propose_last,
+    "broken": _fixed(500, '{"error": {"message": "internal"}}'),
     "rejected": _fixed(400, '{"error": {"message": "bad request"}}'),
     "no_key": _fixed(401, '{"error": {"message": "Incorrect API key provided: sk-abcdefghijklmnop"}}'),
     "redirect": _fixed(307, "", Location="http://203.0.113.7/v1/chat/completions"),

@@ -265,6 +265,13 @@ def test_an_inconsistent_strategy_cannot_be_made(changes: dict[str, Any], proble
         Strategy.model_validate({**dict(find_strategy("zero_shot")), **changes})
 
 
+def test_hypotheses_need_no_retrieval() -> None:
+    steps_of = {Step.HYPOTHESISE, Step.INVESTIGATE, Step.REVISE}
+    made = Strategy.model_validate({**dict(find_strategy("jury")), "name": "bare", "steps": frozenset(steps_of)})
+    assert made.needs_pixels
+    assert not find_strategy("jury").needs_pixels
+
+
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_every_template_of_a_strategy_is_there(name: str) -> None:
     strategy = find_strategy(name)

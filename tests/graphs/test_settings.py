@@ -42,6 +42,10 @@ def test_values_are_cast(tmp_path: Path) -> None:
     ("chosen", "message"),
     [
         ({"model": "gpt-9"}, "unknown model 'gpt-9': choose one of offline"),
+        (
+            {"model": "offline,openai:x", "strategy": "zero_shot"},
+            "the strategy zero_shot asks one model, and 2 are named",
+        ),
         ({"strategy": "guess"}, "unknown strategy 'guess': choose one of chain_of_thought, cluster_rag, clusters"),
         ({"max_precision": "house"}, "max_precision"),
         ({"min_confidence": 2}, "min_confidence"),

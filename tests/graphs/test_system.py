@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
+from agents.chat_models.spec import find_jury
 from agents.schemas import AnswerStatus, EvidenceKind, Level
 from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
@@ -152,6 +154,35 @@ def test_the_audit_line_says_when_runs_are_traced(
     sleuth.locate(photo())
     line = json.loads((home / "audit.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     assert line["left_the_machine"] == ["every step of the run, to LangSmith"]
+
+
+def test_the_audit_line_names_each_model_of_a_jury_that_a_photo_went_to(sleuth: GeoSleuth) -> None:
+    named = replace(sleuth, models=find_jury("openai:gpt-4o,offline,anthropic:claude-sonnet-4-5"))
+    named.locate(photo())
+    assert _audit(named)[-1]["left_the_machine"] == [
+        "photo and question, to the model openai:gpt-4o",
+        "photo and question, to the model anthropic:claude-sonnet-4-5",
+    ]
+
+
+def test_a_jury_locates_a_real_photo(home: Path, tmp_path: Path) -> None:
+    said = {"hypotheses": [{"name": "Lisbon", "lat": 38.72, "lon": -9.13, "radius_km": 5.0, "confidence": 0.9}]}
+    specs = []
+    for name in ("first", "second"):
+        row = {"photo_sha256": photo().sha256, "response": json.dumps(said)}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+        specs.append(f"recorded:{tmp_path / f'{name}.jsonl'}")
+    settings = make_settings(home=home, read_signs=False, model=" , ".join(specs), strategy="jury")
+    with GeoSleuth.open(settings) as opened:
+        answer = opened.locate(photo())
+        with pytest.raises(UserError, match="the strategy rag asks one model, and 2 are named"):
+            opened.with_strategy("rag")
+        assert opened.with_strategy("retrieval").locate(photo()).versions.model == ",".join(specs)
+        alone = opened.with_strategy("zero_shot", opened.context.models[1]).locate(photo())
+    assert answer.versions.model == ",".join(specs)
+    assert list(answer.cost_by_model) == specs
+    assert answer.hypotheses[0].name == "Lisbon"
+    assert (alone.versions.model, alone.cost_by_model) == (specs[1], {})
 
 
 def _audit(sleuth: GeoSleuth) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ def options(able: Capabilities | None = None) -> ModelOptions:
 
 
 def answers(strategy: str, model: LoadedModel) -> list[Answer]:
-    at = replace(context(["Praha"], strategy=strategy, budgets=Budgets(rounds=2)), model=model)
+    at = replace(context(["Praha"], strategy=strategy, budgets=Budgets(rounds=2)), models=(model,))
     graph = build_geolocate(at)
     photo_store = at.photo_store
     found = []

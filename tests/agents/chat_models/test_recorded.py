@@ -14,13 +14,14 @@ from langchain_core.tools import tool
 
 from agents.chat_models.recorded import read_rows
 from agents.chat_models.registry import LoadedModel, load_model
+from agents.chat_models.spec import ModelOptions
 from agents.messages import request
 from agents.reply_schemas import GivePosition, ProposeHypotheses, ReviseHypotheses
 from agents.structured_output.ask import ask, ask_structured
 from agents.structured_output.position import ReplyStatus
 from benchmarks.accuracy.recorded_models import loose, ours, result
 from core.errors import UserError
-from retrieval.photos.photo import photo_id_of
+from retrieval.photos.photo import Photo, name_sha256, photo_id_of
 
 PARIS = json.dumps({"latitude": "48.8584", "longitude": "2.2945", "city": "Paris", "country": "France"})
 NAMED = json.dumps({"city": "Porto", "country": "Portugal"})
@@ -70,6 +71,52 @@ def test_it_proposes_its_answer_and_says_nothing_more(tmp_path: Path) -> None:
     investigated = ask(model, question(sha), [reverse_geocode]).value
     assert investigated is not None
     assert (investigated.text, investigated.tool_calls) == ("", [])
+
+
+def several(*places: tuple[str, float, float, float, float], **more: object) -> str:
+    rows = [
+        {"name": name, "lat": lat, "lon": lon, "radius_km": km, "confidence": share}
+        for name, lat, lon, km, share in places
+    ]
+    return json.dumps({"clues": "tiles on the walls", "hypotheses": rows, **more})
+
+
+LIST = several(("Madrid", 40.4, -3.7, 200.0, 0.2), ("Lisbon", 38.7, -9.1, 5.0, 0.7))
+
+
+def test_all_places_of_a_list_are_proposed_and_the_most_confident_is_the_position(tmp_path: Path) -> None:
+    model, (sha, *_) = by_hash(tmp_path, LIST)
+    proposed = ask_structured(model, question(sha), ProposeHypotheses).value
+    assert proposed is not None
+    assert [(h.name, h.radius_km, h.confidence, h.why) for h in proposed.hypotheses] == [
+        ("Madrid", 200.0, 0.2, "tiles on the walls"),
+        ("Lisbon", 5.0, 0.7, "tiles on the walls"),
+    ]
+    position = ask_structured(model, question(sha), GivePosition).value
+    assert position is not None
+    assert (position.name, position.lat, position.radius_km, position.confidence) == ("Lisbon", 38.7, 5.0, 0.7)
+
+
+def test_every_place_of_the_recorded_frontier_model_is_read(shared_data: Path) -> None:
+    file = shared_data / "recorded" / "frontier-2026-11.jsonl"
+    model = load_model(f"recorded:{file}", ModelOptions(has_photos=False))
+    for row in read_rows(file):
+        said = json.loads(row.response or "")["hypotheses"]
+        asked = question(name_sha256(row.photo or ""))
+        reply = ask_structured(model, asked, ProposeHypotheses)
+        assert reply.value is not None, reply.problem
+        read = [(h.lat, h.lon, h.radius_km, h.confidence) for h in reply.value.hypotheses]
+        assert read == [(h["lat"], h["lon"], h["radius_km"], h["confidence"]) for h in said]
+
+
+def test_without_photos_answers_are_found_by_the_photos_name(tmp_path: Path) -> None:
+    answers = write(tmp_path / "answers.jsonl", {"photo": "a.jpg", "response": PARIS})
+    model = load_model(f"recorded:{answers}", ModelOptions(has_photos=False))
+    photo = Photo.by_name("a.jpg")
+    assert not photo.has_pixels
+    assert ask_structured(model, [request("Where?", {"photo_id": photo.id})], GivePosition).status is ReplyStatus.OK
+    other = [request("Where?", {"photo_id": Photo.by_name("b.jpg").id})]
+    assert ask_structured(model, other, GivePosition).status is ReplyStatus.FAILED
 
 
 def test_a_photo_without_an_answer_is_a_failure_that_says_so(tmp_path: Path) -> None:

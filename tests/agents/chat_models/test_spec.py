@@ -9,7 +9,7 @@ import pytest
 
 from agents.chat_models.prices import Price, find_price
 from agents.chat_models.registry import load_model
-from agents.chat_models.spec import ModelOptions, find_model, parse_spec, short_name
+from agents.chat_models.spec import ModelOptions, find_jury, find_model, parse_spec, short_name, split_jury
 from core.errors import UserError
 
 LOCAL = "http://127.0.0.1:8000/v1"
@@ -48,6 +48,33 @@ def test_a_spec_says_where_photos_go(spec: str, host: str | None) -> None:
 )
 def test_tables_name_recorded_answers_by_their_file(model: str, short: str) -> None:
     assert short_name(model) == short
+
+
+def test_a_jury_is_named_with_commas() -> None:
+    names = f"openai:gpt-4o, recorded:answers.jsonl ,vllm:m@{LOCAL}"
+    assert [(one.name, one.leaves_the_machine) for one in find_jury(names)] == [
+        ("openai:gpt-4o", "api.openai.com"),
+        ("recorded:answers.jsonl", None),
+        (f"vllm:m@{LOCAL}", None),
+    ]
+    assert split_jury("offline") == ("offline",)
+    assert short_name("recorded:a/x.jsonl@photos,openai:gpt-4o") == "recorded x + openai:gpt-4o"
+
+
+@pytest.mark.parametrize(
+    ("jury", "problem"),
+    [
+        ("recorded:Lisbon, Portugal.jsonl,offline", "path of recorded answers can hold none"),
+        ("offline,openai:a,offline", "names 'offline' twice"),
+        ("offline,", "without empty places"),
+        ("offline,gpt-9", "unknown model 'gpt-9'"),
+        ("vllm:m@http://user:hunter22@h/v1,offline", "no name or password"),
+    ],
+)
+def test_a_jury_that_cannot_be_used_says_what_to_write(jury: str, problem: str) -> None:
+    with pytest.raises(UserError, match=problem) as caught:
+        find_jury(jury)
+    assert "hunter22" not in str(caught.value)
 
 
 def test_a_models_own_name_may_hold_colons_and_ats() -> None:

@@ -329,6 +329,19 @@ def test_a_reply_from_the_cache_costs_nothing_and_is_the_same() -> None:
     assert len(server.sent) == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"lat": 1.5, "lon": 2.5}, {"lat": 48.8584, "lon": 2.2945}]',
+        '{"places": [{"latitude": "1.5", "longitude": 2.5}, {"latitude": 48.8584, "longitude": 2.2945}]}',
+    ],
+)
+def test_a_list_of_places_in_text_is_a_list_of_hypotheses(text: str) -> None:
+    reply = ask_structured(loaded(text)[0], ASKED, ProposeHypotheses)
+    assert reply.value is not None, reply.problem
+    assert [(h.lat, h.lon) for h in reply.value.hypotheses] == [(1.5, 2.5), (48.8584, 2.2945)]
+
+
 @pytest.mark.parametrize("schema", [GivePosition, ProposeHypotheses, ReviseHypotheses])
 def test_whatever_a_model_says_there_is_a_status(schema: Any) -> None:
     says: Sequence[Callable[[], AIMessage]] = [

@@ -261,3 +261,36 @@ def test_what_is_no_angle_is_none(value: object) -> None:
 def test_json_objects_are_found_as_they_are(value: object) -> None:
     found = find_objects(f"so: {json.dumps(value)} .")
     assert not isinstance(value, dict) or found == [value]
+
+
+LISTED = [
+    # a list under any name, alone, or behind prose; radius and confidence in the forms that models write
+    '{"hypotheses": [{"lat": 1.5, "lon": 2.5, "radius_km": 30, "confidence": 0.2},'
+    ' {"lat": 48.8584, "lon": 2.2945, "radius_km": 0.5, "confidence": 0.7}]}',
+    'Places:\n```json\n[{"lat": 1.5, "lon": 2.5, "radius_km": "30 km", "confidence": "20%"},'
+    ' {"latitude": "48.8584", "longitude": "2.2945", "radius_km": 0.5, "confidence": 70}]\n```',
+    '{"analysis": {"candidates": [{"coordinates": [1.5, 2.5], "radius_km": 30.0, "confidence": 0.2},'
+    ' {"coordinates": "48.8584, 2.2945", "radius_km": "0.5", "confidence": 0.7}]}}',
+]
+
+
+@pytest.mark.parametrize("text", LISTED)
+def test_a_list_of_places_is_read_whole_and_its_most_confident_is_the_place(text: str) -> None:
+    reply = parse_position(text)
+    read = [(place["lat"], place["lon"], place["radius_km"], place["confidence"]) for place in reply.places]
+    assert read == [(1.5, 2.5, 30.0, 0.2), (48.8584, 2.2945, 0.5, 0.7)]
+    assert reply.place == reply.places[1]
+
+
+def test_of_a_list_without_confidences_the_first_is_the_place_and_names_are_kept() -> None:
+    text = '{"places": [{"city": "Porto", "confidence": 0.9}, {"lat": 1.5, "lon": 2.5}, {"lat": 3.5, "lon": 4.5}]}'
+    reply = parse_position(text)
+    assert reply.status is ReplyStatus.OK
+    assert (reply.place["lat"], reply.place["lon"]) == (1.5, 2.5)
+    assert [place.get("name") for place in reply.places] == ["Porto", None, None]
+
+
+@pytest.mark.parametrize("radius", [0, -3, "far", 1e6, None, True, [1]])
+def test_a_radius_that_is_none_is_left_out(radius: object) -> None:
+    (place,) = parse_position(json.dumps({"lat": 1.5, "lon": 2.5, "radius_km": radius})).places
+    assert "radius_km" not in place

@@ -218,6 +218,21 @@ def test_a_limit_holds_between_threads(cached: Cached) -> None:
     assert stopped.acquire(timeout=1.0)
 
 
+def test_money_is_set_aside_at_the_price_of_the_model_that_is_called() -> None:
+    budget = CostBudget(limit_usd=1.5)
+    budget.assume("dear", 1.0)
+    budget.assume("cheap", 0.1)
+    budget.reserve("dear")
+    for _ in range(5):
+        budget.reserve("cheap")
+    with pytest.raises(MoneySpentError):
+        budget.reserve("cheap")
+    budget.charge(0.2, "dear")
+    budget.reserve("cheap")
+    with pytest.raises(MoneySpentError):
+        budget.reserve("dear")
+
+
 def test_a_limit_of_nothing_lets_free_models_work() -> None:
     budget = CostBudget(limit_usd=0.0)
     for _ in range(3):
@@ -254,12 +269,12 @@ def test_the_estimate_names_its_assumptions_and_prefers_what_was_seen(tmp_path: 
     strategies = [find_strategy(name) for name in ("retrieval", "zero_shot", "self_consistency", "refine")]
     assert [assumed_calls(one) for one in strategies] == [0, 1, 5, 5]
     price = Price(input=1.0, output=10.0)
-    assumed = estimate(strategies[:3], "m", price, tmp_path)
+    assumed = estimate(strategies[:3], "m", [price], tmp_path)
     assert [one.usd for one in assumed] == pytest.approx([0.0, 0.0075, 0.0375])
     text = estimate_text(assumed, 100)
     assert "assuming 5 calls" in text
     assert "in all about US$ 4.50" in text
-    assert "unknown" in estimate_text(estimate(strategies[:2], "m", None, tmp_path), 1)
+    assert "unknown" in estimate_text(estimate(strategies[:2], "m", [None], tmp_path), 1)
     seen = tmp_path / "earlier"
     seen.mkdir()
     write_info(seen, run_info(2, model="m", strategies=("zero_shot",)))
@@ -267,6 +282,6 @@ def test_the_estimate_names_its_assumptions_and_prefers_what_was_seen(tmp_path: 
     costs = [record.cost.model_copy(update={"usd": value}) for record, value in zip(records, (0.01, 0.03), strict=True)]
     made = [record.model_copy(update={"cost": cost}) for record, cost in zip(records, costs, strict=True)]
     write_records(seen / RECORDS_FILE, made)
-    (found,) = estimate(strategies[1:2], "m", None, tmp_path)
+    (found,) = estimate(strategies[1:2], "m", [None], tmp_path)
     assert found.usd == pytest.approx(0.02)
     assert found.basis == "as seen on 2 photos of earlier"

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import ToolCallChunk
 from langchain_core.outputs import ChatGenerationChunk
 
+from agents.chat_models.registry import LoadedModel
 from agents.schemas import EvidenceKind
 from graphs.budgets import Budgets
 from graphs.chat.session import Token
@@ -28,6 +29,26 @@ def test_the_model_answers_in_its_own_words_from_the_ledger() -> None:
     chat = talk(context(model=answering(react)))
     ended(chat.show(shot()))
     assert ended(chat.ask("why?")).text == "I lean to Madrid, Spain; you asked: why?"
+
+
+def test_follow_ups_go_to_the_first_model_of_a_jury_and_are_its_cost() -> None:
+    def react(data: dict[str, Any], _: set[str]) -> tuple[str, Calls]:
+        if any(row["name"].startswith("Osaka") for row in data["hypotheses"]):
+            return "Added.", []
+        return "", [("ReviseHypotheses", {"add": [{"name": "Osaka, Japan", "lat": 34.69, "lon": 135.5}]})]
+
+    first, second = answering(react), answering(react)
+    models = tuple(LoadedModel(name=name, chat=chat) for name, chat in (("a", first), ("b", second)))
+    chat = talk(context(models=models))
+    before = ended(chat.show(shot())).answer
+    calls = len(first.seen)
+    after = ended(chat.ask("what about Osaka?")).answer
+    assert before is not None
+    assert after is not None
+    assert len(second.seen) == 1
+    assert len(first.seen) > calls
+    assert after.cost_by_model["a"].model_calls == len(first.seen) > before.cost_by_model["a"].model_calls
+    assert after.cost_by_model["b"] == before.cost_by_model["b"]
 
 
 def test_a_place_that_the_model_adds_and_opinions_of_it_stay_capped() -> None:
