@@ -22,7 +22,7 @@ class Source(Frozen):
 
 
 class EvidenceKind(StrEnum):
-    """Kind of a claim; the ledger caps the weight of each kind."""
+    """Kind of a claim."""
 
     RETRIEVAL = "retrieval"
     SIGN = "sign"
@@ -35,7 +35,7 @@ class EvidenceKind(StrEnum):
     SUN = "sun"
     METADATA = "metadata"
     SIGHT = "sight"
-    """The model's initial prediction, from the picture alone."""
+    """What a model says of the picture: its initial prediction, or its own answer."""
     JUDGEMENT = "judgement"
     """The model's judgement of a tool result."""
     PERSON = "person"
@@ -44,9 +44,9 @@ class EvidenceKind(StrEnum):
 
 
 class Evidence(Frozen):
-    """One claim with its weight for or against each hypothesis.
+    """One claim, and what it did to each hypothesis and to the whole belief.
 
-    A claim without a source is the model's opinion; the ledger caps its weight.
+    A claim without a source is the model's opinion, and has no weight.
     """
 
     id: str
@@ -54,7 +54,8 @@ class Evidence(Frozen):
     claim: str
     source: Source | None
     log_likelihood_ratio: dict[str, float] = Field(
-        default_factory=dict, description="by hypothesis id, in nats: positive supports, negative contradicts"
+        default_factory=dict,
+        description="by hypothesis id: how much it raised the log-odds, in nats, all other evidence given",
     )
     information_nats: float = Field(
         0.0, ge=0.0, description="what it told: divergence of the belief with it from the belief without it"
@@ -80,6 +81,8 @@ class Origin(StrEnum):
     PLACE_NAME = "place_name"
     """A gazetteer's position for a name that the model gave without coordinates."""
     PERSON = "person"
+    BELIEF = "belief"
+    """A mode of the belief that nobody had raised."""
 
 
 class Hypothesis(Frozen):
@@ -109,6 +112,8 @@ class PointSource(StrEnum):
     MODEL = "model"
     """The model's own coordinates."""
     PERSON = "person"
+    BELIEF = "belief"
+    """The best point of the belief, between or beside what was reported."""
 
 
 class Level(StrEnum):

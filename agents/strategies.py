@@ -36,7 +36,7 @@ class CommitRule(StrEnum):
     TOP_CANDIDATE = "top_candidate"
     TOP_REGION = "top_region"
     POSTERIOR = "posterior"
-    """From the ledger, by expected utility."""
+    """The belief's point of greatest expected utility."""
     MODEL = "model"
     """The model's own answer; of several samples, the one that most others lie near."""
 
@@ -129,6 +129,11 @@ class Strategy(Frozen):
                 f"the strategy {self.name} asks one model, and {models} are named: name one, or ask them all with the"
                 " strategies jury (first readings only) or refine"
             )
+
+    @property
+    def commits_by_belief(self) -> bool:
+        """Whether the point is the belief's own; otherwise it is the model's, or what was retrieved first."""
+        return self.commit_rule is CommitRule.POSTERIOR
 
     @property
     def reads_blind(self) -> bool:

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import shapely
+import shapely.affinity
+from numpy.typing import NDArray
 
 from belief.posterior import Belief
-from geo.sphere import Floats
+from geo.sphere import EARTH_RADIUS_KM, Floats
 
 KM_PER_DEGREE = 111.195
-MOST_POSITIONS = 1500
-"""Polygons are drawn around at most so many positions, the densest."""
+DETAIL = 60.0
+"""Outlines leave out what is smaller than the area's side divided by this."""
 
 CORNERS = 3
 """Corners of a quarter of the disc around a position."""
@@ -29,13 +31,21 @@ Polygons = tuple[tuple[Ring, ...], ...]
 def credible_polygons(belief: Belief, share: float) -> Polygons:
     """Polygons of rings of (longitude, latitude) around the densest positions that hold a share of a belief.
 
-    Each position stands for a disc of its area; their union is simplified to a twentieth of its extent.
+    Each position stands for a disc of its area; what is much smaller than the whole is not drawn by itself.
     """
-    rows = belief.densest(share)[:MOST_POSITIONS]
-    radius_km = OVERLAP * np.sqrt(belief.support.area_km2[rows] / np.pi)
-    discs = list(_discs(belief.support.lat_lon_deg[rows], radius_km))
-    union = shapely.union_all(shapely.make_valid(np.array(discs, dtype=object)))
-    return _rings(shapely.intersection(_simplified(union), WORLD))
+    rows = belief.densest(share)
+    area_km2 = belief.support.area_km2[rows]
+    coarsest_km = np.sqrt(area_km2.sum()) / DETAIL
+    radius_km = np.maximum(OVERLAP * np.sqrt(area_km2 / np.pi), coarsest_km)
+    kept = _spread(belief.support.unit[rows], coarsest_km)
+    union = shapely.union_all(np.array(list(_discs(belief.support.lat_lon_deg[rows][kept], radius_km[kept])), object))
+    return _rings(shapely.intersection(union.simplify(coarsest_km / KM_PER_DEGREE / 2.0), WORLD))
+
+
+def _spread(unit: Floats, apart_km: float) -> NDArray[np.intp]:
+    """Rows of positions (n, 3), the first of those that fall into one cell of a grid in space."""
+    cells = np.floor(unit * EARTH_RADIUS_KM / apart_km).astype(np.int64)
+    return np.sort(np.unique(cells, axis=0, return_index=True)[1])
 
 
 def _discs(lat_lon_deg: Floats, radius_km: Floats) -> Iterator[shapely.Geometry]:
@@ -51,11 +61,6 @@ def _discs(lat_lon_deg: Floats, radius_km: Floats) -> Iterator[shapely.Geometry]
             yield shapely.affinity.translate(disc, -360.0)
         if lon - wide_deg < -180.0:
             yield shapely.affinity.translate(disc, 360.0)
-
-
-def _simplified(shape: shapely.Geometry) -> shapely.Geometry:
-    parts = [part for part in shapely.get_parts(shape) if part.area > 0.0]
-    return shapely.union_all([part.simplify(np.sqrt(part.area) / 20.0) for part in parts])
 
 
 def _rings(shape: shapely.Geometry) -> Polygons:

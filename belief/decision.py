@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from belief.kernels import chord_distance_km
 from belief.posterior import Belief
 from geo.sphere import Floats
 
+Rows = NDArray[np.intp]
+
 FIRST_LOOK = 192
 """Positions looked at first, chosen evenly over the belief, beside the pins."""
 
+COUNTRY_KM = 750
+
 NEGLIGIBLE = 1e-4
 """Share of the belief that is left out of expectations, spread over its least probable positions."""
+
+
+class Aim(StrEnum):
+    """What the point of an answer is chosen for: to lie within a distance in km, or the GeoScore."""
+
+    STREET = "1"
+    CITY = "25"
+    REGION = "200"
+    COUNTRY = "750"
+    CONTINENT = "2500"
+    GEOSCORE = "geoscore"
+
+    @property
+    def wanted_km(self) -> int:
+        """The distance whose chance says whether the answer is good enough: of GeoScore, a country's."""
+        return COUNTRY_KM if self is Aim.GEOSCORE else int(self.value)
 
 
 class Decision(NamedTuple):
@@ -50,12 +72,12 @@ def decide(belief: Belief, utility: Mapping[float, float]) -> Decision:
     return Decision(best, float(lat), float(lon))
 
 
-def _heaviest(mass: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+def _heaviest(mass: Floats) -> Rows:
     order = np.argsort(-mass, kind="stable")
-    return order[: int(np.searchsorted(np.cumsum(mass[order]), 1.0 - NEGLIGIBLE)) + 1]
+    return np.asarray(order[: int(np.searchsorted(np.cumsum(mass[order]), 1.0 - NEGLIGIBLE)) + 1])
 
 
-def _evenly(mass: Floats, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+def _evenly(mass: Floats, count: int) -> Rows:
     """Rows at even quantiles of the mass."""
     held = np.cumsum(mass)
     return np.minimum(np.searchsorted(held, (np.arange(count) + 0.5) / count * held[-1]), len(mass) - 1)
@@ -63,8 +85,8 @@ def _evenly(mass: Floats, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np
 
 def _best(
     belief: Belief,
-    rows: np.ndarray[tuple[int, ...], np.dtype[np.intp]],
-    heavy: np.ndarray[tuple[int, ...], np.dtype[np.intp]],
+    rows: Rows,
+    heavy: Rows,
     utility: Mapping[float, float],
 ) -> int:
     unit = belief.support.unit

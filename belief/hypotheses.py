@@ -41,7 +41,7 @@ def owners(support: Support, circles: Sequence[Circle]) -> NDArray[np.intp]:
 
 def held_by(mass: Floats, owner: NDArray[np.intp], count: int) -> Floats:
     """Probability (count,) that each of some circles holds."""
-    return np.bincount(owner[owner >= 0], weights=mass[owner >= 0], minlength=count)[:count]
+    return np.asarray(np.bincount(owner[owner >= 0], weights=mass[owner >= 0], minlength=count)[:count], np.float64)
 
 
 def log_bayes_factors(mass: Floats, mass_without: Floats, owner: NDArray[np.intp], count: int) -> Floats:

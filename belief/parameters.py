@@ -7,7 +7,7 @@ from importlib import resources
 
 from pydantic import Field
 
-from belief.records import Record, Records
+from belief.records import Agreement, Record, Records
 from core.frozen import Frozen
 from retrieval.candidate import AtlasKind
 
@@ -25,19 +25,14 @@ class Parameters(Frozen):
     fitted_on: str = Field(description="what the numbers were fitted on")
     prior_shares: dict[str, float] = Field(description="of the layers of the prior")
     records: Records = Field(description="of chat models")
-    correlation: float = Field(
-        ge=0.0,
-        le=1.0,
-        description="how alike the errors of two models are: reports of n models count n / (1 + (n-1) c)",
-    )
-    common_error: float = Field(
-        ge=0.0, lt=1.0, description="chance that all models of a jury err together and their reports say nothing"
-    )
+    agreement: Agreement = Field(description="of the models of a jury")
     retrieval: dict[str, RetrievalRecord] = Field(description="by kind of atlas, and `kind@encoder` where measured")
     useless: dict[str, float] = Field(description="chance that a witness of a kind says nothing of this photo")
+    place_name: Record = Field(description="of a place whose name is read on a sign; its `stated` shares are used")
     judgement_accuracy: float = Field(
         gt=0.5, lt=1.0, description="of a model whose record has none: how often it is right about a tool's result"
     )
+    person_accuracy: float = Field(gt=0.5, lt=1.0, description="how often a person's answer is right; set by hand")
     utility: dict[str, dict[float, float]] = Field(
         description="by aim: weights of exp(-(d / s)) by scale s in km, of an answer d km from the truth"
     )

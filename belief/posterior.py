@@ -74,9 +74,7 @@ class Belief:
 
     def _mass(self, reports: Mapping[str, Floats], others: Mapping[str, Floats]) -> Floats:
         prior, parameters = self.support.prior_mass, self._parameters
-        nats = joint_log_ratio(
-            [reports[key] for key in sorted(reports)], prior, parameters.correlation, parameters.common_error
-        )
+        nats = joint_log_ratio([reports[key] for key in sorted(reports)], prior, parameters.agreement)
         # Summed in the order of the keys, so that the order in which evidence came changes not even the rounding.
         for key in sorted(others):
             nats = nats + others[key]

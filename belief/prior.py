@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -247,4 +247,4 @@ def write_positions(geoclip: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_positions(Path(sys.argv[1]), Path(cast(str, __file__)).parent / "data" / "prior.npz")
+    write_positions(Path(sys.argv[1]), Path(__file__).parent / "data" / "prior.npz")

@@ -57,6 +57,16 @@ class Record(Frozen):
         return self
 
 
+class Agreement(Frozen):
+    """How several models that report on one photo err together; the four shares sum to 1."""
+
+    independent: float = Field(ge=0.0, le=1.0, description="share: each errs by itself")
+    alike: float = Field(ge=0.0, le=1.0, description="share: they err alike, by `correlation`")
+    one: float = Field(ge=0.0, le=1.0, description="share: only one of them is right")
+    none: float = Field(gt=0.0, le=1.0, description="share: none says anything")
+    correlation: float = Field(ge=0.0, le=1.0, description="of errors that are alike")
+
+
 class Records(Frozen):
     """Records of chat models by a part of their name, with or without a strategy: `gpt-4.1`, `gpt-4.1@rag`."""
 

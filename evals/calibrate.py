@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
+from graphs.inference.calibration import Calibration, evidence_level
 
 from evals.command import command_parser, run_command
 from evals.fitting.conformal import (
@@ -30,7 +31,6 @@ from evals.runs.records import EvalRecord
 from evals.scores import distance, reliability
 from evals.scores.arrays import score_arrays_of
 from geo.sphere import Floats
-from graphs.inference.calibration import Calibration, evidence_level
 from retrieval.splits import SHARES
 
 HEAD = (

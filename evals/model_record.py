@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from graphs.inference.sight import RINGS_KM, SightParameters, SightRecord, default_sight, load_sight, said_weights
 
 from core.errors import UserError
 from evals.command import command_parser, run_command
@@ -24,7 +25,6 @@ from evals.fitting.samples import add_run_arguments, of_one_system
 from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share, photographer_weights
 from evals.runs.records import EvalRecord, JudgementNote
 from geo.sphere import Floats, distance_km
-from graphs.inference.sight import RINGS_KM, SightParameters, SightRecord, default_sight, load_sight, said_weights
 
 LEAST = 20
 """Photos with an initial prediction for a record; judgements for a rate."""

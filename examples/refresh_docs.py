@@ -24,7 +24,7 @@ from pathlib import Path
 from examples.demo import summer_palace
 
 ROOT = Path(__file__).parents[1]
-FLOORS = ("core", "geo", "retrieval", "tools", "agents", "graphs", "evals", "apps")
+FLOORS = ("core", "geo", "retrieval", "tools", "belief", "agents", "graphs", "evals", "apps")
 SHOWN_HOME = "/home/you/.local/share/geosleuth"
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", flags=re.MULTILINE | re.DOTALL)
 DIAGRAM = re.compile(r"(?<=<!-- generated: imports -->\n).*?(?=<!-- end of generated -->)", flags=re.DOTALL)

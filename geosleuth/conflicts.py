@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
 from pathlib import Path
 
-PACKAGES = ("core", "geo", "retrieval", "tools", "agents", "graphs", "evals", "apps")
+PACKAGES = ("core", "geo", "retrieval", "tools", "belief", "agents", "graphs", "evals", "apps")
 _ADVICE = (
     "install geosleuth in an environment of its own (pipx install geosleuth, uv tool install geosleuth, or a new venv)"
 )

@@ -16,14 +16,15 @@ from langchain_core.tools import BaseTool
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import ModelOptions, split_jury
 from agents.strategies import Strategy
+from belief.parameters import Parameters, default_parameters
+from belief.records import load_records
+from belief.witnesses.retrieval import candidate_weights
 from geo.basemap import is_land
 from geo.place import Place
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from graphs.context import Clusterer, Places
-from graphs.inference.posterior import PosteriorParameters, candidate_weights, default_parameters, positions
-from graphs.inference.sight import load_sight
 from graphs.settings import DEFAULT_ATLAS, Settings
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import build_gps_atlas
@@ -64,7 +65,7 @@ class Components(NamedTuple):
     photo_store: PhotoStore
     atlases: list[Atlas]
     search: PhotoSearch
-    parameters: PosteriorParameters
+    parameters: Parameters
     cluster: Clusterer
 
 
@@ -81,7 +82,9 @@ def open_components(
     atlases = open_atlases(settings, encoder, gazetteer, stack, progress)
     search = PhotoSearch(atlases, encoder, photo_store, exclusion)
     parameters = open_parameters(settings)
-    return Components(encoder, gazetteer, photo_store, atlases, search, parameters, clusterer(parameters))
+    return Components(
+        encoder, gazetteer, photo_store, atlases, search, parameters, clusterer(parameters, encoder.identity.name)
+    )
 
 
 def open_tools(settings: Settings, components: Components, stack: ExitStack) -> dict[str, BaseTool]:
@@ -111,17 +114,19 @@ def nearest_places(gazetteer: Gazetteer) -> Places:
     return places
 
 
-def clusterer(parameters: PosteriorParameters) -> Clusterer:
-    """A function that clusters candidates by the weights that the posterior gives them."""
+def clusterer(parameters: Parameters, encoder: str) -> Clusterer:
+    """A function that clusters candidates by their weights."""
 
     def cluster(candidates: Sequence[Candidate]) -> Sequence[Region]:
-        return rank_regions(positions(candidates), candidate_weights(candidates, parameters))
+        return rank_regions(
+            lat_lon_array(c.point for c in candidates), candidate_weights(candidates, parameters, encoder)
+        )
 
     return cluster
 
 
-def open_parameters(settings: Settings) -> PosteriorParameters:
-    """The posterior's parameters, with the user's own records of models if there are any.
+def open_parameters(settings: Settings) -> Parameters:
+    """The belief's parameters, with the user's own records of models if there are any.
 
     Raises:
         UserError: the records cannot be read.
@@ -129,7 +134,7 @@ def open_parameters(settings: Settings) -> PosteriorParameters:
     packaged = default_parameters()
     if settings.model_records is None:
         return packaged
-    return packaged.model_copy(update={"sight": load_sight(settings.model_records)})
+    return packaged.model_copy(update={"records": load_records(settings.model_records)})
 
 
 def on_land(point: Point) -> bool:

@@ -13,16 +13,22 @@ from agents.chat_models.registry import LoadedModel
 from agents.messages import image_block
 from agents.schemas import Versions
 from agents.strategies import Strategy
+from belief.decision import Aim
+from belief.parameters import Parameters
+from belief.witnesses.retrieval import candidate_weights
 from geo.place import Place
 from geo.point import Point
+from geo.sphere import Floats
+from graphs.assessment.calibration import Corrections
 from graphs.budgets import Budgets
-from graphs.inference.calibration import Corrections
-from graphs.inference.posterior import PosteriorParameters
 from retrieval.candidate import Candidate, Region
 from retrieval.photos.store import PhotoStore
 
 Places = Callable[[Sequence[Point]], Sequence[Place | None]]
 """A function from points to the populated place nearest to each; None far from any."""
+
+CountryCodes = Callable[[Floats], Sequence[str | None]]
+"""A function from positions (n, 2) in degrees to the ISO 3166-1 alpha-2 code of the country of each."""
 
 Dissimilar = Callable[[str, int], Sequence[Candidate]]
 """A function from a photo id and a number n to the n least similar items of each atlas, least similar first."""
@@ -40,12 +46,14 @@ class GeolocateContext:
         tools: by name; the model may call those that the strategy offers.
         photo_store: where the tools find the photo.
         places: names positions; offline and fast.
+        country_codes: countries of many positions at once.
         cluster: the geographic reranker.
         dissimilar: the least similar items, for strategies that contrast.
         strategy: which steps run.
         budgets: what a run may spend.
-        parameters: of the posterior.
-        min_confidence: below it the machine abstains.
+        parameters: of the belief.
+        aim: what the point is chosen for (`belief.decision.AIMS`).
+        min_confidence: the machine abstains where the chance within the wanted distance is less.
         read_signs: whether to read the text in the photo.
         recall_limit: candidates asked of each atlas.
         versions: what an answer says it was made with.
@@ -56,11 +64,13 @@ class GeolocateContext:
     tools: Mapping[str, BaseTool]
     photo_store: PhotoStore
     places: Places
+    country_codes: CountryCodes
     cluster: Clusterer
     dissimilar: Dissimilar
     strategy: Strategy
     budgets: Budgets
-    parameters: PosteriorParameters
+    parameters: Parameters
+    aim: Aim
     min_confidence: float
     read_signs: bool
     recall_limit: int
@@ -71,6 +81,16 @@ class GeolocateContext:
     def model(self) -> LoadedModel:
         """The chat model that investigates: of a jury the first."""
         return self.models[0]
+
+    @property
+    def judgement_accuracy(self) -> float:
+        """How often the model that investigates is right about what a tool's result says of a place."""
+        measured = self.parameters.records.of(self.model.name).judgement_accuracy
+        return self.parameters.judgement_accuracy if measured is None else measured
+
+    def candidate_weights(self, candidates: Sequence[Candidate]) -> Floats:
+        """Weights (n,) of retrieved candidates, summing to 1."""
+        return candidate_weights(candidates, self.parameters, self.versions.encoder)
 
     def image(self, photo_id: str) -> dict[str, Any] | None:
         """The photo as a content block for the model; None where there are no pixels."""

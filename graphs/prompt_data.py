@@ -10,10 +10,10 @@ from agents.schemas import Evidence, Hypothesis
 from agents.strategies import Shown
 from geo.place import Place
 from geo.point import Point
+from geo.sphere import Floats
+from graphs.assessment.hypotheses import elsewhere, open_hypotheses
+from graphs.assessment.signs import signs_of
 from graphs.context import GeolocateContext
-from graphs.inference.ledger import elsewhere, open_hypotheses
-from graphs.inference.posterior import Floats, candidate_weights
-from graphs.inference.weighing import signs_of
 from graphs.state import GeolocateState
 from retrieval.candidate import Candidate, Region
 from tools.untrusted_text import untrusted
@@ -36,7 +36,7 @@ def scene_data(
 ) -> dict[str, Any]:
     """The parts of the scene that `shown` names (None: those of the strategy), and the photo's id, for tool calls."""
     wanted = context.strategy.shown if shown is None else shown
-    weights = candidate_weights(state["candidates"], context.parameters)
+    weights = context.candidate_weights(state["candidates"])
     similar = _most_similar(state["candidates"], weights) if Shown.SIMILAR in wanted else []
     dissimilar = state["contrast"][:MAX_CANDIDATES] if Shown.DISSIMILAR in wanted else []
     regions = state["regions"][:MAX_REGIONS] if Shown.REGIONS in wanted else []
@@ -144,7 +144,7 @@ class Area(NamedTuple):
 def region_areas(context: GeolocateContext, state: GeolocateState) -> list[Area]:
     """The heaviest regions, at most eight."""
     regions = state["regions"][:MAX_REGIONS]
-    weights = candidate_weights(state["candidates"], context.parameters)
+    weights = context.candidate_weights(state["candidates"])
     places = _nearest_places(context, (region.centre for region in regions))
     return [_area_of(region, weights, places) for region in regions]
 

@@ -13,6 +13,7 @@ from agents.chat_models.spec import find_jury
 from agents.schemas import Level
 from agents.strategies import Strategy, find_strategy
 from agents.strategy_files import load_strategies
+from belief.decision import Aim
 from core.errors import UserError, first_problem
 from graphs.budgets import Budgets
 
@@ -39,7 +40,7 @@ class Settings(BaseSettings):
     model_retries: int = Field(3, ge=0, description="after a rate limit, a server error or a lost connection")
     model_concurrency: int = Field(8, ge=1, description="requests to the model under way at once")
     calibrated: bool = Field(True, description="correct radius and confidence where a calibration fits this system")
-    calibration: Path | None = Field(None, description="a calibration's file; None: the packaged one, if there is one")
+    calibration: Path | None = Field(None, description="a calibration's file; None: the belief's own radii")
     model_records: Path | None = Field(None, description="records of models' reliability; None: packaged ones")
     ask: bool = Field(False, description="ask a person when two hypotheses are close")
     allow_metadata: bool = Field(False, description="report the position a file claims, beside the answer")
@@ -48,7 +49,12 @@ class Settings(BaseSettings):
     satellite_source: str = Field("blue-marble", description="where satellite pictures come from")
     geocoder: str = Field("geonames", description="where the tools find places: bundled, or a Nominatim service's URL")
     budgets: Budgets = Budgets()
-    min_confidence: float = Field(0.005, ge=0.0, le=1.0, description="abstain below this probability; 0 never abstains")
+    aim: Aim = Field(
+        Aim.GEOSCORE, description="what the point is chosen for: a distance in km to lie within, or geoscore"
+    )
+    min_confidence: float = Field(
+        0.0, ge=0.0, le=1.0, description="abstain where the chance within the aim's distance is less; 0 never abstains"
+    )
     recall_limit: int = Field(100, ge=1, le=1000, description="candidates asked of each atlas")
     threads: int = Field(2, ge=1, description="CPU threads of one encoder call")
     checkpoints: Path | None = Field(None, description="SQLite file that runs resume from; None keeps no checkpoints")

@@ -45,7 +45,7 @@ class Opinion(Frozen):
 
     hypothesis_id: str
     claim: str
-    strength_nats: float = Field(ge=-3.0, le=3.0, description="as the model gave it; the ledger caps it")
+    strength_nats: float = Field(ge=-3.0, le=3.0, description="as the model gave it; its record bounds it")
     tool_call_id: str | None = Field(description="the call whose result it interprets; None: none")
     of_a_person: bool = Field(False, description="a person said it when the machine asked")
 
@@ -56,6 +56,9 @@ class Position(Frozen):
     name: str
     point: Point
     radius_km: float = Field(gt=0.0, description="holds half of the probability; from the model, or by kind")
+    stated_radius_km: float | None = Field(
+        None, gt=0.0, description="the model's own radius, or that of the kind of place a name stands for"
+    )
     confidence: float | None = Field(None, ge=0.0, le=1.0, description="from the model; None: it gave none")
     why: str = ""
     origin: Origin = Field(Origin.MODEL, description="place_name: the gazetteer's coordinates for a name")

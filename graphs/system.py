@@ -16,6 +16,7 @@ from agents.chat_models.registry import LoadedModel
 from agents.chat_models.spec import ModelDescription, find_jury, find_model
 from agents.schemas import Answer, Versions
 from core.closing import Closing
+from graphs.assessment.calibration import open_corrections
 from graphs.audit import audit_entry, write_audit_line
 from graphs.checkpoints import open_checkpoints
 from graphs.coarsening import Units, coarsen
@@ -33,7 +34,6 @@ from graphs.components import (
 from graphs.context import GeolocateContext
 from graphs.events.steps import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
-from graphs.inference.calibration import open_corrections
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, PhotoInput
@@ -236,11 +236,13 @@ def _context(
         models=load_chat_models(settings, strategy, given),
         photo_store=components.photo_store,
         places=nearest_places(components.gazetteer),
+        country_codes=components.gazetteer.country_codes_at,
         cluster=components.cluster,
         dissimilar=components.search.least_similar,
         strategy=strategy,
         budgets=settings.budgets,
         parameters=components.parameters,
+        aim=settings.aim,
         min_confidence=settings.min_confidence,
         read_signs=settings.read_signs,
         recall_limit=settings.recall_limit,

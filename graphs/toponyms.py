@@ -95,6 +95,7 @@ def _position(
         name=name,
         point=point,
         radius_km=predicted.radius_km or default_radius_km,
+        stated_radius_km=predicted.radius_km or (default_radius_km if origin is Origin.PLACE_NAME else None),
         confidence=predicted.confidence,
         why=untrusted(predicted.why),
         origin=origin,

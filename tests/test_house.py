@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = ("core", "geo", "retrieval", "tools", "agents", "graphs", "evals", "apps")
+FLOORS = ("core", "geo", "retrieval", "tools", "belief", "agents", "graphs", "evals", "apps")
 MAX_MODULES = 15
 """Modules a folder may hold, `__init__.py` apart."""
 

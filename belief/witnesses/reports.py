@@ -3,10 +3,10 @@
 A report is one or more places with shares. Around each lies a mixture of kernels; the shares of the mixture are the
 witness' record. Within a kernel of scale s around a place y the truth is distributed as photos are:
 
-    P(x | report) = sum over places y, scales s of share(y) share(s) p(x) exp(-d(x, y) / s) / p_s(y) + share(anywhere) p(x)
+    P(x | report) / p(x) = share(anywhere) + sum over places y, scales s of share(y) share(s) exp(-d(x, y) / s) / p_s(y)
 
 where p_s(y) = sum over x of p(x) exp(-d(x, y) / s): that models name well-known places more often than others is in
-the norm. The likelihood ratio against "anywhere" is P(x | report) / p(x).
+the norm. This is the likelihood ratio against "anywhere".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from belief.kernels import SCALES_KM
-from belief.records import LEAST_SCALE_KM, RADIUS_FACTORS, WIDE_SCALES_KM, Record, Records, Shares
+from belief.records import LEAST_SCALE_KM, RADIUS_FACTORS, WIDE_SCALES_KM, Agreement, Record, Records, Shares
 from belief.support import Support
 from geo.sphere import Floats
 
@@ -125,26 +125,38 @@ def similarity_weights(similarity: Floats, temperature: float) -> Floats:
     return np.asarray(scaled / scaled.sum())
 
 
-def joint_log_ratio(ratios: Sequence[Floats], prior_mass: Floats, correlation: float, common_error: float) -> Floats:
-    """Log likelihood ratio (n,) of reports of several models that err alike.
+def joint_log_ratio(ratios: Sequence[Floats], prior_mass: Floats, agreement: Agreement) -> Floats:
+    """Log likelihood ratio (n,) of reports of several models that may err alike.
 
-    Reports of n models count as n / (1 + (n - 1) c) independent ones (the design effect of Kish 1965), and with a
-    chance of `common_error` they say nothing at all.
+    With shares that are fitted, the reports are independent (their product), err alike (n count as n / (1 + (n-1) c)
+    of them: the design effect of Kish 1965), only one of them is right (their average), or none says anything.
 
-    Two models that agree count 1.48 times one where c = 0.35:
+    Two models that agree about half of the Earth, if they surely err alike with c = 0.5, count 1.33 times one:
 
-    >>> one = np.array([4.0, 0.25]); mass = np.array([0.2, 0.8])
-    >>> both = joint_log_ratio([one, one], mass, correlation=0.35, common_error=0.0)
-    >>> bool(np.isclose((both[0] - both[1]) / np.log(16.0), 2 / 1.35))
+    >>> alike = Agreement(independent=0.0, alike=1.0, one=0.0, none=0.0, correlation=0.5)
+    >>> one, mass = np.array([1.6, 0.4]), np.array([0.5, 0.5])
+    >>> both = joint_log_ratio([one, one], mass, alike)
+    >>> bool(np.isclose((both[0] - both[1]) / np.log(4.0), 2 / 1.5))
     True
     """
-    count = len(ratios)
-    if count == 0:
-        return np.zeros(len(prior_mass))
-    nats = np.sum([np.log(ratio) for ratio in ratios], axis=0) / (1.0 + (count - 1) * correlation)
-    if count == 1:
-        return np.asarray(nats)
-    return with_floor(nats, prior_mass, common_error)
+    if len(ratios) < 2:
+        return np.asarray(np.log(ratios[0])) if ratios else np.zeros(len(prior_mass))
+    nats = np.sum([np.log(ratio) for ratio in ratios], axis=0)
+    discount = 1.0 + (len(ratios) - 1) * agreement.correlation
+    return np.asarray(
+        np.log(
+            agreement.independent * normalised(nats, prior_mass)
+            + agreement.alike * normalised(nats / discount, prior_mass)
+            + agreement.one * np.mean(ratios, axis=0)
+            + agreement.none
+        )
+    )
+
+
+def normalised(log_ratio: Floats, prior_mass: Floats) -> Floats:
+    """Likelihood ratio (n,) that is 1 on average over the prior."""
+    scaled = np.exp(log_ratio - log_ratio.max())
+    return np.asarray(scaled / float(prior_mass @ scaled))
 
 
 def with_floor(log_ratio: Floats, prior_mass: Floats, useless: float) -> Floats:
@@ -153,6 +165,4 @@ def with_floor(log_ratio: Floats, prior_mass: Floats, useless: float) -> Floats:
     >>> with_floor(np.log([8.0, 0.0001]), np.array([0.5, 0.5]), useless=0.2).round(2).tolist()
     [0.59, -1.61]
     """
-    scaled = log_ratio - log_ratio.max()
-    average = float(prior_mass @ np.exp(scaled))
-    return np.asarray(np.log(useless + (1.0 - useless) * np.exp(scaled) / average))
+    return np.asarray(np.log(useless + (1.0 - useless) * normalised(log_ratio, prior_mass)))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from graphs.inference.sight import ANY_MODEL, RINGS_KM
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -30,7 +31,6 @@ from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from evals.fitting.sight_fit import as_rings, fitted_share, photographer_weights, ring_of
 from evals.scores import distance
 from geo.sphere import distance_km
-from graphs.inference.sight import ANY_MODEL, RINGS_KM
 from graphs.settings import DEFAULT_ATLAS, make_settings
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo, load_photo

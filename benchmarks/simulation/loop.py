@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -36,7 +37,6 @@ from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
-from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
 from graphs.settings import DEFAULT_ATLAS, Settings
 from graphs.system import GeoSleuth
 from retrieval.candidate import AtlasKind

@@ -11,17 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from belief.kernels import SCALES_KM
 from belief.parameters import Parameters, RetrievalRecord
 from belief.prior import ANYWHERE, Positions, Prior, packaged_positions
-from belief.records import ANY, Record, Records, Shares
+from belief.records import ANY, Agreement, Record, Records, Shares
 from belief.support import Support, make_support
 from belief.witnesses.reports import (
     Report,
     ReportedPlace,
-    joint_log_ratio,
     kernel_scales_km,
     place_shares,
     prior_near,
@@ -41,8 +39,7 @@ CAUTION = 0.5
 
 FIT_SAMPLE_SIZE = 1024
 FOLDS = 5
-CORRELATIONS = tuple(np.linspace(0.0, 0.8, 17))
-COMMON_ERRORS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)
+CORRELATIONS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 TEMPERATURES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 LEAST_REPORTS = 20
 _ITERATIONS = 200
@@ -189,32 +186,43 @@ class Fitter:
         own_stated = _fit_reports(stated, _stated_of, pooled.stated) if len(stated) >= LEAST_REPORTS else None
         return Record(shares=_rounded(own), stated=None if own_stated is None else _rounded(own_stated))
 
-    def fit_joint(self, records: Records, rows: Sequence[int], juries: Sequence[Sequence[str]]) -> tuple[float, float]:
-        """Correlation and common error of the grid under which truths are likeliest, over photos with two reports."""
-        grid = [(float(c), e) for c in CORRELATIONS for e in COMMON_ERRORS]
-        total = np.zeros(len(grid))
-        for jury in juries:
-            for row in rows:
-                total += self._joint_scores(records, row, jury, grid)
-        return grid[int(total.argmax())]
+    def fit_agreement(self, records: Records, rows: Sequence[int], juries: Sequence[Sequence[str]]) -> Agreement:
+        """How models err together, over photos that at least two of a jury gave a place for.
 
-    def _joint_scores(
-        self, records: Records, row: int, jury: Sequence[str], grid: Sequence[tuple[float, float]]
-    ) -> Floats:
+        The shares are those of maximum likelihood for each correlation of a grid, of which the likeliest is taken.
+        """
+        best: tuple[float, Agreement] | None = None
+        parts = [self._joint_parts(records, row, jury) for jury in juries for row in rows if self._heard(row, jury, 2)]
+        if not parts:
+            return self.start.agreement
+        for index, correlation in enumerate(CORRELATIONS):
+            densities = np.array([[independent, alike[index], one, 1.0] for independent, alike, one in parts])
+            shares = _floored(fit_mixture(densities))
+            worth = float(np.log(densities @ shares).sum())
+            if best is None or worth > best[0]:
+                independent, alike, one, none = np.round(shares, 4).tolist()
+                fitted = Agreement(independent=independent, alike=alike, one=one, none=none, correlation=correlation)
+                best = worth, fitted
+        return self.start.agreement if best is None else best[1]
+
+    def _heard(self, row: int, jury: Sequence[str], least: int) -> list[str]:
         heard = [name for name in jury if self.samples[row].reports.get(name)]
-        if len(heard) < 2:
-            return np.zeros(len(grid))
-        support = self.support(row)
-        ratios = [report_ratio(support, self._report(records, row, name), records) for name in heard]
-        at_truth = float(np.sum([np.log(self.ratio_at_truth(records, row, name)) for name in heard]))
-        summed = np.sum(np.log(ratios), axis=0)
-        scores = []
-        for correlation, common_error in grid:
-            scale = 1.0 + (len(heard) - 1) * correlation
-            nats = summed / scale
-            average = np.log(support.prior_mass @ np.exp(nats - nats.max())) + nats.max()
-            scores.append(np.log(common_error + (1.0 - common_error) * np.exp(at_truth / scale - average)))
-        return np.array(scores)
+        return heard if len(heard) >= least else []
+
+    def _joint_parts(self, records: Records, row: int, jury: Sequence[str]) -> tuple[float, list[float], float]:
+        """Ratios at the truth: of independent reports, of alike ones by correlation, and of their average."""
+        heard, prior = self._heard(row, jury, 2), self.support(row).prior_mass
+        at_truth = np.array([self.ratio_at_truth(records, row, name) for name in heard])
+        ratios = [report_ratio(self.support(row), self._report(records, row, name), records) for name in heard]
+        nats = np.sum(np.log(ratios), axis=0)
+
+        def joint(correlation: float) -> float:
+            discount = 1.0 + (len(heard) - 1) * correlation
+            scaled = nats / discount
+            average = np.log(prior @ np.exp(scaled - scaled.max())) + scaled.max()
+            return float(np.exp(np.log(at_truth).sum() / discount - average))
+
+        return joint(0.0), [joint(correlation) for correlation in CORRELATIONS], float(at_truth.mean())
 
     def _report(self, records: Records, row: int, name: str) -> Report:
         return Report(self.samples[row].reports[name], records.of(name))
@@ -233,8 +241,11 @@ class Fitter:
             return float(self.log_prior[row])
         if len(heard) == 1:
             return float(self.log_prior[row] + np.log(self.ratio_at_truth(parameters.records, row, heard[0])))
-        grid = [(parameters.correlation, parameters.common_error)]
-        return float(self.log_prior[row] + self._joint_scores(parameters.records, row, heard, grid)[0])
+        independent, alike, one = self._joint_parts(parameters.records, row, heard)
+        agreement = parameters.agreement
+        nearest = int(np.argmin(np.abs(np.array(CORRELATIONS) - agreement.correlation)))
+        mixed = agreement.independent * independent + agreement.alike * alike[nearest] + agreement.one * one
+        return float(self.log_prior[row] + np.log(mixed + agreement.none))
 
     def fit_retrieval(self, kind: str, rows: Sequence[int], source: str) -> tuple[RetrievalRecord, float]:
         """The record of retrieval from a kind of atlas, and the nats a photo that it is worth."""
@@ -309,8 +320,3 @@ def _cautious(shares: Sequence[float]) -> Shares:
 
 def _rounded(shares: Floats) -> Shares:
     return tuple(np.round(shares, 6).tolist())
-
-
-def joint_at(ratios: Sequence[Floats], support: Support, parameters: Parameters) -> NDArray[np.float64]:
-    """Log likelihood ratio (n,) of a jury on a support."""
-    return joint_log_ratio(ratios, support.prior_mass, parameters.correlation, parameters.common_error)

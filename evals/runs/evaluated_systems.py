@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from graphs.inference.posterior import PosteriorParameters
+
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import ModelOptions, find_jury, split_jury
 from agents.schemas import Answer
@@ -25,7 +27,6 @@ from evals.runs.reply_cache import ReplyCache, calls_about_one_photo
 from evals.runs.reply_recorder import ReplyRecorder, record_replies
 from evals.runs.sample_selection import RunPhotos
 from graphs.context import GeolocateContext
-from graphs.inference.posterior import PosteriorParameters
 from graphs.settings import Settings
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo, load_photo, name_sha256

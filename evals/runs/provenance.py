@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from graphs.inference.calibration import parameters_digest
+
 from core.checkout import commit_of
 from core.files import sha256_if_readable
 from evals import options
@@ -17,7 +19,6 @@ from evals.runs.evaluated_systems import EvaluatedSystems
 from evals.runs.folder import now
 from evals.runs.records import RunInfo
 from evals.runs.sample_selection import RunPhotos, ids_sha256
-from graphs.inference.calibration import parameters_digest
 from graphs.settings import Settings
 
 LIBRARIES = ("geosleuth", "langchain-core", "langgraph", "numpy", "onnxruntime", "pillow", "qdrant-edge-py")

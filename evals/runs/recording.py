@@ -93,7 +93,6 @@ def answer_record(
         candidates=_candidates(answer.candidates),
         reasoning=answer.reasoning,
         raw_replies=replies,
-        cost_by_model=answer.cost_by_model,
     )
 
 

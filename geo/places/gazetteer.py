@@ -73,6 +73,13 @@ class Gazetteer:
             index, country = self._nearest_of_its_country(positions)
             return self._as_places(positions, index, country)
 
+    def country_codes_at(self, lat_lon_deg: ArrayLike) -> list[str]:
+        """ISO 3166-1 alpha-2 code of the country of each position (n, 2); at sea that of the nearest coast."""
+        positions = np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2)
+        with self._lock:
+            _, country = self._nearest_of_its_country(positions)
+        return [self._tables.country_codes[number] for number in country.tolist()]
+
     def place_at(self, point: Point) -> Place:
         """The place of a point, however far, with its distance."""
         return self.places_at([(point.lat, point.lon)])[0]

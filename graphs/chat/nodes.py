@@ -16,6 +16,7 @@ from agents.reply_schemas import ReviseHypotheses
 from agents.schemas import Answer, Cost, add_cost, add_cost_by_model
 from core.errors import first_problem
 from geo.sphere import point_distance_km
+from graphs.assessment.assess import assess
 from graphs.budgets import spent_on_asking
 from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.prompt_data import as_state, follow_up_data
@@ -23,7 +24,6 @@ from graphs.chat.receive import words_of
 from graphs.chat.state import ALL_KEYS, Case, ChatState, coarsened_answer
 from graphs.context import GeolocateContext
 from graphs.geolocate import Geolocate
-from graphs.inference.reckoning import reckon
 from graphs.nodes.commit import commit
 from graphs.nodes.model_calls import ask_model, reply_sha256
 from graphs.nodes.revise import apply_revision
@@ -123,7 +123,7 @@ def act(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     for call in (call for call in calls if call["name"] == REVISE):
         grown, message = _revised(context, grown, call, state)
         messages.append(message)
-    grown |= reckon(context, as_state(grown), grown["hypotheses"], grown["records"], grown["opinions"])._asdict()
+    grown |= assess(context, as_state(grown)).update()
     again = render("follow_up_again", tool_calls_left=max(0, limits.calls - len(records)))
     return {
         "working": [*state["working"], *messages, request(again, ledger_data(context, as_state(grown)))],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
-from agents.schemas import Answer, Cost, HypothesisStatus
+from agents.schemas import Answer, Cost, EvidenceKind, HypothesisStatus
+from belief.witnesses.areas import bounded_nats
+from belief.witnesses.place_names import MOST_CERTAIN
 from graphs.chat.state import Case, coarsened_answer
 from graphs.context import GeolocateContext
-from graphs.inference.ledger import CAP_NATS
 from graphs.prompt_data import evidence_data, hypothesis_data, ledger_data, scene_data
 from graphs.state import GeolocateState
 
@@ -30,8 +32,18 @@ def follow_up_data(context: GeolocateContext, case: Case, question: str, is_coar
         "person_asks": question,
         "answer": _answer(answer),
         "closed": [{"id": h.id, "name": h.name, "status": h.status.value} for h in closed],
-        "cap_nats": {kind.value: cap for kind, cap in CAP_NATS.items()},
+        "most_nats": most_nats(context),
     }
+
+
+def most_nats(context: GeolocateContext) -> dict[str, float]:
+    """What its reliability lets one more piece of evidence of each kind raise a place by, in nats."""
+    parameters = context.parameters
+    most = {kind: -math.log(useless) for kind, useless in parameters.useless.items()}
+    most[EvidenceKind.PLACE_NAME.value] = math.log(MOST_CERTAIN / (1.0 - MOST_CERTAIN))
+    most[EvidenceKind.JUDGEMENT.value] = bounded_nats(math.inf, context.judgement_accuracy)
+    most[EvidenceKind.PERSON.value] = bounded_nats(math.inf, parameters.person_accuracy)
+    return {kind: round(nats, 2) for kind, nats in most.items()}
 
 
 def _coarse_ledger(answer: Answer) -> dict[str, Any]:
@@ -57,5 +69,6 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "radius_90_km": answer.radius_90_km,
         "radius_is_calibrated": answer.radius_is_calibrated,
         "confidence": round(answer.confidence, 4),
+        "chance_within_km": {str(km): chance for km, chance in answer.chance_within_km.items()},
         "reasoning": answer.reasoning,
     }

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from agents.schemas import Answer, Cost, Frozen, Hypothesis
-from graphs.inference.ledger import open_hypotheses
+from graphs.assessment.hypotheses import open_hypotheses
 from graphs.state import ToolRecord
 
 Update = Mapping[str, Any]

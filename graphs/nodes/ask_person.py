@@ -21,10 +21,10 @@ from agents.structured_output.ask import Reply
 from geo.places.country_facts import country_facts, left_driving
 from geo.places.names import name_key
 from geo.sphere import point_distance_km
+from graphs.assessment.assess import assess
+from graphs.assessment.hypotheses import open_hypotheses
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
-from graphs.inference.ledger import open_hypotheses
-from graphs.inference.reckoning import reckon
 from graphs.nodes.model_calls import ask_model_structured, model_cost
 from graphs.prompt_data import ledger_data
 from graphs.state import GeolocateState, Opinion, PersonQuestion
@@ -178,7 +178,7 @@ def route_after_pose(state: GeolocateState) -> Literal["ask_person", "commit"]:
 
 
 def ask_person(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """Wait for the person's answer, and weigh it; the ledger caps it like all evidence of its kind.
+    """Wait for the person's answer, and weigh it by how often people are right.
 
     Raises:
         ValueError: there is no question.
@@ -188,5 +188,5 @@ def ask_person(context: GeolocateContext, state: GeolocateState) -> dict[str, An
         raise ValueError("nothing was posed: the route leads here only with a question")
     answer = interrupt({"question": posed.text, "answers": [YES, NO, UNKNOWN], "about": list(posed.names)})
     opinions = opinions_of_person(posed, str(answer))
-    reckoning = reckon(context, state, state["hypotheses"], state["records"], [*state["opinions"], *opinions])
-    return {**reckoning._asdict(), "opinions": opinions}
+    assessed = assess(context, state, opinions=[*state["opinions"], *opinions])
+    return {**assessed.update(), "opinions": opinions}

@@ -1,32 +1,277 @@
-"""commit: choose a point and a radius by the strategy's rule, or abstain and say why."""
+"""commit: choose a point, read the answer off the belief, or abstain and say why."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from agents.schemas import Answer, AnswerStatus, Evidence, EvidenceKind, Hypothesis, HypothesisStatus, Level, Source
+import numpy as np
+
+from agents.schemas import (
+    Answer,
+    AnswerStatus,
+    CredibleArea,
+    Evidence,
+    EvidenceKind,
+    Hypothesis,
+    HypothesisStatus,
+    Level,
+    Origin,
+    PointSource,
+    Source,
+)
+from agents.strategies import CommitRule
 from agents.structured_output.position import ReplyStatus
+from belief.areas import credible_polygons
+from belief.decision import decide, expected_utility
+from belief.posterior import THRESHOLDS_KM, Belief
 from geo.point import Point
-from geo.sphere import point_distance_km
+from geo.sphere import lat_lon_array, pairwise_distance_km, point_distance_km
+from graphs.assessment.assess import Assessment, assess, with_proposals
+from graphs.assessment.calibration import Radius, calibrated
+from graphs.assessment.hypotheses import elsewhere, open_hypotheses
 from graphs.budgets import spent_budget
 from graphs.context import GeolocateContext
-from graphs.inference.calibration import calibrated
-from graphs.inference.ledger import elsewhere, open_hypotheses
-from graphs.inference.verdicts import RULES, Verdict
-from graphs.nodes.model_calls import model_status
+from graphs.nodes.model_calls import model_status, status_without_reply
+from graphs.prompt_data import MIN_REGION_RADIUS_KM, place_name
 from graphs.state import GeolocateState
+from retrieval.candidate import AtlasKind
 
 SHOWN_EVIDENCE = 4
 SHOWN_ALTERNATIVES = 3
 MIN_SHOWN_NATS = 0.2
+SAME_POINT_KM = 0.1
+AREA_SHARES = (0.25, 0.5, 0.75, 0.9)
+
+LEVEL_WITHIN_KM = dict(
+    zip((Level.STREET, Level.CITY, Level.REGION, Level.COUNTRY, Level.CONTINENT), THRESHOLDS_KM, strict=True)
+)
+"""An answer is of the finest level within whose distance half of the probability lies, at least of a continent."""
+
+_WHY_NO_WORDS = {
+    AnswerStatus.REFUSED: "the model declined to say where the photo was taken",
+    AnswerStatus.UNPARSABLE: "the model's reply holds no usable answer",
+    AnswerStatus.FAILED: "the model could not be reached",
+}
 
 
-def explain(hypotheses: Sequence[Hypothesis], evidence: Sequence[Evidence], notes: Sequence[str]) -> str:
+class Chosen(NamedTuple):
+    """A point to answer, and whose coordinates it is."""
+
+    point: Point
+    source: PointSource
+
+
+class Refusal(NamedTuple):
+    """Why there is no answer, and how that is called."""
+
+    reason: str
+    status: AnswerStatus = AnswerStatus.ABSTAINED
+
+
+def commit(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
+    """Choose a point by the strategy's rule and put the answer together."""
+    chosen = _RULES[context.strategy.commit_rule](context, state)
+    hypotheses = _listed(context, state)
+    assessed = assess(context, state, hypotheses)
+    if isinstance(chosen, Refusal):
+        return {"answer": _abstention(context, state, assessed, chosen)}
+    point = chosen or _best_point(context, state, assessed.belief)
+    chance = assessed.belief.chance_within_km((point.point.lat, point.point.lon), context.aim.wanted_km)
+    if chance < context.min_confidence:
+        low = f"the chance that the best point lies within {context.aim.wanted_km} km is only {chance:.1%}"
+        refusal = Refusal(f"{low}, below the threshold of {context.min_confidence:.1%}")
+        return {"answer": _abstention(context, state, assessed, refusal)}
+    return {"answer": _answer(context, state, assessed, point)}
+
+
+def _by_belief(_: GeolocateContext, __: GeolocateState) -> Chosen | Refusal | None:
+    """The belief's best point, wherever it is."""
+    return None
+
+
+def _top_candidate(context: GeolocateContext, state: GeolocateState) -> Chosen | Refusal | None:
+    """The most similar candidate."""
+    if not state["candidates"]:
+        return Refusal("nothing was retrieved")
+    best = state["candidates"][int(np.argmax(context.candidate_weights(state["candidates"])))]
+    return Chosen(best.point, _OF_ATLAS[best.kind])
+
+
+def _top_region(_: GeolocateContext, state: GeolocateState) -> Chosen | Refusal | None:
+    """The heaviest region."""
+    if not state["regions"]:
+        return Refusal("nothing was retrieved")
+    return Chosen(state["regions"][0].centre, PointSource.REGION_CENTRE)
+
+
+def _model_point(context: GeolocateContext, state: GeolocateState) -> Chosen | Refusal | None:
+    """The model's own answer; of several samples, the one that most others lie near."""
+    positions = state["positions"]
+    if not positions:
+        status = status_without_reply(state["replies"])
+        if status is None:
+            return Refusal("the model was not asked before a budget was spent")
+        return Refusal(_WHY_NO_WORDS[status], status)
+    away_km = pairwise_distance_km(lat_lon_array(p.point for p in positions))
+    equal = np.full(len(positions), 1.0 / len(positions))
+    gain = expected_utility(away_km, equal, context.parameters.utility[context.aim.value])
+    best = positions[int(np.flatnonzero(gain >= gain.max() - 1e-12)[0])]
+    return Chosen(best.point, _OF_ORIGIN[best.origin])
+
+
+_RULES: Mapping[CommitRule, Callable[[GeolocateContext, GeolocateState], Chosen | Refusal | None]] = {
+    CommitRule.POSTERIOR: _by_belief,
+    CommitRule.TOP_CANDIDATE: _top_candidate,
+    CommitRule.TOP_REGION: _top_region,
+    CommitRule.MODEL: _model_point,
+}
+"""How each rule chooses; None leaves it to the belief."""
+
+_OF_ATLAS = {AtlasKind.PHOTO: PointSource.RETRIEVED_PHOTO, AtlasKind.GPS: PointSource.RETRIEVED_PLACE}
+_OF_ORIGIN = {Origin.MODEL: PointSource.MODEL, Origin.PLACE_NAME: PointSource.NAMED_PLACE}
+
+
+def _listed(context: GeolocateContext, state: GeolocateState) -> list[Hypothesis]:
+    """The hypotheses of the run; without a list of its own, what the model said, else the regions retrieved."""
+    if state["hypotheses"]:
+        return list(state["hypotheses"])
+    if state["positions"]:
+        return with_proposals([], state["positions"])
+    centres = [region.centre for region in state["regions"]]
+    names = zip(state["regions"], centres, context.places(centres), strict=True)
+    return [
+        Hypothesis(
+            id=f"H{number}",
+            name=place_name(place, centre),
+            point=centre,
+            radius_km=max(MIN_REGION_RADIUS_KM, round(region.radius_km, 1)),
+            probability=0.0,
+            origin=Origin.REGION,
+        )
+        for number, (region, centre, place) in enumerate(names, start=1)
+    ]
+
+
+def _best_point(context: GeolocateContext, state: GeolocateState, belief: Belief) -> Chosen:
+    best = decide(belief, context.parameters.utility[context.aim.value])
+    point = Point(lat=best.lat_deg, lon=best.lon_deg)
+    for position in state["positions"]:
+        if point_distance_km(position.point, point) <= SAME_POINT_KM:
+            return Chosen(position.point, _OF_ORIGIN.get(position.origin, PointSource.MODEL))
+    for candidate in state["candidates"]:
+        if point_distance_km(candidate.point, point) <= SAME_POINT_KM:
+            return Chosen(candidate.point, _OF_ATLAS[candidate.kind])
+    return Chosen(point, PointSource.BELIEF)
+
+
+def _answer(context: GeolocateContext, state: GeolocateState, assessed: Assessment, chosen: Chosen) -> Answer:
+    at = (chosen.point.lat, chosen.point.lon)
+    belief = assessed.belief
+    place = context.places([chosen.point])[0]
+    hypotheses = _ordered(assessed.hypotheses, chosen.point, place_name(place, chosen.point), belief)
+    chances = {km: round(belief.chance_within_km(at, km), 4) for km in THRESHOLDS_KM}
+    raw = Radius(belief.radius_km(at, 0.5), belief.radius_km(at, 0.9))
+    confidence = chances[LEVEL_WITHIN_KM[level_of(raw.radius_50_km)]]
+    trusted = calibrated(context.corrections.calibration, hypotheses[0], assessed.evidence, raw, confidence)
+    return Answer(
+        **_common(context, state, assessed.evidence, chosen.point),
+        status=AnswerStatus.ANSWERED,
+        point=chosen.point,
+        place=place,
+        point_source=chosen.source,
+        radius_50_km=_rounded_km(trusted.radius.radius_50_km),
+        radius_90_km=_rounded_km(trusted.radius.radius_90_km),
+        radius_is_calibrated=trusted.radius.calibrated,
+        level=level_of(trusted.radius.radius_50_km),
+        confidence=trusted.confidence,
+        chance_within_km=chances,
+        area_50_km2=round(belief.area_km2(0.5), 2),
+        area_90_km2=round(belief.area_km2(0.9), 2),
+        areas=_areas(belief),
+        hypotheses=tuple(hypotheses),
+        reasoning=explain(hypotheses, assessed.evidence, chances, _notes(context, state)),
+    )
+
+
+def _abstention(context: GeolocateContext, state: GeolocateState, assessed: Assessment, refusal: Refusal) -> Answer:
+    return Answer(
+        **_common(context, state, assessed.evidence, None),
+        status=refusal.status,
+        point=None,
+        place=None,
+        radius_50_km=None,
+        radius_90_km=None,
+        radius_is_calibrated=False,
+        level=None,
+        confidence=0.0,
+        hypotheses=tuple(_open_then_rejected(assessed.hypotheses)),
+        reasoning=explain_abstention(refusal.reason, _notes(context, state)),
+    )
+
+
+def _common(
+    context: GeolocateContext, state: GeolocateState, evidence: Sequence[Evidence], point: Point | None
+) -> dict[str, Any]:
+    status = model_status(state["replies"])
+    return {
+        "photo_sha256": state["photo_sha256"],
+        "model_status": status.value if status else None,
+        "evidence": (*evidence, *_metadata_evidence(state, point)),
+        "candidates": tuple(state["candidates"]),
+        "metadata_position": state["metadata_position"],
+        "cost": state["cost"],
+        "cost_by_model": state.get("cost_by_model", {}) if len(context.models) > 1 else {},
+        "versions": context.versions,
+    }
+
+
+def _rounded_km(radius_km: float) -> float:
+    """Radii to 100 m; below a kilometre to 10 m."""
+    return round(radius_km, 1 if radius_km >= 1.0 else 2)
+
+
+def _areas(belief: Belief) -> tuple[CredibleArea, ...]:
+    return tuple(
+        CredibleArea(share=share, area_km2=round(belief.area_km2(share), 2), polygons=credible_polygons(belief, share))
+        for share in AREA_SHARES
+    )
+
+
+def _ordered(hypotheses: Sequence[Hypothesis], point: Point, name: str, belief: Belief) -> list[Hypothesis]:
+    """The hypothesis that the point lies in (one around it, where there is none), the open ones, the rejected ones."""
+    around = [h for h in open_hypotheses(hypotheses) if point_distance_km(h.point, point) <= max(1.0, h.radius_km)]
+    if around:
+        first = min(around, key=lambda h: (h.radius_km, h.id))
+    else:
+        at = (point.lat, point.lon)
+        radius_km = max(1.0, round(belief.radius_km(at, 0.5), 1))
+        chance = round(belief.chance_within_km(at, radius_km), 9)
+        key = f"H{len(hypotheses) + 1}"
+        first = Hypothesis(
+            id=key, name=name, point=point, radius_km=radius_km, probability=chance, origin=Origin.BELIEF
+        )
+    return [first, *(h for h in _open_then_rejected(hypotheses) if h.id != first.id)]
+
+
+def _open_then_rejected(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
+    rejected = [h for h in hypotheses if h.status is HypothesisStatus.REJECTED]
+    return [*open_hypotheses(hypotheses), *rejected]
+
+
+def explain(
+    hypotheses: Sequence[Hypothesis],
+    evidence: Sequence[Evidence],
+    chance_within_km: Mapping[int, float],
+    notes: Sequence[str],
+) -> str:
     """Why the first hypothesis was committed to, what else is possible, and what went wrong on the way."""
-    chosen, others = hypotheses[0], [h for h in hypotheses[1:] if h.probability > 0.0][:SHOWN_ALTERNATIVES]
-    sentences = [f"{chosen.name} has a probability of {chosen.probability:.0%}."]
+    chosen, others = hypotheses[0], [h for h in hypotheses[1:] if h.probability >= 0.005][:SHOWN_ALTERNATIVES]
+    within = ", ".join(f"{km} km {chance:.0%}" for km, chance in chance_within_km.items())
+    sentences = [f"{chosen.name} has a probability of {chosen.probability:.0%}; the truth lies within {within}."]
     sentences += _reasons(chosen, evidence)
+    if not any(item.information_nats >= MIN_SHOWN_NATS for item in evidence):
+        sentences.append("This photo told next to nothing beyond where photos are usually taken.")
     if others:
         named = "; ".join(f"{h.name} ({h.probability:.0%})" for h in others)
         sentences.append(f"Next likely: {named}.")
@@ -49,104 +294,20 @@ def _note_sentences(notes: Sequence[str]) -> list[str]:
     return [f"Note: {note}." for note in dict.fromkeys(notes)]
 
 
-LEVEL_UP_TO_KM = (
-    (2.0, Level.STREET),
-    (25.0, Level.CITY),
-    (200.0, Level.REGION),
-    (750.0, Level.COUNTRY),
-)
-"""The finest level whose distance holds half of the probability; beyond the last it is a continent."""
-
-
-def commit(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """Apply the strategy's commit rule and put the answer together."""
-    verdict = RULES[context.strategy.commit_rule](context, state)
-    return {"answer": _answer(context, state, _calibrated(context, _above_threshold(context, verdict)))}
-
-
-def _calibrated(context: GeolocateContext, verdict: Verdict) -> Verdict:
-    """The verdict with calibrated radii and confidence, where a calibration was fitted for this system."""
-    calibration, chosen = context.corrections.calibration, verdict.chosen
-    if calibration is None or chosen is None:
-        return verdict
-    trusted = calibrated(calibration, chosen.hypothesis, verdict.evidence, chosen.radius)
-    if trusted is None:
-        return verdict
-    return verdict._replace(chosen=chosen._replace(radius=trusted.radius, confidence=trusted.confidence))
-
-
-def _above_threshold(context: GeolocateContext, verdict: Verdict) -> Verdict:
-    """The verdict, or an abstention where its hypothesis is below the threshold."""
-    chosen = verdict.chosen
-    if chosen is None or chosen.hypothesis.probability >= context.min_confidence:
-        return verdict
-    low = f"the best hypothesis, {chosen.hypothesis.name}, has a probability of only"
-    refusal = f"{low} {chosen.hypothesis.probability:.1%}, below the threshold of {context.min_confidence:.1%}"
-    return verdict._replace(chosen=None, refusal=refusal)
-
-
-def _answer(context: GeolocateContext, state: GeolocateState, verdict: Verdict) -> Answer:
-    chosen = verdict.chosen
-    point = chosen.point if chosen else None
-    hypotheses = _ordered(verdict)
-    status = model_status(state["replies"])
-    return Answer(
-        photo_sha256=state["photo_sha256"],
-        status=AnswerStatus.ANSWERED if chosen else verdict.status,
-        point=point,
-        place=context.places([point])[0] if point else None,
-        point_source=chosen.source if chosen else None,
-        model_status=status.value if status else None,
-        radius_50_km=round(chosen.radius.radius_50_km, 1) if chosen else None,
-        radius_90_km=round(chosen.radius.radius_90_km, 1) if chosen else None,
-        radius_is_calibrated=chosen.radius.calibrated if chosen else False,
-        level=level_of(chosen.radius.radius_50_km) if chosen else None,
-        confidence=_confidence(verdict),
-        reasoning=_reasoning(context, state, verdict, hypotheses),
-        hypotheses=tuple(hypotheses),
-        evidence=(*verdict.evidence, *_metadata_evidence(state, point)),
-        candidates=tuple(state["candidates"]),
-        metadata_position=state["metadata_position"],
-        cost=state["cost"],
-        cost_by_model=state.get("cost_by_model", {}) if len(context.models) > 1 else {},
-        versions=context.versions,
-    )
-
-
-def _ordered(verdict: Verdict) -> list[Hypothesis]:
-    """The committed hypothesis, then the open ones, then the rejected ones."""
-    ranked = open_hypotheses(verdict.hypotheses)
-    rejected = [h for h in verdict.hypotheses if h.status is HypothesisStatus.REJECTED]
-    first = [verdict.chosen.hypothesis] if verdict.chosen else []
-    return [*first, *(h for h in [*ranked, *rejected] if not first or h.id != first[0].id)]
-
-
-def _confidence(verdict: Verdict) -> float:
-    """The confidence of the committed hypothesis; of the best one where there is no answer."""
-    if verdict.chosen:
-        calibrated_confidence = verdict.chosen.confidence
-        return verdict.chosen.hypothesis.probability if calibrated_confidence is None else calibrated_confidence
-    return max((h.probability for h in verdict.hypotheses), default=0.0)
-
-
-def _reasoning(
-    context: GeolocateContext, state: GeolocateState, verdict: Verdict, hypotheses: Sequence[Hypothesis]
-) -> str:
+def _notes(context: GeolocateContext, state: GeolocateState) -> list[str]:
     notes = list(state["notes"])
     spent = spent_budget(context.budgets, state["cost"], state["round"])
     if spent and context.strategy.uses_model and not state["settled"]:
         notes.append(spent)
-    if not verdict.chosen:
-        return explain_abstention(verdict.refusal, notes)
     status = model_status(state["replies"])
     if status not in (None, ReplyStatus.OK):
-        notes.append(f"the model gave nothing to use ({status}), so this rests on retrieval and signs alone")
-    return explain(hypotheses, verdict.evidence, notes)
+        notes.append(f"the model gave nothing to use ({status}), so this rests on the other evidence alone")
+    return notes
 
 
 def level_of(radius_50_km: float) -> Level:
-    """The level of an answer with this radius."""
-    return next((level for limit_km, level in LEVEL_UP_TO_KM if radius_50_km <= limit_km), Level.CONTINENT)
+    """The finest level whose distance holds half of the probability; beyond the last it is a continent."""
+    return next((level for level, km in LEVEL_WITHIN_KM.items() if radius_50_km <= km), Level.CONTINENT)
 
 
 def _metadata_evidence(state: GeolocateState, point: Point | None) -> list[Evidence]:

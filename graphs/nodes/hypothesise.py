@@ -1,4 +1,4 @@
-"""hypothesise: the models' own first readings of the picture, and the retrieved regions beside them."""
+"""hypothesise: the models' own first readings of the picture, and the belief that they and the tools make."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from agents.reply_schemas import MAX_PROPOSED, ProposeHypotheses
 from agents.schemas import Cost, add_cost
 from agents.structured_output.ask import Reply
 from agents.structured_output.position import ReplyStatus
+from graphs.assessment.assess import Assessment, assess, with_proposals
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
-from graphs.inference.reckoning import Reckoning, reckon, with_proposals, with_regions
 from graphs.nodes.model_calls import ask_model_structured, model_cost, reply_sha256, reply_statuses, side_by_side
 from graphs.prompt_data import scene_data
 from graphs.state import GeolocateState, Opinion
@@ -21,20 +21,19 @@ from graphs.toponyms import ResolvedToponyms, resolve_toponyms
 
 
 def hypothesise(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """Ask every model what the picture alone says; weigh their proposals together with the retrieved regions.
+    """Ask every model what the picture alone says; each is a witness, worth what its record says.
 
     All are asked the same, side by side. A model that gives nothing to use costs its own reading alone. The
     conversation goes on with the first model's request and reply.
     """
     if spent_on_asking(context.budgets, state["cost"]):
-        return reckon(context, state, with_regions(context, state, []), state["records"], [])._asdict()
+        return assess(context, state).update()
     replies = _ask_all(context, state)
     found = _located(context, state, replies)
-    hypotheses, opinions = with_proposals([], found.positions)
     known: GeolocateState = {**state, "positions": found.positions}
     records = [*state["records"], *found.records]
-    reckoning = reckon(context, known, with_regions(context, state, hypotheses), records, opinions)
-    update = ledger_update(reckoning, opinions, replies[0], found, replies[1:])
+    assessed = assess(context, known, with_proposals([], found.positions), records)
+    update = assessed_update(assessed, [], replies[0], found, replies[1:])
     return {**update, "positions": found.positions, "notes": list(_notes(context, replies, len(found.positions)))}
 
 
@@ -79,20 +78,20 @@ def _notes(context: GeolocateContext, replies: Sequence[Reply[ProposeHypotheses]
         yield f"{unknown} place(s) that the model{'s' * (len(context.models) > 1)} named are in no gazetteer"
 
 
-def ledger_update(
-    reckoning: Reckoning,
+def assessed_update(
+    assessed: Assessment,
     opinions: list[Opinion],
     reply: Reply[Any],
     found: ResolvedToponyms,
     others: Sequence[Reply[Any]] = (),
 ) -> dict[str, Any]:
-    """The update of a node that asked for places: the ledger, and what the replies and their places came to.
+    """The update of a node that asked for places: what the belief now says, and what the replies came to.
 
     The conversation goes on with `reply`; `others` are replies of other models to the same request.
     """
     costs = model_cost([reply, *others])
     return {
-        **reckoning._asdict(),
+        **assessed.update(),
         "opinions": opinions,
         "records": found.records,
         **reply_statuses([reply, *others]),

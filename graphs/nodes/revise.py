@@ -1,4 +1,4 @@
-"""revise: the ledger is computed again, and the model may add, merge, reject and judge."""
+"""revise: the belief takes in what the tools returned, and the model may add, merge, reject and judge."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from agents.messages import request
 from agents.reply_schemas import Judgement, ReviseHypotheses
 from agents.schemas import Hypothesis, add_cost
 from agents.structured_output.position import ReplyStatus
+from belief.decision import decide
+from graphs.assessment.assess import Assessment, assess, with_proposals
+from graphs.assessment.hypotheses import merge, reject
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
-from graphs.inference import ledger
-from graphs.inference.reckoning import Reckoning, reckon, with_proposals
-from graphs.nodes.hypothesise import ledger_update
+from graphs.nodes.hypothesise import assessed_update
 from graphs.nodes.model_calls import ask_model_structured, reply_sha256
 from graphs.prompt_data import ledger_data
 from graphs.state import GeolocateState, Opinion, Position
 from graphs.toponyms import resolve_toponyms
 
-SETTLED_PROBABILITY = 0.95
+SETTLED_CHANCE = 0.95
+
 UNCHANGED = 0.01
 """A round that moves no probability by as much has changed nothing."""
 
 
 def revise(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Weigh the new tool results, let the model revise if the budgets allow asking it, and weigh again."""
-    first = reckon(context, state, state["hypotheses"], state["records"], state["opinions"])
+    first = assess(context, state)
     spent = spent_on_asking(context.budgets, state["cost"])
     if spent:
-        return {**first._asdict(), "settled": is_settled(state["hypotheses"], first.hypotheses), "notes": [spent]}
+        return {**first.update(), "settled": is_settled(context, state["hypotheses"], first), "notes": [spent]}
     return _with_the_model(context, state, first)
 
 
-def _with_the_model(context: GeolocateContext, state: GeolocateState, first: Reckoning) -> dict[str, Any]:
+def _with_the_model(context: GeolocateContext, state: GeolocateState, first: Assessment) -> dict[str, Any]:
     shown: GeolocateState = {**state, "hypotheses": first.hypotheses, "evidence": first.evidence}
     prompt = context.strategy.render(context.strategy.revise, tool_name=ReviseHypotheses.__name__)
     reply = ask_model_structured(context, shown, request(prompt, ledger_data(context, shown)), ReviseHypotheses)
@@ -44,15 +46,15 @@ def _with_the_model(context: GeolocateContext, state: GeolocateState, first: Rec
     found = resolve_toponyms(context, spent, revision.add, key, reply_sha256(reply.messages))
     hypotheses, opinions, notes = apply_revision(revision, found.positions, first.hypotheses)
     records = [*state["records"], *found.records]
-    reckoning = reckon(context, state, hypotheses, records, [*state["opinions"], *opinions])
+    assessed = assess(context, state, hypotheses, records, [*state["opinions"], *opinions])
     if reply.status is not ReplyStatus.OK:
         notes.append(f"the model's revision could not be used ({reply.problem})")
-    settled = revision.settled or is_settled(state["hypotheses"], reckoning.hypotheses)
-    return {**ledger_update(reckoning, opinions, reply, found), "settled": settled, "notes": [*notes, *reply.remarks]}
+    settled = revision.settled or is_settled(context, state["hypotheses"], assessed)
+    return {**assessed_update(assessed, opinions, reply, found), "settled": settled, "notes": [*notes, *reply.remarks]}
 
 
 class Revision(NamedTuple):
-    """A ledger after a revision, the opinions in it, and what could not be done."""
+    """The hypotheses after a revision, the judgements in it, and what could not be done."""
 
     hypotheses: list[Hypothesis]
     opinions: list[Opinion]
@@ -60,14 +62,14 @@ class Revision(NamedTuple):
 
 
 def apply_revision(revision: ReviseHypotheses, added: Sequence[Position], hypotheses: Sequence[Hypothesis]) -> Revision:
-    """The ledger with the located places added, and with hypotheses merged and rejected as the model wants."""
-    changed, opinions = with_proposals(hypotheses, added)
+    """The hypotheses with the located places added, and merged and rejected as the model wants."""
+    changed = with_proposals(hypotheses, added)
     notes: list[str] = []
     for keep, absorb in revision.merge:
-        changed = _if_open(changed, notes, absorb, partial(ledger.merge, keep=keep, absorb=absorb))
+        changed = _if_open(changed, notes, absorb, partial(merge, keep=keep, absorb=absorb))
     for key in revision.reject:
-        changed = _if_open(changed, notes, key, partial(ledger.reject, hypothesis_id=key))
-    return Revision(changed, [*opinions, *map(_opinion, revision.judgements)], notes)
+        changed = _if_open(changed, notes, key, partial(reject, hypothesis_id=key))
+    return Revision(changed, [_opinion(judgement) for judgement in revision.judgements], notes)
 
 
 def _if_open(
@@ -89,10 +91,10 @@ def _opinion(judgement: Judgement) -> Opinion:
     )
 
 
-def is_settled(before: Sequence[Hypothesis], after: Sequence[Hypothesis]) -> bool:
-    """Whether one hypothesis is beyond doubt, or nothing has changed."""
-    leader = max((h.probability for h in after), default=0.0)
-    if leader >= SETTLED_PROBABILITY:
+def is_settled(context: GeolocateContext, before: Sequence[Hypothesis], after: Assessment) -> bool:
+    """Whether the truth is all but surely within the wanted distance of the best point, or nothing has changed."""
+    best = decide(after.belief, context.parameters.utility[context.aim.value])
+    if after.belief.chance_within_km((best.lat_deg, best.lon_deg), context.aim.wanted_km) >= SETTLED_CHANCE:
         return True
     known = {h.id: h.probability for h in before}
-    return all(h.id in known and abs(h.probability - known[h.id]) < UNCHANGED for h in after)
+    return all(h.id in known and abs(h.probability - known[h.id]) < UNCHANGED for h in after.hypotheses)

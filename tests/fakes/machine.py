@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from graphs.inference.posterior import default_parameters
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -23,7 +24,6 @@ from geo.sphere import distance_km, lat_lon_array
 from graphs.budgets import Budgets
 from graphs.context import GeolocateContext
 from graphs.geolocate import build_geolocate
-from graphs.inference.posterior import default_parameters
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from retrieval.candidate import AtlasKind, Candidate, Region
 from retrieval.photos.photo import Photo, PhotoMetadata

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graphs.inference.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
 
 from core.errors import UserError
 from evals import calibrate
@@ -19,7 +20,6 @@ from evals.fitting.conformal import (
 )
 from evals.fitting.samples import answered_samples
 from evals.scores.reliability import expected_calibration_error
-from graphs.inference.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
 from tests.fakes.records import made_record, random_records, write_run
 from tests.graphs.inference.test_calibration import SUBJECT
 

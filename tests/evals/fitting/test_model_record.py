@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graphs.inference.sight import ANY_MODEL, default_sight
 
 from core.errors import UserError
 from evals import model_record
@@ -16,7 +17,6 @@ from evals.runs.records import EvalRecord, Protocol
 from geo.point import Point
 from geo.sphere import destination
 from graphs.components import open_parameters
-from graphs.inference.sight import ANY_MODEL, default_sight
 from graphs.settings import make_settings
 from tests.fakes.machine import context, run, scripted
 from tests.fakes.records import made_record, write_run

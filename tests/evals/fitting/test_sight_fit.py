@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from graphs.inference.sight import RINGS_KM, SightRecord, said_weights
 
 from evals.fitting.sight_fit import (
     SMOOTHING_PHOTOS,
@@ -13,7 +14,6 @@ from evals.fitting.sight_fit import (
     photographer_weights,
     ring_of,
 )
-from graphs.inference.sight import RINGS_KM, SightRecord, said_weights
 
 USUAL = np.array([0.01, 0.01, 0.03, 0.15, 0.8])
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graphs.inference.ledger import CAP_NATS, probabilities
 from langchain_core.messages import BaseMessage
 
 from agents.schemas import Answer, EvidenceKind, Hypothesis
 from geo.places.country_facts import left_driving
 from geo.point import Point
-from graphs.inference.ledger import CAP_NATS, probabilities
 from graphs.nodes.ask_person import (
     AGAINST_NATS,
     NAMED_NATS,

@@ -7,13 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from agents.schemas import Evidence, EvidenceKind, Hypothesis, Versions
-from core.errors import UserError
-from geo.point import Point
-from geo.sphere import HALF_CIRCUMFERENCE_KM
 from graphs.inference.calibration import (
     Calibration,
     Correction,
@@ -30,6 +23,13 @@ from graphs.inference.calibration import (
 )
 from graphs.inference.choosing import Radius
 from graphs.inference.posterior import default_parameters
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.schemas import Evidence, EvidenceKind, Hypothesis, Versions
+from core.errors import UserError
+from geo.point import Point
+from geo.sphere import HALF_CIRCUMFERENCE_KM
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.registry import load_encoder
 

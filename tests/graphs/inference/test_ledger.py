@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from graphs.inference import ledger
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, HypothesisStatus, Source
 from geo.point import Point
-from graphs.inference import ledger
 
 SOURCE = Source(tool="search_photos", arguments={}, result_sha256="0" * 64)
 IDS = ("H1", "H2", "H3")

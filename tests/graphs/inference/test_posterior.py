@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from geo.point import Point
 from graphs.inference.choosing import choose, expected_utility, posterior_radius, weighted_quantile
 from graphs.inference.posterior import (
     ELSEWHERE,
@@ -19,6 +15,10 @@ from graphs.inference.posterior import (
     density,
     finest_containing,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geo.point import Point
 from retrieval.candidate import AtlasKind, Candidate
 
 PARAMETERS = default_parameters()

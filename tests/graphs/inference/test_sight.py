@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 import pytest
-
-from agents.schemas import EvidenceKind, Hypothesis, PointSource
-from geo.point import Point
 from graphs.inference.ledger import CAP_NATS, PRIOR_NATS, probabilities
 from graphs.inference.posterior import default_parameters
 from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, sight_reading
 from graphs.inference.weighing import scene, weigh
+
+from agents.schemas import EvidenceKind, Hypothesis, PointSource
+from geo.point import Point
 from graphs.state import Position
 from tests.fakes.machine import ScriptedModel, context, propose, run
 

@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from agents.schemas import Evidence, EvidenceKind, Hypothesis
-from geo.place import Place
-from geo.point import Point
 from graphs.inference.country_weights import (
     CUE_CAP_NATS,
     CountryWeights,
@@ -23,6 +19,10 @@ from graphs.inference.country_weights import (
 )
 from graphs.inference.ledger import CAP_NATS, PRIOR_NATS, log_odds, probabilities
 from graphs.inference.weighing import SEA_NATS, Scene, scene, weigh
+
+from agents.schemas import Evidence, EvidenceKind, Hypothesis
+from geo.place import Place
+from geo.point import Point
 from graphs.state import Opinion, ToolRecord
 from tests.fakes.machine import CANDIDATES, PARAMETERS, PLACES, candidates
 from tools.results import Box, Circle, FoundPlaces, PhotoMatches, PlaceAt, Sign, SignsRead, ToolResult

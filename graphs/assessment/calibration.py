@@ -1,6 +1,6 @@
 """Radii and confidence that hold what they promise: corrections fitted on photos whose place is known.
 
-The machine's own radii come from its posterior, which is too sure of itself. A calibration moves them by what was
+The radii of the belief hold on photos like those it was fitted on. For your own, a calibration moves them by what was
 missing on photos of other photographers (split conformal prediction, Vovk et al. 2005; Lei et al. 2018), apart for
 each level of evidence. The correction is made in the log-odds of the share of the Earth that the circle covers,
 
@@ -18,27 +18,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, model_validator
 
 from agents.schemas import Evidence, EvidenceKind, Frozen, Hypothesis, Versions
 from agents.strategies import Step, Strategy
+from belief.parameters import Parameters
 from core.errors import UserError
 from core.files import read_model
 from geo.sphere import EARTH_RADIUS_KM, HALF_CIRCUMFERENCE_KM, Floats
-from graphs.inference.choosing import Radius
-from graphs.inference.posterior import PosteriorParameters
 from graphs.settings import Settings
 from retrieval.candidate import AtlasKind
 
 LEAST_KM = 0.01
-PACKAGED = "calibrations.json"
 OFFLINE = "offline"
 
 
@@ -97,6 +93,14 @@ class Correction(Frozen):
     def __call__(self, raw_km: float) -> float:
         """The corrected radius in km."""
         return float(radius_km(self.slope * area_log_odds(raw_km) + self.shift))
+
+
+class Radius(NamedTuple):
+    """Radii in km that should hold half and nine tenths of the probability, and whether they were calibrated."""
+
+    radius_50_km: float
+    radius_90_km: float
+    calibrated: bool = False
 
 
 class Radii(NamedTuple):
@@ -163,14 +167,14 @@ class Calibration(Frozen):
     )
 
 
-def parameters_digest(parameters: PosteriorParameters, model: str) -> str:
+def parameters_digest(parameters: Parameters, model: str) -> str:
     """Changes with every number of the posterior that matters to a model's answers."""
-    # What a model's sight is worth never enters the answers of the offline reasoner, which has none.
-    left_out = {"sight"} if model == OFFLINE else set()
+    # Records of models never enter the answers of the offline reasoner.
+    left_out = {"records"} if model == OFFLINE else set()
     return hashlib.sha256(parameters.model_dump_json(exclude=left_out).encode()).hexdigest()[:16]
 
 
-def subject_of(versions: Versions, kinds: Iterable[AtlasKind], parameters: PosteriorParameters) -> Subject:
+def subject_of(versions: Versions, kinds: Iterable[AtlasKind], parameters: Parameters) -> Subject:
     """What answers of this system would be calibrated by."""
     return Subject(
         encoder=versions.encoder,
@@ -190,21 +194,14 @@ def load_calibration(path: Path) -> Calibration:
     return read_model(path, Calibration, "calibration", "make it with `python -m evals.calibrate`")
 
 
-@cache
-def packaged_calibrations() -> tuple[Calibration, ...]:
-    """Those that come with the package."""
-    text = resources.files("graphs.inference").joinpath(PACKAGED).read_text(encoding="utf-8")
-    return tuple(TypeAdapter(list[Calibration]).validate_json(text))
-
-
 def find_calibration(subject: Subject, path: Path | None = None) -> Calibration | None:
-    """The calibration of a system: the file given, else a packaged one; None if there is none for it.
+    """The calibration in a file given; None without one: the belief's own radii hold.
 
     Raises:
         UserError: the file given cannot be read or is about another system.
     """
     if path is None:
-        return next((known for known in packaged_calibrations() if known.subject == subject), None)
+        return None
     given = load_calibration(path)
     difference = told_difference(given.subject, subject)
     if difference:
@@ -241,9 +238,9 @@ def open_corrections(
     versions: Versions,
     strategy: Strategy,
     kinds: Iterable[AtlasKind],
-    parameters: PosteriorParameters,
+    parameters: Parameters,
 ) -> Corrections:
-    """The calibration that the settings name or that comes with the package.
+    """The calibration that the settings name, if they name one.
 
     Raises:
         UserError: a file that cannot be read, or that was fitted for another system.
@@ -256,19 +253,19 @@ def open_corrections(
 
 
 class Trusted(NamedTuple):
-    """What held on other photographers' photos."""
+    """Radius and confidence of an answer."""
 
     radius: Radius
     confidence: float
 
 
 def calibrated(
-    calibration: Calibration, hypothesis: Hypothesis, evidence: Sequence[Evidence], raw: Radius
-) -> Trusted | None:
-    """Radius and confidence of an answer as they held with its level of evidence; None if nobody knows."""
-    said = ((item.kind, item.log_likelihood_ratio.get(hypothesis.id, 0.0)) for item in evidence)
-    fit = calibration.levels.get(evidence_level(said))
+    calibration: Calibration | None, chosen: Hypothesis, evidence: Sequence[Evidence], raw: Radius, confidence: float
+) -> Trusted:
+    """Radius and confidence as they held with this level of evidence; as they are where nothing was fitted for it."""
+    said = ((item.kind, item.log_likelihood_ratio.get(chosen.id, 0.0)) for item in evidence)
+    fit = calibration.levels.get(evidence_level(said)) if calibration else None
     if fit is None:
-        return None
+        return Trusted(raw, confidence)
     radii = fit.radii(raw.radius_50_km, raw.radius_90_km)
-    return Trusted(Radius(radii.half_km, radii.most_km, calibrated=True), fit.confidence(hypothesis.probability))
+    return Trusted(Radius(radii.half_km, radii.most_km, calibrated=True), fit.confidence(confidence))

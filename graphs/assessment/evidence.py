@@ -1,0 +1,295 @@
+"""From a run's state to witnesses: what models reported, what tools returned, what was judged, as evidence.
+
+Everything is made again from all records whenever something is new, so the outcome does not depend on the order in
+which tools were called or hypotheses raised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from agents.schemas import Evidence, EvidenceKind, Hypothesis, Source
+from belief.support import Circle, Support
+from belief.witnesses.areas import area_log_ratio, bounded_nats, country_log_ratio
+from belief.witnesses.countries import CountryWeights, cue_weights, language_weights
+from belief.witnesses.place_names import name_report
+from belief.witnesses.reports import Report, ReportedPlace, place_shares, report_ratio, with_floor
+from belief.witnesses.retrieval import pinned, retrieval_log_ratio
+from geo.place import Place
+from geo.places.names import holds_name, name_key
+from geo.sun import sun_nats
+from graphs.assessment.signs import readings_of, signs_of
+from graphs.context import GeolocateContext
+from graphs.state import GeolocateState, Opinion, Position, ToolRecord
+from tools.results import FoundPlaces, PhotoMatches, PlaceAt, SunChecked
+from tools.services.country_cues import CountryCue, country_cues
+
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+LogRatio = Callable[[Support], Floats]
+Pins = Sequence[tuple[float, float]]
+
+
+class Statement(NamedTuple):
+    """A piece of evidence, and what it says about every position.
+
+    Attributes:
+        evidence: without weights yet.
+        log_ratio: its log likelihood ratio on a support; None: it says nothing about where.
+        pins: positions that it raises.
+        by_model: the model that reported it: models err alike.
+    """
+
+    evidence: Evidence
+    log_ratio: LogRatio | None = None
+    pins: Pins = ()
+    by_model: str | None = None
+
+
+def statements(
+    context: GeolocateContext,
+    state: GeolocateState,
+    hypotheses: Sequence[Hypothesis],
+    records: Sequence[ToolRecord],
+    opinions: Sequence[Opinion],
+) -> list[Statement]:
+    """All evidence of a run, numbered E1, E2, ... in the order of the records."""
+    found: list[Statement] = list(_from_models(context, state))
+    for record in _telling(records):
+        found.extend(_FROM_TOOL[record.tool](context, state, record))
+    found.extend(_from_signs(context, records))
+    found.extend(_from_opinions(context, hypotheses, records, opinions))
+    return [s._replace(evidence=s.evidence.model_copy(update={"id": f"E{n}"})) for n, s in enumerate(found, start=1)]
+
+
+def _evidence(kind: EvidenceKind, claim: str, source: Source | None) -> Evidence:
+    return Evidence(id="E0", kind=kind, claim=claim, source=source)
+
+
+def _source(record: ToolRecord) -> Source:
+    return Source(tool=record.tool, arguments=record.arguments, result_sha256=record.result_sha256 or "")
+
+
+def _from_models(context: GeolocateContext, state: GeolocateState) -> Iterator[Statement]:
+    """One report of each model, whatever the number of its samples: worth what its record says."""
+    positions = [p for p in state["positions"] if _was_seen(context, p.model)]
+    for model in dict.fromkeys(position.model for position in positions):
+        said = [position for position in positions if position.model == model]
+        places = reported_places(said)
+        report = Report(places, context.parameters.records.of(model, context.strategy.name))
+        source = Source(
+            tool="model",
+            arguments={"model": model, "places": [place._asdict() for place in places]},
+            result_sha256=said[0].reply_sha256,
+        )
+        ratio = partial(_report_log_ratio, context, report)
+        pins = [place[:2] for place in places]
+        yield Statement(_evidence(EvidenceKind.SIGHT, _reading_claim(said), source), ratio, pins, model)
+
+
+def _was_seen(context: GeolocateContext, model: str) -> bool:
+    """Whether a model's first positions are its own reading: it saw the picture, and nothing else before.
+
+    The own answer of a strategy that asks for one counts in any case: it is what is answered.
+    """
+    if not context.strategy.commits_by_belief:
+        return True
+    asked = next((known for known in context.models if known.name == model), context.model)
+    # A recorded answer was given by a model that saw the photo, though the recording is shown nothing now.
+    return context.strategy.reads_blind and (asked.capabilities.images or asked.kind.is_recorded)
+
+
+def reported_places(said: Sequence[Position]) -> list[ReportedPlace]:
+    """The places of one model as a report; its samples share the weight.
+
+    A radius counts if the model stated it, or where a gazetteer's place stands for a name.
+    """
+    samples = dict.fromkeys(position.sample for position in said)
+    places: list[ReportedPlace] = []
+    for sample in samples:
+        of_sample = [position for position in said if position.sample == sample]
+        own = [ReportedPlace(p.point.lat, p.point.lon, p.stated_radius_km, p.confidence) for p in of_sample]
+        if len(samples) == 1:
+            return own
+        shares = place_shares(own) / len(samples)
+        places += [place._replace(confidence=float(share)) for place, share in zip(own, shares, strict=True)]
+    return places
+
+
+def _report_log_ratio(context: GeolocateContext, report: Report, support: Support) -> Floats:
+    return np.asarray(np.log(report_ratio(support, report, context.parameters.records)))
+
+
+def _reading_claim(said: Sequence[Position]) -> str:
+    first = said[0]
+    others = f" and {len(said) - 1} other place(s)" if len(said) > 1 else ""
+    because = f": {first.why}" if first.why else ""
+    return f"{first.model or 'the model'} says {first.name}{others}{because}"
+
+
+def _telling(records: Sequence[ToolRecord]) -> Iterator[ToolRecord]:
+    """Records that say something about where the photo was taken, but for the signs.
+
+    A name that somebody said is no evidence: looking it up weighs only if it was read in the photo, and once.
+    """
+    lines = [sign.text for sign in signs_of(records)]
+    looked_up: set[str] = set()
+    for record in records:
+        if record.result is None or record.tool not in _FROM_TOOL:
+            continue
+        if record.tool == "find_place":
+            name = str(record.arguments.get("name", ""))
+            if name_key(name) in looked_up or not any(holds_name(line, name) for line in lines):
+                continue
+            looked_up.add(name_key(name))
+        yield record
+
+
+def _from_search(context: GeolocateContext, state: GeolocateState, record: ToolRecord) -> Iterator[Statement]:
+    """The whole photo's search; a crop, or a search near a point, looks at the same pixels again and adds no weight."""
+    if record.arguments.get("near") or record.arguments.get("box"):
+        found = PhotoMatches.model_validate(record.result)
+        if found.candidates:
+            what = "near that point" if found.near else "that resemble the crop"
+            claim = f"{len(found.candidates)} places {what}: shown for comparison, without weight of their own"
+            yield Statement(_evidence(EvidenceKind.LOOKALIKE, claim, _source(record)))
+        return
+    candidates = state["candidates"]
+    if candidates:
+        claim = f"{len(candidates)} places of the atlases resemble the photo"
+
+        def log_ratio(support: Support) -> Floats:
+            return retrieval_log_ratio(support, candidates, context.parameters, context.versions.encoder)
+
+        yield Statement(_evidence(EvidenceKind.RETRIEVAL, claim, _source(record)), log_ratio, pinned(candidates))
+
+
+def _from_signs(context: GeolocateContext, records: Sequence[ToolRecord]) -> Iterator[Statement]:
+    """What all signs together say about countries: their language, then their other cues. A crop is read to look
+    closer at the same signs, so nothing counts twice.
+    """
+    readings = readings_of(records)
+    if not readings:
+        return
+    record, fullest = max(readings, key=lambda pair: sum(len(sign.text) for sign in pair[1].signs))
+    languages = language_weights(fullest.signs, fullest.languages)
+    cues = country_cues(sign.text for sign in signs_of(records))
+    if languages.nats:
+        yield _of_countries(context, EvidenceKind.LANGUAGE, _language_claim(languages), record, languages)
+    if cues:
+        yield _of_countries(context, EvidenceKind.SIGN, _cue_claim(cues), record, cue_weights(cues))
+
+
+def _of_countries(
+    context: GeolocateContext, kind: EvidenceKind, claim: str, record: ToolRecord, weights: CountryWeights
+) -> Statement:
+    def log_ratio(support: Support) -> Floats:
+        codes = context.country_codes(support.lat_lon_deg)
+        return country_log_ratio(support, codes, weights, context.parameters.useless[kind.value])
+
+    return Statement(_evidence(kind, claim, _source(record)), log_ratio)
+
+
+def _language_claim(weights: CountryWeights) -> str:
+    likeliest = sorted(weights.nats, key=lambda code: (-weights.nats[code], code))[:4]
+    return f"the language of the signs points to {', '.join(likeliest)}"
+
+
+def _cue_claim(cues: Sequence[CountryCue]) -> str:
+    named = (f"{cue.kind.value} {cue.text!r} ({', '.join(cue.countries[:3])})" for cue in cues[:4])
+    return f"on signs: {'; '.join(named)}"
+
+
+def _from_place_name(context: GeolocateContext, _: GeolocateState, record: ToolRecord) -> Iterator[Statement]:
+    found = FoundPlaces.model_validate(record.result)
+    places = name_report(found.query, found.places)
+    if places:
+        claim = f"{found.query!r} is the name of {len(places)} known place(s), the largest {found.places[0].name}"
+        ratio = partial(_report_log_ratio, context, Report(places, context.parameters.place_name))
+        evidence = _evidence(EvidenceKind.PLACE_NAME, claim, _source(record))
+        yield Statement(evidence, ratio, [place[:2] for place in places])
+
+
+def _from_geocode(_: GeolocateContext, __: GeolocateState, record: ToolRecord) -> Iterator[Statement]:
+    """What lies at a position says nothing about the photo: the prior knows land from sea already."""
+    found = PlaceAt.model_validate(record.result)
+    where = "on land" if found.surface == "land" else "at sea"
+    claim = f"{found.point} lies {where}{_near(found.place)}"
+    yield Statement(_evidence(EvidenceKind.GEOCODE, claim, _source(record)))
+
+
+def _near(place: Place | None) -> str:
+    return f", near {place.name}" if place else ""
+
+
+def _from_sun(context: GeolocateContext, _: GeolocateState, record: ToolRecord) -> Iterator[Statement]:
+    """How well the sun's height and bearing fit each position."""
+    check = SunChecked.model_validate(record.result)
+
+    def log_ratio(support: Support) -> Floats:
+        nats = sun_nats(check.observation, support.lat_lon_deg)
+        return with_floor(nats, support.prior_mass, context.parameters.useless[EvidenceKind.SUN.value])
+
+    claim = f"the sun: {check.observation.summary}"
+    yield Statement(_evidence(EvidenceKind.SUN, claim, _source(record)), log_ratio)
+
+
+def _from_opinions(
+    context: GeolocateContext,
+    hypotheses: Sequence[Hypothesis],
+    records: Sequence[ToolRecord],
+    opinions: Sequence[Opinion],
+) -> Iterator[Statement]:
+    """Judgements of results about areas, by the model's measured reliability; of several alike each counts less."""
+    by_call = {record.call_id: record for record in records if record.result is not None}
+    known = {h.id: h for h in hypotheses}
+    latest = {_subject(opinion): opinion for opinion in opinions if opinion.hypothesis_id in known}
+    judged = Counter(key.hypothesis_id for key in latest.values() if key.tool_call_id in by_call)
+    for opinion in latest.values():
+        circle = _circle(known[opinion.hypothesis_id])
+        record = by_call.get(opinion.tool_call_id or "")
+        if opinion.of_a_person:
+            nats = bounded_nats(opinion.strength_nats, context.parameters.person_accuracy)
+            source = Source(tool="person", arguments={}, result_sha256=_digest(opinion.claim))
+            yield _about_area(EvidenceKind.PERSON, opinion.claim, source, circle, nats)
+        elif record is None:
+            yield Statement(_evidence(EvidenceKind.OPINION, opinion.claim, None))
+        else:
+            most = bounded_nats(opinion.strength_nats, context.judgement_accuracy)
+            alike = 1.0 + (judged[opinion.hypothesis_id] - 1) * context.parameters.agreement.correlation
+            yield _about_area(EvidenceKind.JUDGEMENT, opinion.claim, _source(record), circle, most / alike)
+
+
+def _subject(opinion: Opinion) -> tuple[str, ...]:
+    """What an opinion is about: a later one about the same replaces it."""
+    if opinion.of_a_person or opinion.tool_call_id is None:
+        return opinion.hypothesis_id, opinion.claim
+    return opinion.hypothesis_id, opinion.tool_call_id, "judged"
+
+
+def _about_area(kind: EvidenceKind, claim: str, source: Source, circle: Circle, nats: float) -> Statement:
+    def log_ratio(support: Support) -> Floats:
+        return area_log_ratio(support, circle, nats)
+
+    return Statement(_evidence(kind, claim, source), log_ratio, [circle[:2]])
+
+
+def _circle(hypothesis: Hypothesis) -> Circle:
+    return Circle(hypothesis.point.lat, hypothesis.point.lon, hypothesis.radius_km)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_FROM_TOOL: dict[str, Callable[[GeolocateContext, GeolocateState, ToolRecord], Iterator[Statement]]] = {
+    "search_photos": _from_search,
+    "find_place": _from_place_name,
+    "reverse_geocode": _from_geocode,
+    "sun_check": _from_sun,
+}
