@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apps.maps.viewport import Window, near_longitude_deg
+from apps.maps.geometry import near_longitude_deg
+from apps.maps.viewport import Window
 from geo.places.tables import PlaceTables
 
 Box = tuple[float, float, float, float]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from agents.schemas import Answer, Evidence, Hypothesis, HypothesisStatus
-from apps.maps.viewport import around, disc, exteriors, near_longitude_deg
+from apps.maps.geometry import around, disc, exteriors, near_longitude_deg
 from apps.output.formatting import (
     LocatedPhoto,
     certainty_note,

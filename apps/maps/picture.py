@@ -15,7 +15,8 @@ from agents.schemas import Answer
 from apps.maps import basemap_image
 from apps.maps.basemap_image import window_picture, world_picture
 from apps.maps.city_labels import city_labels
-from apps.maps.viewport import Window, around, disc, window_around
+from apps.maps.geometry import around, disc
+from apps.maps.viewport import Window, window_around
 from apps.output.formatting import (
     LocatedPhoto,
     alternatives,

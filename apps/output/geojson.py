@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 
 from agents.schemas import Answer, Hypothesis
-from apps.maps.viewport import disc
+from apps.maps.geometry import disc
 from apps.output.formatting import LocatedPhoto, credible_circles, heading
 from geo.point import Point
 from retrieval.candidate import Candidate

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from html import escape
 
 from agents.schemas import Answer
-from apps.maps.viewport import disc, exteriors
+from apps.maps.geometry import disc, exteriors
 from apps.output.formatting import (
     LocatedPhoto,
     confidence_text,

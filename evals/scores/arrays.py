@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.chat_models.spec import short_name
-from agents.schemas import Level
+from agents.schemas import LEVEL_KM
 from core.errors import UserError
 from evals.runs.records import PlaceNames, RecordError, RecordStatus, RunInfo, Scored, read_info, read_scores
 from evals.scores.reliability import EARTH_AREA_KM2, cap_area_km2
@@ -25,7 +25,6 @@ from geo.sphere import Floats, distance_km
 Bools = NDArray[np.bool_]
 Texts = NDArray[np.str_]
 
-LEVEL_KM = {Level.STREET: 1.0, Level.CITY: 25.0, Level.REGION: 200.0, Level.COUNTRY: 750.0, Level.CONTINENT: 2500.0}
 COSTS = ("model_calls", "tool_calls", "tokens", "usd", "seconds")
 UNKNOWN = "not said"
 MANY_VALUES = 12

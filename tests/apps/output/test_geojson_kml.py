@@ -11,7 +11,7 @@ import pytest
 import shapely
 import shapely.geometry
 
-from apps.maps.viewport import around, disc
+from apps.maps.geometry import around, disc
 from apps.output.geojson import geojson_text
 from apps.output.kml import kml_text
 from geo.sphere import distance_km
