@@ -16,6 +16,7 @@ from apps.maps.geometry import HeatLayer, heat_layers
 from apps.maps.viewport import KM_PER_DEGREE, Window, window_around
 from apps.output.formatting import km, percent, printable
 from geo.basemap import is_land
+from geo.point import Point
 
 ROWS = 18
 _LEAST_KM = 160.0
@@ -39,7 +40,7 @@ def terminal_map(answer: Answer, columns: int) -> Text:
     window = window_around(answer, columns / (2.0 * ROWS), _LEAST_KM)
     layers = heat_layers(answer, window.centre.lon)
     pixels = _pixels(window, columns, layers)
-    mark = _cell(window.point_pixel(answer.point, (columns, ROWS))) if answer.point else None
+    mark = _cell(window, answer.point, columns) if answer.point else None
     names = _names(window, columns, mark)
     text = Text(no_wrap=True)
     for row in range(ROWS):
@@ -59,7 +60,7 @@ def _pixels(window: Window, columns: int, layers: list[HeatLayer]) -> Pixels:
     for layer in layers:
         shapely.prepare(layer.shape)
         samples = np.asarray(shapely.intersects_xy(layer.shape, lon.ravel(), lat.ravel()))
-        inside = _blocks(samples, columns).any(axis=-1)
+        inside = np.asarray(_blocks(samples, columns).any(axis=-1))
         pixels = np.where(inside[..., None], (1.0 - opacity) * pixels + opacity * np.array(layer.colour), pixels)
     pixels[_blocks(np.abs(lat.ravel()) > 90.0, columns).all(axis=-1)] = _BEYOND_POLE
     return pixels
@@ -99,8 +100,10 @@ def _kept_clear(mark: tuple[int, int] | None) -> tuple[Box, ...]:
     return ((x - _LETTER_PX, y, x + 2.0 * _LETTER_PX, y + _LINE_PX),)
 
 
-def _cell(xy: tuple[float, float]) -> tuple[int, int]:
-    return int(xy[1]), int(xy[0])
+def _cell(window: Window, point: Point, columns: int) -> tuple[int, int]:
+    """Row and column of a point; a pole lies on the edge and belongs to the last row before it."""
+    x, y = window.point_pixel(point, (columns, ROWS))
+    return min(int(y), ROWS - 1), min(int(x), columns - 1)
 
 
 def _append_cell(text: Text, upper: Pixels, lower: Pixels, letter: str) -> None:
