@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import antimeridian
@@ -20,6 +21,9 @@ _CORNERS = 96
 _WORLD = shapely.box(-180.0, -90.0, 180.0, 90.0)
 
 Area: TypeAlias = shapely.Polygon | shapely.MultiPolygon
+Ring: TypeAlias = NDArray[np.float64]
+"""Corners (n, 2): longitude, latitude."""
+_MAIN_SHARE = 0.9
 Lon = TypeVar("Lon", float, NDArray[np.float64])
 
 
@@ -96,14 +100,25 @@ def polygon_rings(shape: BaseGeometry, decimals: int = 4) -> list[list[list[LonL
     ]
 
 
-def narrowest_bounds(area: CredibleArea, *points: Point) -> Bounds:
-    """The narrowest box that holds an area and some points, also across the antimeridian.
+def main_rings(area: CredibleArea) -> list[Ring]:
+    """The outer rings of the largest pieces that make up nine tenths of an area together, largest first.
 
-    >>> square = ((170.0, 0.0), (180.0, 0.0), (180.0, 5.0), (170.0, 5.0), (170.0, 0.0))
-    >>> narrowest_bounds(CredibleArea(share=0.9, area_km2=6e5, polygons=((square,),)), Point(lat=9.0, lon=-170.0))
+    A belief may hold specks all over the world, which must not decide what a map shows.
+    """
+    rings = [np.array(polygon[0]) for polygon in area.polygons]
+    sizes = np.array([shapely.Polygon(ring).area * np.cos(np.radians(ring[:, 1].mean())) for ring in rings])
+    order = np.argsort(-sizes, kind="stable")
+    count = int(np.searchsorted(np.cumsum(sizes[order]), _MAIN_SHARE * sizes.sum())) + 1
+    return [rings[index] for index in order[:count].tolist()]
+
+
+def narrowest_bounds(rings: Sequence[Ring], points: Sequence[Point] = ()) -> Bounds:
+    """The narrowest box that holds some rings and points, also across the antimeridian.
+
+    >>> narrowest_bounds([np.array([(170.0, 0.0), (180.0, 0.0), (180.0, 5.0)])], [Point(lat=9.0, lon=-170.0)])
     Bounds(west=170.0, south=0.0, east=190.0, north=9.0)
     """
-    outer = [np.array(rings[0]) for rings in area.polygons] + [np.array([(point.lon, point.lat)]) for point in points]
+    outer = [*rings, *(np.array([(point.lon, point.lat)]) for point in points)]
     low, high = np.array([ring.min(axis=0) for ring in outer]), np.array([ring.max(axis=0) for ring in outer])
     west, east = _narrowest_span_deg(low[:, 0], high[:, 0])
     return Bounds(west, float(low[:, 1].min()), east, float(high[:, 1].max()))

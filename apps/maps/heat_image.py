@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import shapely
 import shapely.ops
@@ -14,7 +16,9 @@ from apps.maps.viewport import Window
 
 _OPACITY, _FLAT_OPACITY = 0.36, 0.6
 _OUTLINE = (255, 243, 214)
-_OUTLINE_PX, _DASHED_PX = 4, 3
+_OUTLINE_PX, _DASHED_PX = 3, 3
+_LEAST_OUTLINED_PX = 16.0
+"""A ring that is smaller is painted and not outlined: its outline would hide it."""
 _DASH_PX, _GAP_PX = 18.0, 14.0
 
 Ring = NDArray[np.float64]
@@ -56,6 +60,8 @@ def _outline(picture: Image.Image, window: Window, layer: HeatLayer, dashed: boo
     for part in layer.shape.geoms:
         for ring in (part.exterior, *part.interiors):
             line = shapely.LineString(_pixels(ring, window, picture))
+            if line.length < math.pi * _LEAST_OUTLINED_PX:
+                continue
             for piece in _dashes(line) if dashed else [line]:
                 width = _DASHED_PX if dashed else _OUTLINE_PX
                 draw.line(shapely.get_coordinates(piece).ravel().tolist(), _OUTLINE, width, joint="curve")

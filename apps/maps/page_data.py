@@ -13,14 +13,13 @@ from apps.maps.geometry import (
     OUTLINED_SHARES,
     HeatLayer,
     around,
-    credible_shape,
     disc,
     exteriors,
     heat_layers,
     near_longitude_deg,
     polygon_rings,
 )
-from apps.maps.viewport import KM_PER_DEGREE
+from apps.maps.viewport import KM_PER_DEGREE, belief_bounds
 from apps.output.formatting import (
     LocatedPhoto,
     areas_text,
@@ -222,8 +221,10 @@ def answer_bounds(answer: Answer, centre_lon_deg: float) -> list[float]:
 
 
 def _area_bounds(answer: Answer, centre_lon_deg: float) -> list[float]:
-    """The widest area, and what is near the point."""
-    boxes = [list(credible_shape(answer.areas[-1], centre_lon_deg).bounds)]
+    """The belief, and what is near the point."""
+    west, south, east, north = belief_bounds(answer)
+    turn_deg = near_longitude_deg((west + east) / 2.0, centre_lon_deg) - (west + east) / 2.0
+    boxes = [[max(west + turn_deg, centre_lon_deg - 180.0), south, min(east + turn_deg, centre_lon_deg + 180.0), north]]
     if answer.point is not None:
         boxes.append(_bounds(answer.point, 0.0, centre_lon_deg))
     edges = np.array(boxes)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.schemas import Answer
-from apps.maps.geometry import narrowest_bounds, near_longitude_deg
+from agents.schemas import Answer, HypothesisStatus
+from apps.maps.geometry import main_rings, narrowest_bounds, near_longitude_deg
 from geo.point import Point
 from geo.shorelines import Bounds
 from geo.sphere import HALF_CIRCUMFERENCE_KM, distance_km, lat_lon_array
@@ -18,6 +18,8 @@ _MIN_WINDOW_KM = 900.0
 _MAX_HEIGHT_DEG = 170.0
 _MARGIN = 1.25
 _AT_A_POLE_DEG = 89.9
+_LIKELY = 0.1
+"""A hypothesis of this probability is on the map, however small its area is."""
 _SQUEEZE_LIMIT = 0.25
 
 
@@ -78,7 +80,7 @@ class Window:
 
 
 def window_around(answer: Answer, aspect: float, least_km: float = _MIN_WINDOW_KM) -> Window:
-    """The window that shows the 90 % area with a margin; without areas the 90 % radius, or the best hypotheses."""
+    """The window that shows the belief with a margin; without areas the 90 % radius, or the best hypotheses."""
     if answer.areas:
         return _window_of_areas(answer, aspect, least_km)
     centre, half_km = _focus(answer)
@@ -86,12 +88,11 @@ def window_around(answer: Answer, aspect: float, least_km: float = _MIN_WINDOW_K
 
 
 def _window_of_areas(answer: Answer, aspect: float, least_km: float) -> Window:
-    """Around the widest area and the point; where that is more than a window shows, around the point.
+    """Around the main pieces of the areas, the point and the likely hypotheses; where that is too much, the point.
 
     An area around a pole is as wide as the world: no window is as wide and as close, so it is shown in part.
     """
-    points = [answer.point] if answer.point else []
-    box = narrowest_bounds(answer.areas[-1], *points)
+    box = belief_bounds(answer)
     width_deg, height_deg = box.east - box.west, box.north - box.south
     middle = Point(lat=(box.south + box.north) / 2.0, lon=(box.west + box.east) / 2.0)
     window = _window(middle, _height_deg(height_deg, least_km), aspect)
@@ -100,7 +101,14 @@ def _window_of_areas(answer: Answer, aspect: float, least_km: float) -> Window:
         tall_deg = max(height_deg, width_deg * window.squeeze / aspect)
         window = _window(middle, _height_deg(tall_deg, least_km), aspect)
     is_cut = window.width_deg < width_deg
-    return _window(points[0], window.height_deg, aspect) if is_cut and points else window
+    return _window(answer.point, window.height_deg, aspect) if is_cut and answer.point else window
+
+
+def belief_bounds(answer: Answer) -> Bounds:
+    """What to show of an answer with areas: their main pieces, the point and the likely hypotheses."""
+    likely = [h.point for h in answer.hypotheses if h.probability >= _LIKELY and h.status is HypothesisStatus.OPEN]
+    rings = [ring for area in answer.areas if area.share >= 0.5 for ring in main_rings(area)]
+    return narrowest_bounds(rings, [*likely, *([answer.point] if answer.point else [])])
 
 
 def _height_deg(shown_deg: float, least_km: float) -> float:

@@ -151,7 +151,7 @@
     groups.heat.addLayer(fill.bindTooltip(tip(layer.title, layer.lines), { className: "tip", sticky: true, opacity: 1 }));
     if (!layer.outlined) return;
     const wide = layer.kind === "area90";
-    groups[layer.kind].addLayer(shape({ color: "#fff3d6", weight: wide ? 1.4 : 2, opacity: wide ? 0.85 : 1, dashArray: wide ? "6 5" : null, fill: false, interactive: false }));
+    groups[layer.kind].addLayer(shape({ color: "#fff3d6", weight: wide ? 1.2 : 1.6, opacity: 0.9, dashArray: wide ? "6 5" : null, fill: false, interactive: false }));
     if (sizes.has(layer.kind)) sizes.get(layer.kind).textContent = layer.size;
   };
   const drawHypothesis = (hypothesis) => {

@@ -50,7 +50,8 @@ def test_a_contour_that_touches_itself_is_mended() -> None:
     ],
 )
 def test_the_narrowest_box(boxes: list[Bounds], points: list[Point], wanted: Bounds) -> None:
-    assert narrowest_bounds(box_area(*boxes), *points) == pytest.approx(wanted)
+    rings = [shapely.get_coordinates(shapely.box(*box)) for box in boxes]
+    assert narrowest_bounds(rings, points) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("answer", [believed(), believed_at(FIJI, 300.0), believed_at(at(71, 25), 700.0)])
@@ -67,6 +68,17 @@ def test_the_window_of_a_small_area_is_no_closer_than_it_may_be() -> None:
     assert window_around(believed_at(at(48.86, 2.35), 0.5), ASPECT, least_km=200.0).height_deg == pytest.approx(
         1.8, abs=0.01
     )
+
+
+def test_specks_do_not_decide_what_is_shown_but_likely_hypotheses_do() -> None:
+    speck = box_area(Bounds(-47.0, -24.0, -46.5, -23.5)).polygons
+    plain = believed_at(at(48.0, 10.0), 500.0)
+    dotted = tuple(area.model_copy(update={"polygons": (*speck, *area.polygons)}) for area in plain.areas)
+    assert window_around(plain.model_copy(update={"areas": dotted}), ASPECT) == window_around(plain, ASPECT)
+    elsewhere = plain.hypotheses[0].model_copy(update={"id": "h2", "point": at(-23.7, -46.7), "probability": 0.2})
+    both = plain.model_copy(update={"areas": dotted, "hypotheses": (*plain.hypotheses, elsewhere)})
+    seen = window_around(both, ASPECT).point_pixel(elsewhere.point, (1, 1))
+    assert all(0.0 < fraction < 1.0 for fraction in seen)
 
 
 def test_a_polar_area_is_shown_close_and_in_part() -> None:
