@@ -288,7 +288,8 @@
     map.on("zoomend", declutter);
     new Ground({ pictures: await Promise.all(data.pictures.map(loaded)), noWrap: true, keepBuffer: 3, updateWhenZooming: false }).addTo(map);
     data.lines.forEach(drawLines);
-    data.cities.forEach(drawCity);
+    /* The names stay clear of one another on an ordinary screen; a small one has the room for a few. */
+    data.cities.slice(0, map.getSize().x < 600 ? 8 : undefined).forEach(drawCity);
     legend();
     panel.append(add(el("div", "brand"), el("b", "", "GeoSleuth"), el("span", "", data.subtitle)));
     const rows = data.photos.map(pickRow);
