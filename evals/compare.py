@@ -21,17 +21,25 @@ import numpy as np
 
 from core.errors import UserError
 from evals.command import add_runs, command_parser, run_command
-from evals.scores import comparison, distance
-from evals.scores.arrays import System, load_systems
+from evals.scores import comparison, distance, reliability
+from evals.scores.arrays import CITY, System, load_systems
 from evals.scores.comparison import AtThreshold, Comparison, Pair, Rank, as_markdown
+from evals.scores.distance import Interval
 from geo.sphere import Floats, distance_km
 
+NEAR_KM = 25.0
+"""Distance of what is compared photo by photo and of selective answers."""
 
-class PairedDistances(NamedTuple):
-    """Distances of several systems on their common photos, in one order.
+
+class PairedAnswers(NamedTuple):
+    """Answers of several systems to their common photos, in one order.
 
     Attributes:
         distance_km: (systems, photos); NaN where a system gave no answer.
+        radius_90_km: (systems, photos).
+        surest: (systems, photos) what answers are ranked by.
+        city_chance: (systems, photos) stated, that the truth lies within 25 km.
+        log_density: (systems, photos) at the truth, in nats per km2; NaN where a record does not say.
         left_out: photos of each system that not all of them have.
     """
 
@@ -39,10 +47,21 @@ class PairedDistances(NamedTuple):
     photo: list[str]
     author: list[str]
     distance_km: Floats
+    radius_90_km: Floats
+    surest: Floats
+    city_chance: Floats
+    log_density: Floats
     left_out: dict[str, int]
 
 
-def pair_up(systems: Sequence[System], intersect: bool) -> PairedDistances:
+class SelectiveAreas(NamedTuple):
+    """Area under accuracy-coverage within 25 km (systems,), and in each draw of a bootstrap (systems, draws)."""
+
+    area: Floats
+    draws: Floats
+
+
+def pair_up(systems: Sequence[System], intersect: bool) -> PairedAnswers:
     """The systems' distances on the same photos.
 
     Raises:
@@ -67,11 +86,19 @@ def pair_up(systems: Sequence[System], intersect: bool) -> PairedDistances:
         if differs.any():
             name = photo[differs][0]
             raise UserError(f"{system.label} has another truth for {name}: the tables differ, run one of them again")
-    return PairedDistances(
+
+    def stacked(columns: Sequence[Floats]) -> Floats:
+        return np.stack([column[own] for column, own in zip(columns, rows, strict=True)])
+
+    return PairedAnswers(
         labels=[s.label for s in systems],
         photo=photo.tolist(),
         author=systems[0].arrays.author[rows[0]].tolist(),
-        distance_km=np.stack([s.arrays.distance_km[own] for s, own in zip(systems, rows, strict=True)]),
+        distance_km=stacked([s.arrays.distance_km for s in systems]),
+        radius_90_km=stacked([s.arrays.radius_90_km for s in systems]),
+        surest=stacked([s.arrays.surest for s in systems]),
+        city_chance=stacked([s.arrays.chance[:, CITY] for s in systems]),
+        log_density=stacked([s.arrays.log_density for s in systems]),
         left_out=left_out,
     )
 
@@ -86,32 +113,50 @@ def compare(systems: Sequence[System], intersect: bool = False) -> Comparison:
     thresholds_km = systems[0].info.thresholds_km
     if any(s.info.thresholds_km != thresholds_km for s in systems):
         raise UserError("the runs have different thresholds: they are different benchmarks, compare runs of one")
-    pairs = _corrected([_pair(paired, i, j, thresholds_km) for i, j in combinations(range(len(systems)), 2)])
+    selective = _selective_areas(paired)
+    pairs = _corrected([_pair(paired, selective, i, j, thresholds_km) for i, j in combinations(range(len(systems)), 2)])
     return Comparison(
         headings=tuple(dict.fromkeys(s.info.heading() for s in systems)),
         photos=len(paired.photo),
         photographers=len(set(paired.author)),
         left_out={label: count for label, count in paired.left_out.items() if count},
         pairs=tuple(pairs),
-        ranking=tuple(_ranking(paired, pairs)),
+        ranking=tuple(_ranking(paired, selective, pairs)),
     )
 
 
-def _pair(paired: PairedDistances, i: int, j: int, thresholds_km: Sequence[float]) -> Pair:
+def _selective_areas(paired: PairedAnswers) -> SelectiveAreas:
+    rows = list(zip(paired.surest, distance.hits(paired.distance_km, NEAR_KM), strict=True))
+    return SelectiveAreas(
+        np.array([reliability.accuracy_coverage(*row).area for row in rows]),
+        np.stack([reliability.selective_area_draws(*row, paired.author) for row in rows]),
+    )
+
+
+def _pair(paired: PairedAnswers, selective: SelectiveAreas, i: int, j: int, thresholds_km: Sequence[float]) -> Pair:
     first_km, second_km = paired.distance_km[i], paired.distance_km[j]
     gain = distance.geoscore(first_km) - distance.geoscore(second_km)
-    near = distance.hits(first_km, 25.0).astype(int) - distance.hits(second_km, 25.0)
+    near = distance.hits(first_km, NEAR_KM).astype(int) - distance.hits(second_km, NEAR_KM)
     p = comparison.sign_flip_p_value(gain, paired.author)
     return Pair(
         first=paired.labels[i],
         second=paired.labels[j],
         geoscore=distance.clustered_bootstrap(gain, paired.author),
+        selective_area=distance.percentile_interval(
+            selective.area[i] - selective.area[j], selective.draws[i] - selective.draws[j]
+        ),
+        log_score=_mean_of_known(paired.log_density[i] - paired.log_density[j], paired.author),
         p=p,
         p_holm=p,
         thresholds=tuple(_at(paired.author, first_km, second_km, km) for km in thresholds_km),
         only_first=tuple(paired.photo[k] for k in np.flatnonzero(near == 1)),
         only_second=tuple(paired.photo[k] for k in np.flatnonzero(near == -1)),
     )
+
+
+def _mean_of_known(values: Floats, authors: Sequence[str]) -> Interval | None:
+    known = np.isfinite(values)
+    return distance.clustered_bootstrap(values[known], np.asarray(authors)[known]) if known.any() else None
 
 
 def _at(authors: Sequence[str], first_km: Floats, second_km: Floats, threshold_km: float) -> AtThreshold:
@@ -143,20 +188,27 @@ def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
     ]
 
 
-def _ranking(paired: PairedDistances, pairs: Sequence[Pair]) -> list[Rank]:
+def _ranking(paired: PairedAnswers, selective: SelectiveAreas, pairs: Sequence[Pair]) -> list[Rank]:
     """By GeoScore, with the systems that each can and cannot be distinguished from."""
     scores = distance.geoscore(paired.distance_km).mean(axis=1)
     order = sorted(range(len(paired.labels)), key=lambda i: (-scores[i], paired.labels[i]))
-    return [_rank(paired.labels[i], float(scores[i]), pairs) for i in order]
+    return [_rank(paired, selective, i, float(scores[i]), pairs) for i in order]
 
 
-def _rank(label: str, geoscore: float, pairs: Sequence[Pair]) -> Rank:
+def _rank(paired: PairedAnswers, selective: SelectiveAreas, i: int, geoscore: float, pairs: Sequence[Pair]) -> Rank:
+    label, away_km = paired.labels[i], paired.distance_km[i]
     others = [(pair, pair.second if pair.first == label else pair.first) for pair in pairs if label in pair.labels]
     return Rank(
         system=label,
         geoscore=geoscore,
         better_than=tuple(other for pair, other in others if pair.better == label),
         not_distinguishable_from=tuple(other for pair, other in others if pair.better is None),
+        coverage_90=reliability.coverage(away_km, paired.radius_90_km[i]),
+        city_chance=reliability.chance_reliability(
+            paired.city_chance[i], distance.hits(away_km, NEAR_KM), paired.author
+        ),
+        selective_area=distance.percentile_interval(selective.area[i], selective.draws[i]),
+        log_score=_mean_of_known(paired.log_density[i], paired.author),
     )
 
 

@@ -2,7 +2,8 @@
 
     python -m evals.leaderboard im2gps3k [RUN …]
 
-`leaderboard.csv` holds the published numbers, each with its source. "Second-hand" means that others quote
+`leaderboard.csv` holds the published numbers, each with its source; what runs say of their own uncertainty, which is
+not published of others, follows in tables of its own. "Second-hand" means that others quote
 them and the original was not checked. None was rerun here, and protocols differ: photos, crops, reference
 photos that share photographers with the benchmark, failures dropped. The order is by accuracy within 25 km and is no
 ranking: only paired runs on the same photos can be ranked (`python -m evals.compare`).
@@ -24,6 +25,7 @@ from evals.benchmarks.registry import BENCHMARKS
 from evals.command import command_parser, run_command
 from evals.scores.arrays import load_systems
 from evals.scores.distance import THRESHOLDS_KM
+from evals.scores.score_tables import uncertainty_tables
 from evals.scores.scoring import Score, score
 from evals.scores.tables import DASH, Table, km_label, markdown, percent
 
@@ -95,7 +97,8 @@ def _print_table(chosen: argparse.Namespace) -> int:
         runs = ", ".join(map(str, chosen.runs))
         raise UserError(f"not all of {runs} are runs of {chosen.benchmark}: leave the others out")
     scores = [score(system) for system in systems]
-    sys.stdout.write(markdown(leaderboard_table(chosen.benchmark, scores)) + "\n")
+    tables = [leaderboard_table(chosen.benchmark, scores), *(uncertainty_tables(scores) if scores else [])]
+    sys.stdout.write("\n\n".join(map(markdown, tables)) + "\n")
     return 0
 
 

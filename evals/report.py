@@ -26,13 +26,14 @@ from evals.benchmarks.registry import find_benchmark
 from evals.command import add_runs, command_parser, run_command
 from evals.compare import compare
 from evals.leaderboard import leaderboard_table, published
-from evals.reporting.charts import COLOURS, curves
+from evals.reporting.charts import COLOURS, curves, information_chart, reliability_curves
 from evals.reporting.photos import photo_data
 from evals.runs.records import RunInfo
 from evals.scores.arrays import System, load_systems
 from evals.scores.comparison import comparison_tables
+from evals.scores.score_tables import all_tables
 from evals.scores.scoring import Score, score
-from evals.scores.tables import Table, all_tables, latex, markdown
+from evals.scores.tables import Table, latex, markdown
 from geo.shorelines import SHORES_ATTRIBUTION, land_path
 
 MOST_ANSWERS = 20_000
@@ -67,7 +68,8 @@ def _body(systems: Sequence[System], scores: Sequence[Score], photo_pages: bool)
     summary, strata = tables[: -len(scores)], tables[-len(scores) :]
     compared, words = _comparison(systems)
     parts = [*_header(infos, photo_pages), '<h2 id="scores">Scores</h2>', *map(_table, summary)]
-    parts += ['<h2 id="curves">Curves</h2>', _key(systems), '<div class="charts">', *curves(systems, scores), "</div>"]
+    parts += ['<h2 id="curves">Curves</h2>', _key(systems), *_grid("charts", curves(systems, scores))]
+    parts += _uncertainty(systems, scores)
     parts += ['<h2 id="comparison">Comparison</h2>', *words, *map(_table, compared)]
     if photo_pages:
         parts += [_asset("browser.html"), f'<p class="small">{escape(SHORES_ATTRIBUTION)}</p>']
@@ -79,7 +81,16 @@ def _body(systems: Sequence[System], scores: Sequence[Score], photo_pages: bool)
 
 def _header(infos: Sequence[RunInfo], photo_pages: bool) -> list[str]:
     names = ", ".join(sorted({info.benchmark for info in infos}))
-    sections = ["scores", "curves", "comparison", *(["photos"] if photo_pages else []), "parts", "paste", "runs"]
+    sections = [
+        "scores",
+        "curves",
+        "reliability",
+        "comparison",
+        *(["photos"] if photo_pages else []),
+        "parts",
+        "paste",
+        "runs",
+    ]
     links = "".join(f'<a href="#{name}">{name.capitalize()}</a>' for name in sections)
     headings = dict.fromkeys(info.heading() for info in infos)
     kinds = {heading: "partial" if "PARTIAL" in heading else "muted" for heading in headings}
@@ -87,7 +98,7 @@ def _header(infos: Sequence[RunInfo], photo_pages: bool) -> list[str]:
     rule = (
         '<p class="muted">The denominator is every photo: one without an answer is a miss at every distance, infinitely'
         " far in the median and 20,015 km away in the mean. Intervals are 95 %: Wilson's for shares, bootstrap over"
-        " photographers for points.</p>"
+        " photographers for all else. n/a: the records do not say.</p>"
     )
     return [f"<h1>{escape(names)}: where was it taken?</h1>", *shown, rule, f"<nav>{links}</nav>"]
 
@@ -109,7 +120,18 @@ def _table(table: Table) -> str:
     return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-_WORDY = frozenset({"source", "better than", "not distinguishable from", "verdict"})
+_WORDY = frozenset(
+    {
+        "source",
+        "better than",
+        "not distinguishable from",
+        "verdict",
+        "chance that the truth lies",
+        "kind of evidence",
+        "model",
+        "ranked by",
+    }
+)
 
 
 def _wrapping(name: str) -> str:
@@ -132,6 +154,22 @@ def _cell(text: str) -> str:
 def _key(systems: Sequence[System]) -> str:
     names = "".join(f'<li><i class="s{i % COLOURS}"></i>{escape(s.label)}</li>' for i, s in enumerate(systems))
     return f'<ul class="key">{names}</ul>'
+
+
+def _grid(kind: str, charts: Sequence[str]) -> list[str]:
+    return [f'<div class="{kind}">', *charts, "</div>"]
+
+
+def _uncertainty(systems: Sequence[System], scores: Sequence[Score]) -> list[str]:
+    """Charts of stated chances and of what evidence told."""
+    head, charts, told = '<h2 id="reliability">Reliability</h2>', reliability_curves(scores), information_chart(scores)
+    if not charts:
+        return [head, '<p class="muted">These runs state no chances: they are of an earlier version.</p>']
+    words = (
+        '<p class="muted">The chance stated that the truth lies within a distance, against how often it does; below the'
+        " diagonal a system is too sure. A dot is about a tenth of the photos that state the chance.</p>"
+    )
+    return [head, words, _key(systems), *_grid("charts small-charts", charts), *told]
 
 
 def _folded(title: str, inner: str) -> str:

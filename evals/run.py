@@ -27,8 +27,9 @@ from evals.runs.records import RecordStatus
 from evals.runs.runner import Ended, RunPlan, RunSession, run_queries
 from evals.runs.sample_selection import RunPhotos, load_photos
 from evals.scores.arrays import load_systems
+from evals.scores.score_tables import accuracy_table
 from evals.scores.scoring import score
-from evals.scores.tables import accuracy_table, markdown
+from evals.scores.tables import markdown
 
 EXIT = {Ended.COMPLETE: 0, Ended.MONEY: 1, Ended.ERRORS: 1, Ended.INTERRUPTED: 130}
 

@@ -21,6 +21,7 @@ MODULES = sorted(
 def test_there_are_examples() -> None:
     arithmetic = {
         "evals.scores.distance",
+        "evals.scores.reliability",
         "geo.sphere",
         "geo.tiles",
         "graphs.inference.choosing",

@@ -35,7 +35,7 @@ class CalibrationCases(NamedTuple):
     raw_90_km: Floats
     confidence: Floats
     right: Bools
-    """Whether the truth lies in the committed hypothesis."""
+    """Whether what the confidence is about holds (`ScoreArrays.claim_right`)."""
 
     def at(self, rows: Bools) -> CalibrationCases:
         """Some of the photos."""

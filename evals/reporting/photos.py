@@ -79,15 +79,22 @@ def _answer(record: EvalRecord) -> Data:
         "km": _away_km(record, point) if point else None,
         "radii": [record.radius_50_km, record.radius_90_km],
         "confidence": record.confidence,
+        "sure": record.chance_within_km.get(25, record.confidence),
+        "chances": list(record.chance_within_km.items()),
+        "areas": [[record.area_50_km2, record.is_in_area_50], [record.area_90_km2, record.is_in_area_90]],
         "level": f"{record.level.value} (about {LEVEL_KM[record.level]:g} km)" if record.level else None,
         "place": _place(record.place),
         "cost": record.cost.model_dump(),
+        "costs": [[model, cost.model_dump()] for model, cost in record.cost_by_model.items()],
         "excluded": record.excluded,
         "hypotheses": [
             [_cut(h.name), h.point, round(h.radius_km), round(h.probability, 4), _away_km(record, h.point)]
             for h in record.hypotheses[:HYPOTHESES]
         ],
-        "evidence": [[e.kind.value, _cut(e.claim), e.tool, round(e.nats, 2)] for e in record.evidence[:CLAIMS]],
+        "evidence": [
+            [e.kind.value, _cut(e.claim), e.tool, round(e.nats, 2), e.information_nats]
+            for e in record.evidence[:CLAIMS]
+        ],
         "candidates": list(_candidates(record)),
         "reasoning": _cut(record.reasoning, LONG),
         "replies": [_cut(reply, LONG) for reply in record.raw_replies[:REPLIES]],

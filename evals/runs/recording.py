@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from agents.schemas import Answer, Cost, Evidence, EvidenceKind
+import shapely
+
+from agents.schemas import Answer, Cost, CredibleArea, Evidence, EvidenceKind
 from evals.benchmarks.loading import Sample
 from evals.runs.records import (
     CANDIDATES_OF_EACH_ATLAS,
@@ -68,11 +71,18 @@ def answer_record(
         radius_90_km=answer.radius_90_km,
         calibrated=answer.radius_is_calibrated,
         confidence=answer.confidence,
+        chance_within_km=answer.chance_within_km,
+        area_50_km2=answer.area_50_km2,
+        area_90_km2=answer.area_90_km2,
+        is_in_area_50=_is_in_area(answer, 0.5, query.sample.truth),
+        is_in_area_90=_is_in_area(answer, 0.9, query.sample.truth),
+        information_nats=_information(answer),
         level=answer.level,
         place=PlaceNames.of(answer.place),
         excluded=excluded,
         error=None,
         cost=answer.cost,
+        cost_by_model=answer.cost_by_model,
         hypotheses=tuple(
             HypothesisNote(name=h.name, point=_lat_lon(h.point), radius_km=h.radius_km, probability=h.probability)
             for h in answer.hypotheses
@@ -131,6 +141,38 @@ def _lat_lon(point: Point) -> LatLon:
     return point.lat, point.lon
 
 
+def contains(area: CredibleArea, point: Point) -> bool:
+    """Whether a position lies in an area or on its edge; outlines may cross the antimeridian by going on past 180.
+
+    >>> square = CredibleArea(share=0.5, area_km2=1.0, polygons=((((179.0, 0.0), (181.0, 0.0), (181.0, 2.0)),),))
+    >>> contains(square, Point(lat=0.5, lon=-179.5)), contains(square, Point(lat=1.5, lon=179.5))
+    (True, False)
+    """
+    outlines = [shapely.Polygon(rings[0], rings[1:]) for rings in area.polygons]
+    lons = [point.lon - 360.0, point.lon, point.lon + 360.0]
+    return bool(shapely.intersects_xy(shapely.MultiPolygon(outlines), lons, point.lat).any())
+
+
+def _is_in_area(answer: Answer, share: float, truth: Point) -> bool | None:
+    areas = (area for area in answer.areas if math.isclose(area.share, share))
+    area = next(areas, None)
+    return contains(area, truth) if area else None
+
+
+def _says_information(answer: Answer) -> bool:
+    """An answer that states no chances was not read off a belief: its evidence has no information, rather than none."""
+    return bool(answer.chance_within_km) or any(one.information_nats for one in answer.evidence)
+
+
+def _information(answer: Answer) -> dict[str, float] | None:
+    if not _says_information(answer):
+        return None
+    nats: dict[str, float] = defaultdict(float)
+    for one in answer.evidence:
+        nats[one.kind.value] += one.information_nats
+    return dict(nats)
+
+
 def _evidence(one: Evidence, answer: Answer) -> EvidenceNote:
     committed = answer.hypotheses[0].id if answer.hypotheses else ""
     return EvidenceNote(
@@ -138,6 +180,7 @@ def _evidence(one: Evidence, answer: Answer) -> EvidenceNote:
         claim=one.claim,
         tool=one.source.tool if one.source else None,
         nats=one.log_likelihood_ratio.get(committed, 0.0),
+        information_nats=one.information_nats if _says_information(answer) else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Records: one line of JSON a photo and strategy, and what a run was. Everything that scores reads only these.
 
 A run folder holds `run.json` (a `RunInfo`) and `records.jsonl` (an `EvalRecord` a line). Serialisation is byte-stable:
-the same record always gives the same line, and only `cost.seconds` depends on the clock.
+the same record always gives the same line, and only the seconds of its costs depend on the clock.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class EvidenceNote(Frozen):
     claim: str
     tool: str | None = Field(description="None: the model's opinion")
     nats: float = Field(description="log-likelihood ratio for the committed hypothesis; 0 if it has none")
+    information_nats: float | None = Field(None, description="what it told of the whole; None: the answer does not say")
 
 
 class HypothesisNote(Frozen):
@@ -140,7 +141,19 @@ class Scored(Immutable):
     radius_50_km: float | None
     radius_90_km: float | None
     calibrated: bool = Field(False, description="whether radii and confidence are corrected by a calibration")
-    confidence: float | None = Field(description="None where there is no answer at all (status error)")
+    confidence: float | None = Field(
+        description="chance that the truth lies within the distance of the level; without `chance_within_km` (earlier"
+        " versions) that it lies in the committed hypothesis. None where there is no answer at all (status error)"
+    )
+    chance_within_km: dict[int, float] = Field({}, description="stated chance by distance in km; empty: none stated")
+    area_50_km2: float | None = Field(None, description="of the smallest area that holds half; None: none stated")
+    area_90_km2: float | None = None
+    is_in_area_50: bool | None = Field(None, description="whether the truth lies in it; None: no outline stated")
+    is_in_area_90: bool | None = None
+    log_density: float | None = Field(None, description="of the belief at the truth, in nats per km2; None: not known")
+    information_nats: dict[str, float] | None = Field(
+        None, description="by kind of evidence, added up over its pieces; None: the answer does not say"
+    )
     level: Level | None
     place: PlaceNames | None
     hypotheses: tuple[HypothesisNote, ...] = Field(description="the committed one first")
@@ -149,6 +162,7 @@ class Scored(Immutable):
     strata: dict[str, str | float]
     error: str | None = Field(description="what broke, on one line; only with status error")
     cost: Cost = Field(description="of the answer, whether or not replies came from the cache")
+    cost_by_model: dict[str, Cost] = Field({}, description="of a jury: what each model used")
 
     @property
     def photographer(self) -> str:
@@ -178,8 +192,10 @@ class EvalRecord(Scored):
         return self.model_dump_json().encode() + b"\n"
 
     def untimed(self) -> Self:
-        """The same record with its only time set to 0, to compare runs."""
-        return self.model_copy(update={"cost": self.cost.model_copy(update={"seconds": 0.0})})
+        """The same record with its times set to 0, to compare runs."""
+        costs = {model: cost.model_copy(update={"seconds": 0.0}) for model, cost in self.cost_by_model.items()}
+        own = self.cost.model_copy(update={"seconds": 0.0})
+        return self.model_copy(update={"cost": own, "cost_by_model": costs})
 
 
 class Partial(Frozen):

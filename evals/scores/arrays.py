@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.chat_models.spec import short_name
-from agents.schemas import LEVEL_KM
+from agents.schemas import LEVEL_KM, Cost
 from core.errors import UserError
 from evals.runs.records import PlaceNames, RecordError, RecordStatus, RunInfo, Scored, read_info, read_scores
+from evals.scores.distance import THRESHOLDS_KM
 from evals.scores.reliability import EARTH_AREA_KM2, cap_area_km2
 from geo.places.continents import continent_of
 from geo.sphere import Floats, distance_km
@@ -25,7 +26,10 @@ from geo.sphere import Floats, distance_km
 Bools = NDArray[np.bool_]
 Texts = NDArray[np.str_]
 
+CITY = THRESHOLDS_KM.index(25.0)
 COSTS = ("model_calls", "tool_calls", "tokens", "usd", "seconds")
+ANYWHERE_LOG_DENSITY = -float(np.log(EARTH_AREA_KM2))
+"""Nats per km2 of knowing nothing: what a photo without an answer gets."""
 UNKNOWN = "not said"
 MANY_VALUES = 12
 
@@ -35,6 +39,13 @@ class PlaceHits(NamedTuple):
 
     right: Bools
     named: Bools
+
+
+class AreaColumns(NamedTuple):
+    """An area that n answers state: its size, and whether the truth lies in it (1, 0)."""
+
+    area_km2: Floats
+    inside: Floats
 
 
 class ScoreArrays(NamedTuple):
@@ -53,12 +64,25 @@ class ScoreArrays(NamedTuple):
     radius_90_km: Floats
     confidence: Floats
     claim_right: Bools
-    """Whether the truth lies in the committed hypothesis: the event that the confidence is about."""
+    """The event that the confidence is about: the truth lies within the distance of the answer's level. Without stated
+    chances (earlier versions): in the committed hypothesis, if there is one."""
+    chance: Floats
+    """(n, 5) that the truth lies within each of `THRESHOLDS_KM`."""
+    surest: Floats
+    """What answers are ranked by: the chance within 25 km; the confidence in runs that state no chances."""
+    areas: dict[int, AreaColumns]
+    """By percent of the belief, 50 and 90."""
+    log_density: Floats
+    """At the truth, in nats per km2; NaN where an answer does not say."""
+    information_nats: dict[str, Floats]
+    """By kind of evidence; 0 where it told nothing or nothing was answered; NaN where an answer does not say."""
     area_needed_km2: Floats
     places: dict[str, PlaceHits]
     """By country, region, city."""
     strata: dict[str, Texts]
     cost: dict[str, Floats]
+    cost_by_model: dict[str, dict[str, Floats]]
+    """Of a jury; 0 where a model was not asked."""
     flagged: dict[str, int]
 
 
@@ -116,6 +140,8 @@ def score_arrays_of(records: Sequence[Scored]) -> ScoreArrays:
     outcome = np.array([r.status.value for r in rows], dtype=np.str_)
     answered = (outcome == RecordStatus.ANSWERED.value) & np.isfinite(away_km)
     claim_right, area = _claims(rows, truth, away_km)
+    confidence = np.where(answered, _numbers([r.confidence for r in rows]), np.nan)
+    chance = np.where(answered[:, None], _chances(rows), np.nan)
     return ScoreArrays(
         photo=np.array([r.photo for r in rows], dtype=np.str_),
         author=np.array([r.photographer for r in rows], dtype=np.str_),
@@ -125,12 +151,18 @@ def score_arrays_of(records: Sequence[Scored]) -> ScoreArrays:
         distance_km=np.where(answered, away_km, np.nan),
         radius_50_km=_numbers([r.radius_50_km for r in rows]),
         radius_90_km=_numbers([r.radius_90_km for r in rows]),
-        confidence=np.where(answered, _numbers([r.confidence for r in rows]), np.nan),
+        confidence=confidence,
         claim_right=claim_right & answered,
+        chance=chance,
+        surest=confidence if np.isnan(chance[:, CITY]).all() else chance[:, CITY],
+        areas=_areas(rows),
+        log_density=_log_density(rows),
+        information_nats=_information(rows),
         area_needed_km2=np.where(answered, area, np.nan),
         places=_places(rows),
         strata=_strata(rows),
-        cost={name: np.array([getattr(r.cost, name) for r in rows], dtype=np.float64) for name in COSTS},
+        cost=_costs([r.cost for r in rows]),
+        cost_by_model=_costs_by_model(rows),
         flagged=dict(Counter(flag.value for r in rows for flag in r.flags)),
     )
 
@@ -143,8 +175,48 @@ def _numbers(values: Sequence[float | None]) -> Floats:
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
+def _chances(rows: Sequence[Scored]) -> Floats:
+    stated = [[r.chance_within_km.get(int(km), np.nan) for km in THRESHOLDS_KM] for r in rows]
+    return np.array(stated, dtype=np.float64).reshape(-1, len(THRESHOLDS_KM))
+
+
+def _areas(rows: Sequence[Scored]) -> dict[int, AreaColumns]:
+    return {
+        50: AreaColumns(_numbers([r.area_50_km2 for r in rows]), _numbers([r.is_in_area_50 for r in rows])),
+        90: AreaColumns(_numbers([r.area_90_km2 for r in rows]), _numbers([r.is_in_area_90 for r in rows])),
+    }
+
+
+def _has_no_answer(rows: Sequence[Scored]) -> Bools:
+    return np.array([r.status is not RecordStatus.ANSWERED for r in rows], dtype=np.bool_)
+
+
+def _log_density(rows: Sequence[Scored]) -> Floats:
+    """A photo without an answer counts as knowing nothing, if any of the answers says a density."""
+    stated = _numbers([r.log_density for r in rows])
+    if np.isnan(stated).all():
+        return stated
+    return np.where(np.isnan(stated) & _has_no_answer(rows), ANYWHERE_LOG_DENSITY, stated)
+
+
+def _information(rows: Sequence[Scored]) -> dict[str, Floats]:
+    kinds = sorted({kind for r in rows for kind in r.information_nats or ()})
+    silent = np.array([r.information_nats is None for r in rows], dtype=np.bool_) & ~_has_no_answer(rows)
+    told = {kind: _numbers([(r.information_nats or {}).get(kind, 0.0) for r in rows]) for kind in kinds}
+    return {kind: np.where(silent, np.nan, nats) for kind, nats in told.items()}
+
+
+def _costs(costs: Sequence[Cost]) -> dict[str, Floats]:
+    return {name: np.array([getattr(cost, name) for cost in costs], dtype=np.float64) for name in COSTS}
+
+
+def _costs_by_model(rows: Sequence[Scored]) -> dict[str, dict[str, Floats]]:
+    models = sorted({model for r in rows for model in r.cost_by_model})
+    return {model: _costs([r.cost_by_model.get(model, Cost()) for r in rows]) for model in models}
+
+
 def _claims(rows: Sequence[Scored], truth: Floats, away_km: Floats) -> tuple[Bools, Floats]:
-    """Whether the truth is in the committed hypothesis, and the area searched until it is found: both (n,).
+    """Whether the event of the confidence holds, and the area searched until the truth is found: both (n,).
 
     Hypotheses are searched in the answer's order; where none holds the truth, a circle round the answer grows.
     """
@@ -158,8 +230,8 @@ def _claims(rows: Sequence[Scored], truth: Floats, away_km: Floats) -> tuple[Boo
     first = area[np.arange(len(rows)), inside.argmax(axis=1)]
     needed = np.where(inside.any(axis=1), first, area[:, -1] + cap_area_km2(away_km))
     within_level = away_km <= _numbers([LEVEL_KM[r.level] if r.level else None for r in rows])
-    has_hypotheses = np.array([bool(r.hypotheses) for r in rows], dtype=np.bool_)
-    return np.where(has_hypotheses, inside[:, 0], within_level), np.minimum(needed, EARTH_AREA_KM2)
+    about_hypothesis = np.array([bool(r.hypotheses) and not r.chance_within_km for r in rows], dtype=np.bool_)
+    return np.where(about_hypothesis, inside[:, 0], within_level), np.minimum(needed, EARTH_AREA_KM2)
 
 
 def _places(rows: Sequence[Scored]) -> dict[str, PlaceHits]:

@@ -11,7 +11,18 @@ from pydantic import Field
 
 from core.frozen import Frozen
 from evals.scores.distance import Interval
-from evals.scores.tables import Table, km_label, markdown, signed
+from evals.scores.reliability import ChanceReliability, Coverage
+from evals.scores.tables import (
+    DASH,
+    NOT_AVAILABLE,
+    Table,
+    decimals,
+    kilometres,
+    km_label,
+    markdown,
+    percent,
+    signed,
+)
 
 LEVEL = 0.05
 """Of significance."""
@@ -37,6 +48,8 @@ class Pair(Frozen):
     geoscore: Interval = Field(description="mean difference of points, first − second; bootstrap over photographers")
     p: float = Field(description="flipping the signs of photographers")
     p_holm: float = Field(description="adjusted over all pairs")
+    selective_area: Interval = Field(description="difference of areas under accuracy-coverage within 25 km")
+    log_score: Interval | None = Field(description="mean difference in nats; None: no photo of which both say it")
     thresholds: tuple[AtThreshold, ...]
     only_first: tuple[str, ...] = Field(description="photos that the first alone gets within 25 km")
     only_second: tuple[str, ...]
@@ -45,6 +58,11 @@ class Pair(Frozen):
     def labels(self) -> tuple[str, str]:
         """Both systems."""
         return self.first, self.second
+
+    @property
+    def name(self) -> str:
+        """The difference, in words."""
+        return f"{self.first} − {self.second}"
 
     @property
     def better(self) -> str | None:
@@ -66,6 +84,10 @@ class Rank(Frozen):
     geoscore: float
     better_than: tuple[str, ...]
     not_distinguishable_from: tuple[str, ...]
+    coverage_90: Coverage | None
+    city_chance: ChanceReliability | None = Field(description="of the chance within 25 km; None: none is stated")
+    selective_area: Interval = Field(description="under accuracy-coverage within 25 km")
+    log_score: Interval | None = Field(description="nats per km2; None: not known")
 
 
 class Comparison(Frozen):
@@ -80,8 +102,12 @@ class Comparison(Frozen):
 
 
 def comparison_tables(found: Comparison) -> list[Table]:
-    """The ranking, and the differences."""
-    ranks = [
+    """The ranking, the differences, and what the systems say of themselves."""
+    return [_ranking_table(found), _difference_table(found), *_uncertainty_tables(found)]
+
+
+def _ranking_table(found: Comparison) -> Table:
+    rows = [
         [
             r.system,
             f"{r.geoscore:.0f}",
@@ -90,10 +116,13 @@ def comparison_tables(found: Comparison) -> list[Table]:
         ]
         for r in found.ranking
     ]
-    thresholds = [at.km for at in found.pairs[0].thresholds]
+    return Table("Ranking by GeoScore", ["system", "GeoScore", "better than", "not distinguishable from"], rows)
+
+
+def _difference_table(found: Comparison) -> Table:
     rows = [
         [
-            f"{p.first} − {p.second}",
+            p.name,
             p.verdict,
             signed(p.geoscore),
             _p(p.p_holm),
@@ -101,11 +130,37 @@ def comparison_tables(found: Comparison) -> list[Table]:
         ]
         for p in found.pairs
     ]
-    head = ["pair", "verdict", "GeoScore", "p (Holm)", *map(km_label, thresholds)]
-    return [
-        Table("Ranking by GeoScore", ["system", "GeoScore", "better than", "not distinguishable from"], ranks),
-        Table("Paired differences with 95 % intervals over photographers; p of McNemar's test by Holm", head, rows),
+    head = ["pair", "verdict", "GeoScore", "p (Holm)", *(km_label(at.km) for at in found.pairs[0].thresholds)]
+    return Table("Paired differences with 95 % intervals over photographers; p of McNemar's test by Holm", head, rows)
+
+
+def _uncertainty_tables(found: Comparison) -> list[Table]:
+    """Calibration errors are about each system's own answers, so they have no difference."""
+    own = [[r.system, *_uncertainty_cells(r)] for r in found.ranking]
+    paired = [
+        [p.name, signed(p.selective_area, 3), signed(p.log_score, 2) if p.log_score else NOT_AVAILABLE]
+        for p in found.pairs
     ]
+    title = "Paired differences of selective accuracy and log score with 95 % intervals over photographers"
+    return [
+        Table("Stated uncertainty on these photos", ["system", *UNCERTAINTY_HEAD], own),
+        Table(title, ["pair", *UNCERTAINTY_HEAD[-2:]], paired),
+    ]
+
+
+UNCERTAINTY_HEAD = (
+    "90 % radius holds %",
+    "its median km",
+    "calibration error, chance within 25 km",
+    "area under accuracy–coverage, 25 km",
+    "log score, nats",
+)
+
+
+def _uncertainty_cells(r: Rank) -> list[str]:
+    held = [percent(r.coverage_90.held), kilometres(r.coverage_90.median_radius_km)] if r.coverage_90 else [DASH] * 2
+    error = decimals(r.city_chance.calibration_error) if r.city_chance else NOT_AVAILABLE
+    return [*held, error, decimals(r.selective_area), decimals(r.log_score, 2) if r.log_score else NOT_AVAILABLE]
 
 
 def _p(value: float) -> str:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pydantic import Field
 
 from core.frozen import Frozen
 from evals.scores import distance, reliability
-from evals.scores.arrays import COSTS, ScoreArrays, System
-from evals.scores.distance import Interval
-from evals.scores.reliability import Coverage, ReliabilityBin
+from evals.scores.arrays import ScoreArrays, System
+from evals.scores.distance import THRESHOLDS_KM, Interval
+from evals.scores.reliability import ChanceReliability, Coverage
 from geo.sphere import Floats
 
 CURVE_POINTS = 100
 AREA_BUDGETS_KM2 = np.geomspace(1.0, reliability.EARTH_AREA_KM2, 49)
-RISK_THRESHOLDS_KM = (25.0, 200.0, 750.0, 2500.0)
+TOLD_NATS = 0.1
+"""Set by hand: evidence that told less moves no probability by more than 0.23 (Pinsker's inequality)."""
 PER_DOLLAR_KM = 25.0
 """Answers per dollar are counted within this distance."""
 
@@ -34,6 +35,13 @@ class NamedShare(Frozen):
 
     right: Interval
     photos: int = Field(description="photos whose true place has such a name: the denominator")
+
+
+class Information(Frozen):
+    """What a kind of evidence told, over all photos."""
+
+    nats: Interval = Field(description="mean of a photo; bootstrap over photographers")
+    told: Interval = Field(description=f"share of photos that it told more than {TOLD_NATS:g} nats; Wilson interval")
 
 
 class Stratum(Frozen):
@@ -66,12 +74,17 @@ class Score(Frozen):
     named: dict[str, NamedShare] = Field(description="by country, region, city")
     coverage_50: Coverage | None
     coverage_90: Coverage | None
-    calibration_error: float | None = Field(description="of the confidence that the truth is in the named hypothesis")
-    reliability: tuple[ReliabilityBin, ...]
-    risk_area: dict[float, float] = Field(description="area under risk-coverage by threshold in km; lower is better")
-    risk_curve: dict[float, Curve] = Field(description="share answered against share wrong")
+    area_50: Coverage | None
+    area_90: Coverage | None
+    confidence: ChanceReliability | None = Field(description="at the distance of each answer's level")
+    chances: dict[float, ChanceReliability] = Field(description="by distance in km; empty: no chances are stated")
+    log_score: Interval | None = Field(description="mean log density at the truth, nats per km2; None: not known")
+    selective_area: dict[float, Interval] = Field(description="under accuracy-coverage, by threshold in km")
+    selective_curve: dict[float, Curve] = Field(description="share answered against share right, surest first")
+    information: dict[str, Information] = Field(description="by kind of evidence; empty: not known")
     recall_area: Curve = Field(description="area searched in km2 against share of photos found")
     cost_per_photo: dict[str, float]
+    cost_by_model: dict[str, dict[str, float]] = Field(description="a photo, of each model of a jury")
     hits_per_usd: float | None = Field(description=f"answers within {PER_DOLLAR_KM:g} km per US dollar; None: free")
     strata: tuple[Stratum, ...]
 
@@ -97,9 +110,16 @@ def score(system: System) -> Score:
         named=_named(arrays),
         coverage_50=reliability.coverage(away_km, arrays.radius_50_km),
         coverage_90=reliability.coverage(away_km, arrays.radius_90_km),
-        **_confidence(arrays),
+        area_50=reliability.area_coverage(arrays.areas[50].inside, arrays.areas[50].area_km2),
+        area_90=reliability.area_coverage(arrays.areas[90].inside, arrays.areas[90].area_km2),
+        confidence=reliability.chance_reliability(arrays.confidence, arrays.claim_right, arrays.author),
+        chances=_chances(arrays),
+        log_score=_log_score(arrays),
+        **_selective(arrays),
+        information=_information(arrays),
         recall_area=_curve(*reliability.recall_at_areas(arrays.area_needed_km2, AREA_BUDGETS_KM2)),
-        cost_per_photo={name: float(arrays.cost[name].mean()) for name in COSTS},
+        cost_per_photo=_means(arrays.cost),
+        cost_by_model={model: _means(cost) for model, cost in arrays.cost_by_model.items()},
         hits_per_usd=_hits_per_usd(arrays),
         strata=tuple(_strata(arrays, info.thresholds_km)),
     )
@@ -122,20 +142,42 @@ def _named(arrays: ScoreArrays) -> dict[str, NamedShare]:
     return found
 
 
-def _confidence(arrays: ScoreArrays) -> dict[str, object]:
-    stated = np.isfinite(arrays.confidence)
-    confidence, right = arrays.confidence[stated], arrays.claim_right[stated]
-    curves = {km: reliability.risk_coverage(arrays.confidence, _losses(arrays, km)) for km in RISK_THRESHOLDS_KM}
-    return {
-        "calibration_error": reliability.expected_calibration_error(confidence, right) if stated.any() else None,
-        "reliability": tuple(reliability.reliability_bins(confidence, right)),
-        "risk_area": {km: curve.area for km, curve in curves.items()},
-        "risk_curve": {km: _curve(curve.coverage, curve.risk) for km, curve in curves.items()},
+def _chances(arrays: ScoreArrays) -> dict[float, ChanceReliability]:
+    found = {
+        km: reliability.chance_reliability(chance, distance.hits(arrays.distance_km, km), arrays.author)
+        for km, chance in zip(THRESHOLDS_KM, arrays.chance.T, strict=True)
     }
+    return {km: held for km, held in found.items() if held}
 
 
-def _losses(arrays: ScoreArrays, threshold_km: float) -> Floats:
-    return np.where(distance.hits(arrays.distance_km, threshold_km), 0.0, 1.0)
+def _log_score(arrays: ScoreArrays) -> Interval | None:
+    known = np.isfinite(arrays.log_density)
+    return distance.clustered_bootstrap(arrays.log_density[known], arrays.author[known]) if known.any() else None
+
+
+def _selective(arrays: ScoreArrays) -> dict[str, object]:
+    areas, curves = {}, {}
+    for km in THRESHOLDS_KM:
+        right = distance.hits(arrays.distance_km, km)
+        curve = reliability.accuracy_coverage(arrays.surest, right)
+        draws = reliability.selective_area_draws(arrays.surest, right, arrays.author)
+        areas[km] = distance.percentile_interval(curve.area, draws)
+        curves[km] = _curve(curve.coverage, curve.accuracy)
+    return {"selective_area": areas, "selective_curve": curves}
+
+
+def _information(arrays: ScoreArrays) -> dict[str, Information]:
+    found = {}
+    for kind, every in arrays.information_nats.items():
+        known = np.isfinite(every)
+        nats, author = every[known], arrays.author[known]
+        told = distance.wilson_interval(int((nats > TOLD_NATS).sum()), len(nats))
+        found[kind] = Information(nats=distance.clustered_bootstrap(nats, author), told=told)
+    return found
+
+
+def _means(cost: Mapping[str, Floats]) -> dict[str, float]:
+    return {name: float(values.mean()) for name, values in cost.items()}
 
 
 def _curve(x: Floats, y: Floats) -> Curve:

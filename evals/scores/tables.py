@@ -1,15 +1,15 @@
-"""Tables to paste: one kind of table, written as Markdown or LaTeX."""
+"""Tables to paste: one kind of table, written as Markdown or LaTeX, and how its cells are written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from evals.scores.distance import Interval
-from evals.scores.reliability import Coverage
-from evals.scores.scoring import Score
 
 DASH = "–"
+NOT_AVAILABLE = "n/a"
+"""The records do not say: they are of an earlier version, or the system does not state it."""
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -25,6 +25,9 @@ _LATEX = {
     "−": "$-$",
     "→": r"$\to$",
     "≤": r"$\leq$",
+    "<": "$<$",
+    ">": "$>$",
+    "²": "$^2$",
 }
 
 
@@ -114,24 +117,6 @@ def km_label(threshold_km: float) -> str:
     return f"{threshold_km:g} km"
 
 
-def accuracy_table(scores: Sequence[Score]) -> Table:
-    """Accuracy at every threshold, errors, points, and photos without an answer."""
-    thresholds = sorted({km for s in scores for km in s.accuracy})
-    head = ["system", *map(km_label, thresholds), "median km", "mean km", "GeoScore", "no answer"]
-    rows = [
-        [
-            s.label,
-            *(percent(s.accuracy[km]) if km in s.accuracy else DASH for km in thresholds),
-            kilometres(s.median_km),
-            kilometres(s.mean_km),
-            points(s.geoscore),
-            no_answer(s.outcomes),
-        ]
-        for s in scores
-    ]
-    return Table("Accuracy in % of all photos", head, rows)
-
-
 def points(interval: Interval) -> str:
     """GeoScore with its interval."""
     return f"{interval.estimate:.0f} ({interval.low:.0f}–{interval.high:.0f})"
@@ -147,82 +132,12 @@ def no_answer(outcomes: Mapping[str, int]) -> str:
     return ", ".join(kinds) or "0"
 
 
-def uncertainty_table(scores: Sequence[Score]) -> Table:
-    """Radii, confidence, and how well it ranks."""
-    head = [
-        "system",
-        "50 % radius holds %",
-        "its median km",
-        "90 % radius holds %",
-        "its median km",
-        "its mean % of the Earth",
-        "calibration error",
-        "area under risk–coverage, 25 km",
-        "750 km",
-    ]
-    rows = [
-        [
-            s.label,
-            *_coverage_cells(s.coverage_50)[:2],
-            *_coverage_cells(s.coverage_90),
-            DASH if s.calibration_error is None else f"{s.calibration_error:.3f}",
-            f"{s.risk_area[25.0]:.3f}",
-            f"{s.risk_area[750.0]:.3f}",
-        ]
-        for s in scores
-    ]
-    return Table("Radii and confidence, over answered photos; risk over all photos", head, rows)
+def decimals(interval: Interval, digits: int = 3) -> str:
+    """A number with its interval.
 
-
-def _coverage_cells(coverage: Coverage | None) -> list[str]:
-    if coverage is None:
-        return [DASH, DASH, DASH]
-    share = f"{100.0 * coverage.mean_share_of_earth:.1f}"
-    return [percent(coverage.held), kilometres(coverage.median_radius_km), share]
-
-
-def place_table(scores: Sequence[Score]) -> Table:
-    """How often country, region and city are named correctly."""
-    levels = ("country", "region", "city")
-    rows = [[s.label, *(percent(s.named[k].right) if k in s.named else DASH for k in levels)] for s in scores]
-    return Table(
-        "The answer's place against the truth's, in % of photos whose true place has that name",
-        ["system", *levels],
-        rows,
-    )
-
-
-def cost_table(scores: Sequence[Score]) -> Table:
-    """What a photo costs, and answers within 25 km per dollar."""
-    head = ["system", "model calls", "tool calls", "tokens", "US dollars", "seconds", "answers within 25 km per dollar"]
-    return Table("Cost of a photo", head, [[s.label, *_cost_cells(s)] for s in scores])
-
-
-def _cost_cells(s: Score) -> Iterable[str]:
-    cost = s.cost_per_photo
-    yield from (f"{cost['model_calls']:.1f}", f"{cost['tool_calls']:.1f}", f"{cost['tokens']:,.0f}")
-    yield from (f"{cost['usd']:.4f}", f"{cost['seconds']:.2f}")
-    yield DASH if s.hits_per_usd is None else f"{s.hits_per_usd:.1f}"
-
-
-def strata_table(s: Score) -> Table:
-    """One system by parts of the photos."""
-    thresholds = list(s.accuracy)
-    rows = [
-        [
-            f"{part.name}: {part.value}",
-            str(part.photos),
-            *(percent(part.accuracy[km]) for km in thresholds),
-            f"{part.geoscore:.0f}",
-            kilometres(part.median_km),
-        ]
-        for part in s.strata
-    ]
-    head = ["part", "photos", *map(km_label, thresholds), "GeoScore", "median km"]
-    return Table(f"{s.label}, by parts of the photos", head, rows)
-
-
-def all_tables(scores: Sequence[Score]) -> list[Table]:
-    """Every table about single systems."""
-    summary = [accuracy_table(scores), uncertainty_table(scores), place_table(scores), cost_table(scores)]
-    return [*summary, *map(strata_table, scores)]
+    >>> decimals(Interval(0.0123, 0.01, 0.02))
+    '0.012 (0.010–0.020)'
+    """
+    between = "–" if interval.low >= 0.0 else " to "
+    low, high = f"{interval.low:.{digits}f}", f"{interval.high:.{digits}f}"
+    return f"{interval.estimate:.{digits}f} ({low}{between}{high})"

@@ -15,7 +15,7 @@ from evals.scores.arrays import load_systems
 from evals.scores.comparison import Comparison, as_markdown
 from geo.point import Point
 from geo.sphere import destination
-from tests.fakes.records import made_record, random_records, write_run
+from tests.fakes.records import calibrated_records, made_record, random_records, write_run
 
 PARIS = Point(lat=48.8566, lon=2.3522)
 
@@ -110,6 +110,33 @@ def test_the_command_writes_markdown_and_json(tmp_path: Path, capsys: pytest.Cap
     assert Comparison.model_validate(json.loads((tmp_path / "out" / "comparison.json").read_text())).photos == 40
     assert main([str(runs[0])]) == 2
     assert "two systems" in capsys.readouterr().err
+
+
+def test_systems_that_differ_only_in_what_they_say_of_themselves(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / name, calibrated_records(300, seed=1, typical_km=40.0, sureness=sureness))
+        for name, sureness in (("honest", 1.0), ("boastful", 5.0))
+    ]
+    found = compared(*runs)
+    pair, ranks = found.pairs[0], {rank.system.split(", ")[-1]: rank for rank in found.ranking}
+    assert pair.verdict == "not distinguishable"
+    assert pair.selective_area == pytest.approx((0.0, 0.0, 0.0))
+    assert pair.log_score is not None
+    assert pair.log_score.low > 0.5
+    errors = [ranks[name].city_chance for name in ("honest", "boastful")]
+    assert errors[0] is not None
+    assert errors[1] is not None
+    assert errors[0].calibration_error.high < errors[1].calibration_error.low
+    assert "Stated uncertainty on these photos" in as_markdown(found)
+
+
+def test_uncertainty_that_one_system_does_not_state_is_not_compared(tmp_path: Path) -> None:
+    stating = write_run(tmp_path / "stating", calibrated_records(60, seed=1, typical_km=40.0))
+    silent = write_run(tmp_path / "silent", random_records(60, seed=1, typical_km=40.0))
+    found = compared(stating, silent)
+    assert found.pairs[0].log_score is None
+    assert {rank.city_chance is None for rank in found.ranking} == {True, False}
+    assert "| n/a |" in as_markdown(found)
 
 
 def test_photo_names_cannot_leave_their_code_span(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from evals.report import main, report_page
 from evals.runs.records import EvalRecord
 from evals.scores.arrays import load_systems
 from retrieval.photos.photo import load_photo
-from tests.fakes.records import made_record, random_records, write_run
+from tests.fakes.records import calibrated_records, made_record, random_records, write_run
 
 ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script></script>"
 
@@ -151,6 +151,31 @@ def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_uncertainty_is_drawn_and_told_of_each_photo(browser: Any, tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "stating", calibrated_records(60, seed=1, typical_km=50.0)),
+        write_run(tmp_path / "silent", random_records(60, seed=1, typical_km=50.0)),
+    ]
+    file = tmp_path / "report.html"
+    file.write_text(report_page(load_systems(runs), {}), encoding="utf-8")
+    opened = browser.new_page()
+    opened.goto(file.as_uri())
+    assert opened.locator(".small-charts figcaption").all_inner_texts() == [
+        f"Within {km:g} km" for km in (1, 25, 200, 750, 2500)
+    ]
+    # Only the system that states chances has a line, and a dot a bin.
+    assert opened.locator(".small-charts").locator(".line.s1").count() == 0
+    assert opened.locator(".small-charts figure").nth(1).locator("circle.s0").count() == 10
+    assert opened.locator(".wide .bar").count() == 3
+    opened.click("#list button")
+    shown = opened.locator("#photo .answer").first.inner_text()
+    assert "within 2500 km" in shown
+    assert "90 % area" in shown
+    assert "nats told" in shown
+    assert "large" in shown
+    opened.close()
+
+
 def test_static_parts_escape_what_runs_say(page_file: Path) -> None:
     text = page_file.read_text(encoding="utf-8")
     assert "<img src=x" not in text
@@ -162,5 +187,6 @@ def test_the_command_writes_a_page_or_says_why_not(tmp_path: Path, capsys: pytes
     out = tmp_path / "deep" / "report.html"
     assert main([str(run), "--out", str(out), "--no-photo-pages"]) == 0
     assert "a comparison needs two systems" in out.read_text(encoding="utf-8")
+    assert "state no chances" in out.read_text(encoding="utf-8")
     assert main([str(tmp_path / "none"), "--out", str(out)]) == 2
     assert "the folder of a run?" in capsys.readouterr().err

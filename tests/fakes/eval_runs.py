@@ -71,6 +71,8 @@ def made_record(query: EvalQuery, seconds: float = 0.0) -> EvalRecord:
             "point": (point.lat, point.lon),
             "distance_km": point_distance_km(query.sample.truth, point),
             "confidence": digest[2] / 256,
+            "chance_within_km": {25: digest[2] / 256},
+            "cost_by_model": {"none": Cost(model_calls=1, tokens=digest[3], seconds=seconds)},
             "cost": Cost(model_calls=1, tokens=digest[3], seconds=seconds),
             "reasoning": digest.hex() * 20,
         }

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from agents.schemas import Cost
-from evals.runs.records import EvalRecord, RunInfo, write_info, write_records
+from evals.runs.records import EvalRecord, RecordStatus, RunInfo, write_info, write_records
 from evals.scores.distance import THRESHOLDS_KM
 from geo.point import Point
 from geo.sphere import destination
 
+SPREAD = 1.2
+"""Of the logarithm of errors of `calibrated_records`."""
+KINDS = {"retrieval": 0.02, "sign": 0.6, "sight": 3.0}
+"""Typical information in nats of kinds of evidence."""
 ANSWERED = {"status": "answered", "level": "city", "radius_50_km": 100.0, "radius_90_km": 1000.0, "confidence": 0.5}
+BELIEF_FIELDS = (
+    "chance_within_km",
+    "area_50_km2",
+    "area_90_km2",
+    "is_in_area_50",
+    "is_in_area_90",
+    "log_density",
+    "information_nats",
+    "cost_by_model",
+)
 UNANSWERED = {
     "point": None,
     "distance_km": None,
@@ -124,3 +140,65 @@ def _random_record(
     if i % 10 == 9:
         values = {**values, **UNANSWERED, "status": ("abstained", "refused", "failed")[i // 10 % 3], "confidence": 0.0}
     return made_record(f"{i:06d}.jpg", **{**values, **chosen})
+
+
+def calibrated_records(
+    photos: int, seed: int, typical_km: float, sureness: float = 1.0, **chosen: Any
+) -> list[EvalRecord]:
+    """Answers of a system that knows the distribution of its errors, and states all that a belief states.
+
+    Each photo has a typical error of its own, from very sure to not at all. A `sureness` of 2 takes every error for
+    half of what it is. Photos are those of `random_records`; every tenth has no answer.
+    """
+    rng = np.random.default_rng(seed)
+    own_km = np.exp(rng.normal(np.log(typical_km), 2.0, photos))
+    away_km = np.minimum(own_km * np.exp(rng.normal(0.0, SPREAD, photos)), 19_000.0)
+    made = []
+    for record, typical, away in zip(random_records(photos, seed, typical_km, **chosen), own_km, away_km, strict=True):
+        if record.status is RecordStatus.ANSWERED:
+            truth = Point(lat=record.truth[0], lon=record.truth[1])
+            point = destination(truth, float(rng.uniform(0, 360)), float(away))
+            belief = _belief(float(typical) / sureness, float(away), rng)
+            record = made_record(**{**record.model_dump(), "point": (point.lat, point.lon), **belief, **chosen})
+        made.append(record)
+    return made
+
+
+def _belief(typical_km: float, away_km: float, rng: np.random.Generator) -> dict[str, Any]:
+    """What a system states whose errors it takes for log-normal round a typical one."""
+    error = NormalDist(np.log(typical_km), SPREAD)
+    chances = {int(km): error.cdf(np.log(km)) for km in THRESHOLDS_KM}
+    radii_km = [float(np.exp(error.inv_cdf(share))) for share in (0.5, 0.9)]
+    information = {kind: float(nats * rng.uniform(0.0, 2.0)) for kind, nats in KINDS.items()}
+    jury = {"large": Cost(model_calls=1, tokens=600, usd=0.009, seconds=1.2), "small": Cost(model_calls=1, tokens=300)}
+    return {
+        "distance_km": away_km,
+        "radius_50_km": radii_km[0],
+        "radius_90_km": radii_km[1],
+        "level": "city",
+        "confidence": chances[25],
+        "chance_within_km": chances,
+        "area_50_km2": 2.0 * radii_km[0] ** 2,
+        "area_90_km2": 2.0 * radii_km[1] ** 2,
+        "is_in_area_50": away_km <= radii_km[0],
+        "is_in_area_90": away_km <= radii_km[1],
+        # Of a log-normal distance in every direction alike: the density on a circle of that radius.
+        "log_density": float(np.log(error.pdf(np.log(away_km)) / away_km / (2.0 * np.pi * away_km))),
+        "evidence": [_told(kind, nats) for kind, nats in information.items()],
+        "information_nats": information,
+        "cost_by_model": jury,
+    }
+
+
+def _told(kind: str, nats: float) -> dict[str, Any]:
+    return {"kind": kind, "claim": f"a {kind} says so", "tool": None, "nats": nats, "information_nats": nats}
+
+
+def as_earlier_version(record: EvalRecord) -> bytes:
+    """The record's line as versions wrote it that knew no belief."""
+    line = json.loads(record.line())
+    for name in BELIEF_FIELDS:
+        del line[name]
+    for note in line["evidence"]:
+        del note["information_nats"]
+    return json.dumps(line).encode() + b"\n"

@@ -28,6 +28,7 @@
     if (value === null) { return "–"; }
     return (value >= 10 ? Math.round(value).toLocaleString("en") : value.toFixed(value >= 0.1 ? 1 : 3)) + " km";
   }
+  function square(km2) { return (km2 >= 10 ? Math.round(km2).toLocaleString("en") : km2.toFixed(1)) + " km²"; }
   function percent(value) { return value === null ? "–" : (100 * value).toFixed(1) + " %"; }
   function place(at) {
     if (!at) { return ""; }
@@ -66,7 +67,7 @@
     var order = byId("order").value, far = function (i) { return own[i].km === null ? Infinity : own[i].km; };
     if (order === "worst") { kept.sort(function (a, b) { return far(b) - far(a) || a - b; }); }
     if (order === "best") { kept.sort(function (a, b) { return far(a) - far(b) || a - b; }); }
-    if (order === "sure") { kept.sort(function (a, b) { return (own[b].confidence || 0) - (own[a].confidence || 0) || a - b; }); }
+    if (order === "sure") { kept.sort(function (a, b) { return (own[b].sure || 0) - (own[a].sure || 0) || a - b; }); }
     state.kept = kept;
     state.page = 0;
     var unanswered = kept.filter(function (i) { return own[i].km === null; }).length;
@@ -165,16 +166,23 @@
     var cost = answer.cost, facts = [
       fact("status", answer.status), fact("off by", km(answer.km)), fact("50 % within", km(answer.radii[0])), fact("90 % within", km(answer.radii[1])),
       fact("confidence", percent(answer.confidence)), answer.level ? fact("level", answer.level) : null];
+    var stated = answer.chances.map(function (c) { return fact("within " + c[0] + " km", percent(c[1])); });
+    answer.areas.forEach(function (area, i) {
+      if (area[0] !== null) { stated.push(fact([50, 90][i] + " % area", square(area[0]) + (area[1] === null ? "" : area[1] ? ", holds the truth" : ", does not hold it"))); }
+    });
     var spent = cost.model_calls + " model calls, " + cost.tool_calls + " tool calls, " + cost.tokens + " tokens, $" + cost.usd.toFixed(4) + ", " + cost.seconds.toFixed(2) + " s" +
       (answer.excluded ? "; " + answer.excluded + " reference items hidden" : "");
     return el("section", { "class": "answer" }, [
-      el("h3", {}, [system.label]), el("div", { "class": "facts" }, facts),
+      el("h3", {}, [system.label]), el("div", { "class": "facts" }, facts), stated.length ? el("div", { "class": "facts small" }, stated) : null,
       answer.at ? el("p", {}, [(answer.place ? answer.place + " · " : "") + place(answer.at)]) : null,
       answer.error ? el("p", { "class": "partial" }, [answer.error]) : null,
       answer.reasoning ? el("p", {}, [answer.reasoning]) : null,
-      rows("Evidence", ["kind", "claim", "tool", "nats for the answer"], answer.evidence.map(function (e) { return [e[0], e[1], e[2] || "no tool: opinion", e[3].toFixed(2)]; })),
+      rows("Evidence", ["kind", "claim", "tool", "nats for the answer", "nats told"], answer.evidence.map(function (e) {
+        return [e[0], e[1], e[2] || "no tool: opinion", e[3].toFixed(2), e[4] === null ? "–" : e[4].toFixed(2)];
+      })),
       rows("Hypotheses", ["name", "probability", "radius", "off by"], answer.hypotheses.map(function (h) { return [h[0], percent(h[3]), km(h[2]), km(h[4])]; })),
       rows("Candidates", ["atlas", "rank", "similarity", "position", "off by"], answer.candidates.map(function (c) { return [c[0], c[1] + 1, c[2], place(c[3]), km(c[4])]; })),
+      rows("Models", ["model", "calls", "tokens", "US dollars", "seconds"], answer.costs.map(function (c) { return [c[0], c[1].model_calls, c[1].tokens, c[1].usd.toFixed(4), c[1].seconds.toFixed(2)]; })),
       answer.replies.length ? el("details", {}, [el("summary", {}, ["The model's replies"])].concat(answer.replies.map(function (r) { return el("pre", {}, [r]); }))) : null,
       el("p", { "class": "small" }, [spent + (answer.more ? ". Not shown: " + answer.more + " (see records.jsonl)" : "")])]);
   }

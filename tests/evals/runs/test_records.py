@@ -23,6 +23,7 @@ from evals.runs.records import (
     write_records,
 )
 from retrieval.candidate import AtlasKind
+from tests.fakes.records import as_earlier_version
 
 
 def record(photo: str = "a.jpg", strategy: str = "refine", **changed: object) -> EvalRecord:
@@ -71,7 +72,7 @@ def test_a_record_is_one_line_and_reads_back_the_same(tmp_path: Path) -> None:
 
 
 def test_only_the_seconds_depend_on_the_clock() -> None:
-    slow, fast = record(cost=Cost(seconds=9.0)), record(cost=Cost(seconds=0.1))
+    slow, fast = (record(cost=spent, cost_by_model={"m": spent}) for spent in (Cost(seconds=9.0), Cost(seconds=0.1)))
     assert slow.line() != fast.line()
     assert slow.untimed().line() == fast.untimed().line()
 
@@ -82,6 +83,14 @@ def test_the_scored_part_is_that_of_the_whole(tmp_path: Path) -> None:
     (thin,) = read_scores(tmp_path)
     assert thin.model_dump() == whole.model_dump(include=set(type(thin).model_fields))
     assert thin.key == ("a.jpg", "refine")
+
+
+def test_a_record_of_an_earlier_version_is_read_and_says_nothing_of_what_it_does_not_know(tmp_path: Path) -> None:
+    (tmp_path / RECORDS_FILE).write_bytes(as_earlier_version(record()))
+    for (read,) in (read_records(tmp_path), read_scores(tmp_path)):
+        assert (read.chance_within_km, read.cost_by_model) == ({}, {})
+        assert (read.area_50_km2, read.is_in_area_90, read.log_density, read.information_nats) == (None,) * 4
+    assert read_records(tmp_path)[0].evidence[0].information_nats is None
 
 
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from geo.places.continents import CONTINENTS, continent_of
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import destination
-from tests.fakes.records import PARIS, made_record, random_records, write_run
+from tests.fakes.records import PARIS, as_earlier_version, calibrated_records, made_record, random_records, write_run
 
 HERE = Point(lat=48.8566, lon=2.3522)
 
@@ -66,8 +66,9 @@ def test_a_run_where_everything_fails_scores_zero_with_the_denominator_intact(tm
     assert found.median_km is None
     assert all(share.right.estimate == 0.0 and share.photos == 20 for share in found.named.values())
     assert found.coverage_50 is None
-    assert found.calibration_error is None
-    assert found.risk_area == dict.fromkeys((25.0, 200.0, 750.0, 2500.0), 1.0)
+    assert found.confidence is None
+    assert found.chances == {}
+    assert found.selective_area == dict.fromkeys(THRESHOLDS_KM, (0.0, 0.0, 0.0))
     assert set(found.recall_area.y) == {0.0}
     assert found.outcomes == dict.fromkeys(outcomes, 4)
 
@@ -116,6 +117,81 @@ def test_confidence_is_about_the_committed_hypothesis() -> None:
         ]
     )
     assert arrays.claim_right.tolist() == [True, False, True, False]
+
+
+def test_confidence_beside_stated_chances_is_about_the_distance_of_the_level() -> None:
+    disc = {"name": "h", "point": away(40.0), "radius_km": 50.0, "probability": 0.7}
+    stated = {"hypotheses": [disc], "chance_within_km": {25: 0.5}, "level": "city"}
+    arrays = score_arrays_of(
+        [made_record("a", point=away(20.0), **stated), made_record("b", point=away(30.0), **stated)]
+    )
+    assert arrays.claim_right.tolist() == [True, False]
+    assert arrays.surest.tolist() == [0.5, 0.5]
+
+
+def test_a_system_that_knows_its_errors_is_reliable_and_a_boastful_one_is_not(tmp_path: Path) -> None:
+    honest = scored(tmp_path / "honest", calibrated_records(600, seed=1, typical_km=40.0))
+    boastful = scored(tmp_path / "boastful", calibrated_records(600, seed=1, typical_km=40.0, sureness=5.0))
+    for km in THRESHOLDS_KM:
+        assert honest.chances[km].photos == 540
+        assert honest.chances[km].stated == pytest.approx(honest.chances[km].held, abs=0.04)
+    assert honest.chances[25.0].calibration_error.estimate < 0.06
+    assert boastful.chances[25.0].calibration_error.low > 0.1
+    assert honest.chances[25.0].brier.estimate < boastful.chances[25.0].brier.estimate
+    assert honest.area_90 is not None
+    assert boastful.area_90 is not None
+    assert honest.area_90.held.estimate == pytest.approx(0.9, abs=0.04)
+    assert boastful.area_90.held.estimate < 0.7
+    assert honest.log_score is not None
+    assert boastful.log_score is not None
+    assert honest.log_score.low > boastful.log_score.estimate
+    # The answers are the same and ranked the same way: only what is said of them differs.
+    assert honest.selective_area[25.0] == pytest.approx(boastful.selective_area[25.0])
+    assert honest.selective_curve[25.0].y[-1] == pytest.approx(honest.accuracy[25.0].estimate)
+    assert honest.selective_area[25.0].estimate > honest.accuracy[25.0].estimate + 0.2
+    assert Score.model_validate_json(honest.model_dump_json()) == honest
+
+
+def test_uncertainty_by_hand_with_failures_in_the_denominator(tmp_path: Path) -> None:
+    told = {"information_nats": {"sign": 2.0, "retrieval": 0.05}, "log_density": -4.0}
+    jury = {"cost_by_model": {"large": Cost(model_calls=3, usd=0.3, seconds=6.0)}}
+    records = [
+        made_record("a", point=away(0.5), author="x", chance_within_km={25: 0.9}, **told, **jury),
+        made_record(
+            "b", point=away(100.0), author="y", chance_within_km={25: 0.6}, information_nats={}, log_density=-6.0
+        ),
+        made_record("c", status="failed", author="z", confidence=None),
+    ]
+    found = scored(tmp_path / "run", records)
+    assert found.chances[25.0].photos == 2
+    assert found.chances[25.0].brier.estimate == pytest.approx((0.1**2 + 0.6**2) / 2)
+    assert set(found.chances) == {25.0}
+    assert found.selective_curve[25.0].y == pytest.approx((1.0, 1 / 2, 1 / 3), abs=1e-6)
+    assert found.log_score is not None
+    assert found.log_score.estimate == pytest.approx((-4.0 - 6.0 - np.log(EARTH_AREA_KM2)) / 3)
+    assert found.information["sign"].nats.estimate == pytest.approx(2.0 / 3)
+    assert found.information["sign"].told.estimate == pytest.approx(1 / 3)
+    assert found.information["retrieval"].told.estimate == 0.0
+    assert found.cost_by_model["large"]["usd"] == pytest.approx(0.1)
+    assert found.cost_by_model["large"]["seconds"] == pytest.approx(2.0)
+
+
+def test_records_of_earlier_versions_are_rescored_with_what_they_do_not_say_left_out(tmp_path: Path) -> None:
+    records = calibrated_records(60, seed=0, typical_km=50.0)
+    run = write_run(tmp_path / "run", records)
+    (run / "records.jsonl").write_bytes(b"".join(map(as_earlier_version, records)))
+    found, now = score(load_systems([run])[0]), scored(tmp_path / "now", records)
+    assert found.accuracy == now.accuracy
+    assert found.coverage_90 == now.coverage_90
+    assert (found.chances, found.information, found.cost_by_model) == ({}, {}, {})
+    assert (found.area_50, found.area_90, found.log_score) == (None, None, None)
+    # Ranked by confidence, which these records have.
+    assert found.selective_area == now.selective_area
+
+
+def test_photos_of_an_earlier_version_do_not_count_as_told_nothing(tmp_path: Path) -> None:
+    records = [made_record("a", information_nats={"sign": 2.0}), made_record("b")]
+    assert scored(tmp_path / "run", records).information["sign"].nats.estimate == 2.0
 
 
 def test_area_is_searched_hypothesis_by_hypothesis() -> None:

@@ -9,9 +9,10 @@ import pytest
 from evals import leaderboard
 from evals.benchmarks.registry import BENCHMARKS
 from evals.scores.arrays import load_systems
+from evals.scores.score_tables import accuracy_table, all_tables, uncertainty_tables
 from evals.scores.scoring import score
-from evals.scores.tables import Table, accuracy_table, all_tables, latex, markdown
-from tests.fakes.records import made_record, random_records, write_run
+from evals.scores.tables import Table, latex, markdown
+from tests.fakes.records import calibrated_records, made_record, random_records, write_run
 
 HOSTILE = Table("50 % & more", ["a_b", "x|y"], [["<script>alert(1)</script>", "c:\\d | $e$ {f} ~^#"]])
 
@@ -29,6 +30,7 @@ def test_latex_escapes_every_special_character() -> None:
     assert r"a\_b & x|y \\" in text
     assert r"c:\textbackslash{}d | \$e\$ \{f\} \textasciitilde{}\textasciicircum{}\#" in text
     assert r"\begin{tabular}{lr}" in text
+    assert "$<$script$>$" in text
 
 
 def test_the_accuracy_table_counts_failures_by_kind(tmp_path: Path) -> None:
@@ -44,6 +46,27 @@ def test_every_table_is_as_wide_as_its_head(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", random_records(40, seed=0, typical_km=100.0))
     for table in all_tables([score(system) for system in load_systems([run])]):
         assert {len(row) for row in table.rows} == {len(table.head)}, table.title
+
+
+def test_what_records_do_not_say_is_not_available_rather_than_zero(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", random_records(40, seed=0, typical_km=100.0))
+    tables = uncertainty_tables([score(load_systems([run])[0])])
+    coverage, reliability, selective, information = [table.rows for table in tables]
+    assert coverage[0][1] == "36 of 40"
+    assert coverage[0][-5:] == ["n/a"] * 5
+    assert reliability[0][1:] == ["within each distance", *["n/a"] * 5]
+    assert reliability[1][1:3] == ["in the committed hypothesis (confidence)", "36 of 40"]
+    assert selective[0][1] == "confidence"
+    assert information == [["refine, offline", "n/a", "n/a", "n/a"]]
+
+
+def test_what_records_say_is_in_the_tables(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", calibrated_records(40, seed=0, typical_km=100.0))
+    tables = {table.title: table.rows for table in all_tables([score(load_systems([run])[0])])}
+    assert not any("n/a" in row for rows in tables.values() for row in rows)
+    assert [row[1:3] for row in tables["Cost of a photo by model"]] == [["large", "0.9"], ["small", "0.9"]]
+    kinds = [row[1] for row in tables["Information by kind of evidence, over all photos"]]
+    assert kinds == ["sight", "sign", "retrieval"]
 
 
 def test_published_rows_have_a_source_and_make_sense() -> None:
@@ -63,5 +86,6 @@ def test_our_runs_stand_beside_the_published_ones(tmp_path: Path, capsys: pytest
     said = capsys.readouterr().out
     assert "run here: im2gps3k, clean protocol" in said
     assert "| GeoCLIP | 14.1 |" in said
+    assert "**Selective answers" in said
     assert leaderboard.main(["yfcc4k", str(run)]) == 2
     assert "runs of yfcc4k" in capsys.readouterr().err
