@@ -126,6 +126,10 @@ class Level(StrEnum):
     CONTINENT = "continent"
 
 
+LEVEL_KM = {Level.STREET: 1.0, Level.CITY: 25.0, Level.REGION: 200.0, Level.COUNTRY: 750.0, Level.CONTINENT: 2500.0}
+"""The distance of each level: an answer's confidence is the chance that the truth lies within it."""
+
+
 class AnswerStatus(StrEnum):
     """Outcome of a run. Abstaining is a way to answer; with the last three the model gave nothing to use."""
 

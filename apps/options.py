@@ -70,6 +70,9 @@ class Outputs:
     jsonl: Annotated[
         Path | None, typer.Option(help="Append a record a photo; a run that was cut off resumes.", metavar="FILE")
     ] = None
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write a table of the answers, a row a photo.", metavar="FILE")
+    ] = None
     geojson: Annotated[Path | None, typer.Option(help="Write GeoJSON.", metavar="FILE")] = None
     kml: Annotated[Path | None, typer.Option(help="Write KML, for Google Earth.", metavar="FILE")] = None
     page: Page = None
@@ -78,10 +81,15 @@ class Outputs:
     ] = None
     no_photo: Annotated[bool, typer.Option("--no-photo", help="Leave the photo out of --map and --png.")] = False
 
+    no_terminal_map: Annotated[
+        bool, typer.Option("--no-terminal-map", help="Leave the small map out of what a colour terminal shows.")
+    ] = False
+
     @property
     def files(self) -> list[Path]:
         """Every file that will be written."""
-        return [file for file in (self.jsonl, self.geojson, self.kml, self.page, self.picture) if file is not None]
+        every = (self.jsonl, self.csv, self.geojson, self.kml, self.page, self.picture)
+        return [file for file in every if file is not None]
 
     @property
     def shows_photos(self) -> bool:

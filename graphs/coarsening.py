@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from agents.schemas import Answer, Evidence, Hypothesis, Level, Source
+from agents.schemas import LEVEL_KM, Answer, Evidence, Hypothesis, Level, Source
 from geo.place import Place
 from geo.places.continents import CONTINENT_CENTRES, continent_of
 from geo.places.gazetteer import Gazetteer
@@ -90,20 +91,32 @@ def coarsen(answer: Answer, level: Level, units: Units) -> Answer:
     """The answer at `level` or coarser; street level changes nothing.
 
     The point becomes the centre of its unit and the place names nothing finer; radii grow to the unit's size;
-    hypotheses of one unit become one. Candidates, sign texts, tool arguments, hashes of tool results (a short text
-    can be guessed from its hash) and the metadata position are removed.
+    hypotheses of one unit become one. Chances within less than the unit go, and so the confidence becomes the chance
+    at the new level; sizes of areas grow to the unit's. Candidates, sign texts, tool arguments, hashes of tool results
+    (a short text can be guessed from its hash), the metadata position and all areas' outlines are removed: the middle
+    of an area gives the point away, however large it is.
     """
     if level is Level.STREET:
         return answer
     unit = units.unit(answer.point, level) if answer.point else None
     hypotheses = _coarse_hypotheses(answer.hypotheses, level, units)
+    unit_km = UNIT_RADIUS_KM[level]
+    coarse_level = max((level, answer.level), key=_ORDER.index) if answer.level else None
+    chances = {within: round(chance, 2) for within, chance in answer.chance_within_km.items() if within >= unit_km}
     return answer.model_copy(
         update={
             "point": unit.centre if unit else None,
             "place": unit.place if unit else None,
-            "radius_50_km": _grown(answer.radius_50_km, UNIT_RADIUS_KM[level]),
-            "radius_90_km": _grown(answer.radius_90_km, 2.0 * UNIT_RADIUS_KM[level]),
-            "level": max((level, answer.level), key=_ORDER.index) if answer.level else None,
+            "radius_50_km": _grown(answer.radius_50_km, unit_km),
+            "radius_90_km": _grown(answer.radius_90_km, 2.0 * unit_km),
+            "area_50_km2": _grown(answer.area_50_km2, _disc_km2(unit_km)),
+            "area_90_km2": _grown(answer.area_90_km2, _disc_km2(2.0 * unit_km)),
+            "areas": (),
+            "level": coarse_level,
+            "chance_within_km": chances,
+            "confidence": chances.get(round(LEVEL_KM[coarse_level]), answer.confidence)
+            if coarse_level
+            else answer.confidence,
             "reasoning": _reasoning(answer, hypotheses, level),
             "hypotheses": hypotheses,
             "evidence": tuple(map(_coarse_evidence, answer.evidence)),
@@ -113,8 +126,12 @@ def coarsen(answer: Answer, level: Level, units: Units) -> Answer:
     )
 
 
-def _grown(radius_km: float | None, least_km: float) -> float | None:
-    return max(radius_km, least_km) if radius_km is not None else None
+def _grown(size: float | None, least: float) -> float | None:
+    return max(size, least) if size is not None else None
+
+
+def _disc_km2(radius_km: float) -> float:
+    return math.pi * radius_km**2
 
 
 def _coarse_hypotheses(hypotheses: Sequence[Hypothesis], level: Level, units: Units) -> tuple[Hypothesis, ...]:

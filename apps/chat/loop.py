@@ -217,7 +217,7 @@ class ChatLoop:
         return LocatedPhoto(self._name(shown.photo_id), self._conversation.answers[shown.photo_id], picture)
 
     def _cost(self, _: str) -> None:
-        self._view.show(cost_lines(self._conversation.cost))
+        self._view.show(cost_lines(self._conversation.cost, self._conversation.answers.values()))
 
     def _undo(self, _: str) -> None:
         words = self._conversation.undo()

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from agents.schemas import Answer, Cost
-from apps.output.formatting import LocatedPhoto, heading, printable
+from agents.schemas import Answer, Cost, add_cost
+from apps.output.formatting import (
+    LocatedPhoto,
+    chance_bars,
+    confidence_heading,
+    heading,
+    model_costs,
+    percent,
+    printable,
+)
 from apps.output.terminal import print_answer
 
 if TYPE_CHECKING:
@@ -98,14 +106,21 @@ def photo_line(number: int, name: str, answer: Answer | None, is_current: bool) 
     """A photo of the conversation, on one line."""
     mark = "*" if is_current else " "
     where = heading(answer) if answer else "not located"
-    return f"{mark} {number}  {printable(name, 40)}  {where}"
+    sure = ""
+    if answer and answer.point and answer.chance_within_km:
+        sure = f"  {chance_bars(answer)} {percent(answer.confidence)} {confidence_heading(answer)}"
+    return f"{mark} {number}  {printable(name, 40)}  {where}{sure}"
 
 
-def cost_lines(total: Cost) -> str:
-    """The cost of a conversation so far."""
+def cost_lines(total: Cost, answers: Iterable[Answer]) -> str:
+    """The cost of a conversation so far; of juries, what each model used to locate the photos."""
     dollars = f"${total.usd:.4f}" if total.usd else "no money"
     calls = f"{total.model_calls} model calls, {total.tool_calls} tool calls"
-    return f"{calls}, {total.tokens:,} tokens, {dollars}, {total.seconds:.1f} s of work"
+    summary = f"{calls}, {total.tokens:,} tokens, {dollars}, {total.seconds:.1f} s of work"
+    by_model: dict[str, Cost] = {}
+    for model, cost in (item for answer in answers for item in answer.cost_by_model.items()):
+        by_model[model] = add_cost(by_model.get(model, Cost()), cost)
+    return "\n".join([summary, *(f"  {line}" for line in model_costs(by_model))])
 
 
 def _clean(text: str) -> str:

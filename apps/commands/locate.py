@@ -16,7 +16,7 @@ from apps.commands.folder import PhotoFile, photo_files, run_folder
 from apps.commands.opening import open_system
 from apps.console import answers, messages, progress_bar
 from apps.options import ClueOptions, Outputs, RunOptions, SystemOptions, Thread, chosen_settings, expand_options
-from apps.output.files import check_output, render, write_files
+from apps.output.files import check_output, render, write_files, write_table
 from apps.output.formatting import LocatedPhoto, printable
 from apps.output.results_file import PhotoResult, RunFile, RunStatus
 from apps.output.terminal import summary_line
@@ -136,6 +136,7 @@ def _record_line(record: PhotoResult) -> Text:
 
 
 def _write_many(records: Sequence[PhotoResult], files: Sequence[PhotoFile], outputs: Outputs) -> None:
+    write_table(records, outputs)
     located = [LocatedPhoto(record.photo, record.answer) for record in records if record.answer is not None]
     if outputs.shows_photos:
         paths = {file.name: file.path for file in files}
@@ -143,7 +144,7 @@ def _write_many(records: Sequence[PhotoResult], files: Sequence[PhotoFile], outp
             located[index] = LocatedPhoto(item.name, item.answer, _small_thumbnail(paths[item.name]))
     if located:
         write_files(located, outputs)
-    elif any(file != outputs.jsonl for file in outputs.files):
+    elif any(file not in (outputs.jsonl, outputs.csv) for file in outputs.files):
         messages().print("no photo could be used: no map was written")
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apps.maps.viewport import Window, near_longitude_deg
+from apps.maps.geometry import near_longitude_deg
+from apps.maps.viewport import Window
 from geo.places.tables import PlaceTables
 
 Box = tuple[float, float, float, float]
@@ -31,11 +32,14 @@ class CityLabel(NamedTuple):
 
 
 def city_labels(
-    window: Window, size_px: tuple[int, int], keep_clear: tuple[Box, ...] = (), most: int = 24
+    window: Window, size_px: tuple[int, int], keep_clear: tuple[Box, ...] = (), most: int = 24, first: Box | None = None
 ) -> list[CityLabel]:
-    """The most populous cities of a window whose names fit in it and stay clear of each other and of some boxes."""
+    """The most populous cities of a window whose names fit in it and stay clear of each other and of some boxes.
+
+    Those in the box `first` come before all others.
+    """
     chosen: list[CityLabel] = []
-    for label in _by_population(window, size_px):
+    for label in _by_population(window, size_px, first):
         boxes = (*keep_clear, *(other.box for other in chosen))
         if _fits(label, size_px) and not any(_touch(label.box, box) for box in boxes):
             chosen.append(label)
@@ -49,13 +53,15 @@ def _tables() -> PlaceTables:
     return PlaceTables()
 
 
-def _by_population(window: Window, size_px: tuple[int, int]) -> list[CityLabel]:
+def _by_population(window: Window, size_px: tuple[int, int], first: Box | None) -> list[CityLabel]:
     tables = _tables()
     lat, lon = tables.lat_lon_deg[:, 0], tables.lat_lon_deg[:, 1]
     near_lon = near_longitude_deg(lon, window.centre.lon)
     xy = window.pixels(np.stack([near_lon, lat], axis=-1), size_px)
     inside = np.flatnonzero(((xy > 0.0) & (xy < np.array(size_px))).all(axis=1))
-    largest = inside[np.argsort(-tables.population[inside], kind="stable")[:_CONSIDERED]]
+    low, high = np.array(first or (0.0, 0.0, *size_px)).reshape(2, 2)
+    is_later = ((xy[inside] < low) | (xy[inside] > high)).any(axis=1)
+    largest = inside[np.lexsort((-tables.population[inside], is_later))[:_CONSIDERED]]
     rows = zip(largest.tolist(), near_lon[largest].tolist(), lat[largest].tolist(), xy[largest].tolist(), strict=True)
     return [CityLabel(tables.names[i], round(x, 4), round(y, 4), (left, top)) for i, x, y, (left, top) in rows]
 

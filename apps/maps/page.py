@@ -14,6 +14,7 @@ from agents.schemas import Answer
 from apps.maps import basemap_image
 from apps.maps.basemap_image import window_picture, world_picture
 from apps.maps.city_labels import city_labels
+from apps.maps.geometry import HEAT_COLOURS
 from apps.maps.page_data import answer_bounds, jpeg_uri, photo_data
 from apps.maps.viewport import Window, window_around
 from apps.output.formatting import LocatedPhoto, printable
@@ -29,11 +30,15 @@ _DETAIL_PX_PER_DEG = 60.0
 _DETAIL_SIDE_PX = 1400
 _SCREEN_PX = (880.0, 780.0)
 _BADGE_PX = 16.0
+_MOST_CITIES = 32
 _SQUEEZED_TO_LAT = 65.0
 _FINE_COAST_DEG = 30.0
 _MANY = 5
 _LEGEND = (
     ("answer", "answer"),
+    ("heat", "belief"),
+    ("area50", "half of it"),
+    ("area90", "nine tenths"),
     ("within50", "50 % within"),
     ("within90", "90 % within"),
     ("alternatives", "alternatives"),
@@ -70,6 +75,9 @@ def _page_data(located: Sequence[LocatedPhoto]) -> dict[str, Any]:
         "lines": _lines(window, detailed=len(answers) == 1),
         "cities": _cities(window, answers, view),
         "legend": _legend(answers),
+        # Circles round the point say the same as the areas, less exactly: drawn when they are asked for.
+        "hidden": ["within50", "within90"] if all(answer.areas for answer in answers) else [],
+        "ramp": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in reversed(HEAT_COLOURS)],
         "subtitle": "where, how sure, and why" if len(answers) == 1 else f"{len(answers)} photos",
         "attribution": f"{basemap_image.ATTRIBUTION} · {LINES_ATTRIBUTION}",
     }
@@ -143,7 +151,9 @@ def _cities(window: Window, answers: Sequence[Answer], view: dict[str, Any]) -> 
     size = _size_when_opened(window, view)
     spots = [window.point_pixel(guess.point, size) for answer in answers for guess in answer.hypotheses]
     badges = tuple((x - _BADGE_PX, y - _BADGE_PX, x + _BADGE_PX, y + _BADGE_PX) for x, y in spots)
-    labels = city_labels(window, size, badges)
+    west, south, east, north = view["bounds"]
+    (left, top), (right, bottom) = window.pixels(np.array([(west, north), (east, south)]), size).tolist()
+    labels = city_labels(window, size, badges, _MOST_CITIES, first=(left, top, right, bottom))
     return [{"name": label.name, "at": [label.lon, label.lat]} for label in labels]
 
 
@@ -158,8 +168,12 @@ def _size_when_opened(window: Window, view: dict[str, Any]) -> tuple[int, int]:
 def _legend(answers: Sequence[Answer]) -> list[tuple[str, str]]:
     """The entries of what the page can show."""
     located = any(answer.point for answer in answers)
+    has_areas = any(answer.areas for answer in answers)
     shown = {
         "answer": located,
+        "heat": has_areas,
+        "area50": has_areas,
+        "area90": has_areas,
         "within50": located,
         "within90": located,
         "alternatives": any(answer.hypotheses for answer in answers),

@@ -9,21 +9,39 @@ from typing import Any
 import numpy as np
 
 from agents.schemas import Answer, Evidence, Hypothesis, HypothesisStatus
-from apps.maps.viewport import around, disc, exteriors, near_longitude_deg
+from apps.maps.geometry import (
+    OUTLINED_SHARES,
+    HeatLayer,
+    around,
+    disc,
+    exteriors,
+    heat_layers,
+    near_longitude_deg,
+    polygon_rings,
+)
+from apps.maps.viewport import KM_PER_DEGREE, belief_bounds
 from apps.output.formatting import (
     LocatedPhoto,
+    areas_text,
     certainty_note,
+    chances,
+    chances_text,
+    confidence_heading,
     confidence_text,
     cost_text,
     credible_circles,
     evidence_source,
+    has_information,
     heading,
     hypothesis_text,
+    information_text,
     km,
+    model_costs,
     percent,
     printable,
     radii_text,
     radius_note,
+    square_km,
     versions_text,
 )
 from geo.point import Point
@@ -48,6 +66,7 @@ def photo_data(item: LocatedPhoto, centre_lon_deg: float, brief: bool = False) -
         "heading": heading(answer),
         "point": _at(answer.point, centre_lon_deg) if answer.point else None,
         "discs": _discs(answer, centre_lon_deg),
+        "heat": _heat(answer, centre_lon_deg, brief),
         "hypotheses": [
             _hypothesis(answer, number, hypothesis, centre_lon_deg)
             for number, hypothesis in enumerate(answer.hypotheses, 1)
@@ -72,14 +91,45 @@ def _texts(answer: Answer) -> Data:
     return {
         "coordinates": str(answer.point) if answer.point else "",
         "confidence": percent(answer.confidence),
-        "confidenceLabel": "confidence" if answer.point else "confidence of the best guess",
+        "confidenceLabel": confidence_heading(answer),
         "share": answer.confidence,
+        "chances": [
+            {"within": within, "percent": percent(chance), "share": chance} for within, chance in chances(answer)
+        ],
+        "areas": areas_text(answer),
         "note": certainty_note(answer),
-        "summary": [line for line in (f"confidence {confidence_text(answer)}", radii_text(answer)) if line],
+        "summary": _summary(answer),
         "reasoning": printable(answer.reasoning, 4 * _TEXT_LIMIT),
-        "cost": cost_text(answer),
+        "cost": [cost_text(answer), *model_costs(answer.cost_by_model)],
         "versions": versions_text(answer),
         "hash": f"photo sha256 {answer.photo_sha256}",
+    }
+
+
+def _summary(answer: Answer) -> list[str]:
+    lines = (f"confidence {confidence_text(answer)}", chances_text(answer), radii_text(answer), areas_text(answer))
+    return [line for line in lines if line]
+
+
+def _heat(answer: Answer, centre_lon_deg: float, brief: bool) -> list[Data]:
+    """The nested areas, widest first; where the page has to stay small, those with an outline, in fewer corners."""
+    layers = heat_layers(answer, centre_lon_deg)
+    return [_heat_layer(layer, brief) for layer in layers if not brief or layer.area.share in OUTLINED_SHARES]
+
+
+def _heat_layer(layer: HeatLayer, brief: bool) -> Data:
+    west, south, east, north = layer.shape.bounds if not layer.shape.is_empty else (0.0, 0.0, 0.0, 0.0)
+    span_deg = max(east - west, north - south, 1e-5)
+    shape = layer.shape.simplify(span_deg / (200.0 if brief else 3000.0))
+    share = layer.area.share
+    return {
+        "kind": f"area{share * 100:.0f}",
+        "colour": "#{:02x}{:02x}{:02x}".format(*layer.colour),
+        "outlined": share in OUTLINED_SHARES,
+        "size": square_km(layer.area.area_km2),
+        "title": f"{percent(share)} of the belief",
+        "lines": [f"lies in {square_km(layer.area.area_km2)}"],
+        "polygons": polygon_rings(shape, _decimals(span_deg * KM_PER_DEGREE)),
     }
 
 
@@ -126,6 +176,7 @@ def _evidence(evidence: Evidence, answer: Answer) -> Data:
     return {
         "claim": printable(evidence.claim, _TEXT_LIMIT),
         "source": evidence_source(evidence),
+        "told": f"told {information_text(evidence)}" if has_information(answer) else "",
         "details": printable(f"{arguments} → sha256 {evidence.source.result_sha256}") if evidence.source else "",
         "weights": [
             {"id": key, "text": f"{names[key]} {weight:+.1f}", "against": weight < 0}
@@ -159,6 +210,8 @@ def _metadata(answer: Answer, centre_lon_deg: float) -> Data | None:
 
 def answer_bounds(answer: Answer, centre_lon_deg: float) -> list[float]:
     """West, south, east, north of what to show of an answer."""
+    if answer.areas:
+        return _area_bounds(answer, centre_lon_deg)
     if answer.point is not None:
         return _bounds(answer.point, answer.radius_90_km or 0.0, centre_lon_deg)
     if not answer.hypotheses:
@@ -167,15 +220,29 @@ def answer_bounds(answer: Answer, centre_lon_deg: float) -> list[float]:
     return [*spots[:, :2].min(axis=0).tolist(), *spots[:, 2:].max(axis=0).tolist()]
 
 
+def _area_bounds(answer: Answer, centre_lon_deg: float) -> list[float]:
+    """The belief, and what is near the point."""
+    west, south, east, north = belief_bounds(answer)
+    turn_deg = near_longitude_deg((west + east) / 2.0, centre_lon_deg) - (west + east) / 2.0
+    boxes = [[max(west + turn_deg, centre_lon_deg - 180.0), south, min(east + turn_deg, centre_lon_deg + 180.0), north]]
+    if answer.point is not None:
+        boxes.append(_bounds(answer.point, 0.0, centre_lon_deg))
+    edges = np.array(boxes)
+    return [round(value, 4) for value in (*edges[:, :2].min(axis=0).tolist(), *edges[:, 2:].max(axis=0).tolist())]
+
+
 def _bounds(centre: Point, radius_km: float, centre_lon_deg: float) -> list[float]:
     area = around(disc(centre, max(radius_km, _MIN_VIEW_KM)), centre_lon_deg)
     return [round(value, 4) for value in area.bounds]
 
 
 def _rings(centre: Point, radius_km: float, centre_lon_deg: float) -> list[list[tuple[float, float]]]:
-    # A thousandth of the radius is finer than any screen shows.
-    decimals = int(np.clip(np.ceil(5.0 - np.log10(max(radius_km, 0.01))), 2, 6))
-    return exteriors(around(disc(centre, radius_km), centre_lon_deg), decimals)
+    return exteriors(around(disc(centre, radius_km), centre_lon_deg), _decimals(radius_km))
+
+
+def _decimals(size_km: float) -> int:
+    """Decimals of a degree for a shape of a size: a thousandth of it is finer than any screen shows."""
+    return int(np.clip(np.ceil(5.0 - np.log10(max(size_km, 0.01))), 2, 6))
 
 
 def _at(point: Point, centre_lon_deg: float) -> list[float]:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 import io
-import unicodedata
-from importlib import resources
 
 import numpy as np
 import shapely
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
+from shapely.geometry.base import BaseGeometry
 
 from agents.schemas import Answer
 from apps.maps import basemap_image
 from apps.maps.basemap_image import window_picture, world_picture
 from apps.maps.city_labels import city_labels
-from apps.maps.viewport import Window, around, disc, window_around
+from apps.maps.geometry import around, disc, heat_layers
+from apps.maps.heat_image import draw_heat, paint_widest_area
+from apps.maps.picture_text import drawable, font, wrapped
+from apps.maps.viewport import Window, window_around
 from apps.output.formatting import (
     LocatedPhoto,
     alternatives,
     certainty_note,
+    chances,
     credible_circles,
     evidence_source,
     heading,
     km,
     percent,
     printable,
+    square_km,
 )
 from geo.point import Point
 from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within
@@ -37,7 +40,8 @@ MAP_SIZE = (828 * SCALE, HEIGHT)
 MARGIN = 48
 LEFT, RIGHT = MAP_SIZE[0] + MARGIN, WIDTH - MARGIN
 INSET_SIZE = (528, 264)
-INSET_TOP = HEIGHT - INSET_SIZE[1] - 32
+INSET_EDGE, ATTRIBUTION_HEIGHT = 20, 44
+INSET_FRAME = 6
 INK, PAPER, MUTED, RULE = (11, 18, 32), (238, 243, 250), (147, 163, 187), (38, 52, 77)
 AMBER, CYAN, PINK, GREEN = (255, 176, 32), (76, 201, 240), (255, 107, 157), (123, 216, 143)
 ATTRIBUTION = f"GeoSleuth · {basemap_image.ATTRIBUTION} · {LINES_ATTRIBUTION}"
@@ -46,6 +50,7 @@ LINE_COLOURS = {
     LineKind.STATE: (255, 255, 255, 46),
     LineKind.COUNTRY: (255, 255, 255, 150),
 }
+BAR_HEIGHT = 56
 WORLD = Window(Point(lat=0.0, lon=0.0), 180.0, 2.0)
 
 Draw = ImageDraw.ImageDraw
@@ -72,16 +77,23 @@ def _map(answer: Answer) -> Image.Image:
     for kind, colour in LINE_COLOURS.items():
         for line in lines_within(window.bounds_deg, kind, detail, window.height_deg / HEIGHT):
             draw.line(window.pixels(line, MAP_SIZE).ravel().tolist(), colour, 2)
-    for centre, _, radius_km in credible_circles(answer):
-        for part in shapely.get_parts(around(disc(centre, radius_km), window.centre.lon)):
-            ring = window.pixels(np.asarray(part.exterior.coords), MAP_SIZE)
-            draw.polygon(ring.ravel().tolist(), (*AMBER, 45), AMBER, 3)
+    if answer.areas:
+        draw_heat(picture, window, answer)
+    else:
+        _draw_radii(draw, window, answer)
     _draw_cities(draw, window, answer)
     _draw_marks(draw, window, answer)
     draw.rectangle((MAP_SIZE[0] - 32 - font(20).getlength(ATTRIBUTION), HEIGHT - 44, *MAP_SIZE), (*INK, 150))
     _text(draw, (MAP_SIZE[0] - 16, HEIGHT - 22), ATTRIBUTION, 20, anchor="rm")
-    picture.paste(_inset(answer), (26, INSET_TOP - 6))
+    picture.paste(_inset(answer), _inset_corner(window, answer))
     return picture
+
+
+def _draw_radii(draw: Draw, window: Window, answer: Answer) -> None:
+    for centre, _, radius_km in credible_circles(answer):
+        for part in shapely.get_parts(around(disc(centre, radius_km), window.centre.lon)):
+            ring = window.pixels(np.asarray(part.exterior.coords), MAP_SIZE)
+            draw.polygon(ring.ravel().tolist(), (*AMBER, 45), AMBER, 3)
 
 
 def _draw_cities(draw: Draw, window: Window, answer: Answer) -> None:
@@ -89,7 +101,8 @@ def _draw_cities(draw: Draw, window: Window, answer: Answer) -> None:
     size = (MAP_SIZE[0] // SCALE, MAP_SIZE[1] // SCALE)
     spots = [window.point_pixel(hypothesis.point, size) for hypothesis in answer.hypotheses[:4]]
     boxes = [(x - 14.0, y - 42.0, x + 14.0, y + 4.0) for x, y in spots]
-    boxes += [(0.0, INSET_TOP / SCALE - 10.0, 290.0, size[1]), (size[0] - 420.0, size[1] - 24.0, *size)]
+    left, top = (length / SCALE for length in _inset_corner(window, answer))
+    boxes += [(left - 10.0, top - 10.0, left + 280.0, top + 148.0), (size[0] - 420.0, size[1] - 24.0, *size)]
     for city in city_labels(window, size, tuple(boxes), most=14):
         x, y = city.xy[0] * SCALE, city.xy[1] * SCALE
         _dot(draw, (x, y), 4, PAPER)
@@ -117,11 +130,31 @@ def _draw_marks(draw: Draw, window: Window, answer: Answer) -> None:
 def _inset(answer: Answer) -> Image.Image:
     """The world with the answer and its alternatives, framed."""
     picture = world_picture(INSET_SIZE)
+    paint_widest_area(picture, WORLD, answer, AMBER)
     marks = [(hypothesis.point, 8, CYAN) for _, hypothesis in reversed(alternatives(answer))]
     for point, radius, colour in [*marks, (answer.point, 11, AMBER)]:
         if point is not None:
             _dot(ImageDraw.Draw(picture), WORLD.point_pixel(point, INSET_SIZE), radius, colour)
-    return ImageOps.expand(picture, 6, INK)
+    return ImageOps.expand(picture, INSET_FRAME, INK)
+
+
+def _inset_corner(window: Window, answer: Answer) -> tuple[int, int]:
+    """The first corner where the inset hides nothing of the widest area and no hypothesis, or the lower left one."""
+    width, height = (side + 2 * INSET_FRAME for side in INSET_SIZE)
+    left, right, top = INSET_EDGE, MAP_SIZE[0] - width - INSET_EDGE, INSET_EDGE
+    bottom = HEIGHT - height - INSET_EDGE
+    corners = [(left, bottom), (right, bottom - ATTRIBUTION_HEIGHT), (left, top), (right, top)]
+    shown = _shown_px(window, answer)
+    free = [xy for xy in corners if not shown.intersects(shapely.box(*xy, xy[0] + width, xy[1] + height))]
+    return (free or corners)[0]
+
+
+def _shown_px(window: Window, answer: Answer) -> BaseGeometry:
+    """The widest area, and some pixels around each hypothesis, in pixels of the map."""
+    spots = [shapely.Point(window.point_pixel(guess.point, MAP_SIZE)).buffer(60.0) for guess in answer.hypotheses]
+    widest = heat_layers(answer, window.centre.lon)[:1]
+    areas = [shapely.transform(layer.shape, lambda lon_lat: window.pixels(lon_lat, MAP_SIZE)) for layer in widest]
+    return shapely.union_all([*spots, *areas])
 
 
 def _draw_panel(picture: Image.Image, located: LocatedPhoto) -> None:
@@ -136,12 +169,9 @@ def _draw_panel(picture: Image.Image, located: LocatedPhoto) -> None:
         y = _paragraph(draw, y, printable(answer.reasoning), 27, MUTED, max_lines=4)
     else:
         y = _paragraph(draw, y, str(answer.point), 28, MUTED)
-        y = _row(draw, y + 8, "confidence", percent(answer.confidence))
-        draw.rounded_rectangle((LEFT, y, RIGHT, y + 10), 5, RULE)
-        draw.rounded_rectangle((LEFT, y, LEFT + max(10.0, (RIGHT - LEFT) * answer.confidence), y + 10), 5, AMBER)
-        y += 22
+        y = _chances(draw, y + 8, answer) if answer.chance_within_km else _confidence(draw, y + 8, answer)
         for _, share, radius_km in reversed(credible_circles(answer)):
-            y = _row(draw, y, f"{percent(share)} within", km(radius_km))
+            y = _row(draw, y, f"{percent(share)} within", " · ".join([km(radius_km), *_area_size(answer, share)]))
         y = _paragraph(draw, y, certainty_note(answer), 23, MUTED)
     y = _rule(draw, y)
     for number, hypothesis in alternatives(answer):
@@ -150,10 +180,37 @@ def _draw_panel(picture: Image.Image, located: LocatedPhoto) -> None:
         y = _row(draw, y, printable(hypothesis.name), percent(hypothesis.probability), indent=54) + 8
     y = _rule(draw, y)
     for item in answer.evidence:
-        if item.source is not None and y < HEIGHT - 200:
+        if item.source is not None and y < HEIGHT - (240 if answer.areas else 200):
             y = _paragraph(draw, y, printable(item.claim), 25, PAPER, max_lines=2)
             y = _paragraph(draw, y, evidence_source(item), 22, MUTED) + 10
     _draw_legend(draw, answer)
+
+
+def _confidence(draw: Draw, y: float, answer: Answer) -> float:
+    y = _row(draw, y, "confidence", percent(answer.confidence))
+    draw.rounded_rectangle((LEFT, y, RIGHT, y + 10), 5, RULE)
+    draw.rounded_rectangle((LEFT, y, LEFT + max(10.0, (RIGHT - LEFT) * answer.confidence), y + 10), 5, AMBER)
+    return y + 22
+
+
+def _chances(draw: Draw, y: float, answer: Answer) -> float:
+    """A column for the chance within each distance, its percentage above it and the distance below."""
+    _text(draw, (LEFT, y), "chance that it lies within", 24, MUTED)
+    within = chances(answer)
+    step = (RIGHT - LEFT + 12) / len(within)
+    top = y + 74
+    for index, (distance, chance) in enumerate(within):
+        left, right = LEFT + index * step, LEFT + (index + 1) * step - 12
+        draw.rounded_rectangle((left, top, right, top + BAR_HEIGHT), 6, RULE)
+        draw.rounded_rectangle((left, top + BAR_HEIGHT * (1.0 - max(chance, 0.04)), right, top + BAR_HEIGHT), 4, AMBER)
+        _text(draw, ((left + right) / 2, top - 6), percent(chance), 25, bold=True, anchor="mb")
+        _text(draw, ((left + right) / 2, top + BAR_HEIGHT + 6), distance, 22, MUTED, anchor="ma")
+    return top + BAR_HEIGHT + 44
+
+
+def _area_size(answer: Answer, share: float) -> list[str]:
+    size_km2 = answer.area_50_km2 if share == 0.5 else answer.area_90_km2
+    return [] if size_km2 is None else [square_km(size_km2)]
 
 
 def _draw_legend(draw: Draw, answer: Answer) -> None:
@@ -164,11 +221,23 @@ def _draw_legend(draw: Draw, answer: Answer) -> None:
         ("metadata", GREEN, answer.metadata_position),
     )
     x, y = float(LEFT), HEIGHT - MARGIN - 12
+    if answer.areas:
+        _draw_heat_legend(draw, y - 42, answer)
     for label, colour, marks in entries:
         if marks:
             _dot(draw, (x + 10, y), 10, colour)
             _text(draw, (x + 28, y), label, 23, MUTED, anchor="lm")
             x += 60 + font(23).getlength(label)
+
+
+def _draw_heat_legend(draw: Draw, y: float, answer: Answer) -> None:
+    x = float(LEFT)
+    for layer in reversed(heat_layers(answer, 0.0)):
+        draw.rounded_rectangle((x, y - 9, x + 24, y + 9), 4, layer.colour)
+        label = percent(layer.area.share)
+        _text(draw, (x + 32, y), label, 23, MUTED, anchor="lm")
+        x += 50 + font(23).getlength(label)
+    _text(draw, (x, y), "of the belief", 23, MUTED, anchor="lm")
 
 
 def _row(draw: Draw, y: float, label: str, value: str, indent: float = 0.0) -> float:
@@ -203,45 +272,3 @@ def _text(
 ) -> None:  # fmt: skip
     """One line; `halo` is the width of a dark outline that keeps it readable on a map."""
     draw.text(xy, drawable(text), colour, font(size, bold), anchor, stroke_width=halo, stroke_fill=INK)
-
-
-@functools.cache
-def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Inter at a size in drawn pixels."""
-    name = "Inter_600SemiBold.ttf" if bold else "Inter_400Regular.ttf"
-    with resources.as_file(resources.files("apps") / "assets" / "fonts" / name) as path:
-        return ImageFont.truetype(str(path), size)
-
-
-def wrapped(text: str, face: ImageFont.FreeTypeFont, width: float, max_lines: int) -> list[str]:
-    """Text broken at spaces to lines of a width in drawn pixels; what does not fit ends in an ellipsis."""
-    lines = [""]
-    for word in drawable(text).split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and face.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    if len(lines) > max_lines:
-        lines[max_lines - 1 :] = [f"{lines[max_lines - 1]} …"]
-    return [_shortened(line, face, width) for line in lines]
-
-
-def _shortened(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
-    if face.getlength(text) <= width:
-        return text
-    while text and face.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
-
-
-def drawable(text: str) -> str:
-    """Text without the letters that Inter lacks: accents it does not know fall off, other scripts become `?`."""
-    return "".join(map(_drawable_letter, text))
-
-
-@functools.cache
-def _drawable_letter(char: str) -> str:
-    missing = bytes(font(40).getmask("\uffff"))
-    shapes = (char, unicodedata.normalize("NFKD", char)[0])
-    return next((one for one in shapes if one.isspace() or bytes(font(40).getmask(one)) != missing), "?")

@@ -3,60 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
 
-import antimeridian
 import numpy as np
-import shapely
-import shapely.affinity
 from numpy.typing import NDArray
 
-from agents.schemas import Answer
+from agents.schemas import Answer, HypothesisStatus
+from apps.maps.geometry import main_rings, narrowest_bounds, near_longitude_deg
 from geo.point import Point
 from geo.shorelines import Bounds
-from geo.sphere import HALF_CIRCUMFERENCE_KM, circle_lat_lon_deg, distance_km, lat_lon_array
-
-_CORNERS = 96
-_WORLD = shapely.box(-180.0, -90.0, 180.0, 90.0)
-
-Area: TypeAlias = shapely.Polygon | shapely.MultiPolygon
-Lon = TypeVar("Lon", float, NDArray[np.float64])
-
-
-def disc(centre: Point, radius_km: float) -> Area:
-    """Everything within `radius_km` of a point, split at the antimeridian and closed over a pole it holds.
-
-    Coordinates are (longitude, latitude) in degrees; exterior rings run counterclockwise (RFC 7946).
-    A radius that reaches the antipode is the whole world; a radius of zero is drawn as ten metres.
-    """
-    if radius_km >= HALF_CIRCUMFERENCE_KM * 0.999:
-        return _WORLD
-    lat_lon = circle_lat_lon_deg(centre, max(radius_km, 0.01), _CORNERS)[::-1]
-    # The winding tells inside from outside; a disc wider than a hemisphere must keep it.
-    return antimeridian.fix_polygon(shapely.Polygon(lat_lon[:, ::-1]), fix_winding=False)
-
-
-def around(area: Area, centre_lon_deg: float) -> Area:
-    """The same area with longitudes within 180° of a meridian, so that a map centred there shows it in one piece."""
-    copies = [shapely.affinity.translate(area, xoff=turn) for turn in (-360.0, 0.0, 360.0)]
-    window = shapely.box(centre_lon_deg - 180.0, -90.0, centre_lon_deg + 180.0, 90.0)
-    pieces = shapely.get_parts(shapely.union_all(copies).intersection(window))
-    return shapely.MultiPolygon([piece for piece in pieces if isinstance(piece, shapely.Polygon)])
-
-
-def near_longitude_deg(lon_deg: Lon, centre_lon_deg: float) -> Lon:
-    """Longitudes moved by whole turns to within 180° of a meridian."""
-    return centre_lon_deg + (lon_deg - centre_lon_deg + 180.0) % 360.0 - 180.0
-
-
-def exteriors(area: Area, decimals: int = 5) -> list[list[tuple[float, float]]]:
-    """The outer rings of an area as (longitude, latitude) lists, rounded (5 decimals: to a metre)."""
-    polygons = [part for part in shapely.get_parts(area) if isinstance(part, shapely.Polygon)]
-    return [[(x, y) for x, y in np.round(polygon.exterior.coords, decimals).tolist()] for polygon in polygons]
-
+from geo.sphere import HALF_CIRCUMFERENCE_KM, distance_km, lat_lon_array
 
 KM_PER_DEGREE = HALF_CIRCUMFERENCE_KM / 180.0
 _MIN_WINDOW_KM = 900.0
+_MAX_HEIGHT_DEG = 170.0
+_MARGIN = 1.25
+_AT_A_POLE_DEG = 89.9
+_LIKELY = 0.1
+"""A hypothesis of this probability is on the map, however small its area is."""
 _SQUEEZE_LIMIT = 0.25
 
 
@@ -116,10 +79,44 @@ class Window:
         return float(x), float(y)
 
 
-def window_around(answer: Answer, aspect: float) -> Window:
-    """The window that shows the 90 % radius with a margin, or the best hypotheses of an abstention."""
+def window_around(answer: Answer, aspect: float, least_km: float = _MIN_WINDOW_KM) -> Window:
+    """The window that shows the belief with a margin; without areas the 90 % radius, or the best hypotheses."""
+    if answer.areas:
+        return _window_of_areas(answer, aspect, least_km)
     centre, half_km = _focus(answer)
-    height_deg = min(max(2.0 * half_km * 1.25, _MIN_WINDOW_KM) / KM_PER_DEGREE, 170.0)
+    return _window(centre, _height_deg(2.0 * half_km / KM_PER_DEGREE, least_km), aspect)
+
+
+def _window_of_areas(answer: Answer, aspect: float, least_km: float) -> Window:
+    """Around the main pieces of the areas, the point and the likely hypotheses; where that is too much, the point.
+
+    An area around a pole is as wide as the world: no window is as wide and as close, so it is shown in part.
+    """
+    box = belief_bounds(answer)
+    width_deg, height_deg = box.east - box.west, box.north - box.south
+    middle = Point(lat=(box.south + box.north) / 2.0, lon=(box.west + box.east) / 2.0)
+    window = _window(middle, _height_deg(height_deg, least_km), aspect)
+    is_polar = max(box.north, -box.south) > _AT_A_POLE_DEG and width_deg > 359.0
+    for _ in range(0 if is_polar else 3):  # a taller window moves away from the poles and takes in fewer longitudes
+        tall_deg = max(height_deg, width_deg * window.squeeze / aspect)
+        window = _window(middle, _height_deg(tall_deg, least_km), aspect)
+    is_cut = window.width_deg < width_deg
+    return _window(answer.point, window.height_deg, aspect) if is_cut and answer.point else window
+
+
+def belief_bounds(answer: Answer) -> Bounds:
+    """What to show of an answer with areas: their main pieces, the point and the likely hypotheses."""
+    likely = [h.point for h in answer.hypotheses if h.probability >= _LIKELY and h.status is HypothesisStatus.OPEN]
+    rings = [ring for area in answer.areas if area.share >= 0.5 for ring in main_rings(area)]
+    return narrowest_bounds(rings, [*likely, *([answer.point] if answer.point else [])])
+
+
+def _height_deg(shown_deg: float, least_km: float) -> float:
+    return min(max(shown_deg * _MARGIN, least_km / KM_PER_DEGREE), _MAX_HEIGHT_DEG)
+
+
+def _window(centre: Point, height_deg: float, aspect: float) -> Window:
+    """A window as near to a centre as the poles allow."""
     lat = float(np.clip(centre.lat, -90.0 + height_deg / 2.0, 90.0 - height_deg / 2.0))
     return Window(Point(lat=lat, lon=centre.lon), height_deg, aspect)
 

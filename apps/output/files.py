@@ -9,6 +9,7 @@ from pathlib import Path
 from apps.console import answers, messages, print_json
 from apps.options import Outputs
 from apps.output.formatting import LocatedPhoto
+from apps.output.results_file import PhotoResult, results_csv
 from apps.output.terminal import print_answer
 from core.errors import UserError
 
@@ -33,8 +34,15 @@ def render(located: LocatedPhoto, outputs: Outputs) -> None:
     if outputs.as_json:
         print_json(located.answer.model_dump(mode="json"))
     else:
-        print_answer(answers(), located)
+        print_answer(answers(), located, with_map=not outputs.no_terminal_map)
+    write_table([PhotoResult.of_answer(located.name, located.answer)], outputs)
     write_files([located], outputs)
+
+
+def write_table(records: Sequence[PhotoResult], outputs: Outputs) -> None:
+    """Write the table of all photos, those that failed too, if it was asked for."""
+    if outputs.csv is not None:
+        _save(outputs.csv, results_csv(records).encode())
 
 
 def write_files(located: Sequence[LocatedPhoto], outputs: Outputs) -> None:

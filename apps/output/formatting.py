@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agents.schemas import Answer, AnswerStatus, Evidence, Hypothesis, HypothesisStatus, Level, Source
+from agents.schemas import (
+    LEVEL_KM,
+    Answer,
+    AnswerStatus,
+    Cost,
+    Evidence,
+    Hypothesis,
+    HypothesisStatus,
+    Level,
+    Source,
+)
 from geo.point import Point
 
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -33,6 +44,17 @@ def km(distance_km: float) -> str:
         return f"{distance_km:.1f} km"
     step = 1 if distance_km < 995 else 10
     return f"{round(distance_km / step) * step:,.0f} km"
+
+
+def square_km(area_km2: float) -> str:
+    """An area with three digits: `0.04 km²`, `1,240 km²`, `12.3 million km²`."""
+    if area_km2 < 0.995:
+        return f"{area_km2:.2f} km²"
+    if area_km2 < 9.95:
+        return f"{area_km2:.1f} km²"
+    unit, name = (1e6, "million km²") if area_km2 >= 999_500.0 else (1.0, "km²")
+    rounded = float(f"{area_km2:.3g}") / unit
+    return f"{rounded:,.0f} {name}" if unit == 1.0 else f"{rounded:g} {name}"
 
 
 def percent(probability: float) -> str:
@@ -107,10 +129,61 @@ def radius_note(answer: Answer) -> str:
     return "calibrated" if answer.radius_is_calibrated else "not calibrated"
 
 
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def chances(answer: Answer) -> list[tuple[str, float]]:
+    """Chance that the truth lies within each distance of the point, nearest first; none for answers of old runs."""
+    return [(f"{within:,} km", chance) for within, chance in sorted(answer.chance_within_km.items())]
+
+
+def chances_text(answer: Answer) -> str | None:
+    """All chances on one line: `within 1 km 12 % · 25 km 48 % · …`; None where the answer has none."""
+    parts = [f"{within} {percent(chance)}" for within, chance in chances(answer)]
+    return f"within {' · '.join(parts)}" if parts else None
+
+
+def chance_bars(answer: Answer) -> str:
+    """A column for each chance, as one character each: `▁▄▆▇█`; empty where the answer has none."""
+    return "".join(_BARS[max(round(chance * len(_BARS)), 1) - 1] for _, chance in chances(answer))
+
+
+def confidence_heading(answer: Answer) -> str:
+    """What the confidence is a chance of: `within 25 km`; for an answer of an old run, `confidence`."""
+    if answer.point is None:
+        return "confidence of the best guess"
+    return f"within {LEVEL_KM[answer.level]:,.0f} km" if answer.chance_within_km and answer.level else "confidence"
+
+
 def confidence_text(answer: Answer) -> str:
-    """How often answers like this one are right; where that is calibrated, with the ledger's own probability."""
-    confidence = percent(answer.confidence)
-    return f"{confidence} ({_calibration_note(answer)})" if answer.radius_is_calibrated else confidence
+    """The confidence, with the distance that it holds for; of an old run, with the ledger's own probability."""
+    within = f" {confidence_heading(answer)}" if answer.chance_within_km and answer.point else ""
+    note = f" ({_calibration_note(answer)})" if answer.radius_is_calibrated else ""
+    return f"{percent(answer.confidence)}{within}{note}"
+
+
+def areas_text(answer: Answer) -> str | None:
+    """The smallest areas that hold half and nine tenths of the belief, in words; None where the answer has none."""
+    if answer.area_50_km2 is None or answer.area_90_km2 is None:
+        return None
+    half, most = square_km(answer.area_50_km2), square_km(answer.area_90_km2)
+    return f"half of the belief lies in {half}, nine tenths in {most}"
+
+
+_TOLD = ((0.05, "hardly anything"), (0.7, "a little"), (1.6, "something"), (3.0, "much"))
+"""Words for information below so many nats, by hand. 0.7 nats tell as much as halving the area, 3 as a twentieth."""
+
+
+def has_information(answer: Answer) -> bool:
+    """Whether the answer says what its evidence told; those of old runs do not."""
+    return any(evidence.information_nats for evidence in answer.evidence)
+
+
+def information_text(evidence: Evidence) -> str:
+    """How much a piece of evidence told, in words and in nats: `something (1.2 nats)`."""
+    nats = evidence.information_nats
+    word = next((word for below, word in _TOLD if nats < below), "very much")
+    return f"{word} ({nats:.{2 if nats < 0.095 else 1}f} nats)"
 
 
 def certainty_note(answer: Answer) -> str:
@@ -121,8 +194,9 @@ def certainty_note(answer: Answer) -> str:
 
 
 def _calibration_note(answer: Answer) -> str:
-    """Hypotheses are listed with the ledger's probabilities; a calibrated confidence differs, so it shows both."""
-    ledger = f"; the ledger says {percent(answer.hypotheses[0].probability)}" if answer.hypotheses else ""
+    """In old runs a calibrated confidence is not the probability that the ledger gives the hypothesis: show both."""
+    is_old = answer.hypotheses and not answer.chance_within_km
+    ledger = f"; the ledger says {percent(answer.hypotheses[0].probability)}" if is_old else ""
     return f"{radius_note(answer)}{ledger}"
 
 
@@ -130,11 +204,23 @@ def cost_text(answer: Answer) -> str:
     """The cost of the answer, on one line."""
     cost = answer.cost
     parts = [f"{cost.seconds:.2f} s", f"{cost.tool_calls} tool calls", f"{cost.model_calls} model calls"]
-    if cost.tokens:
-        parts.append(f"{cost.tokens:,} tokens")
-    if cost.usd:
-        parts.append(f"${cost.usd:.4f}")
-    return " · ".join(parts)
+    return " · ".join(parts + _token_parts(cost))
+
+
+def model_costs(cost_by_model: Mapping[str, Cost]) -> list[str]:
+    """What each model of a jury used, one line a model, dearest first."""
+    dearest = sorted(cost_by_model.items(), key=lambda item: (-item[1].usd, -item[1].tokens, item[0]))
+    return [
+        " · ".join(
+            [f"{printable(model)}: {cost.model_calls} model calls", *_token_parts(cost), f"{cost.seconds:.2f} s"]
+        )
+        for model, cost in dearest
+    ]
+
+
+def _token_parts(cost: Cost) -> list[str]:
+    tokens = [f"{cost.tokens:,} tokens"] if cost.tokens else []
+    return tokens + ([f"${cost.usd:.4f}"] if cost.usd else [])
 
 
 def versions_text(answer: Answer) -> str:

@@ -1,5 +1,7 @@
 """Answers as GeoJSON (RFC 7946): longitude first, WGS84, areas split at the antimeridian.
 
+The areas of the belief come widest first, so that the narrower ones lie over them; their rings are the answer's own.
+
 Every feature has a `kind` and the photo's name and hash; lengths carry `_km` in their name. Colours
 follow the simplestyle convention that geojson.io, GitHub and QGIS plug-ins read.
 """
@@ -14,7 +16,7 @@ import numpy as np
 import shapely
 
 from agents.schemas import Answer, Hypothesis
-from apps.maps.viewport import disc
+from apps.maps.geometry import HeatLayer, disc, heat_layers
 from apps.output.formatting import LocatedPhoto, credible_circles, heading
 from geo.point import Point
 from retrieval.candidate import Candidate
@@ -41,6 +43,8 @@ def _features(item: LocatedPhoto) -> Iterator[Feature]:
 
 def _shapes(answer: Answer) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:
     yield (_point(answer.point) if answer.point else None), _answer_properties(answer)
+    for layer in heat_layers(answer, 0.0):
+        yield {"type": "MultiPolygon", "coordinates": layer.area.polygons}, _area_properties(layer)
     for centre, share, radius_km in credible_circles(answer):
         yield _disc(centre, radius_km), _radius_properties(share, radius_km, answer)
     for rank, hypothesis in enumerate(answer.hypotheses):
@@ -58,6 +62,9 @@ def _answer_properties(answer: Answer) -> dict[str, Any]:
         "place": heading(answer),
         "level": answer.level.value if answer.level else None,
         "confidence": answer.confidence,
+        **{f"chance_within_{within}_km": chance for within, chance in sorted(answer.chance_within_km.items())},
+        "area_50_km2": answer.area_50_km2,
+        "area_90_km2": answer.area_90_km2,
         "radius_50_km": answer.radius_50_km,
         "radius_90_km": answer.radius_90_km,
         "radius_is_calibrated": answer.radius_is_calibrated,
@@ -65,6 +72,12 @@ def _answer_properties(answer: Answer) -> dict[str, Any]:
         "marker-color": "#ffb020",
         "marker-size": "large",
     }
+
+
+def _area_properties(layer: HeatLayer) -> dict[str, Any]:
+    colour = "#{:02x}{:02x}{:02x}".format(*layer.colour)
+    style = {"stroke": colour, "fill": colour, "fill-opacity": 0.35, "stroke-width": 1}
+    return {"kind": "area", "share": layer.area.share, "area_km2": layer.area.area_km2} | style
 
 
 def _radius_properties(share: float, radius_km: float, answer: Answer) -> dict[str, Any]:

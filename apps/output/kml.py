@@ -7,27 +7,33 @@ before.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 
-from agents.schemas import Answer
-from apps.maps.viewport import disc, exteriors
+from agents.schemas import Answer, LonLat
+from apps.maps.geometry import HEAT_COLOURS, disc, heat_layers, polygon_rings
 from apps.output.formatting import (
     LocatedPhoto,
+    areas_text,
+    chances_text,
     confidence_text,
     credible_circles,
+    has_information,
     heading,
     hypothesis_text,
+    information_text,
     km,
     percent,
     printable,
     radius_note,
     source_text,
+    square_km,
 )
 from geo.point import Point
 
 _NAMESPACE = "http://www.opengis.net/kml/2.2"
 # Colours are aabbggrr.
+_AREA_SHARES = (90, 75, 50, 25)
 _STYLES = {
     "answer": ("ff20b0ff", "3320b0ff", 1.3),
     "hypothesis": ("fff0c94c", "22f0c94c", 1.0),
@@ -43,6 +49,9 @@ def kml_text(located: Iterable[LocatedPhoto]) -> str:
     _text(document, "name", "GeoSleuth")
     for name, (line, fill, scale) in _STYLES.items():
         _style(document, name, line, fill, scale)
+    for share, colour in zip(_AREA_SHARES, HEAT_COLOURS, strict=True):
+        kml_colour = "{2:02x}{1:02x}{0:02x}".format(*colour)
+        _style(document, f"area{share}", f"ff{kml_colour}", f"55{kml_colour}", 1.0)
     for item in located:
         _photo_folder(document, item)
     ET.indent(root)
@@ -54,6 +63,7 @@ def _photo_folder(document: ET.Element, item: LocatedPhoto) -> None:
     folder = ET.SubElement(document, "Folder")
     _text(folder, "name", f"{printable(item.name)}: {heading(answer)}")
     _text(folder, "description", _description(answer))
+    _areas(folder, answer)
     if answer.point is not None:
         _placemark(folder, heading(answer), answer.point, "answer", _description(answer))
         _radii(folder, answer)
@@ -69,11 +79,33 @@ def _photo_folder(document: ET.Element, item: LocatedPhoto) -> None:
 def _radii(folder: ET.Element, answer: Answer) -> None:
     for centre, share, radius_km in credible_circles(answer):
         mark = _named(folder, f"{percent(share)} radius: {km(radius_km)} ({radius_note(answer)})", "answer")
-        shape = ET.SubElement(mark, "MultiGeometry")
-        for ring in exteriors(disc(centre, radius_km)):
-            polygon = ET.SubElement(shape, "Polygon")
-            _text(polygon, "tessellate", "1")
-            boundary = ET.SubElement(ET.SubElement(polygon, "outerBoundaryIs"), "LinearRing")
+        _polygons(mark, polygon_rings(disc(centre, radius_km), 5))
+
+
+def _areas(folder: ET.Element, answer: Answer) -> None:
+    """The areas of the belief in a folder of their own, widest first, with share and size as data."""
+    if not answer.areas:
+        return
+    inner = ET.SubElement(folder, "Folder")
+    _text(inner, "name", "Areas of the belief")
+    for layer in heat_layers(answer, 0.0):
+        share, area_km2 = layer.area.share, layer.area.area_km2
+        mark = _named(inner, f"{percent(share)} of the belief: {square_km(area_km2)}", f"area{share * 100:.0f}")
+        data = ET.SubElement(mark, "ExtendedData")
+        for name, value in (("share", share), ("area_km2", area_km2)):
+            _text(ET.SubElement(data, "Data", name=name), "value", str(value))
+        _polygons(mark, layer.area.polygons)
+
+
+def _polygons(mark: ET.Element, polygons: Sequence[Sequence[Sequence[LonLat]]]) -> None:
+    """Polygons of rings, the outer one first."""
+    shape = ET.SubElement(mark, "MultiGeometry")
+    for rings in polygons:
+        polygon = ET.SubElement(shape, "Polygon")
+        _text(polygon, "tessellate", "1")
+        for index, ring in enumerate(rings):
+            side = ET.SubElement(polygon, "innerBoundaryIs" if index else "outerBoundaryIs")
+            boundary = ET.SubElement(side, "LinearRing")
             _text(boundary, "coordinates", " ".join(f"{lon},{lat},0" for lon, lat in ring))
 
 
@@ -105,8 +137,11 @@ def _named(parent: ET.Element, name: str, style: str, description: str = "") -> 
 
 def _description(answer: Answer) -> str:
     # A description is shown as HTML, so text is escaped for that before the XML writer escapes it again.
-    lines = [f"Confidence {confidence_text(answer)}", answer.reasoning]
-    lines += [f"{evidence.claim} [{source_text(evidence.source)}]" for evidence in answer.evidence]
+    sure = [f"Confidence {confidence_text(answer)}", chances_text(answer), areas_text(answer)]
+    lines = [*filter(None, sure), answer.reasoning]
+    for evidence in answer.evidence:
+        told = f"; told {information_text(evidence)}" if has_information(answer) else ""
+        lines.append(f"{evidence.claim} [{source_text(evidence.source)}{told}]")
     return "<br/>".join(escape(printable(line)) for line in lines)
 
 

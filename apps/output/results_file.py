@@ -1,8 +1,14 @@
-"""The records of a folder run: one JSON line a photo, appended as each finishes, so that a killed run resumes."""
+"""The records of a folder run: one JSON line a photo, appended as each finishes, so that a killed run resumes.
+
+`results_csv` has the same records as a table.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,8 +16,8 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from agents.schemas import Answer, AnswerStatus, Versions
-from apps.output.formatting import printable
+from agents.schemas import LEVEL_KM, Answer, AnswerStatus, Versions
+from apps.output.formatting import heading, printable
 from core.errors import UserError
 from core.jsonl_log import JsonlLog
 
@@ -125,6 +131,53 @@ class RunFile(JsonlLog):
                 f"run file {self.path}: was begun with {_differences(earlier, record.answer.versions)};"
                 " go on with the same, or choose another file"
             )
+
+
+CHANCE_COLUMNS = {int(distance_km): f"chance_within_{distance_km:.0f}_km" for distance_km in LEVEL_KM.values()}
+COLUMNS = (
+    *("photo", "sha256", "status", "error", "place", "level", "lat", "lon", "confidence"),
+    *CHANCE_COLUMNS.values(),
+    *("radius_50_km", "radius_90_km", "area_50_km2", "area_90_km2", "radius_is_calibrated", "seconds", "usd"),
+)
+
+
+def results_csv(records: Sequence[PhotoResult]) -> str:
+    """Records as a table with a header; what an answer does not have is empty.
+
+    File names and places are untrusted: what a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    out = io.StringIO()
+    table = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    table.writeheader()
+    table.writerows(map(_row, records))
+    return out.getvalue()
+
+
+def _row(record: PhotoResult) -> dict[str, Any]:
+    about = {
+        "photo": record.photo,
+        "error": record.error or "",
+        "place": heading(record.answer) if record.answer else "",
+    }
+    fixed = {"sha256": record.sha256, "status": record.status.value}
+    return {name: _no_formula(text) for name, text in about.items()} | fixed | _numbers(record.answer)
+
+
+def _numbers(answer: Answer | None) -> dict[str, Any]:
+    if answer is None:
+        return {}
+    at = {"lat": answer.point.lat, "lon": answer.point.lon} if answer.point else {}
+    within = {CHANCE_COLUMNS[km]: chance for km, chance in answer.chance_within_km.items() if km in CHANCE_COLUMNS}
+    spent = {"seconds": answer.cost.seconds, "usd": answer.cost.usd}
+    same = {
+        name: getattr(answer, name) for name in COLUMNS if name.startswith(("radius", "area")) or name == "confidence"
+    }
+    return same | at | within | spent | {"level": answer.level.value if answer.level else ""}
+
+
+def _no_formula(text: str) -> str:
+    clean = printable(text)
+    return f"'{clean}" if clean.startswith(("=", "+", "-", "@")) else clean
 
 
 def _differences(earlier: Versions, now: Versions) -> str:

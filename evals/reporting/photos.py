@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.schemas import LEVEL_KM
 from evals.runs.records import EvalRecord, LatLon, PlaceNames, RecordStatus, read_records
-from evals.scores.arrays import LEVEL_KM, System
+from evals.scores.arrays import System
 from geo.places.continents import continent_of
 from geo.sphere import distance_km
 from retrieval.photos.photo import PhotoError, load_photo

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.chat_models.spec import short_name
-from agents.schemas import Cost, Level
+from agents.schemas import LEVEL_KM, Cost
 from core.errors import UserError
 from evals.runs.records import PlaceNames, RecordError, RecordStatus, RunInfo, Scored, read_info, read_scores
 from evals.scores.distance import THRESHOLDS_KM
@@ -26,7 +26,6 @@ from geo.sphere import Floats, distance_km
 Bools = NDArray[np.bool_]
 Texts = NDArray[np.str_]
 
-LEVEL_KM = {Level.STREET: 1.0, Level.CITY: 25.0, Level.REGION: 200.0, Level.COUNTRY: 750.0, Level.CONTINENT: 2500.0}
 CITY = THRESHOLDS_KM.index(25.0)
 COSTS = ("model_calls", "tool_calls", "tokens", "usd", "seconds")
 ANYWHERE_LOG_DENSITY = -float(np.log(EARTH_AREA_KM2))

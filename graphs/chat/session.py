@@ -294,4 +294,7 @@ def summary(answer: Answer) -> str:
             f"Half of the time within {answer.radius_50_km:,.0f} km, nine times in ten within"
             f" {answer.radius_90_km:,.0f} km ({note})."
         )
+    if answer.chance_within_km:
+        within = [f"{km:,} km {share(chance)}" for km, chance in sorted(answer.chance_within_km.items())]
+        lines.append(f"Chance within {', '.join(within)}.")
     return "\n".join([*lines, answer.reasoning])

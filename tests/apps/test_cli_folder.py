@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import subprocess
@@ -38,7 +39,9 @@ def rows(file: Path) -> list[dict[str, Any]]:
 
 def test_a_bad_photo_is_recorded_and_the_run_goes_on(geosleuth: Run, system: Any, folder: Path, tmp_path: Path) -> None:
     file, page, geojson = tmp_path / "run.jsonl", tmp_path / "map.html", tmp_path / "out.geojson"
-    run = geosleuth("locate", folder, "--jsonl", file, "--map", page, "--geojson", geojson, *system)
+    table = tmp_path / "table.csv"
+    outputs = ("--jsonl", file, "--csv", table, "--map", page, "--geojson", geojson)
+    run = geosleuth("locate", folder, *outputs, *system)
     assert run.returncode == 1
     assert run.stdout == ""
     assert "41 photos" in run.stderr
@@ -50,6 +53,10 @@ def test_a_bad_photo_is_recorded_and_the_run_goes_on(geosleuth: Run, system: Any
     assert len(found["cut.jpg"]["sha256"]) == 64
     assert found["été/01.jpg"]["answer"]["photo_sha256"] == found["été/01.jpg"]["sha256"]
     assert page.stat().st_size < 2_500_000
+    cells = {row["photo"]: row for row in csv.DictReader(table.open(encoding="utf-8"))}
+    assert {name: row["status"] for name, row in cells.items()} == {name: row["status"] for name, row in found.items()}
+    assert cells["cut.jpg"]["error"] == found["cut.jpg"]["error"]
+    assert float(cells["été/01.jpg"]["lat"]) == found["été/01.jpg"]["answer"]["point"]["lat"]
     features = json.loads(geojson.read_text())["features"]
     assert sum(feature["properties"]["kind"] == "answer" for feature in features) == COUNT
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import shapely
 from PIL import Image, ImageDraw
 
 from agents.schemas import (
     Answer,
     AnswerStatus,
     Cost,
+    CredibleArea,
     Evidence,
     EvidenceKind,
     Hypothesis,
@@ -17,9 +19,11 @@ from agents.schemas import (
     Source,
     Versions,
 )
+from apps.maps.geometry import disc, polygon_rings
 from apps.output.formatting import LocatedPhoto
 from geo.place import Place
 from geo.point import Point
+from geo.sphere import EARTH_RADIUS_KM
 from retrieval.candidate import AtlasKind, Candidate
 from retrieval.photos.photo import Photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
@@ -127,6 +131,57 @@ def answered(**changes: object) -> Answer:
                           strategy="refine"),
     )  # fmt: skip
     return answer.model_copy(update=changes)
+
+
+HEAT_SHARES = ((0.25, 0.25), (0.5, 0.45), (0.75, 0.7), (0.9, 1.0))
+"""Shares of the areas, and their radius over that of the widest one."""
+
+
+def areas(*centres: tuple[Point, float], hole: tuple[Point, float] | None = None) -> tuple[CredibleArea, ...]:
+    """Nested areas: discs of a radius in km around some centres, cut at the antimeridian, perhaps with a hole."""
+    return tuple(_area(share, [(centre, km * part) for centre, km in centres], hole) for share, part in HEAT_SHARES)
+
+
+def _area(share: float, discs: list[tuple[Point, float]], hole: tuple[Point, float] | None) -> CredibleArea:
+    shape = shapely.union_all([disc(centre, radius_km) for centre, radius_km in discs])
+    if hole:
+        shape = shape.difference(disc(*hole))
+    size_km2 = sum(2.0 * np.pi * EARTH_RADIUS_KM**2 * (1.0 - np.cos(km / EARTH_RADIUS_KM)) for _, km in discs)
+    polygons = tuple(tuple(map(tuple, rings)) for rings in polygon_rings(shape, 6))
+    return CredibleArea(share=share, area_km2=size_km2, polygons=polygons)
+
+
+def believed(**changes: object) -> Answer:
+    """The answer of a belief: chances, areas in two places with a hole, information, and a jury's costs."""
+    nested = areas((at(39.9042, 116.4074), 420.0), (at(34.2583, 108.9286), 180.0), hole=(at(41.0, 113.5), 60.0))
+    news = {"e1": 0.31, "e2": 2.4, "e3": 0.02}
+    believed = answered(
+        confidence=0.48,
+        chance_within_km={1: 0.12, 25: 0.48, 200: 0.71, 750: 0.88, 2500: 0.97},
+        areas=nested,
+        area_50_km2=nested[1].area_km2,
+        area_90_km2=nested[3].area_km2,
+        evidence=tuple(item.model_copy(update={"information_nats": news[item.id]}) for item in evidence()),
+        cost=Cost(model_calls=4, tool_calls=5, tokens=9_300, usd=0.0127, seconds=6.4),
+        cost_by_model={
+            "google_genai:gemini-2.5-flash": Cost(model_calls=2, tokens=5_100, usd=0.0022, seconds=2.2),
+            "openai:gpt-4.1": Cost(model_calls=2, tokens=4_200, usd=0.0105, seconds=4.1),
+        },
+    )
+    return believed.model_copy(update=changes)
+
+
+def believed_at(centre: Point, radius_km: float, **changes: object) -> Answer:
+    """A belief in one piece around a point."""
+    nested = areas((centre, radius_km))
+    sizes = {"area_50_km2": nested[1].area_km2, "area_90_km2": nested[3].area_km2}
+    radii = {"radius_50_km": 0.45 * radius_km, "radius_90_km": radius_km}
+    only = answered().hypotheses[0].model_copy(update={"point": centre, "radius_km": radius_km, "name": str(centre)})
+    around = {"point": centre, "hypotheses": (only,), "candidates": ()}
+    return believed(**{**around, "areas": nested, **sizes, **radii, **changes})
+
+
+FIJI, NORTH_POLE = at(-17.6, 179.6), at(89.0, 40.0)
 
 
 def abstained() -> Answer:

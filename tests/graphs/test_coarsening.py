@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from agents.schemas import Answer, AnswerStatus, Level
+from agents.schemas import Answer, AnswerStatus, Cost, CredibleArea, Level
 from geo.place import Place
 from geo.places.gazetteer import PlaceCoordinates
 from geo.point import Point
-from geo.sphere import distance_km, lat_lon_array
+from geo.sphere import circle_lat_lon_deg, distance_km, lat_lon_array, mean_point, point_distance_km
 from graphs.coarsening import UNIT_RADIUS_KM, Units, coarsen
 from graphs.geolocate import build_geolocate
 from tests.fakes.machine import EXIF_POSITION, PLACES, context, given
@@ -126,3 +126,98 @@ def test_an_abstention_stays_one() -> None:
     assert coarse.point is None
     assert coarse.reasoning.startswith("No answer.")
     assert coarse.hypotheses
+
+
+SECRET = Point(lat=38.71234, lon=-9.13567)
+"""Where the photo was taken: inside Lisbon, and not at its centre."""
+
+
+def nested(radius_km: float) -> tuple[CredibleArea, ...]:
+    """Areas whose common middle is the secret."""
+    rings = [circle_lat_lon_deg(SECRET, radius_km * part)[:, ::-1].tolist() for part in (0.25, 0.5, 0.75, 1.0)]
+    return tuple(
+        CredibleArea(
+            share=share,
+            area_km2=float(np.pi) * (radius_km * part) ** 2,
+            polygons=((tuple((lon, lat) for lon, lat in [*ring, ring[0]]),),),
+        )
+        for share, part, ring in zip((0.25, 0.5, 0.75, 0.9), (0.25, 0.5, 0.75, 1.0), rings, strict=True)
+    )
+
+
+def believed(radius_km: float, **changes: object) -> Answer:
+    areas = nested(radius_km)
+    fields = {
+        "point": SECRET,
+        "level": Level.STREET,
+        "confidence": 0.71828,
+        "chance_within_km": {1: 0.71828, 25: 0.81828, 200: 0.91828, 750: 0.97, 2500: 0.99},
+        "areas": areas,
+        "area_50_km2": areas[1].area_km2,
+        "area_90_km2": areas[3].area_km2,
+        "cost_by_model": {"openai:gpt-4.1": Cost(model_calls=1)},
+    }
+    return answered().model_copy(update=fields | changes)
+
+
+def every_position(value: object) -> list[tuple[float, float]]:
+    """Everything in an answer's JSON that could be a position: pairs of numbers, and lat with lon, as (lat, lon)."""
+    if isinstance(value, dict):
+        own = [(value["lat"], value["lon"])] if {"lat", "lon"} <= set(value) else []
+        return own + [found for item in value.values() for found in every_position(item)]
+    if isinstance(value, list):
+        if len(value) == 2 and all(isinstance(item, float | int) for item in value):
+            return [(value[1], value[0])]
+        return [found for item in value for found in every_position(item)]
+    return []
+
+
+@pytest.mark.parametrize("radius_km", [0.5, 40.0, 300.0, 3000.0])
+@pytest.mark.parametrize("level", [Level.CITY, Level.REGION, Level.COUNTRY, Level.CONTINENT])
+def test_no_area_gives_the_point_away_however_large_it_is(level: Level, radius_km: float) -> None:
+    """The middle of any ring is the secret: the attack averages every position that is left, and every ring."""
+    fine, coarse = believed(radius_km), coarsen(believed(radius_km), level, UNITS)
+    before = [position for area in fine.areas for position in every_position(area.model_dump(mode="json"))]
+    assert point_distance_km(mean_point(before), SECRET) < 0.1 + 0.01 * radius_km  # the attack works on what is fine
+    assert coarse.areas == ()
+    units = {(h.point.lat, h.point.lon) for h in coarse.hypotheses} | {(coarse.point.lat, coarse.point.lon)}  # type: ignore[union-attr]
+    place = coarse.place.point if coarse.place else None
+    known = units | ({(place.lat, place.lon)} if place else set())
+    assert set(every_position(coarse.model_dump(mode="json"))) <= known
+
+
+@pytest.mark.parametrize("level", [Level.CITY, Level.REGION, Level.COUNTRY, Level.CONTINENT])
+def test_no_size_or_chance_tells_more_than_the_level(level: Level) -> None:
+    coarse, unit_km = coarsen(believed(0.5), level, UNITS), UNIT_RADIUS_KM[level]
+    assert coarse.area_50_km2 is not None
+    assert coarse.area_50_km2 >= np.pi * unit_km**2
+    assert coarse.area_90_km2 is not None
+    assert coarse.area_90_km2 >= coarse.area_50_km2
+    assert min(coarse.chance_within_km) == unit_km
+    assert max(coarse.chance_within_km) == 2500
+    assert coarse.confidence == coarse.chance_within_km[round(unit_km)]
+    text = coarse.model_dump_json()
+    for finer in ("71828", "81828", "91828", "38.712", "9.1356"):
+        assert finer not in text
+    assert coarse.cost_by_model == {"openai:gpt-4.1": Cost(model_calls=1)}
+
+
+def test_sizes_of_a_vague_belief_stay_and_old_answers_get_none() -> None:
+    vague = coarsen(believed(3000.0), Level.CITY, UNITS)
+    assert (vague.area_50_km2, vague.area_90_km2) == (believed(3000.0).area_50_km2, believed(3000.0).area_90_km2)
+    empty: dict[str, object] = {"chance_within_km": {}, "areas": (), "area_50_km2": None, "area_90_km2": None}
+    old = coarsen(believed(1.0, **empty), Level.REGION, UNITS)
+    assert (old.chance_within_km, old.area_50_km2, old.confidence) == ({}, None, 0.71828)
+
+
+def test_every_field_of_an_answer_has_been_thought_of() -> None:
+    """A new field of the schema may be finer than the level: add it here once `coarsen` treats it, or need not."""
+    coarsened = {
+        "point", "place", "radius_50_km", "radius_90_km", "area_50_km2", "area_90_km2", "areas", "level",
+        "chance_within_km", "confidence", "reasoning", "hypotheses", "evidence", "candidates", "metadata_position",
+    }  # fmt: skip
+    harmless = {
+        "photo_sha256", "status", "point_source", "model_status", "radius_is_calibrated", "cost", "cost_by_model",
+        "versions",
+    }  # fmt: skip
+    assert set(Answer.model_fields) == coarsened | harmless

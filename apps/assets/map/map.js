@@ -111,13 +111,17 @@
   const badge = (at, label, name) =>
     L.marker(latLng(at), { icon: L.divIcon({ className: "mark", html: el("div", "badge", label), iconSize: [22, 22] }), zIndexOffset: 500, alt: name });
 
-  const groups = Object.fromEntries(["answer", "within50", "within90", "alternatives", "candidates", "metadata"].map((name) => [name, L.layerGroup().addTo(map)]));
+  const groups = Object.fromEntries(["heat", "area90", "area50", "within90", "within50", "answer", "alternatives", "candidates", "metadata"].map((name) => [name, L.layerGroup()]));
+  for (const [name, group] of Object.entries(groups)) if (!data.hidden.includes(name)) group.addTo(map);
+  const sizes = new Map();
   const marks = new Map();
 
   const area = (rings, style, content) => L.polygon(rings.map((ring) => ring.map(latLng)), { smoothFactor: 0.2, ...style }).bindTooltip(content, { className: "tip", sticky: true, opacity: 1 });
   const drawPhoto = (photo) => {
     for (const group of Object.values(groups)) group.clearLayers();
     marks.clear();
+    for (const size of sizes.values()) size.textContent = "";
+    photo.heat.forEach(drawHeat);
     for (const disc of photo.discs) {
       const wide = disc.kind === "within90";
       const style = { color: AMBER, weight: 2, dashArray: wide ? "7 7" : null, fillColor: AMBER, fillOpacity: wide ? 0.1 : 0.2 };
@@ -139,6 +143,17 @@
       groups.answer.addLayer(marker);
     }
   };
+  /* Fills lie over one another, so that the narrowest area is the brightest; outlines are layers of their own. */
+  const drawHeat = (layer) => {
+    const rings = layer.polygons.map((polygon) => polygon.map((ring) => ring.map(latLng)));
+    const shape = (style) => L.polygon(rings, { smoothFactor: 0.3, ...style });
+    const fill = shape({ stroke: false, fillColor: layer.colour, fillOpacity: 0.36 });
+    groups.heat.addLayer(fill.bindTooltip(tip(layer.title, layer.lines), { className: "tip", sticky: true, opacity: 1 }));
+    if (!layer.outlined) return;
+    const wide = layer.kind === "area90";
+    groups[layer.kind].addLayer(shape({ color: "#fff3d6", weight: wide ? 1.2 : 1.6, opacity: 0.9, dashArray: wide ? "6 5" : null, fill: false, interactive: false }));
+    if (sizes.has(layer.kind)) sizes.get(layer.kind).textContent = layer.size;
+  };
   const drawHypothesis = (hypothesis) => {
     if (hypothesis.chosen) return;
     const marker = withTip(badge(hypothesis.at, hypothesis.label, hypothesis.name), tip(hypothesis.name, hypothesis.lines, hypothesis.claims));
@@ -154,6 +169,15 @@
     bar.style.width = `${Math.max(1, share * 100)}%`;
     return add(el("div", "meter"), bar);
   };
+  const chances = (within) => {
+    const box = el("div", "chances");
+    for (const chance of within) {
+      const bar = el("i");
+      bar.style.height = `${Math.max(2, chance.share * 100)}%`;
+      box.append(add(el("div"), el("b", "", chance.percent), add(el("span", "column"), bar), el("span", "", chance.within)));
+    }
+    return add(el("div"), el("div", "label", "chance that it lies within"), box);
+  };
   const hypothesisRow = (hypothesis) => {
     const row = el("button", `hypothesis${hypothesis.chosen ? " chosen" : ""}${hypothesis.out ? " out" : ""}`);
     row.type = "button";
@@ -166,6 +190,7 @@
   };
   const evidenceCard = (evidence) => {
     const card = add(el("div", "evidence"), el("p", "", evidence.claim), el("div", "from", evidence.source));
+    if (evidence.told) card.append(el("div", "told", evidence.told));
     card.title = evidence.details;
     const weights = el("div", "weights");
     for (const weight of evidence.weights) weights.append(el("span", `weight${weight.against ? " against" : ""}`, weight.text));
@@ -189,17 +214,19 @@
       box.append(image);
     }
     add(box, el("h1", "", photo.heading), el("div", "coordinates", photo.coordinates));
-    add(box, add(el("div", "row"), el("span", "", photo.confidenceLabel), el("b", "", photo.confidence)), meter(photo.share));
+    if (photo.chances.length) box.append(chances(photo.chances));
+    else add(box, add(el("div", "row"), el("span", "", photo.confidenceLabel), el("b", "", photo.confidence)), meter(photo.share));
     if (photo.discs.length) {
       const radii = el("div", "radii");
       for (const disc of [...photo.discs].reverse()) radii.append(add(el("div", "", disc.title), el("b", "", disc.size)));
       add(box, radii, el("div", "small", photo.note));
     }
+    if (photo.areas) box.append(el("p", "areas", photo.areas));
     box.append(el("p", "reasoning", photo.reasoning));
     if (photo.metadata) box.append(el("p", "small", photo.metadata.lines.join(" ")));
     if (photo.hypotheses.length) add(box, el("h2", "", "Hypotheses"), ...photo.hypotheses.map(hypothesisRow));
     if (photo.evidence.length) add(box, el("h2", "", "Evidence"), ...photo.evidence.map(evidenceCard));
-    return add(box, add(el("div", "foot"), el("div", "small", photo.cost), el("div", "small", photo.versions), el("div", "small", photo.hash)));
+    return add(box, add(el("div", "foot"), ...photo.cost.map((line) => el("div", "small", line)), el("div", "small", photo.versions), el("div", "small", photo.hash)));
   };
 
   let current = null;
@@ -210,16 +237,25 @@
     if (current) current.removeAttribute("aria-current");
     if ((current = row)) row.setAttribute("aria-current", "true");
   };
+  const miniBars = (within) => {
+    const bars = within.map((chance) => {
+      const bar = el("i");
+      bar.style.height = `${Math.max(6, chance.share * 100)}%`;
+      return bar;
+    });
+    return bars.length ? [add(el("span", "mini"), ...bars)] : [];
+  };
   const pickRow = (photo) => {
     const row = el("button", "pick");
     row.type = "button";
     const picture = el(photo.thumbnail ? "img" : "span", photo.thumbnail ? "" : "blank");
     if (photo.thumbnail) { picture.src = photo.thumbnail; picture.alt = ""; picture.loading = "lazy"; }
-    add(row, picture, add(el("span"), el("div", "name", photo.name), el("div", "place", photo.heading)), el("span", "", photo.confidence));
+    add(row, picture, add(el("span"), el("div", "name", photo.name), el("div", "place", photo.heading)), add(el("span", "sure", photo.confidence), ...miniBars(photo.chances)));
+    row.title = photo.summary.join("\n");
     row.addEventListener("click", () => { select(photo, row); show(photo.bounds); });
     return row;
   };
-  const show = ([west, south, east, north]) => map.fitBounds([[south, west], [north, east]], { animate: true });
+  const show = ([west, south, east, north]) => map.fitBounds([[south, west], [north, east]], { animate: true, padding: [24, 24] });
 
   const legend = () => {
     const control = L.control({ position: "bottomleft" });
@@ -229,9 +265,13 @@
       for (const [name, text] of data.legend) {
         const input = el("input");
         input.type = "checkbox";
-        input.checked = true;
+        input.checked = !data.hidden.includes(name);
         input.addEventListener("change", () => (input.checked ? groups[name].addTo(map) : groups[name].remove()));
-        box.append(add(el("label"), input, el("span", `key ${name}`), el("span", "", text)));
+        const size = el("span", "size");
+        if (name.startsWith("area")) sizes.set(name, size);
+        const key = el("span", `key ${name}`);
+        if (name === "heat") key.style.background = `linear-gradient(90deg, ${data.ramp.join(", ")})`;
+        box.append(add(el("label"), input, key, el("span", "", text), size));
       }
       L.DomEvent.disableClickPropagation(box);
       return box;
@@ -242,13 +282,14 @@
   const start = async () => {
     map.createPane("cities").style.zIndex = 450;
     const [west, south, east, north] = data.view.bounds;
-    map.fitBounds([[south, west], [north, east]], { animate: false });
+    map.fitBounds([[south, west], [north, east]], { animate: false, padding: [24, 24] });
     const home = map.getZoom();
     const declutter = () => map.getContainer().classList.toggle("far", map.getZoom() < home - 0.5);
     map.on("zoomend", declutter);
     new Ground({ pictures: await Promise.all(data.pictures.map(loaded)), noWrap: true, keepBuffer: 3, updateWhenZooming: false }).addTo(map);
     data.lines.forEach(drawLines);
-    data.cities.forEach(drawCity);
+    /* The names stay clear of one another on an ordinary screen; a small one has the room for a few. */
+    data.cities.slice(0, map.getSize().x < 600 ? 8 : undefined).forEach(drawCity);
     legend();
     panel.append(add(el("div", "brand"), el("b", "", "GeoSleuth"), el("span", "", data.subtitle)));
     const rows = data.photos.map(pickRow);

@@ -11,7 +11,19 @@ import pytest
 
 from apps.maps.page import map_page
 from apps.output.formatting import LocatedPhoto
-from tests.fakes.answers import HOSTILE, abstained, answered, at, hostile, located
+from geo.point import Point
+from tests.fakes.answers import (
+    FIJI,
+    HOSTILE,
+    NORTH_POLE,
+    abstained,
+    answered,
+    at,
+    believed,
+    believed_at,
+    hostile,
+    located,
+)
 
 CHROMIUM = Path("/usr/bin/chromium")
 MAX_BYTES = 2_500_000
@@ -180,3 +192,72 @@ def test_it_works_on_a_phone(browser: Any, tmp_path: Path) -> None:
 def test_a_page_needs_an_answer() -> None:
     with pytest.raises(ValueError, match="at least one answer"):
         map_page([])
+
+
+def test_the_belief_is_drawn_with_outlines_and_sizes(tmp_path: Path, visit: Visit) -> None:
+    page = visit.open(saved(tmp_path, located(believed())))
+    fills = page.locator("path.leaflet-interactive[stroke='none']")
+    assert fills.count() == 4
+    assert fills.first.get_attribute("d").count("M") == 3  # two places, and a hole in one of them
+    assert page.locator("path[stroke='#fff3d6']").count() == 2
+    assert page.locator(".legend label", has_text="half of it").inner_text().split("\n")[-1] == "133,000 km²"
+    assert "656,000 km²" in page.locator(".legend label", has_text="nine tenths").inner_text()
+    page.locator(".legend").get_by_text("belief", exact=True).click()
+    assert fills.count() == 0
+    assert visit.complaints == []
+    assert visit.outside == []
+
+
+def test_circles_are_drawn_where_there_are_no_areas_and_else_when_asked_for(tmp_path: Path, visit: Visit) -> None:
+    circles = "path.leaflet-interactive[stroke='#ffb020']"
+    page = visit.open(saved(tmp_path, located(believed())))
+    assert page.locator(circles).count() == 0
+    page.locator(".legend label", has_text="90 % within").click()
+    assert page.locator(circles).count() == 1
+    assert visit.open(saved(tmp_path, located())).locator(circles).count() == 2
+
+
+def test_the_panel_tells_chances_areas_information_and_the_costs_of_a_jury(tmp_path: Path, visit: Visit) -> None:
+    page = visit.open(saved(tmp_path, located(believed())))
+    assert page.locator(".chances b").all_inner_texts() == ["12 %", "48 %", "71 %", "88 %", "97 %"]
+    heights = page.locator(".chances i").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().height)")
+    assert heights == sorted(heights)
+    assert heights[1] == pytest.approx(0.48 * 46, abs=1.0)
+    assert page.locator(".areas").inner_text().startswith("half of the belief lies in 133,000 km²")
+    assert page.locator(".told").all_inner_texts()[1] == "told much (2.4 nats)"
+    assert "openai:gpt-4.1: 2 model calls" in page.locator(".foot").inner_text()
+
+
+def test_a_belief_across_the_antimeridian_is_drawn_in_one_piece(tmp_path: Path, visit: Visit) -> None:
+    page = visit.open(saved(tmp_path, located(believed_at(FIJI, 300.0))))
+    widest = page.locator("path.leaflet-interactive[stroke='none']").first
+    assert widest.get_attribute("d").count("M") == 1
+    box = widest.bounding_box()
+    assert 0.9 < box["width"] / box["height"] < 1.1
+    assert box["y"] >= 0.0  # all of it is on the page
+    assert box["y"] + box["height"] <= 800.0
+
+
+@pytest.mark.parametrize("centre", [NORTH_POLE, at(-90, 0)])
+def test_a_belief_around_a_pole_can_be_drawn(tmp_path: Path, visit: Visit, centre: Point) -> None:
+    page = visit.open(saved(tmp_path, located(believed_at(centre, 500.0))))
+    assert page.locator("path.leaflet-interactive[stroke='none']").count() == 4
+    assert visit.complaints == []
+
+
+def test_picking_a_photo_changes_the_sizes_and_shows_its_chances(tmp_path: Path, visit: Visit) -> None:
+    fiji = located(believed_at(FIJI, 300.0), "fiji.jpg")
+    page = visit.open(saved(tmp_path, located(believed()), fiji, located(name="old.jpg")))
+    assert page.locator(".pick", has_text="fiji").locator(".mini i").count() == 5
+    assert page.locator(".pick", has_text="old").locator(".mini").count() == 0
+    sizes = page.locator(".legend .size")
+    page.locator(".pick", has_text="fiji").click()
+    assert [text for text in sizes.all_inner_texts() if text] == ["57,300 km²", "283,000 km²"]
+    page.locator(".pick", has_text="old").click()
+    assert not any(sizes.all_inner_texts())
+
+
+def test_a_page_of_many_beliefs_stays_small() -> None:
+    answers = [located(believed(), f"{number}.jpg") for number in range(8)]
+    fewer = len(map_page(answers[:6]))
+    assert (len(map_page(answers)) - fewer) / 2 < 25_000

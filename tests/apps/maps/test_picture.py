@@ -8,13 +8,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agents.schemas import Answer
 from apps.maps.basemap_image import window_picture
 from apps.maps.city_labels import city_labels
-from apps.maps.picture import AMBER, CYAN, GREEN, INK, MAP_SIZE, PINK, SCALE, drawable, font, picture_png, wrapped
+from apps.maps.picture import AMBER, CYAN, GREEN, INK, MAP_SIZE, PINK, SCALE, _inset_corner, picture_png
+from apps.maps.picture_text import drawable, font, wrapped
 from apps.maps.viewport import Window, window_around
 from apps.output.formatting import LocatedPhoto
 from geo.point import Point
-from tests.fakes.answers import HOSTILE, abstained, answered, at, hostile, located
+from tests.fakes.answers import (
+    FIJI,
+    HOSTILE,
+    NORTH_POLE,
+    abstained,
+    answered,
+    areas,
+    at,
+    believed,
+    believed_at,
+    hostile,
+    located,
+)
 
 PANEL_LEFT = MAP_SIZE[0] // SCALE
 
@@ -98,3 +112,51 @@ def test_text_is_broken_and_cut_to_its_width() -> None:
 def test_letters_without_a_shape_are_replaced() -> None:
     assert drawable("Łódź Đà Nẵng Москва") == "Łódź Đà Nẵng Москва"
     assert drawable("北京") == "??"
+
+
+OUTLINE = (255, 243, 214)
+
+
+def pixel(picture: Image.Image, answer: Answer, point: Point) -> tuple[int, ...]:
+    x, y = window_around(answer, MAP_SIZE[0] / MAP_SIZE[1]).point_pixel(point, (PANEL_LEFT, picture.height))
+    colour = picture.getpixel((round(x), round(y)))
+    assert isinstance(colour, tuple)
+    return colour
+
+
+def test_the_belief_is_warmer_the_more_of_it_is_near_and_its_hole_is_not() -> None:
+    sea = at(-30.0, -120.0)  # dark and without cities
+    answer = believed_at(sea, 400.0, areas=areas((sea, 400.0), hole=(at(-30.0, -116.9), 60.0)))
+    picture = drawn(located(answer))
+    reds = [pixel(picture, answer, at(-30.0 - south, -120.0))[0] for south in (0.5, 1.2, 2.1, 3.2, 4.4)]
+    assert reds == sorted(reds, reverse=True)
+    assert reds[0] > reds[-1] + 120
+    assert abs(pixel(picture, answer, at(-30.0, -116.9))[0] - reds[-1]) < 40
+
+
+def test_areas_take_the_place_of_the_circles() -> None:
+    assert count_colour(drawn(located(believed())), OUTLINE) > 300
+    assert count_colour(drawn(located()), OUTLINE) < 100
+
+
+@pytest.mark.parametrize("centre", [FIJI, NORTH_POLE, at(-90, 0), at(0, -180)])
+@pytest.mark.parametrize("radius_km", [0.5, 900.0, 12_000.0])
+def test_beliefs_at_the_ends_of_the_world_can_be_drawn(centre: Point, radius_km: float) -> None:
+    # At the North Pole the pin reaches beyond the picture's edge.
+    assert count_colour(drawn(located(believed_at(centre, radius_km))), AMBER) > 20
+
+
+def test_the_inset_hides_nothing_of_the_belief() -> None:
+    answer = believed()
+    window = window_around(answer, MAP_SIZE[0] / MAP_SIZE[1])
+    left, top = _inset_corner(window, answer)
+    for hypothesis in answer.hypotheses:
+        x, y = window.point_pixel(hypothesis.point, MAP_SIZE)
+        assert not (left <= x <= left + 540 and top <= y <= top + 276)
+
+
+def test_the_panel_has_a_column_for_each_chance() -> None:
+    panel = (PANEL_LEFT, 0, 1200, 675)
+    low = believed(chance_within_km=dict.fromkeys((1, 25, 200, 750, 2500), 0.05))
+    high = believed(chance_within_km=dict.fromkeys((1, 25, 200, 750, 2500), 0.95))
+    assert count_colour(drawn(located(high)), AMBER, panel) > 4 * count_colour(drawn(located(low)), AMBER, panel)

@@ -11,11 +11,23 @@ import pytest
 import shapely
 import shapely.geometry
 
-from apps.maps.viewport import around, disc
+from agents.schemas import Answer
+from apps.maps.geometry import around, disc
 from apps.output.geojson import geojson_text
 from apps.output.kml import kml_text
 from geo.sphere import distance_km
-from tests.fakes.answers import HOSTILE, abstained, answered, at, hostile, located
+from tests.fakes.answers import (
+    FIJI,
+    HOSTILE,
+    NORTH_POLE,
+    abstained,
+    answered,
+    at,
+    believed,
+    believed_at,
+    hostile,
+    located,
+)
 
 KML = "{http://www.opengis.net/kml/2.2}"
 
@@ -116,10 +128,58 @@ def test_kml_of_an_abstention_says_so() -> None:
 
 
 def test_kml_parts_come_in_the_order_of_the_schema() -> None:
-    order = ["name", "visibility", "description", "styleUrl", "Point", "MultiGeometry", "Style", "Folder", "Placemark"]
-    root = ET.fromstring(kml_text([located(answered(metadata_position=at(1, 2)))]))  # noqa: S314 - our own output
+    order = ["name", "visibility", "description", "styleUrl", "ExtendedData", "Point", "MultiGeometry", "Style"]
+    root = ET.fromstring(kml_text([located(believed(metadata_position=at(1, 2)))]))  # noqa: S314 - our own output
     for tag in ("Folder", "Placemark"):
         for element in root.iter(f"{KML}{tag}"):
             first = list(dict.fromkeys(child.tag.removeprefix(KML) for child in element))
             parts = [part for part in first if part not in ("Folder", "Placemark")]
             assert parts == sorted(parts, key=order.index)
+
+
+@pytest.mark.parametrize("answer", [believed(), believed_at(FIJI, 300.0), believed_at(NORTH_POLE, 500.0)])
+def test_geojson_carries_the_areas_as_they_are_and_valid(answer: Answer) -> None:
+    found = features(geojson_text([located(answer)]), "area")
+    assert [item["properties"]["share"] for item in found] == [0.9, 0.75, 0.5, 0.25]
+    for item, area in zip(found, reversed(answer.areas), strict=True):
+        assert item["geometry"]["type"] == "MultiPolygon"
+        assert item["geometry"]["coordinates"] == json.loads(json.dumps(area.polygons))
+        assert item["properties"]["area_km2"] == area.area_km2
+        shape = shapely.geometry.shape(item["geometry"])
+        assert shape.is_valid
+        assert shape.bounds[0] >= -180.0
+        assert shape.bounds[2] <= 180.0
+
+
+def test_geojson_tells_chances_and_sizes() -> None:
+    properties = features(geojson_text([located(believed())]), "answer")[0]["properties"]
+    assert (properties["chance_within_25_km"], properties["chance_within_2500_km"]) == (0.48, 0.97)
+    assert properties["area_50_km2"] == pytest.approx(132_900.0, rel=0.01)
+    old = features(geojson_text([located()]), "answer")[0]["properties"]
+    assert "chance_within_25_km" not in old
+    assert features(geojson_text([located()]), "area") == []
+
+
+@pytest.mark.parametrize("answer", [believed(), believed_at(FIJI, 300.0), believed_at(NORTH_POLE, 500.0)])
+def test_kml_carries_the_areas_with_holes_share_and_size(answer: Answer) -> None:
+    root = ET.fromstring(kml_text([located(answer)]))  # noqa: S314 - our own output
+    marks = [mark for mark in root.iter(f"{KML}Placemark") if mark.find(f"{KML}ExtendedData") is not None]
+    data = [{d.get("name"): float(d[0].text or "") for d in mark.iter(f"{KML}Data")} for mark in marks]
+    assert data == [{"share": area.share, "area_km2": area.area_km2} for area in reversed(answer.areas)]
+    styles = {f"#{style.get('id')}" for style in root.iter(f"{KML}Style")}
+    for mark, area in zip(marks, reversed(answer.areas), strict=True):
+        assert mark.findtext(f"{KML}styleUrl") in styles
+        assert len(list(mark.iter(f"{KML}Polygon"))) == len(area.polygons)
+        assert len(list(mark.iter(f"{KML}innerBoundaryIs"))) == sum(len(rings) - 1 for rings in area.polygons)
+        corners = [pair.split(",") for text in mark.iter(f"{KML}coordinates") for pair in (text.text or "").split()]
+        assert [(float(lon), float(lat)) for lon, lat, _ in corners] == [
+            corner for rings in area.polygons for ring in rings for corner in ring
+        ]
+
+
+def test_kml_tells_chances_areas_and_information() -> None:
+    text = kml_text([located(believed())])
+    assert "within 1 km 12 % · 25 km 48 %" in text
+    assert "half of the belief lies in 133,000 km²" in text
+    assert "told much (2.4 nats)" in text
+    assert "told" not in kml_text([located()])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
 import pytest
 
-from apps.output.results_file import PhotoResult, RunFile, RunStatus
+from apps.output.results_file import COLUMNS, PhotoResult, RunFile, RunStatus, results_csv
 from core.errors import UserError
-from tests.fakes.answers import HOSTILE, abstained, answered, hostile
+from tests.fakes.answers import FIJI, HOSTILE, abstained, answered, at, believed, believed_at, hostile
 
 ANSWERED = PhotoResult.of_answer("a.jpg", answered())
 ABSTAINED = PhotoResult.of_answer("b.jpg", abstained())
@@ -98,3 +100,56 @@ def test_answers_of_another_system_are_refused(file: Path) -> None:
 def test_a_folder_is_no_run_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="choose another"):
         RunFile(tmp_path)
+
+
+def test_a_belief_is_read_back_as_it_was(file: Path) -> None:
+    record = PhotoResult.of_answer("a.jpg", believed_at(FIJI, 300.0))
+    with RunFile(written(file, record)) as run_file:
+        assert run_file.records == [record]
+        assert run_file.records[0].answer is not None
+        assert run_file.records[0].answer.chance_within_km[25] == 0.48
+
+
+def test_a_row_of_an_old_run_is_read_without_what_it_did_not_have(file: Path) -> None:
+    row = json.loads(ANSWERED.line())
+    for name in ("chance_within_km", "area_50_km2", "area_90_km2", "areas", "cost_by_model"):
+        del row["answer"][name]
+    file.write_text(json.dumps(row) + "\n", encoding="ascii")
+    with RunFile(file) as run_file:
+        assert run_file.records == [ANSWERED]
+
+
+def table(*records: PhotoResult) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(results_csv(records))))
+
+
+def test_the_table_has_a_row_a_photo_and_a_column_a_chance() -> None:
+    belief, old, none, failed = table(PhotoResult.of_answer("b.jpg", believed()), ANSWERED, ABSTAINED, FAILED)
+    assert list(belief) == list(COLUMNS)
+    assert (belief["photo"], belief["status"], belief["place"]) == ("b.jpg", "answered", "Beijing, China")
+    assert [belief[f"chance_within_{km}_km"] for km in (1, 25, 200, 750, 2500)] == [
+        "0.12",
+        "0.48",
+        "0.71",
+        "0.88",
+        "0.97",
+    ]
+    assert float(belief["area_90_km2"]) == pytest.approx(656_000.0, rel=0.01)
+    assert (old["chance_within_25_km"], old["area_50_km2"], old["confidence"]) == ("", "", "0.62")
+    assert (none["status"], none["lat"], none["level"]) == ("abstained", "", "")
+    assert (failed["status"], failed["error"], failed["sha256"], failed["confidence"]) == (
+        "failed",
+        "cannot be read",
+        "",
+        "",
+    )
+
+
+def test_no_cell_of_the_table_is_a_formula() -> None:
+    evil = answered(place=answered().place.model_copy(update={"city": "=1+1"}))  # type: ignore[union-attr]
+    (row,) = table(PhotoResult.of_answer('=HYPERLINK("http://a")', evil))
+    assert row["photo"].startswith("'=")
+    assert row["place"].startswith("'=")
+    (south,) = table(PhotoResult.of_answer("a.jpg", answered(point=at(-3.0, -4.0))))
+    assert (south["lat"], south["lon"]) == ("-3.0", "-4.0")
+    assert results_csv([PhotoResult.of_answer(HOSTILE, hostile())]).count("\n") == 2

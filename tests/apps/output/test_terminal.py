@@ -7,10 +7,25 @@ import io
 import pytest
 from rich.console import Console
 
-from agents.schemas import Answer, Level
-from apps.output.formatting import LocatedPhoto, certainty_note, confidence_text, heading, km, percent, printable
+from agents.schemas import Answer, Cost, Level
+from apps.chat.view import cost_lines, photo_line
+from apps.output.formatting import (
+    LocatedPhoto,
+    areas_text,
+    certainty_note,
+    chance_bars,
+    chances_text,
+    confidence_text,
+    heading,
+    information_text,
+    km,
+    model_costs,
+    percent,
+    printable,
+    square_km,
+)
 from apps.output.terminal import print_answer, summary_line
-from tests.fakes.answers import HOSTILE, abstained, answered, at, hostile, located
+from tests.fakes.answers import HOSTILE, abstained, answered, at, believed, hostile, located
 
 
 def printed(item: LocatedPhoto, width: int = 110) -> str:
@@ -113,3 +128,81 @@ def test_a_calibrated_confidence_stands_beside_the_ledgers() -> None:
     assert confidence_text(calibrated) == f"< 1 % (calibrated; the ledger says {ledger})"
     assert certainty_note(raw).startswith("radius not calibrated · level: ")
     assert certainty_note(calibrated).startswith(f"calibrated; the ledger says {ledger} · level: ")
+
+
+CHANCES = "within 1 km 12 % · 25 km 48 % · 200 km 71 % · 750 km 88 % · 2,500 km 97 %"
+
+
+def test_a_belief_is_told_as_chances_areas_and_information() -> None:
+    text = printed(located(believed()), width=140)
+    for wanted in (
+        f"▁▄▆▇█ {CHANCES}",
+        "48 % within 25 km (calibrated)",
+        "half of the belief lies in 133,000 km², nine tenths in 656,000 km²",
+        "much (2.4 nats)",
+        "hardly anything (0.02 nats)",
+        "openai:gpt-4.1: 2 model calls · 4,200 tokens · $0.0105 · 4.10 s",
+    ):
+        assert wanted in text
+    assert "ledger" not in text
+
+
+def test_an_answer_of_an_old_run_has_none_of_that() -> None:
+    old = answered()
+    assert (chances_text(old), chance_bars(old), areas_text(old), model_costs(old.cost_by_model)) == (
+        None,
+        "",
+        None,
+        [],
+    )
+    text = printed(located(old))
+    for missing in ("chances", "areas", "nats"):
+        assert missing not in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_every_width_prints_all_chances(width: int) -> None:
+    text = printed(located(believed()), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert all(chance in " ".join(text.split()) for chance in ("12 %", "48 %", "71 %", "88 %", "97 %"))
+
+
+def test_an_abstention_tells_the_areas_of_its_belief() -> None:
+    undecided = believed(point=None, place=None, level=None, chance_within_km={}, status=abstained().status)
+    assert "half of the belief lies in 133,000 km²" in printed(located(undecided))
+
+
+def test_a_summary_says_within_what_the_confidence_holds() -> None:
+    assert summary_line(located(believed())).plain.endswith("▁▄▆▇█ 48 % within 25 km, 90 % within 610 km")
+    assert summary_line(located()).plain.endswith("Beijing, China  62 %, within 610 km")
+    assert photo_line(1, "a.jpg", believed(), True).endswith("Beijing, China  ▁▄▆▇█ 48 % within 25 km")
+    assert photo_line(1, "a.jpg", None, False).endswith("not located")
+
+
+def test_the_cost_of_a_conversation_names_the_models_of_its_juries() -> None:
+    lines = cost_lines(Cost(model_calls=9, usd=0.03), [believed(), believed(), answered()]).splitlines()
+    assert lines[0].startswith("9 model calls")
+    assert lines[1] == "  openai:gpt-4.1: 4 model calls · 8,400 tokens · $0.0210 · 8.20 s"
+    assert len(lines) == 3
+    assert len(cost_lines(Cost(), [answered()]).splitlines()) == 1
+
+
+def test_model_names_are_printed_as_text() -> None:
+    (line,) = model_costs({HOSTILE: Cost(model_calls=1)})
+    assert printable(line) == line
+
+
+def test_areas_and_information_keep_only_digits_that_mean_something() -> None:
+    sizes = [square_km(size) for size in (0.0312, 2.04, 99.6, 1243.0, 48_049.0, 999_499.0, 12_340_000.0, 5.1e8)]
+    assert sizes == [
+        "0.03 km²", "2.0 km²", "100 km²", "1,240 km²", "48,000 km²", "999,000 km²", "12.3 million km²",
+        "510 million km²",
+    ]  # fmt: skip
+    told = [
+        information_text(believed().evidence[0].model_copy(update={"information_nats": nats}))
+        for nats in (0.0, 0.3, 1.2, 2.9, 4.0)
+    ]
+    assert told == [
+        "hardly anything (0.00 nats)", "a little (0.3 nats)", "something (1.2 nats)", "much (2.9 nats)",
+        "very much (4.0 nats)",
+    ]  # fmt: skip
