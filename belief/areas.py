@@ -13,11 +13,14 @@ from belief.posterior import Belief
 from geo.sphere import EARTH_RADIUS_KM, Floats
 
 KM_PER_DEGREE = 111.195
-DETAIL = 60.0
+DETAIL = 40.0
 """Outlines leave out what is smaller than the area's side divided by this."""
 
 CORNERS = 3
 """Corners of a quarter of the disc around a position."""
+
+SPECK = 4.0
+"""In squares of that size: a smaller piece is left out of the outline, not of the area in km²."""
 
 OVERLAP = 1.35
 """Discs are widened so that neighbours meet."""
@@ -39,7 +42,14 @@ def credible_polygons(belief: Belief, share: float) -> Polygons:
     radius_km = np.maximum(OVERLAP * np.sqrt(area_km2 / np.pi), coarsest_km)
     kept = _spread(belief.support.unit[rows], coarsest_km)
     union = shapely.union_all(np.array(list(_discs(belief.support.lat_lon_deg[rows][kept], radius_km[kept])), object))
-    return _rings(shapely.intersection(union.simplify(coarsest_km / KM_PER_DEGREE / 2.0), WORLD))
+    return _rings(shapely.intersection(_simplified(union, coarsest_km / KM_PER_DEGREE), WORLD))
+
+
+def _simplified(shape: shapely.Geometry, coarsest_deg: float) -> shapely.Geometry:
+    """Outlines without what is smaller than a few of the coarsest steps; all of them where nothing is larger."""
+    parts = shapely.get_parts(shape.simplify(coarsest_deg / 2.0))
+    large = parts[shapely.area(parts) > SPECK * coarsest_deg**2]
+    return shapely.union_all(large if len(large) else parts)
 
 
 def _spread(unit: Floats, apart_km: float) -> NDArray[np.intp]:

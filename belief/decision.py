@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from belief.kernels import chord_distance_km
-from belief.posterior import Belief
+from belief.posterior import Belief, evenly
 from geo.sphere import Floats
 
 Rows = NDArray[np.intp]
@@ -63,7 +63,7 @@ def decide(belief: Belief, utility: Mapping[float, float]) -> Decision:
     """
     mass, unit = belief.mass, belief.support.unit
     heavy = _heaviest(mass)
-    first = np.unique(np.concatenate([np.arange(*belief.support.pins.indices(len(mass))), _evenly(mass, FIRST_LOOK)]))
+    first = np.unique(np.concatenate([np.arange(*belief.support.pins.indices(len(mass))), evenly(mass, FIRST_LOOK)]))
     best = _best(belief, first, heavy, utility)
     away_km = chord_distance_km(unit, unit[[best]])[:, 0]
     neighbours = np.argsort(away_km, kind="stable")[:FIRST_LOOK]
@@ -73,14 +73,8 @@ def decide(belief: Belief, utility: Mapping[float, float]) -> Decision:
 
 
 def _heaviest(mass: Floats) -> Rows:
-    order = np.argsort(-mass, kind="stable")
-    return np.asarray(order[: int(np.searchsorted(np.cumsum(mass[order]), 1.0 - NEGLIGIBLE)) + 1])
-
-
-def _evenly(mass: Floats, count: int) -> Rows:
-    """Rows at even quantiles of the mass."""
-    held = np.cumsum(mass)
-    return np.minimum(np.searchsorted(held, (np.arange(count) + 0.5) / count * held[-1]), len(mass) - 1)
+    order: Rows = np.argsort(-mass, kind="stable")
+    return order[: int(np.searchsorted(np.cumsum(mass[order]), 1.0 - NEGLIGIBLE)) + 1]
 
 
 def _best(

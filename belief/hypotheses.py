@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from belief.kernels import chord_distance_km
-from belief.posterior import Belief, weighted_quantile
+from belief.posterior import Belief, evenly, weighted_quantile
 from belief.support import Circle, Support
 from geo.sphere import Floats
 
@@ -17,6 +17,9 @@ MODE_WITHIN_KM = 500.0
 
 MODE_SHARE = 0.8
 """A mode's radius holds this share of it."""
+
+CENTRES = 96
+"""Positions that are tried as the centre of a mode, spread evenly over the belief."""
 
 LEAST_MODE_RADIUS_KM = 1.0
 MIN_MODE_MASS = 0.03
@@ -77,7 +80,7 @@ def _heaviest_mode(support: Support, free: Floats) -> Circle | None:
     """A circle around the position that most of the free probability lies near."""
     if free.sum() < MIN_MODE_MASS:
         return None
-    candidates = np.argsort(-free, kind="stable")[:64]
+    candidates = np.unique(evenly(free, CENTRES))
     away_km = chord_distance_km(support.unit[candidates], support.unit)
     near = np.exp(-away_km / (MODE_WITHIN_KM / 5.0)) @ free
     best = int(near.argmax())

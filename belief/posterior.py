@@ -110,6 +110,16 @@ class Belief:
         return float(np.log(self.mass[near].sum() / self.support.area_km2[near].sum()))
 
 
+def evenly(mass: Floats, count: int) -> NDArray[np.intp]:
+    """Rows of positions at even quantiles of a mass (n,): shape (count,).
+
+    >>> evenly(np.array([0.1, 0.8, 0.1]), 4).tolist()
+    [1, 1, 1, 1]
+    """
+    held = np.cumsum(mass)
+    return np.minimum(np.searchsorted(held, (np.arange(count) + 0.5) / count * held[-1]), len(mass) - 1)
+
+
 def divergence_nats(mass: Floats, other: Floats) -> float:
     """Kullback-Leibler divergence of one distribution (n,) from another.
 

@@ -25,6 +25,7 @@ from agents.structured_output.position import ReplyStatus
 from belief.areas import credible_polygons
 from belief.decision import decide, expected_utility
 from belief.posterior import THRESHOLDS_KM, Belief
+from geo.place import Place
 from geo.point import Point
 from geo.sphere import lat_lon_array, pairwise_distance_km, point_distance_km
 from graphs.assessment.assess import Assessment, assess, with_proposals
@@ -169,10 +170,19 @@ def _answer(context: GeolocateContext, state: GeolocateState, assessed: Assessme
     at = (chosen.point.lat, chosen.point.lon)
     belief = assessed.belief
     place = context.places([chosen.point])[0]
-    hypotheses = _ordered(assessed.hypotheses, chosen.point, place_name(place, chosen.point), belief)
     chances = {km: round(belief.chance_within_km(at, km), 4) for km in THRESHOLDS_KM}
     raw = Radius(belief.radius_km(at, 0.5), belief.radius_km(at, 0.9))
-    confidence = chances[LEVEL_WITHIN_KM[level_of(raw.radius_50_km)]]
+    level = level_of(raw.radius_50_km)
+    confidence = chances[LEVEL_WITHIN_KM[level]]
+    around = Hypothesis(
+        id=f"H{len(assessed.hypotheses) + 1}",
+        name=name_at_level(place, chosen.point, level),
+        point=chosen.point,
+        radius_km=float(LEVEL_WITHIN_KM[level]),
+        probability=confidence,
+        origin=Origin.BELIEF,
+    )
+    hypotheses = _ordered(assessed.hypotheses, around)
     trusted = calibrated(context.corrections.calibration, hypotheses[0], assessed.evidence, raw, confidence)
     return Answer(
         **_common(context, state, assessed.evidence, chosen.point),
@@ -238,19 +248,26 @@ def _areas(belief: Belief) -> tuple[CredibleArea, ...]:
     )
 
 
-def _ordered(hypotheses: Sequence[Hypothesis], point: Point, name: str, belief: Belief) -> list[Hypothesis]:
-    """The hypothesis that the point lies in (one around it, where there is none), the open ones, the rejected ones."""
-    around = [h for h in open_hypotheses(hypotheses) if point_distance_km(h.point, point) <= max(1.0, h.radius_km)]
-    if around:
-        first = min(around, key=lambda h: (h.radius_km, h.id))
-    else:
-        at = (point.lat, point.lon)
-        radius_km = max(1.0, round(belief.radius_km(at, 0.5), 1))
-        chance = round(belief.chance_within_km(at, radius_km), 9)
-        key = f"H{len(hypotheses) + 1}"
-        first = Hypothesis(
-            id=key, name=name, point=point, radius_km=radius_km, probability=chance, origin=Origin.BELIEF
-        )
+def name_at_level(place: Place | None, point: Point, level: Level) -> str:
+    """A place's name, no finer than the answer is sure of.
+
+    >>> at = Point(lat=50.0, lon=3.6)
+    >>> town = Place(country="France", country_code="FR", region="Hauts-de-France", city="Wassigny", point=at)
+    >>> name_at_level(town, at, Level.CITY), name_at_level(town, at, Level.CONTINENT)
+    ('Wassigny, Hauts-de-France, France', 'around France')
+    """
+    if place is None or level in (Level.STREET, Level.CITY):
+        return place_name(place, point)
+    wide = level is Level.REGION and place.region
+    return f"{place.region}, {place.country}" if wide else f"around {place.country}"
+
+
+def _ordered(hypotheses: Sequence[Hypothesis], around: Hypothesis) -> list[Hypothesis]:
+    """The hypothesis that the point lies in (the one around it, where there is none), the open ones, the rejected."""
+    known = [
+        h for h in open_hypotheses(hypotheses) if point_distance_km(h.point, around.point) <= max(1.0, h.radius_km)
+    ]
+    first = min(known, key=lambda h: (h.radius_km, h.id)) if known else around
     return [first, *(h for h in _open_then_rejected(hypotheses) if h.id != first.id)]
 
 
