@@ -47,7 +47,7 @@ def credible_polygons(belief: Belief, share: float) -> Polygons:
 
 def _simplified(shape: shapely.Geometry, coarsest_deg: float) -> shapely.Geometry:
     """Outlines without what is smaller than a few of the coarsest steps; all of them where nothing is larger."""
-    parts = shapely.get_parts(shape.simplify(coarsest_deg / 2.0))
+    parts = shapely.get_parts(shapely.simplify(shape, coarsest_deg / 2.0))
     large = parts[shapely.area(parts) > SPECK * coarsest_deg**2]
     return shapely.union_all(large if len(large) else parts)
 

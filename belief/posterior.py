@@ -117,7 +117,8 @@ def evenly(mass: Floats, count: int) -> NDArray[np.intp]:
     [1, 1, 1, 1]
     """
     held = np.cumsum(mass)
-    return np.minimum(np.searchsorted(held, (np.arange(count) + 0.5) / count * held[-1]), len(mass) - 1)
+    rows: NDArray[np.intp] = np.searchsorted(held, (np.arange(count) + 0.5) / count * held[-1])
+    return np.asarray(np.minimum(rows, len(mass) - 1))
 
 
 def divergence_nats(mass: Floats, other: Floats) -> float:

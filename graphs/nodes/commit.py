@@ -263,7 +263,7 @@ def name_at_level(place: Place | None, point: Point, level: Level) -> str:
 
 
 def _ordered(hypotheses: Sequence[Hypothesis], around: Hypothesis) -> list[Hypothesis]:
-    """The hypothesis that the point lies in (the one around it, where there is none), the open ones, the rejected."""
+    """The hypothesis that the point lies in (else the one around it), the open ones, the rejected ones."""
     known = [
         h for h in open_hypotheses(hypotheses) if point_distance_km(h.point, around.point) <= max(1.0, h.radius_km)
     ]
