@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from graphs.inference.calibration import Calibration, evidence_level
+from graphs.assessment.calibration import Calibration, evidence_level
 
 from evals.command import command_parser, run_command
 from evals.fitting.conformal import (

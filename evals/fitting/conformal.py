@@ -17,7 +17,7 @@ import numpy as np
 from core.errors import UserError
 from evals.scores.arrays import Bools, Texts
 from geo.sphere import Floats
-from graphs.inference.calibration import Calibration, Correction, EvidenceLevel, LevelFit, Subject, area_log_odds
+from graphs.assessment.calibration import Calibration, Correction, EvidenceLevel, LevelFit, Subject, area_log_odds
 
 SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LEAST_PHOTOS = 40

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from agents.schemas import Versions
 from core.errors import UserError
 from evals.runs.records import EvalRecord, RecordStatus, RunInfo, read_info, read_records
-from graphs.inference.calibration import Subject, subject_of, told_difference
-from graphs.inference.posterior import default_parameters
+from graphs.assessment.calibration import Subject, subject_of, told_difference
+from belief.parameters import default_parameters
 from retrieval.splits import SHARES, split_by_author
 
 LEAST_PHOTOGRAPHERS = 5

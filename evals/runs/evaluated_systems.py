@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from graphs.inference.posterior import PosteriorParameters
+from belief.parameters import Parameters
 
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import ModelOptions, find_jury, split_jury
@@ -57,7 +57,7 @@ class EvaluatedSystems:
         return [system.context.strategy for system in self.by_strategy.values()]
 
     @property
-    def parameters(self) -> PosteriorParameters:
+    def parameters(self) -> Parameters:
         """The posterior's, which all strategies share."""
         return next(iter(self.by_strategy.values())).context.parameters
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from graphs.inference.calibration import parameters_digest
+from graphs.assessment.calibration import parameters_digest
 
 from core.checkout import commit_of
 from core.files import sha256_if_readable

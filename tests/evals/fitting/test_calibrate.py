@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs.inference.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
+from graphs.assessment.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
 
 from core.errors import UserError
 from evals import calibrate

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs.inference.calibration import (
+from graphs.assessment.calibration import (
     Calibration,
     Correction,
     EvidenceLevel,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from graphs.inference.calibration import Corrections
+from graphs.assessment.calibration import Corrections
 
 from tests.fakes.machine import context, run
 from tests.graphs.inference.test_calibration import MADE
