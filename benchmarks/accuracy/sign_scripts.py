@@ -9,6 +9,7 @@ Needs tesseract with script packs; `rendered` also Debian's fonts-noto-core and 
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
@@ -25,7 +26,7 @@ from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
 from graphs.inference.country_weights import LAST_LATIN_CODE, language_weights
 from retrieval.photos.photo import load_photo
-from tools.results import Sign
+from tools.results import Box, Sign
 from tools.services.ocr import OcrReader
 from tools.services.tesseract import HOW_TO_INSTALL, LANGUAGE_PACKS, Reading, Tesseract
 
@@ -179,10 +180,15 @@ def photos(arguments: argparse.Namespace) -> Iterator[str]:
     data, gazetteer = load_dev_photos(arguments.data), Gazetteer()
     large = arguments.data / "im2gps3k_dev_large"
     paths = {path.name: path for path in (large if arguments.large else data.items[0].path.parent).glob("*.jpg")}
-    rows = [i for i, item in enumerate(data.items) if item.path.name in paths][: arguments.limit]
+    rows = [i for i, item in enumerate(data.items) if item.path.name in paths]
     places = gazetteer.places_at(data.lat_lon_deg[rows])
-    timed = TimedTesseract()
-    reader = OcrReader(tesseract=timed)
+    if arguments.where_used:
+        used = {code for script in LANGUAGE_PACKS for code in countries_of_script(script)}
+        kept = [i for i, place in enumerate(places) if place is not None and place.country_code in used]
+        rows, places = [rows[i] for i in kept], [places[i] for i in kept]
+    rows, places = rows[: arguments.limit], places[: arguments.limit]
+    counting = CountingTesseract()
+    reader = OcrReader(tesseract=counting)
     claimed = fitting = 0
     started = time.perf_counter()
     for row, place in zip(rows, places, strict=True):
@@ -195,28 +201,37 @@ def photos(arguments: argparse.Namespace) -> Iterator[str]:
             for sign in signs:
                 yield f"{path.name} in {country}: {sign.script}, {sign.confidence:.2f}, {sign.text!r}"
     total_s = time.perf_counter() - started
-    yield f"{len(rows)} photos: tesseract was given {timed.lines} lines of {timed.photos} photos"
+    cpu_s = child_cpu_s()
+    yield f"{len(rows)} photos: tesseract was given {counting.lines} lines of {counting.photos} photos"
     yield f"a script was claimed on {claimed} photos; on {fitting} all signs fit the country"
-    each_s = timed.wall_s / max(1, timed.photos)
-    yield f"{total_s / len(rows):.2f} s a photo, {timed.wall_s / len(rows):.2f} s of it tesseract"
-    yield f"{each_s:.1f} s where it was asked, with {len(timed.packs)} scripts' packs"
+    yield f"{total_s / len(rows):.2f} s a photo; tesseract {cpu_s / len(rows):.2f} s of CPU a photo"
+    yield f"{cpu_s / max(1, counting.photos):.1f} s where it was asked, with the packs of {len(counting.packs)} scripts"
 
 
-class TimedTesseract(Tesseract):
-    """Counts calls and seconds."""
+def countries_of_script(script: str) -> set[str]:
+    """Countries where a sign in the script is likelier than on a photo from anywhere."""
+    box = Box(left=0.0, top=0.0, right=1.0, bottom=1.0)
+    alone = Sign(text="", confidence=1.0, box=box, script=script, languages=())
+    return {code for code, nats in language_weights([alone], ()).nats.items() if nats > 0.0}
+
+
+def child_cpu_s() -> float:
+    """CPU time of the processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+class CountingTesseract(Tesseract):
+    """Counts photos and lines."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.photos, self.lines, self.wall_s = 0, 0, 0.0
+        self.photos, self.lines = 0, 0
 
     def read(self, lines: Sequence[NDArray[np.uint8]]) -> list[Reading | None]:
-        """As it reads, timed."""
-        started = time.perf_counter()
-        found = super().read(lines)
-        if lines:
-            self.photos, self.lines = self.photos + 1, self.lines + len(lines)
-            self.wall_s += time.perf_counter() - started
-        return found
+        """As it reads, counted."""
+        self.photos, self.lines = self.photos + bool(lines), self.lines + len(lines)
+        return super().read(lines)
 
 
 def main() -> None:
@@ -227,6 +242,7 @@ def main() -> None:
     ordinary = commands.add_parser("photos", help="development photos: false scripts and seconds")
     ordinary.add_argument("--data", type=Path, default=DEFAULT_DATA)
     ordinary.add_argument("--large", action="store_true", help="the 199 photos that are there with 1,024 px")
+    ordinary.add_argument("--where-used", action="store_true", help="only photos of countries that use such a script")
     ordinary.add_argument("--limit", type=int, help="photos; default: all")
     ordinary.set_defaults(measure=photos)
     arguments = parser.parse_args()

@@ -142,7 +142,7 @@ def _languages_of_script(script: str, languages: Sequence[tuple[str, float]]) ->
     """What a script says: one language, several by equal shares, or any one of those that share it."""
     shared = SHARED_SCRIPT_LANGUAGES.get(script, ())
     words_tell = any(code in shared and probability >= MIN_LANGUAGE_PROBABILITY for code, probability in languages[:1])
-    own = [(code,) for code in SCRIPT_LANGUAGES.get(script, ())]
+    own: list[tuple[str, ...]] = [(code,) for code in SCRIPT_LANGUAGES.get(script, ())]
     return own or ([shared] if shared and not words_tell else [])
 
 

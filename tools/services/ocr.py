@@ -125,7 +125,7 @@ class OcrReader:
         crops = self._loaded().crop_text_regions(_bgr(picture), boxes)
         read = self._loaded().recognize_txt(crops)
         shrink = rgb.shape[1] / picture.shape[1]
-        rows = zip(read.txts, read.scores, boxes * shrink, crops, strict=True)
+        rows = zip(read.txts or (), read.scores, boxes * shrink, crops, strict=True)
         return [_Line(text, float(score), box, _bgr(crop)) for text, score, box, crop in rows]
 
     def _boxes(self, picture: Rgb, threshold: float) -> NDArray[np.float32]:

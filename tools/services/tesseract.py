@@ -169,7 +169,8 @@ def _words_by_page(table: str) -> dict[int, list[tuple[str, float]]]:
     words: dict[int, list[tuple[str, float]]] = {}
     for row in rows:
         text = _visible(row["text"] or "")
-        if row["level"] == _WORD_LEVEL and any(c.isalnum() for c in text):
+        # In Thai and its like a word may be a single vowel sign; frames are read as bars.
+        if row["level"] == _WORD_LEVEL and any(unicodedata.category(c)[0] in "LMN" for c in text):
             words.setdefault(int(row["page_num"]), []).append((text, float(row["conf"]) / 100.0))
     return words
 
