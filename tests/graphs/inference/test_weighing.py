@@ -143,6 +143,29 @@ def test_kana_means_japan_and_a_few_ideographs_may_mean_either() -> None:
     assert either["JP"] == pytest.approx(either["CN"])
 
 
+def unread(script: str, confidence: float = 0.72) -> Sign:
+    box = Box(left=0.1, top=0.1, right=0.5, bottom=0.2)
+    return Sign(text="", confidence=confidence, box=box, script=script, languages=())
+
+
+def test_a_script_that_could_not_be_read_points_to_where_it_is_written() -> None:
+    thai = language_weights([unread("Thai")], ())
+    assert thai.of("TH") > 0.5
+    assert thai.of("DE") < 0.0
+    cyrillic = language_weights([unread("Cyrillic")] * 2, (("en", 0.9),))
+    assert cyrillic.of("BG") == cyrillic.of("RU") > 0.5
+    assert cyrillic.of("KZ") > 0.0 > cyrillic.of("US")
+    assert language_weights([unread("Thai", confidence=0.4)], ()).nats == {}
+    assert language_weights([unread("Latin")], ()).nats == {}
+
+
+def test_the_words_of_a_shared_script_say_more_than_the_script() -> None:
+    bulgarian = country_of(signs("Добре дошли в нашия ресторант, всеки ден прясна храна и българско вино"))
+    assert bulgarian["BG"] > 1.5 > bulgarian.get("RU", 0.0)
+    short = country_of(signs("Аптека"))
+    assert short["BG"] == short["RU"] > 0.5
+
+
 def country_of(reading: ToolRecord) -> dict[str, float]:
     result = SignsRead.model_validate(reading.result)
     return dict(language_weights(result.signs, result.languages).nats)
