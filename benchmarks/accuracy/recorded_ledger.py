@@ -31,7 +31,7 @@ from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from evals.fitting.sight_fit import as_rings, fitted_share, photographer_weights, ring_of
 from evals.scores import distance
 from geo.sphere import distance_km
-from graphs.settings import DEFAULT_ATLAS, make_settings
+from graphs.settings import WORLD_ATLAS, make_settings
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo, load_photo
 
@@ -76,7 +76,7 @@ def answers(system: GeoSleuth, photos: Sequence[Photo], label: str) -> list[Answ
 def opened(home: Path, strategy: str, model: LoadedModel | None = None) -> GeoSleuth:
     """The machine without signs over the atlases of the offline benchmark."""
     settings = make_settings(
-        home=home, atlases=(DEFAULT_ATLAS, PHOTO_ATLAS), strategy=strategy, read_signs=False, min_confidence=0.0
+        home=home, atlases=(WORLD_ATLAS, PHOTO_ATLAS), strategy=strategy, read_signs=False, min_confidence=0.0
     )
     return GeoSleuth.open(settings, model=model)
 
