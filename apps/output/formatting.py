@@ -134,8 +134,10 @@ def radii_text(answer: Answer) -> str | None:
 
 
 def radius_note(answer: Answer) -> str:
-    """Whether the radii were calibrated on held-out photos."""
-    return "calibrated" if answer.radius_is_calibrated else "not calibrated"
+    """What the radii rest on: the user's calibration, the fitted belief, or, in answers of old runs, nothing."""
+    if answer.radius_is_calibrated:
+        return "calibrated"
+    return "fitted on other photos" if answer.chance_within_km else "not calibrated"
 
 
 _BARS = "▁▂▃▄▅▆▇█"
