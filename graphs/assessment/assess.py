@@ -9,7 +9,7 @@ import numpy as np
 
 from agents.schemas import Evidence, Hypothesis, HypothesisStatus, Origin
 from belief.hypotheses import find_modes, held_by, log_bayes_factors, owners
-from belief.posterior import Belief
+from belief.posterior import Belief, divergence_nats
 from belief.support import Circle, make_support
 from geo.point import Point
 from graphs.assessment.evidence import Statement, statements
@@ -121,7 +121,7 @@ def _with_effect(
     without = belief.mass_without(key)
     factors = log_bayes_factors(belief.mass, without, owner, len(hypotheses))
     nats = {h.id: round(float(value), _DIGITS) for h, value in zip(hypotheses, factors, strict=True)}
-    told = round(belief.information_nats(key), _DIGITS)
+    told = round(divergence_nats(belief.mass, without), _DIGITS)
     return statement.evidence.model_copy(update={"log_likelihood_ratio": nats, "information_nats": told})
 
 
