@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
 from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -31,7 +32,6 @@ from benchmarks.simulation.error_model import ErrorModel, Rates
 from benchmarks.simulation.policy import LOOKS, ScriptedPolicy, look_name
 from benchmarks.simulation.retrieval import KnownRetrieval, together_share
 from benchmarks.simulation.server import serve
-from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
 from evals.scores import distance
 from geo.point import Point
 from geo.sphere import point_distance_km

@@ -7,6 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graphs.inference.choosing import Radius
+from graphs.inference.posterior import default_parameters
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.schemas import Evidence, EvidenceKind, Hypothesis, Versions
+from core.errors import UserError
+from geo.point import Point
+from geo.sphere import HALF_CIRCUMFERENCE_KM
 from graphs.assessment.calibration import (
     Calibration,
     Correction,
@@ -21,15 +30,6 @@ from graphs.assessment.calibration import (
     radius_km,
     subject_of,
 )
-from graphs.inference.choosing import Radius
-from graphs.inference.posterior import default_parameters
-from hypothesis import given
-from hypothesis import strategies as st
-
-from agents.schemas import Evidence, EvidenceKind, Hypothesis, Versions
-from core.errors import UserError
-from geo.point import Point
-from geo.sphere import HALF_CIRCUMFERENCE_KM
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.registry import load_encoder
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from graphs.assessment.calibration import Corrections
 
+from graphs.assessment.calibration import Corrections
 from tests.fakes.machine import context, run
 from tests.graphs.inference.test_calibration import MADE
 
