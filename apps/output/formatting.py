@@ -75,12 +75,15 @@ NO_ANSWER = {
 }
 
 
+NOTHING_TO_GO_BY = "Next to nothing to go by"
+
+
 def heading(answer: Answer) -> str:
     """The answer's place, named no finer than its level; or that there is none, or nothing to go by."""
     if answer.point is None:
         return f"No answer: {NO_ANSWER.get(answer.status, answer.status.value)}"
     if tells_nothing(answer):
-        return "Next to nothing to go by: the map shows where photos are taken"
+        return NOTHING_TO_GO_BY
     if answer.place is None:
         return str(answer.point)
     place = answer.place

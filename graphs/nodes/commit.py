@@ -300,7 +300,7 @@ def explain(
 
 
 def _told_nothing(would_help: Sequence[str]) -> str:
-    said = "What was found in this photo tells next to nothing beyond where photos are taken; the map shows that."
+    said = "What was found in this photo tells next to nothing beyond where photos are taken: this is a map of that."
     return f"{said} What would help: {'; '.join(would_help)}." if would_help else said
 
 
