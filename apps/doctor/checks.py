@@ -23,6 +23,7 @@ from graphs.chat.threads import thread_names
 from graphs.settings import DEFAULT_ATLAS, Settings
 from retrieval.atlas.atlas import atlas_info, list_atlases
 from retrieval.encoders.registry import ENCODERS, load_encoder
+from tools.services.tesseract import HOW_TO_INSTALL, Tesseract, TesseractError
 from tools.services.tile_server import KNOWN_SERVERS, known_server
 
 _NEEDED = (
@@ -120,10 +121,23 @@ def _places() -> Iterator[Finding]:
 
 def _signs() -> Iterator[Finding]:
     if found := installed("rapidocr"):
-        scripts = "Latin, Chinese and Japanese; no Cyrillic, Arabic, Thai, Korean"
-        yield Finding("rapidocr", State.OK, f"{found}: {scripts}")
+        yield Finding("rapidocr", State.OK, f"{found}: Latin, Chinese and Japanese")
     else:
         yield Finding("rapidocr", State.PROBLEM, "not installed", "reading signs", "pip install rapidocr")
+    yield tesseract_finding(Tesseract())
+
+
+def tesseract_finding(tesseract: Tesseract) -> Finding:
+    """Whether signs in other scripts are read, and which."""
+    name, adds = "tesseract", "signs in Cyrillic, Greek, Arabic, Hebrew, Devanagari, Thai, Korean and other scripts"
+    try:
+        packs = tesseract.packs
+    except TesseractError as error:
+        return Finding(name, State.PROBLEM, str(error), adds, HOW_TO_INSTALL)
+    if not packs:
+        missing = "no pack of a script that it is needed for" if tesseract.is_installed else "not installed"
+        return Finding(name, State.MISSING, missing, adds, HOW_TO_INSTALL)
+    return Finding(name, State.OK, ", ".join(f"{script} ({' '.join(names)})" for script, names in packs.items()))
 
 
 def _encoders() -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from belief.kernels import SCALES_KM
 from belief.parameters import Parameters, RetrievalRecord
 from belief.prior import ANYWHERE, Positions, Prior, packaged_positions
 from belief.records import ANY, Agreement, Record, Records, Shares
-from belief.support import Support, make_support
+from belief.support import MAX_PINS, Support, make_support
 from belief.witnesses.reports import (
     Report,
     ReportedPlace,
@@ -265,9 +265,10 @@ class Fitter:
     def _retrieved_at_truth(self, row: int, kind: str, temperature: float) -> Floats:
         positions, similarity = self.samples[row].retrieved[kind]
         weights = similarity_weights(similarity, temperature)
-        support = make_support(positions[:8], self.prior, FIT_SAMPLE_SIZE)
-        near = prior_near(support, positions, SCALES_KM)
         away_km = distance_km(self.samples[row].truth_deg, positions)
+        # Only kernels of places near the truth matter there: those need a support of their own.
+        support = make_support(positions[np.argsort(away_km)[:MAX_PINS]], self.prior, FIT_SAMPLE_SIZE)
+        near = prior_near(support, positions, SCALES_KM)
         kernels = np.exp(-away_km[:, None] / np.array(SCALES_KM)) / np.maximum(near, 1e-12)
         return np.concatenate([weights @ kernels, [1.0]])
 

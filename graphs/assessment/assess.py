@@ -61,9 +61,13 @@ def believe(context: GeolocateContext, said: Sequence[Statement]) -> Belief:
     reports: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     others: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     for statement in said:
-        if statement.log_ratio is not None:
-            into = others if statement.by_model is None else reports
-            into[statement.evidence.id] = statement.log_ratio(support)
+        if statement.log_ratio is None:
+            continue
+        nats = statement.log_ratio(support)
+        if statement.by_model is None:
+            others[statement.evidence.id] = nats
+        else:
+            reports[statement.evidence.id] = np.exp(nats)
     return Belief(support, reports, others, context.parameters)
 
 

@@ -17,6 +17,7 @@ from apps.doctor.data_flow import leaving, models
 from apps.doctor.report import Finding, State, installed, print_findings
 from graphs.settings import make_settings
 from tests.apps.conftest import Run, command, environment
+from tools.services.tesseract import Tesseract
 
 
 def test_it_says_what_is_there_and_what_is_missing(geosleuth: Run) -> None:
@@ -161,3 +162,20 @@ def test_each_kind_of_model_says_what_it_needs() -> None:
     if installed("langchain-openai"):
         assert with_key["openai"].state is State.OK
         assert without["vllm"].state is State.OK  # a server of one's own needs no key
+
+
+def test_tesseract_is_missing_works_or_fails(tmp_path: Path) -> None:
+    program = tmp_path / "tesseract"
+    missing = checks.tesseract_finding(Tesseract(str(program)))
+    assert (missing.state, missing.detail) == (State.MISSING, "not installed")
+    assert "apt-get install tesseract-ocr" in missing.get
+    for listed, state, said in (
+        ("echo Languages:; echo eng; echo Thai; echo rus", State.OK, "Cyrillic (rus), Thai (Thai)"),
+        ("echo Languages:; echo eng", State.MISSING, "no pack"),
+        ("echo cannot load >&2; exit 1", State.PROBLEM, "cannot load"),
+    ):
+        program.write_text(f"#!/bin/sh\n{listed}\n")
+        program.chmod(0o755)
+        found = checks.tesseract_finding(Tesseract(str(program)))
+        assert found.state is state
+        assert said in found.detail

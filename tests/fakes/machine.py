@@ -32,7 +32,7 @@ from retrieval.photos.photo import Photo, PhotoMetadata
 from retrieval.photos.store import PhotoStore
 from tools.find_place import find_place_tool
 from tools.read_signs import read_signs_tool
-from tools.results import Box, Sign, ToolError
+from tools.results import Box, Sign, SignsRead, ToolError
 from tools.reverse_geocode import reverse_geocode_tool
 from tools.search_photos import search_photos_tool
 from tools.services.language_id import dominant_script, likely_languages
@@ -164,8 +164,8 @@ class FakeReader:
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = tuple(lines)
 
-    def read(self, _: Any) -> list[Sign]:
-        return [
+    def read(self, _: Any) -> SignsRead:
+        signs = tuple(
             Sign(
                 text=line,
                 confidence=0.95,
@@ -174,7 +174,8 @@ class FakeReader:
                 languages=likely_languages(line),
             )
             for line in self.lines
-        ]
+        )
+        return SignsRead(signs=signs, languages=likely_languages(" ".join(self.lines)))
 
 
 def cluster(found: Sequence[Candidate]) -> list[Region]:
