@@ -6,7 +6,7 @@ import pytest
 
 from graphs.assessment.calibration import Corrections
 from tests.fakes.machine import context, run
-from tests.graphs.inference.test_calibration import MADE
+from tests.graphs.assessment.test_calibration import MADE
 
 RETRIEVAL = next(iter(MADE.levels.values()))
 
