@@ -56,18 +56,16 @@ def _spread(unit: Floats, apart_km: float) -> NDArray[np.intp]:
 
 
 def _discs(lat_lon_deg: Floats, radius_km: Floats) -> NDArray[np.object_]:
-    """Polygons of a disc around each position (n, 2), wider in degrees away from the equator.
-
-    Those that cross the antimeridian come a second time, a turn away.
-    """
+    """A disc around each position (n, 2), wider in degrees away from the equator, and again a turn east or west."""
     high_deg = radius_km / KM_PER_DEGREE
     nearest_pole_deg = np.minimum(89.9, np.abs(lat_lon_deg[:, 0]) + high_deg)
     wide_deg = np.minimum(180.0, high_deg / np.cos(np.radians(nearest_pole_deg)))
-    outline = shapely.get_coordinates(shapely.Point(0.0, 0.0).buffer(1.0, quad_segs=CORNERS))
-    rings = lat_lon_deg[:, None, ::-1] + outline * np.stack([wide_deg, high_deg], axis=1)[:, None, :]
-    west, east = lat_lon_deg[:, 1] - wide_deg < -180.0, lat_lon_deg[:, 1] + wide_deg > 180.0
-    turn = np.array([360.0, 0.0])
-    return np.asarray(shapely.polygons(np.concatenate([rings, rings[east] - turn, rings[west] + turn])))
+    angle = np.arange(4 * CORNERS) * np.pi / (2 * CORNERS)
+    corners = np.stack([wide_deg[:, None] * np.cos(angle), high_deg[:, None] * np.sin(angle)], axis=2)
+    corners += lat_lon_deg[:, None, ::-1]
+    east, west = corners[:, :, 0].max(axis=1) > 180.0, corners[:, :, 0].min(axis=1) < -180.0
+    turn_deg = np.array([360.0, 0.0])
+    return np.asarray(shapely.polygons(np.concatenate([corners, corners[east] - turn_deg, corners[west] + turn_deg])))
 
 
 def _rings(shape: shapely.Geometry) -> Polygons:
