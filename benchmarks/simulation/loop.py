@@ -19,22 +19,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.schemas import Answer
+from belief.parameters import Parameters
+from belief.records import ANY, Records
+from belief.witnesses.reports import ReportedPlace
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.simulation.error_model import ErrorModel, Rates
 from benchmarks.simulation.policy import LOOKS, ScriptedPolicy, look_name
-from benchmarks.simulation.retrieval import KnownRetrieval, together_share
+from benchmarks.simulation.retrieval import FOUND, KnownRetrieval
 from benchmarks.simulation.server import serve
-from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
+from evals.fitting.belief_fit import Fitter
+from evals.fitting.belief_samples import BeliefSample, Retrieved
+from evals.fitting.judgements import RIGHT_WITHIN_KM, balanced_accuracy
 from evals.scores import distance
 from geo.point import Point
-from geo.sphere import point_distance_km
+from geo.sphere import lat_lon_array, point_distance_km
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
 from graphs.settings import DEFAULT_ATLAS, Settings
@@ -44,6 +48,7 @@ from retrieval.photos.photo import Photo, load_photo
 from tools.search_photos import search_photos_tool
 
 PHOTO_ATLAS = "train-photos"
+MODEL, KNOWN_ATLAS = "scripted", "photo@known"
 PHOTOS = 200
 PARTS = ("validation", "calibration")
 ROUNDS = (0, 1, 2, 3, 4)
@@ -109,37 +114,47 @@ def _locator(
     trial: Trial, case: StrategyCase, model: LoadedModel, known_retrieval: float | None
 ) -> Callable[[Photo], Answer]:
     system = trial.system.with_strategy(case.strategy)
-    sight = measured_record(ErrorModel(case.rates, trial.others))
-    parameters = system.context.parameters.model_copy(update={"sight": sight})
-    context = replace(system.context, models=(model,), budgets=Budgets(rounds=case.rounds), parameters=parameters)
+    measured = measured_parameters(ErrorModel(case.rates, trial.others), known_retrieval, system.context.parameters)
+    context = replace(system.context, models=(model,), budgets=Budgets(rounds=case.rounds), parameters=measured)
     if known_retrieval is not None:
         search = KnownRetrieval(known_retrieval, trial.truth)
         tools = {**context.tools, "search_photos": search_photos_tool(search)}  # type: ignore[arg-type]  # its one method
-        # The ledger knows how often retrieval is right: candidates that lie together weigh just that.
-        share = together_share(parameters.temperature[AtlasKind.PHOTO])
-        trusted = parameters.model_copy(update={"prior_share": max(0.0, 1.0 - known_retrieval / share)})
-        context = replace(context, tools=tools, parameters=trusted)
+        context = replace(context, tools=tools)
     return replace(system, context=context, graph=build_geolocate(context)).locate
 
 
-def measured_record(errors: ErrorModel) -> SightParameters:
-    """The model's record, as it would be measured for a real one: on photos that are not asked about afterwards."""
-    guesses = {photo: errors.guesses(photo) for photo in errors.truth}
-    away = [[point_distance_km(g.point, errors.truth[photo]) for g in guesses[photo]] for photo in guesses]
-    weights = np.tile(said_weights([None] * errors.rates.guesses), (len(away), 1))
-    usual = np.array(default_sight().usual_share)
+def measured_parameters(errors: ErrorModel, known_retrieval: float | None, start: Parameters) -> Parameters:
+    """What model and retrieval are worth, as for real ones: fitted on photos that are not asked about afterwards."""
+    fitter = Fitter([_sample(errors, photo, known_retrieval) for photo in errors.truth], start)
+    rows = range(len(fitter.samples))
+    pooled = start.records.models[ANY]
+    record = fitter.fit_record(MODEL, rows, pooled, "a simulation")
+    told = {"stated": pooled.stated, "judgement_accuracy": _judgement_accuracy(errors)}
+    records = Records(models={ANY: record.model_copy(update=told)})
+    retrieval = fitter.fit_retrieval([KNOWN_ATLAS], rows)
+    known = start.retrieval if retrieval is None else {**start.retrieval, AtlasKind.PHOTO.value: retrieval}
+    return start.model_copy(update={"records": records, "retrieval": known})
+
+
+def _sample(errors: ErrorModel, photo: str, known_retrieval: float | None) -> BeliefSample:
+    truth = errors.truth[photo]
+    guesses = [ReportedPlace(guess.point.lat, guess.point.lon) for guess in errors.guesses(photo)]
+    retrieved: dict[str, Retrieved] = {}
+    if known_retrieval is not None:
+        found = KnownRetrieval(known_retrieval, errors.truth).candidates(photo, None, None, FOUND)
+        similarity = np.array([candidate.similarity for candidate in found])
+        retrieved[KNOWN_ATLAS] = lat_lon_array(candidate.point for candidate in found), similarity
+    return BeliefSample((truth.lat, truth.lon), photo, {MODEL: guesses}, retrieved)
+
+
+def _judgement_accuracy(errors: ErrorModel) -> float:
     judged = [
         (errors.fits(photo, guess.point, look_name(*look)), guess.right)
-        for photo, given in guesses.items()
-        for guess in given
+        for photo in errors.truth
+        for guess in errors.guesses(photo)
         for look in LOOKS
     ]
-    record = SightRecord(
-        fitted_on=f"{len(away)} photos, a simulation",
-        share=as_rings(fitted_share(np.array(away), weights, usual)),
-        judgement_accuracy=balanced_accuracy(*zip(*judged, strict=True)),
-    )
-    return SightParameters(usual_share=default_sight().usual_share, models={ANY_MODEL: record})
+    return balanced_accuracy(*zip(*judged, strict=True))
 
 
 def _outcome(label: str, answers: Sequence[Answer], trial: Trial) -> Outcome:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from benchmarks.simulation.error_model import ErrorModel, Rates
 from geo.point import Point
 from geo.sphere import destination, point_distance_km
@@ -47,12 +45,6 @@ class KnownRetrieval:
         first, *others = [guess.point for guess in errors.guesses(photo_id)]
         together = [destination(first, 137.5 * i, TOGETHER_KM * i / FOUND) for i in range(TOGETHER)]
         return [*together, *others]
-
-
-def together_share(temperature: float) -> float:
-    """Share of the candidates' weight that what lies together has, at a temperature of the posterior."""
-    weight = np.exp(np.array(SIMILARITIES) / temperature)
-    return float(weight[:TOGETHER].sum() / weight.sum())
 
 
 def _candidate(rank: int, point: Point) -> Candidate:
