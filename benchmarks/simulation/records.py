@@ -8,29 +8,29 @@ import numpy as np
 
 from belief.parameters import Parameters, RetrievalRecord
 from belief.prior import default_prior
-from belief.records import Records
+from belief.records import ANY, Records
 from belief.witnesses.reports import ReportedPlace
 from benchmarks.simulation.error_model import ErrorModel
 from benchmarks.simulation.policy import HYPOTHESIS_RADIUS_KM, LOOKS, look_name
 from benchmarks.simulation.tools import FOUND, KnownRetrieval
-from evals.fitting.belief_fit import BeliefSample, Fitter
+from evals.fitting.belief_fit import Fitter
+from evals.fitting.belief_samples import BeliefSample
 from evals.fitting.judgements import balanced_accuracy
 from geo.point import Point
 from geo.sphere import lat_lon_array
-from retrieval.candidate import AtlasKind
 
-MODEL = "scripted"
+MODEL, KNOWN_ATLAS = "scripted", "photo@known"
 
 
-def measured_records(errors: ErrorModel, parameters: Parameters) -> Records:
-    """The model's record, and the pooled one."""
+def measured_records(errors: ErrorModel, known: Parameters) -> Records:
+    """The model's record, drawn to the pooled one as a real model's is."""
     guesses = {photo: errors.guesses(photo) for photo in errors.truth}
     samples = [
         _sample(photo, errors.truth[photo], reports={MODEL: [_reported(guess.point) for guess in given]})
         for photo, given in guesses.items()
     ]
-    fitter = Fitter(samples, parameters, default_prior())
-    records = fitter.fit_records(range(len(samples)), lambda _, photos: f"{photos} photos, a simulation")
+    pooled = known.records.models[ANY]
+    record = Fitter(samples, known, default_prior()).fit_record(MODEL, range(len(samples)), pooled, "a simulation")
     judged = [
         (errors.fits(photo, guess.point, look_name(*look)), guess.right)
         for photo, given in guesses.items()
@@ -38,25 +38,25 @@ def measured_records(errors: ErrorModel, parameters: Parameters) -> Records:
         for look in LOOKS
     ]
     accuracy = balanced_accuracy(*zip(*judged, strict=True))
-    own = records.models[MODEL].model_copy(update={"judgement_accuracy": accuracy})
-    return Records(models={**records.models, MODEL: own})
+    return Records(models={ANY: pooled, MODEL: record.model_copy(update={"judgement_accuracy": accuracy})})
 
 
-def measured_retrieval(search: KnownRetrieval, parameters: Parameters) -> RetrievalRecord:
+def measured_retrieval(search: KnownRetrieval, known: Parameters) -> RetrievalRecord:
     """The record of the search."""
     samples = []
     for photo, truth in search.truth.items():
         found = search.candidates(photo, None, None, FOUND)
         at, similarity = lat_lon_array(c.point for c in found), np.array([c.similarity for c in found])
-        samples.append(_sample(photo, truth, retrieved={AtlasKind.PHOTO.value: (at, similarity)}))
-    fitter = Fitter(samples, parameters, default_prior())
-    return fitter.fit_retrieval(AtlasKind.PHOTO.value, range(len(samples)), "a simulation")[0]
+        samples.append(_sample(photo, truth, retrieved={KNOWN_ATLAS: (at, similarity)}))
+    record = Fitter(samples, known, default_prior()).fit_retrieval([KNOWN_ATLAS], range(len(samples)), "a simulation")
+    if record is None:
+        raise ValueError(f"{len(samples)} photos are too few to measure the search on")
+    return record
 
 
 def _sample(photo: str, truth: Point, **seen: Any) -> BeliefSample:
-    return BeliefSample(
-        **{"truth_deg": (truth.lat, truth.lon), "photographer": photo, "reports": {}, "retrieved": {}, **seen}
-    )
+    fields: dict[str, Any] = {"reports": {}, "retrieved": {}, **seen}
+    return BeliefSample(truth_deg=(truth.lat, truth.lon), photographer=photo, **fields)
 
 
 def _reported(point: Point) -> ReportedPlace:
