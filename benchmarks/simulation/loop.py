@@ -19,11 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-<<<<<<< HEAD
-=======
-from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
-from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
->>>>>>> belief
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -35,11 +30,8 @@ from benchmarks.simulation.error_model import ErrorModel, Rates
 from benchmarks.simulation.policy import ScriptedPolicy
 from benchmarks.simulation.records import MODEL, measured_records, measured_retrieval
 from benchmarks.simulation.server import serve
-<<<<<<< HEAD
 from benchmarks.simulation.tools import GreyImagery, KnownRetrieval
 from evals.fitting.judgements import RIGHT_WITHIN_KM
-=======
->>>>>>> belief
 from evals.scores import distance
 from geo.point import Point
 from geo.sphere import point_distance_km

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from benchmarks.simulation.error_model import ErrorModel, Rates
 from geo.point import Point
 from geo.sphere import destination, point_distance_km
