@@ -43,6 +43,9 @@ class Record(Frozen):
     judgement_accuracy: float | None = Field(
         None, gt=0.0, lt=1.0, description="balanced accuracy of saying that a tool's result fits a place; None: unknown"
     )
+    judgement_correlation: float | None = Field(
+        None, ge=0.0, le=1.0, description="of its errors in several judgements of one place; None: unknown"
+    )
 
     @model_validator(mode="after")
     def _is_distribution(self) -> Self:

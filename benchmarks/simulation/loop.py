@@ -82,6 +82,13 @@ class Trial(NamedTuple):
     authors: Sequence[str]
     others: dict[str, Point]
     system: GeoSleuth
+    measured: dict[object, Any]
+
+    def once(self, key: object, measure: Callable[[], Any]) -> Any:
+        """What was measured under a key, or is now."""
+        if key not in self.measured:
+            self.measured[key] = measure()
+        return self.measured[key]
 
 
 @contextmanager
@@ -112,11 +119,13 @@ def _locator(
     system = trial.system.with_strategy(case.strategy)
     known = system.context.parameters
     tools = {**system.context.tools, "satellite_view": satellite_view_tool(GreyImagery())}
-    parameters: dict[str, Any] = {"records": measured_records(ErrorModel(case.rates, trial.others), known)}
+    errors = ErrorModel(case.rates, trial.others)
+    parameters = {"records": trial.once(case.rates, lambda: measured_records(errors, known))}
     if known_retrieval is not None:
         search = KnownRetrieval(known_retrieval, trial.truth)
         tools["search_photos"] = search_photos_tool(search)  # type: ignore[arg-type]  # its one method
-        measured = measured_retrieval(KnownRetrieval(known_retrieval, trial.others), known)
+        others = KnownRetrieval(known_retrieval, trial.others)
+        measured = trial.once(known_retrieval, lambda: measured_retrieval(others, known))
         parameters["retrieval"] = {AtlasKind.PHOTO.value: measured}
     context = replace(
         system.context,
@@ -216,6 +225,7 @@ def open_trial(data: Path, home: Path, photos: int, part: str) -> Trial:
         chosen.authors[:photos],
         dict(zip([item.item_id for item in others.items], _points(others), strict=True)),
         GeoSleuth.open(settings),
+        {},
     )
 
 

@@ -15,7 +15,7 @@ from benchmarks.simulation.policy import HYPOTHESIS_RADIUS_KM, LOOKS, look_name
 from benchmarks.simulation.tools import FOUND, KnownRetrieval
 from evals.fitting.belief_fit import Fitter
 from evals.fitting.belief_samples import BeliefSample
-from evals.fitting.judgements import balanced_accuracy
+from evals.fitting.judgements import measure_judging
 from geo.point import Point
 from geo.sphere import lat_lon_array
 
@@ -32,13 +32,14 @@ def measured_records(errors: ErrorModel, known: Parameters) -> Records:
     pooled = known.records.models[ANY]
     record = Fitter(samples, known, default_prior()).fit_record(MODEL, range(len(samples)), pooled, "a simulation")
     judged = [
-        (errors.fits(photo, guess.point, look_name(*look)), guess.right)
-        for photo, given in guesses.items()
-        for guess in given
+        (errors.fits(photo, guess.point, look_name(*look)), guess.right, number * len(given) + rank)
+        for number, (photo, given) in enumerate(guesses.items())
+        for rank, guess in enumerate(given)
         for look in LOOKS
     ]
-    accuracy = balanced_accuracy(*zip(*judged, strict=True))
-    return Records(models={ANY: pooled, MODEL: record.model_copy(update={"judgement_accuracy": accuracy})})
+    judging = measure_judging(*zip(*judged, strict=True))
+    own = {"judgement_accuracy": judging.accuracy, "judgement_correlation": judging.correlation}
+    return Records(models={ANY: pooled, MODEL: record.model_copy(update=own)})
 
 
 def measured_retrieval(search: KnownRetrieval, known: Parameters) -> RetrievalRecord:

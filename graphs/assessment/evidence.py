@@ -262,7 +262,7 @@ def _from_opinions(
             yield Statement(_evidence(EvidenceKind.OPINION, opinion.claim, None))
         else:
             most = bounded_nats(opinion.strength_nats, context.judgement_accuracy)
-            alike = 1.0 + (judged[opinion.hypothesis_id] - 1) * context.parameters.agreement.correlation
+            alike = 1.0 + (judged[opinion.hypothesis_id] - 1) * context.judgement_correlation
             yield _about_area(EvidenceKind.JUDGEMENT, opinion.claim, _source(record), circle, most / alike)
 
 
