@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import shapely
-import shapely.affinity
 from numpy.typing import NDArray
 
 from belief.posterior import Belief
@@ -41,7 +38,7 @@ def credible_polygons(belief: Belief, share: float) -> Polygons:
     coarsest_km = np.sqrt(area_km2.sum()) / DETAIL
     radius_km = np.maximum(OVERLAP * np.sqrt(area_km2 / np.pi), coarsest_km)
     kept = _spread(belief.support.unit[rows], coarsest_km)
-    union = shapely.union_all(np.array(list(_discs(belief.support.lat_lon_deg[rows][kept], radius_km[kept])), object))
+    union = shapely.union_all(_discs(belief.support.lat_lon_deg[rows][kept], radius_km[kept]))
     return _rings(shapely.intersection(_simplified(union, coarsest_km / KM_PER_DEGREE), WORLD))
 
 
@@ -58,19 +55,17 @@ def _spread(unit: Floats, apart_km: float) -> NDArray[np.intp]:
     return np.sort(np.unique(cells, axis=0, return_index=True)[1])
 
 
-def _discs(lat_lon_deg: Floats, radius_km: Floats) -> Iterator[shapely.Geometry]:
-    """A disc around each position, wider in degrees away from the equator, and again a turn east or west."""
-    for (lat, lon), radius in zip(lat_lon_deg.tolist(), radius_km.tolist(), strict=True):
-        high_deg = radius / KM_PER_DEGREE
-        nearest_pole_deg = min(89.9, abs(lat) + high_deg)
-        wide_deg = min(180.0, high_deg / np.cos(np.radians(nearest_pole_deg)))
-        unit = shapely.Point(0.0, 0.0).buffer(1.0, quad_segs=CORNERS)
-        disc = shapely.affinity.translate(shapely.affinity.scale(unit, wide_deg, high_deg, origin=(0.0, 0.0)), lon, lat)
-        yield disc
-        if lon + wide_deg > 180.0:
-            yield shapely.affinity.translate(disc, -360.0)
-        if lon - wide_deg < -180.0:
-            yield shapely.affinity.translate(disc, 360.0)
+def _discs(lat_lon_deg: Floats, radius_km: Floats) -> NDArray[np.object_]:
+    """A disc around each position (n, 2), wider in degrees away from the equator, and again a turn east or west."""
+    high_deg = radius_km / KM_PER_DEGREE
+    nearest_pole_deg = np.minimum(89.9, np.abs(lat_lon_deg[:, 0]) + high_deg)
+    wide_deg = np.minimum(180.0, high_deg / np.cos(np.radians(nearest_pole_deg)))
+    angle = np.arange(4 * CORNERS) * np.pi / (2 * CORNERS)
+    corners = np.stack([wide_deg[:, None] * np.cos(angle), high_deg[:, None] * np.sin(angle)], axis=2)
+    corners += lat_lon_deg[:, None, ::-1]
+    east, west = corners[:, :, 0].max(axis=1) > 180.0, corners[:, :, 0].min(axis=1) < -180.0
+    turn_deg = np.array([360.0, 0.0])
+    return np.asarray(shapely.polygons(np.concatenate([corners, corners[east] - turn_deg, corners[west] + turn_deg])))
 
 
 def _rings(shape: shapely.Geometry) -> Polygons:

@@ -50,9 +50,30 @@ SCRIPT_LANGUAGES: Mapping[str, tuple[str, ...]] = {
     "Hebrew": ("he",),
     "Georgian": ("ka",),
     "Armenian": ("hy",),
+    "Bengali": ("bn",),
+    "Tamil": ("ta",),
+    "Telugu": ("te",),
+    "Kannada": ("kn",),
+    "Malayalam": ("ml",),
+    "Gujarati": ("gu",),
+    "Gurmukhi": ("pa",),
+    "Sinhala": ("si",),
+    "Khmer": ("km",),
+    "Lao": ("lo",),
+    "Myanmar": ("my",),
+    "Ethiopic": ("am",),
     # A few characters without kana may be either.
     "Han": ("zh", "ja"),
 }
+
+# Scripts of several languages: the script alone speaks for all of them, unless the words tell which one it is.
+SHARED_SCRIPT_LANGUAGES: Mapping[str, tuple[str, ...]] = {
+    "Cyrillic": ("ru", "uk", "bg", "be", "sr", "mk", "kk", "ky", "mn"),
+    "Arabic": ("ar", "fa", "ur", "ps", "ku"),
+    "Devanagari": ("hi", "ne", "mr"),
+}
+UNREAD_LINE_CHARACTERS = 4
+"""A line of which only the script could be told counts as so many characters."""
 
 
 class CountryWeights(NamedTuple):
@@ -90,45 +111,61 @@ def language_weights(signs: Sequence[Sign], languages: Sequence[tuple[str, float
         signs: the lines read.
         languages: of all lines together, most likely first.
     """
-    shares, trust = _by_script(signs) or _by_words(signs, languages) or ({}, 0.0)
-    countries = {code for language in shares for code in countries_of_language().get(language, {})}
+    shares, trust = _by_script(signs, languages) or _by_words(signs, languages) or ({}, 0.0)
+    countries = {code for either in shares for each in either for code in countries_of_language().get(each, {})}
     nats = {code: trust * _language_nats(shares, code) for code in sorted(countries)}
     return CountryWeights(nats, trust * _language_nats(shares, None))
 
 
-def _by_script(signs: Sequence[Sign]) -> tuple[dict[str, float], float] | None:
-    """Languages that scripts of their own give away, and how far to trust that."""
-    characters: dict[str, float] = defaultdict(float)
+def _by_script(
+    signs: Sequence[Sign], languages: Sequence[tuple[str, float]]
+) -> tuple[dict[tuple[str, ...], float], float] | None:
+    """Languages that scripts give away ("either of these", with its share), and how far to trust that."""
+    characters: dict[tuple[str, ...], float] = defaultdict(float)
     distinct: set[str] = set()
     for sign in signs:
-        languages = SCRIPT_LANGUAGES.get(sign.script, ())
-        if sign.confidence >= MIN_SCRIPT_CONFIDENCE:
-            own = [c for c in sign.text if ord(c) > LAST_LATIN_CODE and c.isalpha()]
-            distinct.update(own if languages else ())
-            for language in languages:
-                characters[language] += len(own) / len(languages)
+        alternatives = _languages_of_script(sign.script, languages)
+        if alternatives and sign.confidence >= (MIN_SCRIPT_CONFIDENCE if sign.text else MIN_SIGN_CONFIDENCE):
+            own = [c for c in sign.text if ord(c) > LAST_LATIN_CODE and c.isalpha()] or _unread(sign)
+            distinct.update(own)
+            for either in alternatives:
+                characters[either] += len(own) / len(alternatives)
     if len(distinct) < MIN_DISTINCT_CHARACTERS:
         return None
     total = math.fsum(characters.values())
-    return {language: n / total for language, n in characters.items()}, min(1.0, len(distinct) / ENOUGH_CHARACTERS)
+    return {either: n / total for either, n in characters.items()}, min(1.0, len(distinct) / ENOUGH_CHARACTERS)
 
 
-def _by_words(signs: Sequence[Sign], languages: Sequence[tuple[str, float]]) -> tuple[dict[str, float], float] | None:
+def _languages_of_script(script: str, languages: Sequence[tuple[str, float]]) -> list[tuple[str, ...]]:
+    """What a script says: one language, several by equal shares, or any one of those that share it."""
+    shared = SHARED_SCRIPT_LANGUAGES.get(script, ())
+    words_tell = any(code in shared and probability >= MIN_LANGUAGE_PROBABILITY for code, probability in languages[:1])
+    own: list[tuple[str, ...]] = [(code,) for code in SCRIPT_LANGUAGES.get(script, ())]
+    return own or ([shared] if shared and not words_tell else [])
+
+
+def _unread(sign: Sign) -> list[str]:
+    return [] if sign.text else [f"{sign.script} {n}" for n in range(UNREAD_LINE_CHARACTERS)]
+
+
+def _by_words(
+    signs: Sequence[Sign], languages: Sequence[tuple[str, float]]
+) -> tuple[dict[tuple[str, ...], float], float] | None:
     """The language of all the words together, and how far to trust that."""
     letters = sum(c.isalpha() for sign in signs for c in sign.text if sign.confidence >= MIN_SIGN_CONFIDENCE)
     if letters < MIN_LETTERS or not languages or languages[0][1] < MIN_LANGUAGE_PROBABILITY:
         return None
     language, probability = languages[0]
-    return {language: 1.0}, probability * min(1.0, letters / ENOUGH_LETTERS)
+    return {(language,): 1.0}, probability * min(1.0, letters / ENOUGH_LETTERS)
 
 
-def _language_nats(shares: Mapping[str, float], country: str | None) -> float:
-    return math.fsum(share * _log_ratio(language, country) for language, share in shares.items())
+def _language_nats(shares: Mapping[tuple[str, ...], float], country: str | None) -> float:
+    return math.fsum(share * _log_ratio(either, country) for either, share in shares.items())
 
 
-def _log_ratio(language: str, country: str | None) -> float:
-    """How much likelier a sign in this language is in the country than on a photo from anywhere."""
-    english = language == "en"
-    at_home = countries_of_language().get(language, {}).get(country or "", 0.0) * FIRST_LANGUAGE
-    here = max(at_home, ENGLISH_ABROAD if english else ABROAD)
+def _log_ratio(either: tuple[str, ...], country: str | None) -> float:
+    """How much likelier a sign in one of these languages is in the country than on a photo from anywhere."""
+    english = either == ("en",)
+    spoken = max(countries_of_language().get(language, {}).get(country or "", 0.0) for language in either)
+    here = max(spoken * FIRST_LANGUAGE, ENGLISH_ABROAD if english else ABROAD)
     return math.log(here / (WORLD_SHARE_ENGLISH if english else WORLD_SHARE))

@@ -16,10 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from belief.kernels import SCALES_KM
+from belief.kernels import SCALES_KM, decay
 from belief.records import LEAST_SCALE_KM, RADIUS_FACTORS, WIDE_SCALES_KM, Agreement, Record, Records, Shares
 from belief.support import Support
 from geo.sphere import Floats
+
+TINY = 1e-300
+"""A ratio or probability of nothing is counted as this, so that its logarithm is finite."""
 
 
 class ReportedPlace(NamedTuple):
@@ -32,7 +35,7 @@ class ReportedPlace(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Places that one witness named, its record, and whether its radii are taken at their word."""
+    """Places that one witness named, and its record."""
 
     places: Sequence[ReportedPlace]
     record: Record
@@ -86,9 +89,9 @@ def kernel_scales_km(place: ReportedPlace) -> Sequence[float]:
 
 
 def prior_near(support: Support, lat_lon_deg: Floats, scales_km: Sequence[float]) -> Floats:
-    """The prior's average of exp(-distance / scale) around positions (k, 2): shape (k, scales)."""
+    """The prior's average of exp(-distance / scale) around positions (k, 2) in degrees: shape (k, scales)."""
     away_km = support.distance_km(lat_lon_deg)
-    return np.stack([support.prior_mass @ np.exp(-away_km / scale_km) for scale_km in scales_km], axis=1)
+    return np.stack([support.prior_mass @ decay(away_km, scale_km) for scale_km in scales_km], axis=1)
 
 
 def mixture_ratio(
@@ -99,7 +102,7 @@ def mixture_ratio(
     Args:
         support: n positions.
         lat_lon_deg: of the places.
-        weights: of the places.
+        weights: of the places, which sum to 1 or less; the ratio's average over the prior is their sum.
         scales_km: of the kernels.
         shares: of the kernels, and of "anywhere".
     """
@@ -107,7 +110,7 @@ def mixture_ratio(
     ratio = np.full(len(support.prior_mass), shares[-1] * float(weights.sum()))
     for scale_km, share in zip(scales_km, shares, strict=False):
         if share > 0.0:
-            kernels = np.exp(-away_km / scale_km)
+            kernels = decay(away_km, scale_km)
             near = support.prior_mass @ kernels
             # A place that no position of the support lies near at this scale tells nothing.
             seen = near > 1e-12
@@ -133,24 +136,38 @@ def joint_log_ratio(ratios: Sequence[Floats], prior_mass: Floats, agreement: Agr
 
     Two models that agree about half of the Earth, if they surely err alike with c = 0.5, count 1.33 times one:
 
-    >>> alike = Agreement(independent=0.0, alike=1.0, one=0.0, none=0.0, correlation=0.5)
+    >>> alike = Agreement(independent=0.0, alike=1.0, one=0.0, none=1e-9, correlation=0.5)
     >>> one, mass = np.array([1.6, 0.4]), np.array([0.5, 0.5])
     >>> both = joint_log_ratio([one, one], mass, alike)
     >>> bool(np.isclose((both[0] - both[1]) / np.log(4.0), 2 / 1.5))
     True
     """
+    each = [np.log(np.maximum(ratio, TINY)) for ratio in ratios]
+    nats = sum_in_any_order(each, len(prior_mass))
     if len(ratios) < 2:
-        return np.asarray(np.log(ratios[0])) if ratios else np.zeros(len(prior_mass))
-    nats = np.sum([np.log(ratio) for ratio in ratios], axis=0)
+        return nats
     discount = 1.0 + (len(ratios) - 1) * agreement.correlation
     return np.asarray(
         np.log(
             agreement.independent * normalised(nats, prior_mass)
             + agreement.alike * normalised(nats / discount, prior_mass)
-            + agreement.one * np.mean(ratios, axis=0)
+            + agreement.one * sum_in_any_order(ratios, len(prior_mass)) / len(ratios)
             + agreement.none
         )
     )
+
+
+def sum_in_any_order(terms: Sequence[Floats], size: int) -> Floats:
+    """The sum (size,) of terms (size,), to the bit the same in whatever order they come: the least is added first.
+
+    >>> terms = [np.array([0.1]), np.array([0.2]), np.array([0.3])]
+    >>> sum_in_any_order(terms, 1) == sum_in_any_order(terms[::-1], 1), sum(terms) == sum(terms[::-1])
+    (array([ True]), array([False]))
+    """
+    total = np.zeros(size)
+    for row in np.sort(np.reshape(terms, (len(terms), size)), axis=0):
+        total += row
+    return total
 
 
 def normalised(log_ratio: Floats, prior_mass: Floats) -> Floats:

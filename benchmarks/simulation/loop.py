@@ -41,7 +41,7 @@ from geo.point import Point
 from geo.sphere import lat_lon_array, point_distance_km
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
-from graphs.settings import DEFAULT_ATLAS, Settings
+from graphs.settings import WORLD_ATLAS, Settings
 from graphs.system import GeoSleuth
 from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import Photo, load_photo
@@ -237,7 +237,7 @@ def open_trial(data: Path, home: Path, photos: int, part: str) -> Trial:
     chosen = every.part(part)
     shown = [load_photo(path).without_metadata() for path in chosen.paths[:photos]]
     others = every.part(next(other for other in PARTS if other != part))
-    atlases = (DEFAULT_ATLAS, PHOTO_ATLAS)
+    atlases = (WORLD_ATLAS, PHOTO_ATLAS)
     settings = Settings(home=home, atlases=atlases, read_signs=False, min_confidence=0.0, threads=1)
     return Trial(
         shown,

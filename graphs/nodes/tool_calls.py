@@ -132,7 +132,7 @@ def _record(call: ToolCall, result: dict[str, Any] | None, sha256: str | None, e
 def call_tool(
     context: GeolocateContext, state: GeolocateState, tool: str, arguments: dict[str, Any], key: str = ""
 ) -> dict[str, Any]:
-    """Call a tool once; an update with its record, its cost, and a note if it failed.
+    """Call a tool once; an update with its record, its cost, and a note if it failed or did part of its work.
 
     Args:
         context: has the tool.
@@ -145,6 +145,8 @@ def call_tool(
     limits = limits_left(context, state)
     record = run_tool_calls([call], context.tools, limits)[0].record
     notes = [f"{tool} failed: {record.error}"] if record.error else []
+    if record.result is not None and record.result.get("problem"):
+        notes.append(f"{tool}: {record.result['problem']}")
     return {"records": [record], "notes": notes, "cost": Cost(tool_calls=min(1, limits.calls))}
 
 

@@ -17,12 +17,14 @@ from graphs.budgets import Budgets, spent_budget
 from tests.fakes.machine import (
     BrokenSearch,
     Calls,
+    FakeReader,
     ScriptedModel,
     context,
     propose,
     run,
     scripted,
 )
+from tools.results import SignsRead
 
 # --- tools that fail
 
@@ -31,6 +33,14 @@ def test_a_failed_search_is_told_and_the_machine_abstains() -> None:
     answer = run(context(search=BrokenSearch(())))
     assert answer.status is AnswerStatus.ABSTAINED
     assert "search_photos failed: the atlas cannot be read now" in answer.reasoning
+
+
+def test_lines_that_could_not_be_read_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    partly = SignsRead(signs=(), problem="lines in other scripts were not read: tesseract broke")
+    monkeypatch.setattr(FakeReader, "read", lambda *_: partly)
+    answer = run(context())
+    assert answer.status is not AnswerStatus.ABSTAINED
+    assert "read_signs: lines in other scripts were not read: tesseract broke" in answer.reasoning
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def two_signs() -> Photo:
 
 
 def test_signs_are_read_with_their_boxes(reader: OcrReader, two_signs: Photo) -> None:
-    signs = reader.read(two_signs.rgb)
+    signs = reader.read(two_signs.rgb).signs
     assert [sign.text for sign in signs] == ["Boulangerie Lyonnaise", "FERMETURE"]
     first, second = signs
     assert first.script == "Latin"
@@ -82,10 +82,10 @@ def test_an_order_on_a_sign_comes_back_as_quoted_data(reader: OcrReader) -> None
 
 def test_a_photo_without_text_and_no_first_look(two_signs: Photo) -> None:
     plain = np.full((200, 300, 3), 90, np.uint8)
-    assert OcrReader(OcrSettings(threads=1)).read(plain) == ()
+    assert OcrReader(OcrSettings(threads=1)).read(plain).signs == ()
     thorough = OcrReader(OcrSettings(threads=1, gate_px=None, min_confidence=0.99))
-    assert thorough.read(plain) == ()
-    assert {sign.text for sign in thorough.read(two_signs.rgb)} <= {"Boulangerie Lyonnaise", "FERMETURE"}
+    assert thorough.read(plain).signs == ()
+    assert {sign.text for sign in thorough.read(two_signs.rgb).signs} <= {"Boulangerie Lyonnaise", "FERMETURE"}
 
 
 def test_the_engine_says_nothing(capfd: pytest.CaptureFixture[str], two_signs: Photo) -> None:
@@ -95,8 +95,8 @@ def test_the_engine_says_nothing(capfd: pytest.CaptureFixture[str], two_signs: P
 
 
 def test_an_odd_strip_is_no_problem(reader: OcrReader) -> None:
-    assert reader.read(np.full((16, 900, 3), 200, np.uint8)) == ()
-    assert reader.read(np.full((900, 16, 3), 200, np.uint8)) == ()
+    assert reader.read(np.full((16, 900, 3), 200, np.uint8)).signs == ()
+    assert reader.read(np.full((900, 16, 3), 200, np.uint8)).signs == ()
 
 
 def test_unknown_photo_and_unusable_boxes(reader: OcrReader, two_signs: Photo) -> None:
@@ -125,4 +125,4 @@ def test_long_lists_are_trimmed_for_the_model_only() -> None:
 
 def test_a_real_street_photo(reader: OcrReader, shared_data: Path) -> None:
     photo = load_photo(shared_data / "im2gps3k_dev" / "images" / "181876927_f171e3f91a_48_70323761@N00.jpg")
-    assert {"BROOKLYN", "BRIDGE", "PARK"} <= {sign.text for sign in reader.read(photo.rgb)}
+    assert {"BROOKLYN", "BRIDGE", "PARK"} <= {sign.text for sign in reader.read(photo.rgb).signs}

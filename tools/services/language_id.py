@@ -26,7 +26,7 @@ _NOT_LATIN_CODES = (
     "xal xmf yi yue zh"
 )
 _NOT_LATIN = frozenset(_NOT_LATIN_CODES.split())
-_DENSE_SCRIPTS = frozenset({"Han", "Hiragana", "Katakana", "Hangul"})
+DENSE_SCRIPTS = frozenset({"Han", "Hiragana", "Katakana", "Hangul"})
 # The first word of a letter's Unicode name is its script; these are the exceptions.
 _SCRIPT_OF_NAME = {"CJK": "Han", "HALFWIDTH": "Katakana", "FULLWIDTH": "Latin", "MODIFIER": NO_SCRIPT}
 
@@ -52,7 +52,7 @@ def dominant_script(text: str) -> str:
 def likely_languages(text: str) -> Languages:
     """Languages by fastText's lid.176 (Joulin et al. 2016), quantised; none where there are too few letters."""
     letters, script = sum(char.isalpha() for char in text), dominant_script(text)
-    if letters < (MIN_IDEOGRAPHS if script in _DENSE_SCRIPTS else MIN_LETTERS):
+    if letters < (MIN_IDEOGRAPHS if script in DENSE_SCRIPTS else MIN_LETTERS):
         return ()
     found = _detector().detect(text, k=MOST_LANGUAGES, threshold=MIN_PROBABILITY)
     codes = [(str(each["lang"]), round(float(each["score"]), 4)) for each in found]

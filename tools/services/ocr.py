@@ -1,11 +1,13 @@
 """Text in photos, by RapidOCR (PP-OCRv6 small) with the models in its package: nothing is downloaded.
 
-It reads Latin, Chinese and Japanese; it does not read Cyrillic, Thai, Korean, Arabic or Devanagari.
+It finds lines of any script and reads Latin, Chinese and Japanese. Lines that it cannot read go to tesseract where that
+is installed, with its packs for Cyrillic, Greek, Arabic, Thai, Korean and others (`tools/services/tesseract.py`).
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.errors import UserError
-from tools.results import Box, Sign
+from tools.results import Box, Sign, SignsRead
 from tools.services.language_id import dominant_script, likely_languages
+from tools.services.tesseract import Reading, Tesseract, TesseractError, has_enough_letters
 
 if TYPE_CHECKING:
     from rapidocr import RapidOCR
@@ -35,6 +38,13 @@ class OcrSettings:
         gate_px: long side of a first look with a low threshold; a photo without a line there is not searched
             again. None: no first look.
         gate_threshold: of a line's score in the first look.
+        sure_confidence: of a line as RapidOCR reads it, from which on tesseract is not asked.
+        sure_characters: that a line must have for each of its heights that it is long, if tesseract is not to be
+            asked: RapidOCR leaves out letters that it does not know.
+        min_word_confidence: of tesseract's reading, below which its words are not believed.
+        min_script_confidence: of tesseract's reading, below which its script is not believed either.
+
+    The last four were set by hand on rendered signs and the 199 photos of docs/results.md, "Scripts of signs".
     """
 
     threads: int = 2
@@ -42,47 +52,87 @@ class OcrSettings:
     detection_px: int = 960
     gate_px: int | None = 512
     gate_threshold: float = 0.3
+    sure_confidence: float = 0.9
+    sure_characters: float = 0.8
+    min_word_confidence: float = 0.75
+    min_script_confidence: float = 0.7
 
 
 class _Line(NamedTuple):
     text: str
     confidence: float
     corners_xy: NDArray[np.float64]  # (4, 2) pixels of the picture given
+    crop: Rgb  # upright
 
 
 class OcrReader:
     """Reads the text in a picture. Models load at the first use; safe between threads, one picture at a time."""
 
-    def __init__(self, settings: OcrSettings = OcrSettings()) -> None:
+    def __init__(self, settings: OcrSettings = OcrSettings(), tesseract: Tesseract | None = None) -> None:
         self._settings = settings
+        self._tesseract = tesseract or Tesseract()
         self._engine: RapidOCR | None = None
         self._lock = threading.Lock()
 
-    def read(self, rgb: Rgb) -> tuple[Sign, ...]:
+    def read(self, rgb: Rgb) -> SignsRead:
         """Lines of text in a uint8 picture (height, width, 3), from top to bottom; boxes are fractions of it."""
         with self._lock:
-            found = self._lines(rgb)
+            lines = self._lines(rgb)
+        others, problem = self._in_other_scripts(lines)
         height, width = rgb.shape[:2]
-        return tuple(_sign(line, width, height) for line in found if line.confidence >= self._settings.min_confidence)
+        both = zip(lines, others, strict=True)
+        signs = [sign for line, other in both if (sign := self._sign(line, other, (width, height))) is not None]
+        languages = likely_languages(" ".join(sign.text for sign in signs))
+        return SignsRead(signs=tuple(signs), languages=languages, problem=problem)
+
+    def _in_other_scripts(self, lines: Sequence[_Line]) -> tuple[list[Reading | None], str]:
+        """What tesseract reads in the lines that RapidOCR cannot read, and what went wrong."""
+        unsure = [i for i, line in enumerate(lines) if self._is_unsure(line)]
+        found: list[Reading | None] = [None] * len(lines)
+        try:
+            readings = self._tesseract.read([lines[i].crop for i in unsure])
+        except TesseractError as error:
+            return found, f"lines in other scripts than Latin, Chinese and Japanese were not read: {error}"
+        for i, reading in zip(unsure, readings, strict=True):
+            found[i] = reading
+        return found, ""
+
+    def _is_unsure(self, line: _Line) -> bool:
+        height, width = line.crop.shape[:2]
+        characters = sum(not c.isspace() for c in line.text)
+        too_few = characters < self._settings.sure_characters * width / height
+        return too_few or line.confidence < self._settings.sure_confidence
+
+    def _sign(self, line: _Line, other: Reading | None, size_px: tuple[int, int]) -> Sign | None:
+        """The line in the script that it is in: its words, its script alone, or None where it is no text."""
+        settings, box = self._settings, _box(line.corners_xy / size_px)
+        if other is not None and other.confidence >= settings.min_script_confidence and has_enough_letters(other):
+            words = other.text if other.confidence >= settings.min_word_confidence else ""
+            return _sign(words, other.confidence, box, other.script)
+        if line.text.strip() and line.confidence >= settings.min_confidence:
+            return _sign(line.text, line.confidence, box, dominant_script(line.text))
+        return None
 
     def _lines(self, rgb: Rgb) -> list[_Line]:
-        from rapidocr.utils.output import RapidOCROutput
-
+        """Every line found, with RapidOCR's reading, which is empty where it knows no letter of it."""
         gate_px = self._settings.gate_px
-        if gate_px is not None and not self._may_hold_text(_fitted(rgb, gate_px)):
+        if gate_px is not None and not len(self._boxes(_fitted(rgb, gate_px), self._settings.gate_threshold)):
             return []
         picture = _enlarged(rgb, self._settings.detection_px)
-        found = self._loaded()(_bgr(picture), use_det=True, use_cls=False, use_rec=True, box_thresh=0.5)
-        if not isinstance(found, RapidOCROutput) or found.txts is None or found.scores is None or found.boxes is None:
+        boxes = self._boxes(picture, threshold=0.5)
+        if not len(boxes):
             return []
+        crops = self._loaded().crop_text_regions(_bgr(picture), boxes)
+        read = self._loaded().recognize_txt(crops)
         shrink = rgb.shape[1] / picture.shape[1]
-        rows = zip(found.txts, found.scores, found.boxes, strict=True)
-        return [_Line(text, float(score), np.asarray(box, np.float64) * shrink) for text, score, box in rows]
+        rows = zip(read.txts or (), read.scores, boxes * shrink, crops, strict=True)
+        return [_Line(text, float(score), box, _bgr(crop)) for text, score, box, crop in rows]
 
-    def _may_hold_text(self, picture: Rgb) -> bool:
-        threshold = self._settings.gate_threshold
+    def _boxes(self, picture: Rgb, threshold: float) -> NDArray[np.float32]:
+        """Corners (n, 4, 2) of the lines found, in pixels."""
         found = self._loaded()(_bgr(picture), use_det=True, use_cls=False, use_rec=False, box_thresh=threshold)
-        return getattr(found, "boxes", None) is not None
+        boxes = getattr(found, "boxes", None)
+        return np.empty((0, 4, 2), np.float32) if boxes is None else np.asarray(boxes, np.float32)
 
     def _loaded(self) -> RapidOCR:
         if self._engine is None:
@@ -121,14 +171,9 @@ def _bundled_model(task: str) -> Path:
     return models[0]
 
 
-def _sign(line: _Line, width_px: int, height_px: int) -> Sign:
-    return Sign(
-        text=line.text,
-        confidence=min(1.0, line.confidence),
-        box=_box(line.corners_xy / (width_px, height_px)),
-        script=dominant_script(line.text),
-        languages=likely_languages(line.text),
-    )
+def _sign(text: str, confidence: float, box: Box, script: str) -> Sign:
+    languages = likely_languages(text)
+    return Sign(text=text, confidence=min(1.0, confidence), box=box, script=script, languages=languages)
 
 
 def _box(corners: NDArray[np.float64]) -> Box:
