@@ -39,7 +39,8 @@ def fit_mixture(
     [0.75, 0.25]
     """
     count = densities.shape[1]
-    shares = np.full(count, 1.0 / count) if towards is None else np.array(towards)
+    # From even shares: one that began at nothing would stay there.
+    shares = np.full(count, 1.0 / count)
     drawn = np.zeros(count) if towards is None else strength * np.asarray(towards)
     counted = np.ones(len(densities)) if weights is None else weights
     for _ in range(_ITERATIONS):
@@ -48,7 +49,7 @@ def fit_mixture(
         # A truth that no component knows says nothing about their shares.
         held = (parts * (counted / np.where(of_all > 0.0, of_all, 1.0))[:, None]).sum(axis=0) + drawn
         if held.sum() <= 0.0:
-            return shares
+            break
         shares = held / held.sum()
     return np.asarray(shares)
 
