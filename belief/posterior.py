@@ -86,6 +86,10 @@ class Belief:
         ratios = [ratio for key, ratio in self._reports.items() if key != without]
         return joint_log_ratio(ratios, self.support.prior_mass, self._agreement)
 
+    @cached_property
+    def _by_density(self) -> NDArray[np.intp]:
+        return np.argsort(-self.mass / self.support.area_km2, kind="stable")
+
     def _normalised(self, nats: Floats) -> Floats:
         mass = self.support.prior_mass * np.exp(nats - nats.max())
         return np.asarray(mass / mass.sum())
@@ -101,9 +105,8 @@ class Belief:
 
     def densest(self, share: float) -> NDArray[np.intp]:
         """Rows of the densest positions that together hold a share of the probability, the densest first."""
-        order = np.argsort(-self.mass / self.support.area_km2, kind="stable")
-        held = np.cumsum(self.mass[order])
-        return order[: int(np.searchsorted(held, share * held[-1])) + 1]
+        held = np.cumsum(self.mass[self._by_density])
+        return self._by_density[: int(np.searchsorted(held, share * held[-1])) + 1]
 
     def area_km2(self, share: float) -> float:
         """Size of the smallest area that holds a share of the probability."""
