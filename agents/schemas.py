@@ -181,10 +181,14 @@ class Versions(Frozen):
     """Versions of all that produced an answer, enough to reproduce it."""
 
     geosleuth: str
-    encoder: str
+    encoder: str = Field(description="name@revision; empty: no atlas was searched")
     atlases: tuple[str, ...]
     model: str
     strategy: str
+
+
+TELLING_NATS = 0.2
+"""Evidence that told less is not spoken of."""
 
 
 class Answer(Frozen):

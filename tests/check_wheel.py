@@ -64,6 +64,12 @@ def check_use(scripts: Path, folder: Path) -> None:
     run(scripts / "geosleuth", "doctor", cwd=folder)
     answer = json.loads(run(scripts / "geosleuth", "locate", photo, "--json", "--home", folder / "home", cwd=folder))
     assert answer["status"] in {"answered", "abstained"}
+    build = ("atlas", "build", "few", "--gps", "50", "--home", folder / "home")
+    run(scripts / "geosleuth", *build, cwd=folder)
+    searched = run(
+        scripts / "geosleuth", "locate", photo, "--json", "--atlas", "few", "--home", folder / "home", cwd=folder
+    )
+    assert json.loads(searched)["candidates"], "the packaged encoder found nothing"
     print(f"wheel: `geosleuth locate` {answer['status']} in a clean environment of {len(installed)} packages")
 
 

@@ -29,6 +29,7 @@ from apps.output.formatting import (
     percent,
     printable,
     square_km,
+    tells_nothing,
 )
 from geo.point import Point
 from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within
@@ -168,7 +169,8 @@ def _draw_panel(picture: Image.Image, located: LocatedPhoto) -> None:
     if answer.point is None:
         y = _paragraph(draw, y, printable(answer.reasoning), 27, MUTED, max_lines=4)
     else:
-        y = _paragraph(draw, y, str(answer.point), 28, MUTED)
+        below = "a map of where photos are taken" if tells_nothing(answer) else str(answer.point)
+        y = _paragraph(draw, y, below, 28, MUTED)
         y = _chances(draw, y + 8, answer) if answer.chance_within_km else _confidence(draw, y + 8, answer)
         for _, share, radius_km in reversed(credible_circles(answer)):
             y = _row(draw, y, f"{percent(share)} within", " · ".join([km(radius_km), *_area_size(answer, share)]))

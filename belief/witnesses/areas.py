@@ -12,7 +12,6 @@ from belief.witnesses.countries import CountryWeights
 from belief.witnesses.reports import with_floor
 from geo.sphere import Floats
 
-
 LEAST_RADIUS_KM = 1.0
 
 

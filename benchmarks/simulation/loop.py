@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
 from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -31,13 +32,12 @@ from benchmarks.simulation.error_model import ErrorModel, Rates
 from benchmarks.simulation.policy import LOOKS, ScriptedPolicy, look_name
 from benchmarks.simulation.retrieval import KnownRetrieval, together_share
 from benchmarks.simulation.server import serve
-from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
 from evals.scores import distance
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
-from graphs.settings import DEFAULT_ATLAS, Settings
+from graphs.settings import WORLD_ATLAS, Settings
 from graphs.system import GeoSleuth
 from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import Photo, load_photo
@@ -222,7 +222,7 @@ def open_trial(data: Path, home: Path, photos: int, part: str) -> Trial:
     chosen = every.part(part)
     shown = [load_photo(path).without_metadata() for path in chosen.paths[:photos]]
     others = every.part(next(other for other in PARTS if other != part))
-    atlases = (DEFAULT_ATLAS, PHOTO_ATLAS)
+    atlases = (WORLD_ATLAS, PHOTO_ATLAS)
     settings = Settings(home=home, atlases=atlases, read_signs=False, min_confidence=0.0, threads=1)
     return Trial(
         shown,

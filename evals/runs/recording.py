@@ -185,9 +185,18 @@ def _evidence(one: Evidence, answer: Answer) -> EvidenceNote:
 
 
 def _first_reading(answer: Answer) -> tuple[PredictionNote, ...]:
-    source = next((one.source for one in answer.evidence if one.kind is EvidenceKind.SIGHT), None)
-    places = source.arguments["places"] if source else ()
-    return tuple(PredictionNote(point=(row["lat"], row["lon"]), confidence=row["confidence"]) for row in places)
+    """What every model that was asked reported, in the order of the evidence."""
+    sources = [one.source for one in answer.evidence if one.kind is EvidenceKind.SIGHT and one.source]
+    return tuple(
+        PredictionNote(
+            model=source.arguments["model"],
+            point=(place["lat_deg"], place["lon_deg"]),
+            radius_km=place["radius_km"],
+            confidence=place["confidence"],
+        )
+        for source in sources
+        for place in source.arguments["places"]
+    )
 
 
 def _judgements(answer: Answer) -> tuple[JudgementNote, ...]:

@@ -45,7 +45,7 @@ def assess(
 ) -> Assessment:
     """Read hypotheses and evidence off the belief; what is not given is the state's.
 
-    Modes of the belief that no open hypothesis covers become hypotheses.
+    Modes of the belief that no open or rejected hypothesis covers become hypotheses.
     """
     listed = list(state["hypotheses"] if hypotheses is None else hypotheses)
     known_records = state["records"] if records is None else records
@@ -73,7 +73,9 @@ def believe(context: GeolocateContext, said: Sequence[Statement]) -> Belief:
 
 def _with_modes(context: GeolocateContext, belief: Belief, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
     still_open = open_hypotheses(hypotheses)
-    modes = find_modes(belief, _circles(still_open), max(0, MOST_HYPOTHESES - len(still_open)))
+    rejected = [h for h in hypotheses if h.status is HypothesisStatus.REJECTED]
+    known = _circles([*still_open, *rejected])
+    modes = find_modes(belief, known, max(0, MOST_HYPOTHESES - len(still_open)))
     grown = list(hypotheses)
     points = [Point(lat=mode.lat_deg, lon=mode.lon_deg) for mode in modes]
     for mode, point, place in zip(modes, points, context.places(points), strict=True):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agents.chat_models.spec import short_name
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, Source
 from belief.support import Circle, Support
 from belief.witnesses.areas import area_log_ratio, bounded_nats, country_log_ratio
@@ -129,7 +130,7 @@ def _reading_claim(said: Sequence[Position]) -> str:
     first = said[0]
     others = f" and {len(said) - 1} other place(s)" if len(said) > 1 else ""
     because = f": {first.why}" if first.why else ""
-    return f"{first.model or 'the model'} says {first.name}{others}{because}"
+    return f"{short_name(first.model) or 'the model'} says {first.name}{others}{because}"
 
 
 def _telling(records: Sequence[ToolRecord]) -> Iterator[ToolRecord]:
@@ -164,7 +165,7 @@ def _from_search(context: GeolocateContext, state: GeolocateState, record: ToolR
         claim = f"{len(candidates)} places of the atlases resemble the photo"
 
         def log_ratio(support: Support) -> Floats:
-            return retrieval_log_ratio(support, candidates, context.parameters, context.versions.encoder)
+            return retrieval_log_ratio(support, candidates, context.parameters, context.encoder)
 
         yield Statement(_evidence(EvidenceKind.RETRIEVAL, claim, _source(record)), log_ratio, pinned(candidates))
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from graphs.inference.posterior import default_parameters
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -18,9 +17,12 @@ from agents.chat_models.registry import LoadedModel
 from agents.offline.reasoner import OfflineReasoner
 from agents.schemas import Answer, Versions
 from agents.strategies import find_strategy
+from belief.decision import Aim
+from belief.parameters import RetrievalRecord, default_parameters
+from belief.records import Agreement, Record, Records
 from geo.place import Place
 from geo.point import Point
-from geo.sphere import distance_km, lat_lon_array
+from geo.sphere import Floats, distance_km, lat_lon_array, unit_vectors
 from graphs.budgets import Budgets
 from graphs.context import GeolocateContext
 from graphs.geolocate import build_geolocate
@@ -35,15 +37,26 @@ from tools.reverse_geocode import reverse_geocode_tool
 from tools.search_photos import search_photos_tool
 from tools.services.language_id import dominant_script, likely_languages
 
+RETRIEVAL = RetrievalRecord(temperature=0.05, record=Record(shares=(0.05, 0.05, 0.3, 0.2, 0.1, 0.3)))
+POOLED = Record(
+    shares=(0.05, 0.1, 0.35, 0.2, 0.1, 0.2), stated=(0.05, 0.1, 0.3, 0.2, 0.05, 0.02, 0.03, 0.03, 0.02, 0.2)
+)
+GOOD_JUDGE = "judge"
+"""A model of this name is right about a tool's result nine times of ten."""
+
 PARAMETERS = default_parameters().model_copy(
     update={
-        "temperature": {AtlasKind.PHOTO: 0.05, AtlasKind.GPS: 0.05},
-        "prior_share": 0.2,
-        "candidate_spread_km": {AtlasKind.PHOTO: 30.0, AtlasKind.GPS: 30.0},
-        "utility": {25.0: 0.5, 200.0: 0.5, 1492.7: 1.0},
+        "records": Records(models={"any": POOLED, GOOD_JUDGE: POOLED.model_copy(update={"judgement_accuracy": 0.9})}),
+        "agreement": Agreement(independent=0.2, alike=0.6, one=0.15, none=0.05, correlation=0.5),
+        "retrieval": {kind.value: RETRIEVAL for kind in AtlasKind},
+        "useless": {"sign": 0.1, "language": 0.1, "sun": 0.1},
+        "place_name": Record(shares=(0.0, 0.0, 0.9, 0.05, 0.0, 0.05), stated=(0.15, 0.25, 0.4, 0.15, *[0.0] * 5, 0.05)),
+        "judgement_accuracy": 0.7,
+        "person_accuracy": 0.9,
+        "utility": {aim.value: {1492.7 if aim is Aim.GEOSCORE else float(aim.value): 1.0} for aim in Aim},
     }
 )
-"""Fixed, so that a new fit of the packaged ones changes no test."""
+"""Fixed, so that a new fit of the packaged ones changes no test; what was retrieved is worth a lot."""
 
 FILE_NAME = "lisbon_holiday_at_the_tower.jpg"
 EXIF_POSITION = Point(lat=12.3456, lon=65.4321)
@@ -87,6 +100,11 @@ class FakePlaces:
 
     def __call__(self, points: Sequence[Point]) -> list[Place | None]:
         return [self.place_at(point) for point in points]
+
+    def country_codes(self, lat_lon_deg: Floats) -> list[str | None]:
+        """The country of the nearest place, far at sea too."""
+        towards = unit_vectors(lat_lon_deg) @ unit_vectors(lat_lon_array(p.point for p in PLACES)).T
+        return [PLACES[nearest].country_code for nearest in towards.argmax(axis=1)]
 
 
 CANDIDATES = (
@@ -214,12 +232,14 @@ def context(
         "min_confidence": 0.0,
         "read_signs": True,
         "parameters": PARAMETERS,
+        "aim": Aim.GEOSCORE,
         "tools": {tool.name: tool for tool in tools},
         "models": (LoadedModel(name="fake", chat=model or OfflineReasoner(), price=price),),
     }
     return GeolocateContext(
         photo_store=photo_store,
         places=places,
+        country_codes=places.country_codes,
         cluster=cluster,
         dissimilar=lambda _, limit: candidates(LEAST_SIMILAR)[:limit],
         strategy=find_strategy(strategy),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graphs.inference.ledger import CAP_NATS, probabilities
 from langchain_core.messages import BaseMessage
 
 from agents.schemas import Answer, EvidenceKind, Hypothesis

@@ -7,31 +7,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.schemas import Evidence, EvidenceKind, Hypothesis, Versions
+from belief.parameters import default_parameters
+from core.errors import UserError
+from geo.point import Point
+from geo.sphere import HALF_CIRCUMFERENCE_KM
 from graphs.assessment.calibration import (
     Calibration,
     Correction,
     EvidenceLevel,
     LevelFit,
+    Radius,
     area_log_odds,
     calibrated,
     evidence_level,
     find_calibration,
     load_calibration,
-    packaged_calibrations,
     radius_km,
     subject_of,
 )
-from graphs.inference.choosing import Radius
-from graphs.inference.posterior import default_parameters
-from hypothesis import given
-from hypothesis import strategies as st
-
-from agents.schemas import Evidence, EvidenceKind, Hypothesis, Versions
-from core.errors import UserError
-from geo.point import Point
-from geo.sphere import HALF_CIRCUMFERENCE_KM
 from retrieval.candidate import AtlasKind
-from retrieval.encoders.registry import load_encoder
 
 VERSIONS = Versions(geosleuth="0", encoder="compact@1", atlases=("world",), model="offline", strategy="refine")
 SUBJECT = subject_of(VERSIONS, [AtlasKind.GPS], default_parameters())
@@ -94,12 +92,13 @@ def answer_evidence(kind: EvidenceKind) -> list[Evidence]:
 def test_only_levels_that_were_fitted_are_corrected() -> None:
     hypothesis = Hypothesis(id="H1", name="here", point=Point(lat=1.0, lon=2.0), radius_km=9.0, probability=0.3)
     raw = Radius(100.0, 1000.0)
-    trusted = calibrated(MADE, hypothesis, answer_evidence(EvidenceKind.RETRIEVAL), raw)
-    assert trusted is not None
+    trusted = calibrated(MADE, hypothesis, answer_evidence(EvidenceKind.RETRIEVAL), raw, 0.3)
     assert trusted.radius.calibrated
     assert trusted.radius.radius_90_km > 1000.0
     assert trusted.confidence == pytest.approx(0.1)
-    assert calibrated(MADE, hypothesis, answer_evidence(EvidenceKind.PLACE_NAME), raw) is None
+    untouched = (raw, 0.3)
+    assert calibrated(MADE, hypothesis, answer_evidence(EvidenceKind.PLACE_NAME), raw, 0.3) == untouched
+    assert calibrated(None, hypothesis, answer_evidence(EvidenceKind.RETRIEVAL), raw, 0.3) == untouched
 
 
 @pytest.mark.parametrize(
@@ -155,11 +154,8 @@ def test_a_calibration_of_another_system_is_refused(tmp_path: Path, changed: dic
         find_calibration(SUBJECT.model_copy(update=changed), file)
 
 
-def test_packaged_calibrations_serve_only_their_own_systems() -> None:
-    assert find_calibration(SUBJECT.model_copy(update={"encoder": "nobody's@0"})) is None
-    for known in packaged_calibrations():
-        assert find_calibration(known.subject) == known
-        assert known.fitted_on
+def test_without_a_file_nothing_is_corrected() -> None:
+    assert find_calibration(SUBJECT) is None
 
 
 @pytest.mark.parametrize(
@@ -187,13 +183,3 @@ def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
 def test_radii_grow_with_the_raw_ones() -> None:
     wide = [Correction(slope=0.5, shift=1.0)(km) for km in np.geomspace(1.0, 15_000.0, 20)]
     assert wide == sorted(wide)
-
-
-def test_the_system_as_shipped_has_a_calibration() -> None:
-    identity = load_encoder("compact").identity
-    versions = VERSIONS.model_copy(update={"encoder": f"{identity.name}@{identity.revision}"})
-    if not any(known.subject.encoder == versions.encoder for known in packaged_calibrations()):
-        pytest.skip("compact has new weights: fit graphs/inference/calibrations.json again, see docs/evals.md")
-    for strategy in ("refine", "clusters", "retrieval"):
-        own = versions.model_copy(update={"strategy": strategy})
-        assert find_calibration(subject_of(own, [AtlasKind.GPS], default_parameters())) is not None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from graphs.assessment.calibration import Corrections
 
+from graphs.assessment.calibration import Corrections
 from tests.fakes.machine import context, run
-from tests.graphs.inference.test_calibration import MADE
+from tests.graphs.assessment.test_calibration import MADE
 
 RETRIEVAL = next(iter(MADE.levels.values()))
 
