@@ -24,6 +24,8 @@ from geo.sphere import Floats
 TINY = 1e-300
 """A ratio or probability of nothing is counted as this, so that its logarithm is finite."""
 
+LEAST_NEAR = 1e-12
+
 
 class ReportedPlace(NamedTuple):
     """A place with the radius that half of its probability is said to lie within, and the probability said."""
@@ -113,8 +115,9 @@ def mixture_ratio(
             kernels = decay(away_km, scale_km)
             near = support.prior_mass @ kernels
             # A place that no position of the support lies near at this scale tells nothing.
-            seen = near > 1e-12
-            ratio += share * (kernels[:, seen] @ (weights[seen] / near[seen]) + float(weights[~seen].sum()))
+            seen = near > LEAST_NEAR
+            each = np.divide(weights, near, out=np.zeros(len(weights)), where=seen)
+            ratio += share * (kernels @ each + float(weights[~seen].sum()))
     return ratio
 
 
