@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from belief.parameters import Parameters, default_parameters
 from belief.support import Support
-from belief.witnesses.reports import TINY, joint_log_ratio, sum_in_any_order
+from belief.witnesses.reports import TINY, WeighedReport, joint_log_ratio, sum_in_any_order
 from geo.sphere import Floats
 
 THRESHOLDS_KM = (1, 25, 200, 750, 2500)
@@ -31,10 +31,10 @@ class Belief:
     >>> from belief.support import make_support
     >>> support = make_support([(48.86, 2.34)])
     >>> near = np.where(support.distance_km((48.86, 2.34))[:, 0] < 50.0, 50.0, 0.5)
-    >>> belief = Belief(support, reports={"a": near, "b": near}, others={"sign": np.log(near)})
+    >>> belief = Belief(support, {"a": WeighedReport(near), "b": WeighedReport(near)}, others={"sign": np.log(near)})
     >>> belief.chance_within_km((48.86, 2.34), 50.0) > 0.9
     True
-    >>> alone = Belief(support, {"a": near}, {})
+    >>> alone = Belief(support, {"a": WeighedReport(near)}, {})
     >>> told, told_alone = (divergence_nats(b.mass, b.mass_without("a")) for b in (belief, alone))
     >>> told < told_alone
     True
@@ -43,7 +43,7 @@ class Belief:
     def __init__(
         self,
         support: Support,
-        reports: Mapping[str, Floats],
+        reports: Mapping[str, WeighedReport],
         others: Mapping[str, Floats],
         parameters: Parameters | None = None,
     ) -> None:
@@ -51,7 +51,7 @@ class Belief:
 
         Args:
             support: n positions.
-            reports: likelihood ratios (n,) of models' reports by key, 0 or more: models err alike.
+            reports: of models by key, likelihood ratios of 0 or more: models err alike.
             others: log likelihood ratios (n,) in nats of independent witnesses by key, finite.
             parameters: how models err together; the packaged ones if None.
         """
@@ -83,8 +83,8 @@ class Belief:
         return sum_in_any_order(list(self._others.values()), len(self.support.prior_mass))
 
     def _joint(self, without: str | None = None) -> Floats:
-        ratios = [ratio for key, ratio in self._reports.items() if key != without]
-        return joint_log_ratio(ratios, self.support.prior_mass, self._agreement)
+        heard = [report for key, report in self._reports.items() if key != without]
+        return joint_log_ratio(heard, self.support.prior_mass, self._agreement)
 
     @cached_property
     def _by_density(self) -> NDArray[np.intp]:

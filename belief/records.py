@@ -39,6 +39,9 @@ class Record(Frozen):
     )
     photos: int = Field(0, ge=0, description="photos it was asked about")
     answered: int = Field(0, ge=0, description="of these, how many it gave a place for")
+    worth_nats: float = Field(
+        0.0, description="what its reports added to the log density at the truth, on average: its weight in a jury"
+    )
     source: str = Field("", description="where these numbers come from: date, prompt, photos, or published accuracies")
     judgement_accuracy: float | None = Field(
         None, gt=0.0, lt=1.0, description="balanced accuracy of saying that a tool's result fits a place; None: unknown"

@@ -135,7 +135,9 @@ def test_a_sample_of_land_lies_on_land_and_one_of_anywhere_covers_all_latitudes(
     assert (everywhere[:, 0] < 0.0).mean() == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("at", [(90.0, 0.0), (-90.0, 0.0), (0.0, 180.0), (0.0, -180.0), (89.999, 179.999), (0.0, 540.0)])
+@pytest.mark.parametrize(
+    "at", [(90.0, 0.0), (-90.0, 0.0), (0.0, 180.0), (0.0, -180.0), (89.999, 179.999), (0.0, 540.0)]
+)
 def test_density_is_finite_and_positive_at_the_edges_of_the_map(at: tuple[float, float]) -> None:
     density = default_prior().density([at])
     assert np.isfinite(density).all()

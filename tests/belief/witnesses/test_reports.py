@@ -90,7 +90,9 @@ def test_a_place_without_confidence_among_some_with_it_counts_by_its_rank() -> N
 
 def test_scales_are_absolute_without_a_stated_radius_and_in_units_of_it_with_one() -> None:
     assert tuple(kernel_scales_km(ReportedPlace(*PARIS))) == SCALES_KM
-    assert list(kernel_scales_km(ReportedPlace(*PARIS, 10.0)))[:6] == pytest.approx([1.0, 3.0, 10.0, 30.0, 100.0, 300.0])
+    assert list(kernel_scales_km(ReportedPlace(*PARIS, 10.0)))[:6] == pytest.approx(
+        [1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
+    )
     assert min(kernel_scales_km(ReportedPlace(*PARIS, 0.0))) == 0.05
 
 

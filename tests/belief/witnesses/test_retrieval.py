@@ -60,7 +60,9 @@ def test_the_record_of_the_encoder_comes_before_that_of_any() -> None:
 
 
 def test_the_best_of_each_kind_are_pinned() -> None:
-    found = [candidate((k, 0.0), 0.5, k) for k in range(9)] + [candidate((k, 90.0), 0.5, k, AtlasKind.GPS) for k in (1, 0)]
+    found = [candidate((k, 0.0), 0.5, k) for k in range(9)] + [
+        candidate((k, 90.0), 0.5, k, AtlasKind.GPS) for k in (1, 0)
+    ]
     at = pinned(found)
     assert len(at) == PINNED + 2
     assert [lat for lat, lon in at if lon == 0.0] == list(range(PINNED))
