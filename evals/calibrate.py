@@ -15,7 +15,6 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from graphs.assessment.calibration import Calibration, evidence_level
 
 from evals.command import command_parser, run_command
 from evals.fitting.conformal import (
@@ -31,6 +30,7 @@ from evals.runs.records import EvalRecord
 from evals.scores import distance, reliability
 from evals.scores.arrays import score_arrays_of
 from geo.sphere import Floats
+from graphs.assessment.calibration import Calibration, evidence_level
 from retrieval.splits import SHARES
 
 HEAD = (

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from graphs.inference.country_weights import LAST_LATIN_CODE, language_weights
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from benchmarks.dev_photos import DEFAULT_DATA, load_dev_photos
 from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
-from graphs.inference.country_weights import LAST_LATIN_CODE, language_weights
 from retrieval.photos.photo import load_photo
 from tools.results import Box, Sign
 from tools.services.ocr import OcrReader

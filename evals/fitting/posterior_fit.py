@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from graphs.inference.posterior import Floats, PosteriorParameters, candidate_weights, default_parameters, positions
 
 from geo.sphere import distance_km
-from graphs.inference.posterior import Floats, PosteriorParameters, candidate_weights, default_parameters, positions
 from graphs.settings import make_settings
 from graphs.system import GeoSleuth
 from retrieval.atlas.sources import PhotoItem, photos_from_table

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents.schemas import Versions
+from belief.parameters import default_parameters
 from core.errors import UserError
 from evals.runs.records import EvalRecord, RecordStatus, RunInfo, read_info, read_records
 from graphs.assessment.calibration import Subject, subject_of, told_difference
-from belief.parameters import default_parameters
 from retrieval.splits import SHARES, split_by_author
 
 LEAST_PHOTOGRAPHERS = 5

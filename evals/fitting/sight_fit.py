@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from graphs.inference.sight import RINGS_KM, Rings
 from numpy.typing import ArrayLike, NDArray
 
 from geo.sphere import Floats
-from graphs.inference.sight import RINGS_KM, Rings
 
 SMOOTHING_PHOTOS = 4.0
 """Photos' worth of "as usual" mixed into a record: a few dozen answers leave some rings empty."""

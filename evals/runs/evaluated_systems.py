@@ -9,12 +9,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from belief.parameters import Parameters
-
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import ModelOptions, find_jury, split_jury
 from agents.schemas import Answer
 from agents.strategies import Strategy
+from belief.parameters import Parameters
 from core.errors import UserError
 from core.files import sha256_if_readable
 from evals import options

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from graphs.assessment.calibration import parameters_digest
-
 from core.checkout import commit_of
 from core.files import sha256_if_readable
 from evals import options
@@ -19,6 +17,7 @@ from evals.runs.evaluated_systems import EvaluatedSystems
 from evals.runs.folder import now
 from evals.runs.records import RunInfo
 from evals.runs.sample_selection import RunPhotos, ids_sha256
+from graphs.assessment.calibration import parameters_digest
 from graphs.settings import Settings
 
 LIBRARIES = ("geosleuth", "langchain-core", "langgraph", "numpy", "onnxruntime", "pillow", "qdrant-edge-py")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs.assessment.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
+from tests.graphs.inference.test_calibration import SUBJECT
 
 from core.errors import UserError
 from evals import calibrate
@@ -20,8 +20,8 @@ from evals.fitting.conformal import (
 )
 from evals.fitting.samples import answered_samples
 from evals.scores.reliability import expected_calibration_error
+from graphs.assessment.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
 from tests.fakes.records import made_record, random_records, write_run
-from tests.graphs.inference.test_calibration import SUBJECT
 
 pytest.importorskip("sklearn")
 
