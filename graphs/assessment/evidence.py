@@ -280,6 +280,9 @@ def _subject(opinion: Opinion) -> tuple[str, ...]:
 
 
 def _about_area(kind: EvidenceKind, claim: str, source: Source, circle: Circle, nats: float) -> Statement:
+    if nats == 0.0:
+        return Statement(_evidence(kind, claim, source))
+
     def log_ratio(support: Support) -> Floats:
         return area_log_ratio(support, circle, nats)
 

@@ -224,7 +224,7 @@ def context(
     tools = [
         search_photos_tool(searching),  # type: ignore[arg-type]  # a fake with the one method it needs
         find_place_tool(places),
-        reverse_geocode_tool(places, lambda point: point.lon != -40.0),
+        reverse_geocode_tool(places, lambda point: not -50.0 < point.lon < -30.0),
         read_signs_tool(photo_store, FakeReader(signs)),  # type: ignore[arg-type]  # a fake with the one method it needs
     ]
     settings: dict[str, Any] = {
