@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from belief.kernels import chord_distance_km, decay
 from belief.posterior import Belief, evenly, weighted_quantile
-from belief.support import Circle, Support
+from belief.support import Disc, Support
 from geo.sphere import Floats
 
 MODE_WITHIN_KM = 500.0
@@ -32,12 +32,12 @@ MIN_MODE_MASS = 0.03
 NOBODY = -1
 
 
-def owners(support: Support, circles: Sequence[Circle]) -> NDArray[np.intp]:
+def owners(support: Support, circles: Sequence[Disc]) -> NDArray[np.intp]:
     """For each position of a support the circle of least radius that contains it, or NOBODY: shape (n,).
 
     >>> from belief.support import make_support
     >>> support = make_support([(48.86, 2.34), (38.72, -9.14)])
-    >>> owners(support, [Circle(48.86, 2.34, 300.0), Circle(48.86, 2.34, 5.0)])[:2].tolist()
+    >>> owners(support, [Disc(48.86, 2.34, 300.0), Disc(48.86, 2.34, 5.0)])[:2].tolist()
     [1, -1]
     """
     if not circles:
@@ -69,7 +69,7 @@ def _log_odds(share: Floats) -> Floats:
     return np.asarray(np.log(bounded / (1.0 - bounded)))
 
 
-def find_modes(belief: Belief, known: Sequence[Circle], most: int) -> list[Circle]:
+def find_modes(belief: Belief, known: Sequence[Disc], most: int) -> list[Disc]:
     """Modes that no known circle covers, the heaviest first: at most so many, each with 3 % of the belief or more.
 
     A mode's centre is the position that most of the probability still free lies near; its radius holds 80 % of it.
@@ -79,7 +79,7 @@ def find_modes(belief: Belief, known: Sequence[Circle], most: int) -> list[Circl
     >>> support = make_support([lisbon])
     >>> belief = Belief(support, {}, {"seen": -support.distance_km(lisbon)[:, 0] / 5.0})
     >>> first = find_modes(belief, known=[], most=8)[0]
-    >>> bool(support.distance_km(first[:2])[0, 0] < 10.0), find_modes(belief, known=[Circle(*lisbon, 500.0)], most=8)
+    >>> bool(support.distance_km(first[:2])[0, 0] < 10.0), find_modes(belief, known=[Disc(*lisbon, 500.0)], most=8)
     (True, [])
     """
     support = belief.support
@@ -87,7 +87,7 @@ def find_modes(belief: Belief, known: Sequence[Circle], most: int) -> list[Circl
     centres = np.unique(evenly(free, CENTRES))
     away_km = chord_distance_km(support.unit[centres], support.unit)
     near = decay(away_km, BANDWIDTH_KM)
-    found: list[Circle] = []
+    found: list[Disc] = []
     while len(found) < most:
         best = int((near @ free).argmax())
         around = np.where(away_km[best] <= MODE_WITHIN_KM, free, 0.0)
@@ -95,6 +95,6 @@ def find_modes(belief: Belief, known: Sequence[Circle], most: int) -> list[Circl
             break
         radius_km = max(LEAST_MODE_RADIUS_KM, weighted_quantile(away_km[best], around, MODE_SHARE))
         lat, lon = support.lat_lon_deg[centres[best]]
-        found.append(Circle(float(lat), float(lon), radius_km))
+        found.append(Disc(float(lat), float(lon), radius_km))
         free = np.where(away_km[best] <= radius_km, 0.0, free)
     return found

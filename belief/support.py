@@ -59,8 +59,8 @@ class Support(NamedTuple):
         return chord_distance_km(self.unit, unit_vectors(np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2)))
 
 
-class Circle(NamedTuple):
-    """An area: all that lies within a radius of a position."""
+class Disc(NamedTuple):
+    """All that lies within a radius of a position."""
 
     lat_deg: float
     lon_deg: float

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from belief.support import Circle, Support
+from belief.support import Disc, Support
 from belief.witnesses.countries import CountryWeights
 from belief.witnesses.reports import with_floor
 from geo.sphere import Floats
@@ -25,12 +25,12 @@ def bounded_nats(said_nats: float, accuracy: float) -> float:
     return min(most, max(-most, said_nats))
 
 
-def area_log_ratio(support: Support, circle: Circle, nats: float) -> Floats:
+def area_log_ratio(support: Support, circle: Disc, nats: float) -> Floats:
     """Log likelihood ratio (n,) of "it is there" or "it is not": nats within the circle, fading over its radius.
 
     >>> from belief.support import make_support
     >>> support = make_support([(48.86, 2.34), (38.72, -9.14)])
-    >>> area_log_ratio(support, Circle(48.86, 2.34, 10.0), 2.0)[support.pins].round(3).tolist()
+    >>> area_log_ratio(support, Disc(48.86, 2.34, 10.0), 2.0)[support.pins].round(3).tolist()
     [2.0, 0.0]
     """
     beyond_km = np.maximum(0.0, support.distance_km(circle[:2])[:, 0] - circle.radius_km)

@@ -26,7 +26,6 @@ TINY = 1e-300
 
 LEAST_NEAR = 1e-12
 
-
 NONE_OF_THESE = 0.2
 """Chosen among 0, 0.1, 0.25, 0.5 and 1 by cross-validated log score (docs/decisions.md)."""
 

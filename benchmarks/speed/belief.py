@@ -20,9 +20,9 @@ from belief.hypotheses import find_modes, log_bayes_factors, owners
 from belief.parameters import default_parameters
 from belief.posterior import THRESHOLDS_KM, Belief, divergence_nats
 from belief.prior import default_prior
-from belief.support import Circle, make_support
+from belief.support import Disc, make_support
 from belief.witnesses.areas import area_log_ratio
-from belief.witnesses.reports import Report, ReportedPlace, report_ratio
+from belief.witnesses.reports import Report, ReportedPlace, WeighedReport, report_ratio
 from belief.witnesses.retrieval import retrieval_log_ratio
 from geo.point import Point
 from retrieval.candidate import AtlasKind, Candidate
@@ -69,9 +69,11 @@ def one_round(candidates: list[Candidate], models: int, evidence: int) -> dict[s
     support = watch("support", lambda: make_support(pins))
     records = PARAMETERS.records
     said = [Report([ReportedPlace(*place)], records.of("gemini-2.0-flash")) for place in at]
-    reports = watch("reports", lambda: {f"m{k}": report_ratio(support, r, records) for k, r in enumerate(said)})
+    reports = watch(
+        "reports", lambda: {f"m{k}": WeighedReport(report_ratio(support, r, records)) for k, r in enumerate(said)}
+    )
     nats = watch("retrieval", lambda: retrieval_log_ratio(support, candidates, PARAMETERS, "compact"))
-    circle = Circle(*PARIS, 50.0)
+    circle = Disc(*PARIS, 50.0)
     others = watch("evidence", lambda: {f"e{k}": area_log_ratio(support, circle, 0.5) for k in range(evidence)})
     belief = Belief(support, reports, {**others, "retrieval": nats}, PARAMETERS)
     watch("mass", lambda: belief.mass)
@@ -92,7 +94,7 @@ def read_outs(belief: Belief, at: tuple[float, float]) -> None:
         belief.area_km2(share)
 
 
-def effects(belief: Belief, keys: list[str], modes: list[Circle]) -> None:
+def effects(belief: Belief, keys: list[str], modes: list[Disc]) -> None:
     """What each witness did to each hypothesis and to the whole."""
     owner = owners(belief.support, modes)
     for key in keys:

@@ -10,7 +10,7 @@ import numpy as np
 from agents.schemas import Evidence, Hypothesis, HypothesisStatus, Origin
 from belief.hypotheses import find_modes, held_by, log_bayes_factors, owners
 from belief.posterior import Belief, divergence_nats
-from belief.support import Circle, make_support
+from belief.support import Disc, make_support
 from belief.witnesses.reports import WeighedReport
 from geo.point import Point
 from graphs.assessment.evidence import Statement, statements
@@ -92,8 +92,8 @@ def _with_modes(context: GeolocateContext, belief: Belief, hypotheses: Sequence[
     return grown
 
 
-def _circles(hypotheses: Iterable[Hypothesis]) -> list[Circle]:
-    return [Circle(h.point.lat, h.point.lon, h.radius_km) for h in hypotheses]
+def _circles(hypotheses: Iterable[Hypothesis]) -> list[Disc]:
+    return [Disc(h.point.lat, h.point.lon, h.radius_km) for h in hypotheses]
 
 
 def _read_off(belief: Belief, said: Sequence[Statement], hypotheses: Sequence[Hypothesis]) -> Assessment:

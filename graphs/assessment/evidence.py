@@ -17,7 +17,7 @@ import numpy as np
 from agents.chat_models.spec import short_name
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, Source
 from belief.records import Record
-from belief.support import Circle, Support
+from belief.support import Disc, Support
 from belief.witnesses.areas import area_log_ratio, bounded_nats, country_log_ratio
 from belief.witnesses.countries import CountryWeights, cue_weights, language_weights
 from belief.witnesses.place_names import name_report
@@ -291,8 +291,8 @@ def _about_area(kind: EvidenceKind, claim: str, source: Source, about: Hypothesi
     return Statement(evidence, log_ratio, [circle[:2]])
 
 
-def _circle(hypothesis: Hypothesis) -> Circle:
-    return Circle(hypothesis.point.lat, hypothesis.point.lon, hypothesis.radius_km)
+def _circle(hypothesis: Hypothesis) -> Disc:
+    return Disc(hypothesis.point.lat, hypothesis.point.lon, hypothesis.radius_km)
 
 
 def _digest(text: str) -> str:

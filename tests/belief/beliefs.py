@@ -13,7 +13,7 @@ from belief.posterior import Belief
 from belief.prior import ANYWHERE, Prior, packaged_positions
 from belief.records import Agreement, Record, Records
 from belief.support import Support, make_support
-from belief.witnesses.reports import Report, ReportedPlace, report_ratio
+from belief.witnesses.reports import Report, ReportedPlace, WeighedReport, report_ratio
 
 PARIS, LISBON, TOKYO = (48.86, 2.34), (38.72, -9.14), (35.69, 139.69)
 NULL_ISLAND, ATLANTIC = (0.0, 0.0), (30.0, -40.0)
@@ -45,6 +45,11 @@ def records(stated: Sequence[float] = (0.1, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05, 0.05
     return Records(models={"any": Record(shares=(0.0,) * 5 + (1.0,), stated=tuple(stated))})
 
 
+def report_of(support: Support, places: Sequence[ReportedPlace], own: Record, worth_nats: float = 0.0) -> WeighedReport:
+    """A report as the belief takes it."""
+    return WeighedReport(ratio_of(support, places, own), worth_nats)
+
+
 def ratio_of(support: Support, places: Sequence[ReportedPlace], own: Record) -> np.ndarray:
     """Likelihood ratio of a report."""
     return report_ratio(support, Report(places, own), records())
@@ -54,4 +59,4 @@ def belief_in(shares: Mapping[tuple[float, float], float], own: Record, prior: P
     """A belief from one report of some places with confidences."""
     support = make_support(sorted(shares), prior)
     places = [ReportedPlace(*at, confidence=confidence) for at, confidence in shares.items()]
-    return Belief(support, {"model": ratio_of(support, places, own)}, {}, parameters())
+    return Belief(support, {"model": report_of(support, places, own)}, {}, parameters())

@@ -6,7 +6,7 @@ from belief.kernels import chord_distance_km
 from belief.parameters import default_parameters
 from belief.posterior import Belief
 from belief.support import make_support
-from belief.witnesses.reports import ReportedPlace
+from belief.witnesses.reports import ReportedPlace, WeighedReport
 from geo.sphere import distance_km, unit_vectors
 from tests.belief.beliefs import (
     ATLANTIC,
@@ -17,8 +17,8 @@ from tests.belief.beliefs import (
     TOKYO,
     belief_in,
     parameters,
-    ratio_of,
     record,
+    report_of,
 )
 
 GEOSCORE = {1492.7: 1.0}
@@ -32,7 +32,7 @@ def of_the_prior() -> Belief:
 def of_a_jury() -> Belief:
     pins = [(48.86, 2.34), (48.2, 2.9), (45.76, 4.84), (50.85, 4.35), (40.42, -3.70)]
     support = make_support(pins)
-    reports = {f"m{k}": ratio_of(support, [ReportedPlace(*at)], CAREFUL) for k, at in enumerate(pins)}
+    reports = {f"m{k}": report_of(support, [ReportedPlace(*at)], CAREFUL) for k, at in enumerate(pins)}
     return Belief(support, reports, {}, parameters())
 
 
@@ -83,7 +83,7 @@ def test_the_aim_decides_between_a_likely_spot_and_a_likely_area() -> None:
     mass = support.prior_mass
     shares = [(0.4, spot <= 1.0), (0.6, area <= 800.0)]
     ratio = np.full(len(mass), 1e-9) + sum(share * inside / mass[inside].sum() for share, inside in shares)
-    belief = Belief(support, {"m": ratio}, {}, parameters())
+    belief = Belief(support, {"m": WeighedReport(ratio)}, {}, parameters())
     assert distance_km(decide(belief, {1.0: 1.0})[1:], LISBON) < 5.0
     assert distance_km(decide(belief, {2500.0: 1.0})[1:], TOKYO) < 800.0
 

@@ -11,7 +11,7 @@ from belief.hypotheses import (
     owners,
 )
 from belief.posterior import Belief
-from belief.support import Circle, make_support
+from belief.support import Disc, make_support
 from geo.sphere import distance_km
 from tests.belief.beliefs import FIJI, LISBON, NORTH_POLE, PARIS, TOKYO, belief_in, parameters, record
 
@@ -42,10 +42,10 @@ def test_as_mass_moves_the_modes_stay_where_they_are() -> None:
 
 def test_what_a_known_circle_covers_is_no_mode_again() -> None:
     belief = belief_in({PARIS: 0.6, TOKYO: 0.35}, SHARP)
-    modes = find_modes(belief, [Circle(*PARIS, 300.0)], 8)
+    modes = find_modes(belief, [Disc(*PARIS, 300.0)], 8)
     assert all(distance_km(mode[:2], PARIS) > 300.0 for mode in modes)
     assert distance_km(modes[0][:2], TOKYO) < 15.0
-    assert find_modes(belief, [*modes, Circle(*PARIS, 300.0), Circle(*TOKYO, 300.0)], 8) == []
+    assert find_modes(belief, [*modes, Disc(*PARIS, 300.0), Disc(*TOKYO, 300.0)], 8) == []
 
 
 def test_modes_found_once_are_not_found_again() -> None:
@@ -66,7 +66,7 @@ def test_no_more_modes_than_asked_for_each_of_some_weight(most: int) -> None:
 
 def test_the_finest_circle_owns_a_position_and_the_first_of_equals() -> None:
     support = make_support([PARIS, TOKYO])
-    circles = [Circle(*PARIS, 300.0), Circle(*PARIS, 5.0), Circle(*PARIS, 5.0), Circle(*TOKYO, 0.0)]
+    circles = [Disc(*PARIS, 300.0), Disc(*PARIS, 5.0), Disc(*PARIS, 5.0), Disc(*TOKYO, 0.0)]
     owner = owners(support, circles)
     away_km = support.distance_km([PARIS, TOKYO])
     assert set(owner[away_km[:, 0] <= 4.9]) == {1}
@@ -77,7 +77,7 @@ def test_the_finest_circle_owns_a_position_and_the_first_of_equals() -> None:
 
 def test_what_circles_hold_and_what_nobody_holds_is_all() -> None:
     belief = belief_in({PARIS: 0.6, TOKYO: 0.35}, SHARP)
-    owner = owners(belief.support, [Circle(*PARIS, 100.0), Circle(*TOKYO, 100.0), Circle(0.0, -140.0, 1.0)])
+    owner = owners(belief.support, [Disc(*PARIS, 100.0), Disc(*TOKYO, 100.0), Disc(0.0, -140.0, 1.0)])
     held = held_by(belief.mass, owner, 3)
     assert held.sum() + belief.mass[owner == NOBODY].sum() == pytest.approx(1.0)
     assert held[2] == 0.0
@@ -88,8 +88,8 @@ def test_what_circles_hold_and_what_nobody_holds_is_all() -> None:
 
 def test_another_hypothesis_elsewhere_changes_no_probability() -> None:
     belief = belief_in({PARIS: 0.6, TOKYO: 0.35}, SHARP)
-    before = held_by(belief.mass, owners(belief.support, [Circle(*PARIS, 100.0)]), 1)
-    after = held_by(belief.mass, owners(belief.support, [Circle(*PARIS, 100.0), Circle(*LISBON, 100.0)]), 2)
+    before = held_by(belief.mass, owners(belief.support, [Disc(*PARIS, 100.0)]), 1)
+    after = held_by(belief.mass, owners(belief.support, [Disc(*PARIS, 100.0), Disc(*LISBON, 100.0)]), 2)
     assert before[0] == after[0]
 
 

@@ -11,9 +11,9 @@ from belief.hypotheses import find_modes
 from belief.posterior import THRESHOLDS_KM, Belief, divergence_nats, evenly, weighted_quantile
 from belief.prior import default_prior
 from belief.records import Record
-from belief.support import Circle, make_support
+from belief.support import Disc, make_support
 from belief.witnesses.areas import area_log_ratio
-from belief.witnesses.reports import ReportedPlace
+from belief.witnesses.reports import ReportedPlace, WeighedReport, place_shares
 from geo.sphere import EARTH_RADIUS_KM
 from tests.belief.beliefs import (
     ATLANTIC,
@@ -31,6 +31,7 @@ from tests.belief.beliefs import (
     ratio_of,
     record,
     records,
+    report_of,
 )
 
 UTILITY = {1492.7: 1.0}
@@ -45,7 +46,7 @@ def belief_of(reports: Sequence[Sequence[ReportedPlace]], own: Record = CAREFUL)
     """One report of each of several models."""
     pins = sorted({place[:2] for places in reports for place in places})
     support = make_support(pins)
-    ratios = {f"m{k}": ratio_of(support, places, own) for k, places in enumerate(reports)}
+    ratios = {f"m{k}": report_of(support, places, own) for k, places in enumerate(reports)}
     return Belief(support, ratios, {}, parameters())
 
 
@@ -95,7 +96,7 @@ def test_two_certainties_that_contradict_each_other_give_a_distribution(own: Rec
     said = [[ReportedPlace(*at, radius_km=0.5, confidence=0.97)] for at in (PARIS, TOKYO)]
     belief = belief_of(said, own)
     check(belief)
-    assert belief.chance_within_km(PARIS, 200.0) == pytest.approx(belief.chance_within_km(TOKYO, 200.0), abs=0.1)
+    assert all(0.3 < belief.chance_within_km(at, 200.0) < 0.6 for at in (PARIS, TOKYO))
 
 
 @pytest.mark.parametrize("confidences", [(1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1e-12, 0.5, 0.5)])
@@ -125,8 +126,8 @@ def test_sixty_pins_give_a_distribution() -> None:
 
 def test_a_belief_that_evidence_contradicts_everywhere_is_a_distribution() -> None:
     support = make_support([PARIS])
-    against = {f"e{k}": area_log_ratio(support, Circle(*PARIS, 30_000.0), -50.0) for k in range(30)}
-    check(Belief(support, {"m": np.zeros(len(support.prior_mass))}, against, parameters()))
+    against = {f"e{k}": area_log_ratio(support, Disc(*PARIS, 30_000.0), -50.0) for k in range(30)}
+    check(Belief(support, {"m": WeighedReport(np.zeros(len(support.prior_mass)))}, against, parameters()))
 
 
 @given(st.permutations(range(5)), st.permutations(range(6)), st.permutations(range(8)))
@@ -138,8 +139,10 @@ def test_the_order_and_the_names_of_witnesses_change_not_even_the_rounding(
 
     def belief(reports: Sequence[int], others: Sequence[int], pins: Sequence[int]) -> Belief:
         support = make_support(sorted({places[k] for k in pins}))
-        said = {f"E{n}": ratio_of(support, [ReportedPlace(*places[k])], CAREFUL) for n, k in enumerate(reports)}
-        nats = [area_log_ratio(support, Circle(*places[k], 100.0 + k), 0.1 + k / 7.0) for k in range(6)]
+        said = {
+            f"E{n}": report_of(support, [ReportedPlace(*places[k])], CAREFUL, k / 3.0) for n, k in enumerate(reports)
+        }
+        nats = [area_log_ratio(support, Disc(*places[k], 100.0 + k), 0.1 + k / 7.0) for k in range(6)]
         return Belief(support, said, {f"E{n}": nats[k] for n, k in enumerate(others, start=9)}, parameters())
 
     assert np.array_equal(belief(reports, others, pins).mass, belief(range(5), range(6), range(8)).mass)
@@ -147,7 +150,7 @@ def test_the_order_and_the_names_of_witnesses_change_not_even_the_rounding(
 
 def test_a_witness_that_says_nothing_tells_nothing() -> None:
     support = make_support([PARIS])
-    reports = {"a": ratio_of(support, [ReportedPlace(*PARIS)], CAREFUL)}
+    reports = {"a": report_of(support, [ReportedPlace(*PARIS)], CAREFUL)}
     others = {"nothing": np.zeros(len(support.prior_mass)), "constant": np.full(len(support.prior_mass), 3.0)}
     belief = Belief(support, reports, others, parameters())
     for key in others:
@@ -156,8 +159,10 @@ def test_a_witness_that_says_nothing_tells_nothing() -> None:
 
 def test_without_a_witness_the_belief_is_that_of_all_others() -> None:
     support = make_support([PARIS, LISBON])
-    reports = {f"m{k}": ratio_of(support, [ReportedPlace(*at)], CAREFUL) for k, at in enumerate((PARIS, LISBON, PARIS))}
-    others = {f"e{k}": area_log_ratio(support, Circle(*LISBON, 50.0 * (k + 1)), 1.0 + k) for k in range(3)}
+    reports = {
+        f"m{k}": report_of(support, [ReportedPlace(*at)], CAREFUL) for k, at in enumerate((PARIS, LISBON, PARIS))
+    }
+    others = {f"e{k}": area_log_ratio(support, Disc(*LISBON, 50.0 * (k + 1)), 1.0 + k) for k in range(3)}
     belief = Belief(support, reports, others, parameters())
     for key in (*reports, *others):
         rest = Belief(
@@ -175,10 +180,12 @@ def test_without_a_witness_the_belief_is_that_of_all_others() -> None:
 def test_the_chance_around_each_of_two_cities_is_its_share(shares: tuple[float, float], distance_km: float) -> None:
     """Shares of a witness that is never far off, and what it leaves of 1 spread as the prior is."""
     belief = belief_in(dict(zip((PARIS, TOKYO), shares, strict=True)), record(s3=1.0))
-    left = 1.0 - sum(shares)
     prior = Belief(belief.support, {}, {}, parameters())
-    for at, share in zip((PARIS, TOKYO), shares, strict=True):
-        expected = share + left * prior.chance_within_km(at, distance_km)
+    said = place_shares(
+        [ReportedPlace(*at, confidence=share) for at, share in zip((PARIS, TOKYO), shares, strict=True)]
+    )
+    for at, share in zip((PARIS, TOKYO), said, strict=True):
+        expected = share + (1.0 - said.sum()) * prior.chance_within_km(at, distance_km)
         assert belief.chance_within_km(at, distance_km) == pytest.approx(expected, abs=0.01)
 
 
@@ -236,6 +243,6 @@ def test_stated_radii_are_taken_in_units_of_themselves() -> None:
     def radius(radius_km: float) -> float:
         support = make_support([PARIS], flat_prior())
         places = [ReportedPlace(*PARIS, radius_km, 1.0)]
-        return Belief(support, {"m": ratio_of(support, places, records().models["any"])}, {}).radius_km(PARIS, 0.3)
+        return Belief(support, {"m": report_of(support, places, records().models["any"])}, {}).radius_km(PARIS, 0.3)
 
     assert radius(10.0) / radius(1.0) == pytest.approx(10.0, rel=0.3)

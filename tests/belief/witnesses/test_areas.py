@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from belief.posterior import Belief
-from belief.support import Circle, make_support
+from belief.support import Disc, make_support
 from belief.witnesses.areas import area_log_ratio, bounded_nats, country_log_ratio
 from belief.witnesses.countries import CountryWeights
 from tests.belief.beliefs import LISBON, PARIS, TOKYO, parameters
@@ -23,7 +23,7 @@ def test_a_judgement_weighs_what_is_said_within_what_its_maker_is_worth(said: fl
 @pytest.mark.parametrize("radius_km", [0.0, 1.0, 300.0, 30_000.0])
 def test_an_area_says_its_nats_inside_and_fades_outside(nats: float, radius_km: float) -> None:
     support = make_support([PARIS, TOKYO])
-    ratio = area_log_ratio(support, Circle(*PARIS, radius_km), nats)
+    ratio = area_log_ratio(support, Disc(*PARIS, radius_km), nats)
     away_km = support.distance_km(PARIS)[:, 0]
     assert np.isfinite(ratio).all()
     assert ratio[away_km <= max(1e-3, radius_km)] == pytest.approx(nats, abs=1e-2 + 0.01 * abs(nats))
@@ -36,7 +36,7 @@ def test_the_chance_of_an_area_moves_by_the_nats_said() -> None:
     inside = support.distance_km(PARIS)[:, 0] <= 300.0
 
     def log_odds(nats: float) -> float:
-        ratio = area_log_ratio(support, Circle(*PARIS, 300.0), nats)
+        ratio = area_log_ratio(support, Disc(*PARIS, 300.0), nats)
         held = Belief(support, {}, {"judged": ratio}, parameters()).mass[inside].sum()
         return math.log(held / (1.0 - held))
 

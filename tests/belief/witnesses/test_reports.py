@@ -9,6 +9,7 @@ from belief.prior import default_prior
 from belief.records import Agreement, Record
 from belief.support import make_support
 from belief.witnesses.reports import (
+    NONE_OF_THESE,
     ReportedPlace,
     joint_log_ratio,
     kernel_scales_km,
@@ -32,6 +33,7 @@ from tests.belief.beliefs import (
     ratio_of,
     record,
     records,
+    report_of,
 )
 
 CAREFUL = record(s0_3=0.1, s3=0.1, s25=0.2, s150=0.2, s800=0.2)
@@ -66,7 +68,7 @@ def test_a_report_s_ratio_is_one_on_average_over_the_prior(places: list[Reported
 @pytest.mark.parametrize("at", [PARIS, FIJI, NORTH_POLE, NULL_ISLAND])
 def test_a_kernel_s_share_lies_around_the_place(scale: str, within_km: float, at: tuple[float, float]) -> None:
     support = make_support([at])
-    belief = Belief(support, {"m": ratio_of(support, [ReportedPlace(*at)], record(**{scale: 0.8}))}, {}, parameters())
+    belief = Belief(support, {"m": report_of(support, [ReportedPlace(*at)], record(**{scale: 0.8}))}, {}, parameters())
     prior = Belief(support, {}, {}, parameters()).chance_within_km(at, within_km)
     assert belief.chance_within_km(at, within_km) == pytest.approx(0.8 + 0.2 * prior, abs=0.03)
 
@@ -77,10 +79,32 @@ def test_the_place_named_later_counts_less_where_nothing_is_stated() -> None:
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=6))
-def test_stated_shares_are_kept_and_never_sum_to_more_than_one(confidences: list[float]) -> None:
-    shares = place_shares(with_confidence(*confidences))
-    assert shares.sum() <= 1.0 + 1e-9
-    assert shares == pytest.approx(np.array(confidences[: len(shares)]) / max(1.0, sum(confidences[: len(shares)])))
+def test_stated_shares_keep_their_proportions_and_leave_a_part_of_the_rest_to_none_of_these(
+    confidences: list[float],
+) -> None:
+    shares, total = place_shares(with_confidence(*confidences)), sum(confidences)
+    assert ((shares >= 0.0) & (shares <= 1.0)).all()
+    if total <= 0.0:
+        assert shares.tolist() == [0.0] * len(confidences)
+        return
+    assert shares.sum() == pytest.approx(1.0 - NONE_OF_THESE * max(0.0, 1.0 - total))
+    assert shares * total == pytest.approx(np.array(confidences) * shares.sum())
+
+
+def test_a_model_that_is_worth_more_weighs_more() -> None:
+    """Paris says one, Tokyo the other, both alike sure: of equal worth they are even, else the better one leads."""
+    support = make_support([PARIS, TOKYO])
+
+    def lead(worth_nats: float) -> float:
+        reports = {
+            "a": report_of(support, [ReportedPlace(*PARIS)], CAREFUL, worth_nats),
+            "b": report_of(support, [ReportedPlace(*TOKYO)], CAREFUL),
+        }
+        belief = Belief(support, reports, {}, parameters())
+        return belief.chance_within_km(PARIS, 25.0) - belief.chance_within_km(TOKYO, 25.0)
+
+    assert lead(0.0) == pytest.approx(0.0, abs=0.03)
+    assert lead(-2.0) < lead(0.0) < lead(2.0) < lead(4.0)
 
 
 def test_a_place_without_confidence_among_some_with_it_counts_by_its_rank() -> None:
@@ -114,17 +138,17 @@ def test_what_no_position_lies_near_says_nothing() -> None:
 
 def test_one_report_alone_is_taken_as_it_is_and_none_says_nothing() -> None:
     support = make_support([PARIS])
-    ratio = ratio_of(support, PLACES[:1], CAREFUL)
-    assert joint_log_ratio([ratio], support.prior_mass, AGREEMENT) == pytest.approx(np.log(ratio))
-    assert joint_log_ratio([], support.prior_mass, AGREEMENT) == pytest.approx(np.zeros(len(ratio)))
+    report = report_of(support, PLACES[:1], CAREFUL, worth_nats=-3.0)
+    assert joint_log_ratio([report], support.prior_mass, AGREEMENT) == pytest.approx(np.log(report.ratio))
+    assert joint_log_ratio([], support.prior_mass, AGREEMENT) == pytest.approx(np.zeros(len(report.ratio)))
 
 
 def test_models_that_agree_make_surer_and_five_less_than_five_independent_ones() -> None:
     support = make_support([PARIS])
-    ratio = ratio_of(support, PLACES[:1], CAREFUL)
+    report = report_of(support, PLACES[:1], CAREFUL)
 
     def chance(count: int, agreement: Agreement) -> float:
-        nats = joint_log_ratio([ratio] * count, support.prior_mass, agreement)
+        nats = joint_log_ratio([report] * count, support.prior_mass, agreement)
         return Belief(support, {}, {"joint": nats}, parameters()).chance_within_km(PARIS, 25.0)
 
     alone, two, five = (chance(count, AGREEMENT) for count in (1, 2, 5))
@@ -134,8 +158,8 @@ def test_models_that_agree_make_surer_and_five_less_than_five_independent_ones()
 
 def test_the_joint_ratio_is_one_on_average_and_bounded_by_the_share_of_none() -> None:
     support = make_support([PARIS, TOKYO, LISBON])
-    ratios = [ratio_of(support, [ReportedPlace(*at)], record(s0_3=1.0)) for at in (PARIS, TOKYO, LISBON)]
-    nats = joint_log_ratio(ratios, support.prior_mass, AGREEMENT)
+    reports = [report_of(support, [ReportedPlace(*at)], record(s0_3=1.0)) for at in (PARIS, TOKYO, LISBON)]
+    nats = joint_log_ratio(reports, support.prior_mass, AGREEMENT)
     assert np.isfinite(nats).all()
     assert support.prior_mass @ np.exp(nats) == pytest.approx(1.0)
     assert nats.min() == pytest.approx(np.log(AGREEMENT.none), abs=0.1)
