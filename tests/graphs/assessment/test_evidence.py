@@ -19,10 +19,10 @@ from belief.support import make_support
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.assessment.assess import believe
-from graphs.assessment.evidence import Statement, reported_places, statements
+from graphs.assessment.evidence import Statement, model_report, statements
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, Opinion, ToolRecord
-from tests.fakes.machine import GOOD_JUDGE, PLACES, ScriptedModel, candidates, context
+from tests.fakes.machine import GOOD_JUDGE, PARAMETERS, PLACES, ScriptedModel, candidates, context
 from tests.fakes.run_states import hypothesis, named, position, record, searched, signs, state
 from tools.results import FoundPlaces, PlaceAt
 
@@ -187,7 +187,8 @@ def test_what_a_model_reports_is_worth_its_record_and_names_the_reply() -> None:
 def test_samples_of_one_model_are_one_report_and_share_its_weight() -> None:
     said = [position(38.72, -9.13, sample=number) for number in range(5)]
     assert len(told(state(positions=said))) == 1
-    assert [place.confidence for place in reported_places(said)] == pytest.approx([0.2] * 5)
+    report = model_report(said, PARAMETERS.records.models["any"])
+    assert report.shares == pytest.approx([0.2] * 5)
     one, five = (only(told(state(positions=p)), EvidenceKind.SIGHT) for p in (said[:1], said))
     assert nats_at(one, LISBON.point) == pytest.approx(nats_at(five, LISBON.point))
 
