@@ -21,7 +21,7 @@ from evals.fitting.samples import answered_samples
 from evals.scores.reliability import expected_calibration_error
 from graphs.assessment.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
 from tests.fakes.records import made_record, random_records, write_run
-from tests.graphs.inference.test_calibration import SUBJECT
+from tests.graphs.assessment.test_calibration import SUBJECT
 
 pytest.importorskip("sklearn")
 
