@@ -15,10 +15,13 @@ from geo.sphere import Floats
 
 Rows = NDArray[np.intp]
 
-LOOKED_AT = 96
+LOOKED_AT = 64
 """Positions that are compared at a time."""
 
 COUNTRY_KM = 750
+
+DENSE_SHARE = 0.1
+"""The densest positions are those that hold this share of the belief."""
 
 NEGLIGIBLE = 1e-4
 """Share of the belief that is left out of expectations, spread over its least probable positions."""
@@ -51,8 +54,8 @@ class Decision(NamedTuple):
 def decide(belief: Belief, utility: Mapping[float, float]) -> Decision:
     """The position of a belief's support that has the greatest expected utility, the first on a tie.
 
-    First the pins and positions spread evenly over the belief are compared, then the neighbours of the best: within
-    1 % of the greatest utility of all positions.
+    First the pins, the densest positions and some spread evenly over the belief are compared, then the neighbours of
+    the best.
 
     Args:
         belief: what is believed.
@@ -69,7 +72,8 @@ def decide(belief: Belief, utility: Mapping[float, float]) -> Decision:
     mass, unit = belief.mass, belief.support.unit
     heavy = _heaviest(mass)
     pins = np.arange(len(mass))[belief.support.pins]
-    best = _best(belief, np.union1d(pins, evenly(mass, LOOKED_AT)), heavy, utility)
+    first = np.concatenate([pins, evenly(mass, LOOKED_AT), belief.densest(DENSE_SHARE)[:LOOKED_AT]])
+    best = _best(belief, np.unique(first), heavy, utility)
     away_km = chord_distance_km(unit, unit[[best]])[:, 0]
     best = _best(belief, np.argsort(away_km, kind="stable")[:LOOKED_AT], heavy, utility)
     lat, lon = belief.support.lat_lon_deg[best]

@@ -21,7 +21,7 @@ BANDWIDTH_KM = 100.0
 MODE_SHARE = 0.8
 """A mode's radius holds this share of it."""
 
-CENTRES = 96
+CENTRES = 64
 """Positions that are tried as the centre of a mode, spread evenly over the belief."""
 
 LEAST_MODE_RADIUS_KM = 1.0

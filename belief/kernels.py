@@ -38,5 +38,8 @@ def decay(distance_km: Floats, scale_km: float) -> Floats:
     >>> decay(np.array([0.0, 25.0, 2000.0]), scale_km=25.0).round(3).tolist()
     [1.0, 0.368, 0.0]
     """
-    scaled = distance_km / scale_km
-    return np.exp(-scaled, out=np.zeros_like(scaled), where=scaled < _NEGLIGIBLE_SCALES)
+    out = distance_km / -scale_km
+    far = out < -_NEGLIGIBLE_SCALES
+    np.exp(out, out=out, where=~far)
+    out[far] = 0.0
+    return out

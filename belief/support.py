@@ -110,11 +110,23 @@ def _spirals(pins: Floats, offsets: int) -> Floats:
     """Offsets around pins (k, 3) as unit vectors (k * offsets, 3), at golden angles and even steps of log distance."""
     steps = (np.arange(offsets) + 0.5) / offsets
     angle = NEAREST_KM * (FARTHEST_KM / NEAREST_KM) ** steps / EARTH_RADIUS_KM
-    turn = np.arange(offsets) * _GOLDEN_ANGLE
-    east, north = _tangents(pins)
-    along = np.cos(turn)[:, None] * north[:, None, :] + np.sin(turn)[:, None] * east[:, None, :]
-    moved = np.cos(angle)[:, None] * pins[:, None, :] + np.sin(angle)[:, None] * along
-    return np.asarray(moved.reshape(-1, 3))
+    return positions_around(pins, angle[None], np.arange(offsets) * _GOLDEN_ANGLE).reshape(-1, 3)
+
+
+def positions_around(unit: Floats, angle: Floats, bearing: Floats) -> Floats:
+    """Positions at some distances and bearings from each of some others.
+
+    Args:
+        unit: the others, unit vectors (k, 3).
+        angle: distances in radians, (k or 1, m or 1).
+        bearing: in radians from north over east, (m,).
+
+    Returns:
+        Unit vectors (k, m, 3).
+    """
+    east, north = _tangents(unit)
+    along = np.cos(bearing)[:, None] * north[:, None, :] + np.sin(bearing)[:, None] * east[:, None, :]
+    return np.asarray(np.cos(angle)[..., None] * unit[:, None, :] + np.sin(angle)[..., None] * along)
 
 
 def _tangents(unit: Floats) -> tuple[Floats, Floats]:

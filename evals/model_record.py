@@ -24,7 +24,7 @@ from core.files import write_atomic
 from evals.command import command_parser, run_command
 from evals.fitting.belief_fit import LEAST_REPORTS, Fitter
 from evals.fitting.belief_samples import BeliefSample, models_of, record_name, reports_of
-from evals.fitting.judgements import judgement_accuracy
+from evals.fitting.judgements import Judging, judging
 from evals.fitting.samples import add_run_arguments, of_one_system
 from evals.runs.records import EvalRecord, RecordStatus
 
@@ -53,8 +53,9 @@ def measure(records: Sequence[EvalRecord], model: str, pooled: Record, source: s
         )
     # In a jury it is the first model that judges.
     judges = all(record_name(models_of(r)[0], r.strategy) == model for r in asked if models_of(r))
-    accuracy = judgement_accuracy(asked) if judges else None
-    return fitter.fit_record(model, rows, pooled, source).model_copy(update={"judgement_accuracy": accuracy})
+    judged = judging(asked) if judges else Judging(None, None)
+    update = {"judgement_accuracy": judged.accuracy, "judgement_correlation": judged.correlation}
+    return fitter.fit_record(model, rows, pooled, source).model_copy(update=update)
 
 
 def chosen_model(records: Sequence[EvalRecord], name: str | None) -> str:

@@ -106,6 +106,12 @@ class GeolocateContext:
         measured = self.parameters.records.of(self.model.name).judgement_accuracy
         return self.parameters.judgement_accuracy if measured is None else measured
 
+    @property
+    def judgement_correlation(self) -> float:
+        """How alike its errors about one place are; where that was not measured, as alike as several models'."""
+        measured = self.parameters.records.of(self.model.name).judgement_correlation
+        return self.parameters.agreement.correlation if measured is None else measured
+
     def candidate_weights(self, candidates: Sequence[Candidate]) -> Floats:
         """Weights (n,) of retrieved candidates, summing to 1."""
         return candidate_weights(candidates, self.parameters, self.encoder)

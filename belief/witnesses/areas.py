@@ -35,7 +35,7 @@ def area_log_ratio(support: Support, circle: Circle, nats: float) -> Floats:
     """
     beyond_km = np.maximum(0.0, support.distance_km(circle[:2])[:, 0] - circle.radius_km)
     inside = np.exp(-beyond_km / max(LEAST_RADIUS_KM, circle.radius_km))
-    return np.asarray(np.log1p(inside * np.expm1(nats)))
+    return np.asarray(np.log(inside * math.exp(nats) + (1.0 - inside)))
 
 
 def country_log_ratio(support: Support, codes: Sequence[str | None], weights: CountryWeights, useless: float) -> Floats:

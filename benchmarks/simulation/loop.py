@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,30 +25,26 @@ from tqdm import tqdm
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.schemas import Answer
-from belief.parameters import Parameters
-from belief.records import ANY, Records
-from belief.witnesses.reports import ReportedPlace
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.simulation.error_model import ErrorModel, Rates
-from benchmarks.simulation.policy import LOOKS, ScriptedPolicy, look_name
-from benchmarks.simulation.retrieval import FOUND, KnownRetrieval
+from benchmarks.simulation.policy import ScriptedPolicy
+from benchmarks.simulation.records import MODEL, measured_records, measured_retrieval
 from benchmarks.simulation.server import serve
-from evals.fitting.belief_fit import Fitter
-from evals.fitting.belief_samples import BeliefSample, Retrieved
-from evals.fitting.judgements import RIGHT_WITHIN_KM, balanced_accuracy
+from benchmarks.simulation.tools import GreyImagery, KnownRetrieval
+from evals.fitting.judgements import RIGHT_WITHIN_KM
 from evals.scores import distance
 from geo.point import Point
-from geo.sphere import lat_lon_array, point_distance_km
+from geo.sphere import point_distance_km
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
 from graphs.settings import WORLD_ATLAS, Settings
 from graphs.system import GeoSleuth
 from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import Photo, load_photo
+from tools.satellite_view import satellite_view_tool
 from tools.search_photos import search_photos_tool
 
 PHOTO_ATLAS = "train-photos"
-MODEL, KNOWN_ATLAS = "scripted", "photo@known"
 PHOTOS = 200
 PARTS = ("validation", "calibration")
 ROUNDS = (0, 1, 2, 3, 4)
@@ -86,6 +82,13 @@ class Trial(NamedTuple):
     authors: Sequence[str]
     others: dict[str, Point]
     system: GeoSleuth
+    measured: dict[object, Any]
+
+    def once(self, key: object, measure: Callable[[], Any]) -> Any:
+        """What was measured under a key, or is now."""
+        if key not in self.measured:
+            self.measured[key] = measure()
+        return self.measured[key]
 
 
 @contextmanager
@@ -93,7 +96,7 @@ def scripted_model(errors: ErrorModel) -> Iterator[LoadedModel]:
     """A scripted LMM, loaded like any OpenAI-compatible one, while the block lasts."""
     options = ModelOptions(capabilities=Capabilities(images=True, tools=True), concurrency=16)
     with serve(ScriptedPolicy(errors)) as url:
-        yield load_model(f"openai_compatible:scripted@{url}", options)
+        yield load_model(f"openai_compatible:{MODEL}@{url}", options)
 
 
 def run(trial: Trial, case: StrategyCase, known_retrieval: float | None = None) -> Outcome:
@@ -114,47 +117,24 @@ def _locator(
     trial: Trial, case: StrategyCase, model: LoadedModel, known_retrieval: float | None
 ) -> Callable[[Photo], Answer]:
     system = trial.system.with_strategy(case.strategy)
-    measured = measured_parameters(ErrorModel(case.rates, trial.others), known_retrieval, system.context.parameters)
-    context = replace(system.context, models=(model,), budgets=Budgets(rounds=case.rounds), parameters=measured)
+    known = system.context.parameters
+    tools = {**system.context.tools, "satellite_view": satellite_view_tool(GreyImagery())}
+    errors = ErrorModel(case.rates, trial.others)
+    parameters = {"records": trial.once(case.rates, lambda: measured_records(errors, known))}
     if known_retrieval is not None:
         search = KnownRetrieval(known_retrieval, trial.truth)
-        tools = {**context.tools, "search_photos": search_photos_tool(search)}  # type: ignore[arg-type]  # its one method
-        context = replace(context, tools=tools)
+        tools["search_photos"] = search_photos_tool(search)  # type: ignore[arg-type]  # its one method
+        others = KnownRetrieval(known_retrieval, trial.others)
+        measured = trial.once(known_retrieval, lambda: measured_retrieval(others, known))
+        parameters["retrieval"] = {AtlasKind.PHOTO.value: measured}
+    context = replace(
+        system.context,
+        models=(model,),
+        tools=tools,
+        budgets=Budgets(rounds=case.rounds),
+        parameters=known.model_copy(update=parameters),
+    )
     return replace(system, context=context, graph=build_geolocate(context)).locate
-
-
-def measured_parameters(errors: ErrorModel, known_retrieval: float | None, start: Parameters) -> Parameters:
-    """What model and retrieval are worth, as for real ones: fitted on photos that are not asked about afterwards."""
-    fitter = Fitter([_sample(errors, photo, known_retrieval) for photo in errors.truth], start)
-    rows = range(len(fitter.samples))
-    pooled = start.records.models[ANY]
-    record = fitter.fit_record(MODEL, rows, pooled, "a simulation")
-    told = {"stated": pooled.stated, "judgement_accuracy": _judgement_accuracy(errors)}
-    records = Records(models={ANY: record.model_copy(update=told)})
-    retrieval = fitter.fit_retrieval([KNOWN_ATLAS], rows)
-    known = start.retrieval if retrieval is None else {**start.retrieval, AtlasKind.PHOTO.value: retrieval}
-    return start.model_copy(update={"records": records, "retrieval": known})
-
-
-def _sample(errors: ErrorModel, photo: str, known_retrieval: float | None) -> BeliefSample:
-    truth = errors.truth[photo]
-    guesses = [ReportedPlace(guess.point.lat, guess.point.lon) for guess in errors.guesses(photo)]
-    retrieved: dict[str, Retrieved] = {}
-    if known_retrieval is not None:
-        found = KnownRetrieval(known_retrieval, errors.truth).candidates(photo, None, None, FOUND)
-        similarity = np.array([candidate.similarity for candidate in found])
-        retrieved[KNOWN_ATLAS] = lat_lon_array(candidate.point for candidate in found), similarity
-    return BeliefSample((truth.lat, truth.lon), photo, {MODEL: guesses}, retrieved)
-
-
-def _judgement_accuracy(errors: ErrorModel) -> float:
-    judged = [
-        (errors.fits(photo, guess.point, look_name(*look)), guess.right)
-        for photo in errors.truth
-        for guess in errors.guesses(photo)
-        for look in LOOKS
-    ]
-    return balanced_accuracy(*zip(*judged, strict=True))
 
 
 def _outcome(label: str, answers: Sequence[Answer], trial: Trial) -> Outcome:
@@ -245,6 +225,7 @@ def open_trial(data: Path, home: Path, photos: int, part: str) -> Trial:
         chosen.authors[:photos],
         dict(zip([item.item_id for item in others.items], _points(others), strict=True)),
         GeoSleuth.open(settings),
+        {},
     )
 
 

@@ -16,7 +16,7 @@ from belief.parameters import Parameters, RetrievalRecord
 from belief.prior import ANYWHERE, Prior, packaged_positions
 from belief.records import ANY, Agreement, Record, Records, Shares
 from belief.support import Support, make_support
-from belief.witnesses.reports import Report, report_ratio, similarity_weights
+from belief.witnesses.reports import Report, report_ratio, shares_by_worth, similarity_weights
 from belief.witnesses.retrieval import PINNED
 from evals.fitting.at_truth import JuryAtTruth, ReportAtTruth, kernels_at, report_at_truth
 from evals.fitting.belief_samples import BeliefSample
@@ -122,31 +122,33 @@ class Fitter:
         if len(reports) < LEAST_REPORTS:
             return otherwise
         shares = _fit_absolute(reports)
-        return Record(
+        fitted = Record(
             shares=rounded(shares),
             stated=_fit_stated(reports, shares) or otherwise.stated,
             photos=sum(len(self.asked(name, rows)) for name in names),
             answered=len(reports),
         )
+        return _with_worth(fitted, reports, fitted)
 
     def _family(self, members: Sequence[str], rows: Sequence[int], pooled: Record) -> Record:
         own = self._pooled(members, rows, pooled)
         source = f"pooled over {len(members)} model(s) of the family, {FAMILY_POOLED:.0%} over all models"
         shares = blended(own.shares, pooled.shares, FAMILY_POOLED)
-        return Record(shares=shares, photos=own.photos, answered=own.answered, source=source)
+        return Record(shares=shares, photos=own.photos, answered=own.answered, worth_nats=own.worth_nats, source=source)
 
     def fit_record(self, name: str, rows: Sequence[int], pooled: Record, source: str = "") -> Record:
         """The record of one model, drawn to the pooled one by `POOLED_PHOTOS`."""
         answered = self.answered(name, rows)
         reports = [self.reported(row, name) for row in answered]
         shares = _fit_absolute(reports, pooled.shares)
-        return Record(
+        fitted = Record(
             shares=rounded(shares),
             stated=_fit_stated(reports, shares, pooled.stated),
             photos=len(self.asked(name, rows)),
             answered=len(answered),
             source=source,
         )
+        return _with_worth(fitted, reports, pooled)
 
     def fit_agreement(self, records: Records, rows: Sequence[int], juries: Sequence[Sequence[str]]) -> Agreement:
         """How models err together, over photos that at least two of a jury gave a place for.
@@ -175,15 +177,16 @@ class Fitter:
         heard, support = self._heard(row, jury, 2), self.support(row)
         at_truth = np.array([self.ratio_at_truth(records, row, name) for name in heard])
         reports = [Report(self.samples[row].reports[name], records.of(*_name_and_strategy(name))) for name in heard]
-        nats = np.sum([np.log(report_ratio(support, report, records)) for report in reports], axis=0)
+        nats = np.log([report_ratio(support, report, records) for report in reports])
+        share = shares_by_worth([report.record.worth_nats for report in reports])
 
         def joint(correlation: float) -> float:
-            discount = 1.0 + (len(heard) - 1) * correlation
-            scaled = nats / discount
+            counts = share / (share + correlation * (1.0 - share))
+            scaled = counts @ nats
             average = np.log(support.prior_mass @ np.exp(scaled - scaled.max())) + scaled.max()
-            return float(np.exp(np.log(at_truth).sum() / discount - average))
+            return float(np.exp(counts @ np.log(at_truth) - average))
 
-        return JuryAtTruth(joint(0.0), tuple(joint(each) for each in CORRELATIONS), float(at_truth.mean()))
+        return JuryAtTruth(joint(0.0), tuple(joint(each) for each in CORRELATIONS), float(share @ at_truth))
 
     def ratio_at_truth(self, records: Records, row: int, name: str) -> float:
         """Likelihood ratio of a model's report at the truth."""
@@ -247,6 +250,13 @@ def _fit_stated(reports: Sequence[ReportAtTruth], absolute: Floats, towards: Sha
     return rounded(floored(fit_mixture(densities, rest, _as_array(towards), POOLED_PHOTOS)))
 
 
+def _with_worth(record: Record, reports: Sequence[ReportAtTruth], pooled: Record) -> Record:
+    """A record with what its reports are worth: the mean log ratio at the truths that it is fitted on."""
+    stated = record.stated or pooled.stated or ()
+    worth = float(np.mean([np.log(report.ratio(record.shares, stated)) for report in reports]))
+    return record.model_copy(update={"worth_nats": round(worth, 4)})
+
+
 def _as_array(shares: Shares | None) -> Floats | None:
     return None if shares is None else np.array(shares)
 
@@ -259,5 +269,6 @@ def _cautious(pooled: Record, models: int) -> Record:
     return Record(
         shares=blended(pooled.shares, _ANYWHERE_SHARES, CAUTION),
         stated=blended(stated, (0.0,) * (len(stated) - 1) + (1.0,), CAUTION),
+        worth_nats=round((1.0 - CAUTION) * pooled.worth_nats, 4),
         source=f"pooled over {models} models, mixed with {CAUTION:.0%} anywhere",
     )

@@ -66,11 +66,9 @@ def fit_parameters(fitter: Fitter, juries: Sequence[Sequence[str]], rows: Sequen
 
 def with_known_records(records: Records, known: Records) -> Records:
     """Records with those of other models, and with how well models judge, as known before."""
-    judged = {name: record.judgement_accuracy for name, record in known.models.items()}
-    fitted = {
-        name: record.model_copy(update={"judgement_accuracy": judged.get(name)})
-        for name, record in records.models.items()
-    }
+    judging = ("judgement_accuracy", "judgement_correlation")
+    judged = {name: {field: getattr(record, field) for field in judging} for name, record in known.models.items()}
+    fitted = {name: record.model_copy(update=judged.get(name, {})) for name, record in records.models.items()}
     return Records(models={**known.models, **fitted})
 
 

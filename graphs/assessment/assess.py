@@ -11,6 +11,7 @@ from agents.schemas import Evidence, Hypothesis, HypothesisStatus, Origin
 from belief.hypotheses import find_modes, held_by, log_bayes_factors, owners
 from belief.posterior import Belief, divergence_nats
 from belief.support import Circle, make_support
+from belief.witnesses.reports import WeighedReport
 from geo.point import Point
 from graphs.assessment.evidence import Statement, statements
 from graphs.assessment.hypotheses import add, open_hypotheses
@@ -58,7 +59,7 @@ def assess(
 def believe(context: GeolocateContext, said: Sequence[Statement]) -> Belief:
     """The belief from statements; their order changes nothing."""
     support = make_support(sorted({pin for statement in said for pin in statement.pins}))
-    reports: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
+    reports: dict[str, WeighedReport] = {}
     others: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     for statement in said:
         if statement.log_ratio is None:
@@ -67,7 +68,7 @@ def believe(context: GeolocateContext, said: Sequence[Statement]) -> Belief:
         if statement.by_model is None:
             others[statement.evidence.id] = nats
         else:
-            reports[statement.evidence.id] = np.exp(nats)
+            reports[statement.evidence.id] = WeighedReport(np.exp(nats), statement.worth_nats)
     return Belief(support, reports, others, context.parameters)
 
 
