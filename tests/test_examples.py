@@ -32,8 +32,9 @@ def test_the_recording_is_of_the_demo_photo_and_its_model_has_a_record(photo: Pa
     assert default_parameters().records.name_of(f"recorded:{RECORDING.name}") == "frontier-2026-11"
 
 
-def test_the_demo_shows_two_answers_and_their_maps(photo: Path, tmp_path: Path) -> None:
-    run = subprocess.run(  # noqa: S603 - our own example
+@pytest.mark.usefixtures("photo")
+def test_the_demo_shows_two_answers_and_their_maps(tmp_path: Path) -> None:
+    run = subprocess.run(
         [sys.executable, "-m", "examples.demo", "--out", str(tmp_path / "out")],
         env=environment(tmp_path / "home"),
         cwd=ROOT,
