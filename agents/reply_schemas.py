@@ -68,7 +68,7 @@ class Judgement(ModelStatement):
         ge=-3.0, le=3.0, description="above 0 supports, below 0 contradicts; 1 is a mild sign, 3 a decisive one"
     )
     tool_call_id: str | None = Field(
-        None, max_length=200, description="the tool call whose result shows it; without one it counts as opinion"
+        None, max_length=200, description="the tool call whose result shows it; without one it changes no probability"
     )
 
 

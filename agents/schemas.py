@@ -60,6 +60,7 @@ class Evidence(Frozen):
     information_nats: float = Field(
         0.0, ge=0.0, description="what it told: divergence of the belief with it from the belief without it"
     )
+    judged: str | None = Field(None, description="id of the hypothesis that a judgement is about")
 
 
 class HypothesisStatus(StrEnum):

@@ -21,11 +21,11 @@ class Step(StrEnum):
     RECALL = "recall"
     CLUSTER = "cluster"
     HYPOTHESISE = "hypothesise"
-    """The model's initial prediction from the picture, as several hypotheses for the ledger."""
+    """The model's initial prediction from the picture, as several hypotheses."""
     INVESTIGATE = "investigate"
     """The model calls tools, round after round."""
     REVISE = "revise"
-    """After each round the ledger is reweighed and the model may change it."""
+    """After each round the belief takes in the results, and the model may judge them and change the list."""
     GUESS = "guess"
     """The model gives its own final answer."""
 
@@ -171,15 +171,18 @@ class Strategy(Frozen):
 
     def _rules(self) -> list[tuple[bool, str]]:
         asks_last = bool(self.asks) and self.asks[-1].wants is ReplyKind.POSITION
-        ledger = self.commit_rule is CommitRule.POSTERIOR
+        by_belief = self.commits_by_belief
         return [
             (self.runs(Step.GUESS) != bool(self.asks), "the step guess and asks come together"),
             (self.runs(Step.GUESS) and not asks_last, "the last of asks wants a position"),
-            (self.runs(Step.GUESS) == ledger and self.uses_model, "guess commits by model, hypothesise by posterior"),
+            (
+                self.runs(Step.GUESS) == by_belief and self.uses_model,
+                "guess commits by model, hypothesise by posterior",
+            ),
             (self.runs(Step.GUESS) != (self.commit_rule is CommitRule.MODEL), "the rule model needs the step guess"),
-            (self.runs(Step.HYPOTHESISE) and not ledger, "hypothesise needs the rule posterior"),
+            (self.runs(Step.HYPOTHESISE) and not by_belief, "hypothesise needs the rule posterior"),
             (self.runs(Step.REVISE) and not {Step.HYPOTHESISE, Step.INVESTIGATE} <= self.steps, "revise needs both"),
-            (ledger and not self.runs(Step.HYPOTHESISE), "the rule posterior needs the step hypothesise"),
+            (by_belief and not self.runs(Step.HYPOTHESISE), "the rule posterior needs the step hypothesise"),
             (self.runs(Step.CLUSTER) and not self.runs(Step.RECALL), "cluster needs the step recall"),
             (self.commit_rule is CommitRule.TOP_REGION and not self.runs(Step.CLUSTER), "top_region needs cluster"),
             (self.commit_rule is CommitRule.TOP_CANDIDATE and not self.runs(Step.RECALL), "top_candidate needs recall"),
@@ -219,7 +222,7 @@ _LEVELS = [
 _REGISTERED = (
     Strategy(
         name="refine",
-        summary="the full loop: propose hypotheses, test them with tools, revise the ledger, commit",
+        summary="the full loop: propose hypotheses, test them with tools, revise them, commit",
         steps=frozenset(Step) - {Step.GUESS},
         commit_rule=CommitRule.POSTERIOR,
         shown=frozenset({Shown.QUESTION}),

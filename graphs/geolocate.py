@@ -2,7 +2,7 @@
 
     initialise ─► look ─► recall ─► cluster ─► hypothesise ─► investigate ⇄ tools ─► revise ─► commit
 
-A strategy names the steps that run; the routers skip the others. `guess` stands for the ledger in strategies that
+A strategy names the steps that run; the routers skip the others. `guess` stands for hypotheses in strategies that
 take the model's own answer. With `ask`, a person may be asked before anything is committed.
 """
 
@@ -155,7 +155,7 @@ def route_after_investigate(context: GeolocateContext, state: GeolocateState) ->
 def route_after_tools(
     context: GeolocateContext, state: GeolocateState
 ) -> Literal["revise", "investigate", "guess", "commit"]:
-    """Revise the ledger; without one, investigate again while the budgets allow it."""
+    """Revise the hypotheses; without any, investigate again while the budgets allow it."""
     if context.strategy.runs(Step.REVISE):
         return "revise"
     return "investigate" if _may_ask(context, state) else _conclusion(context)

@@ -108,15 +108,16 @@ def hypothesis_data(hypothesis: Hypothesis, **known: str | None) -> dict[str, An
         "id": hypothesis.id,
         "name": hypothesis.name,
         **known,
-        "probability": round(hypothesis.probability, 4),
+        "probability": round(hypothesis.probability, 6),
         **_circle(hypothesis.point, hypothesis.radius_km),
     }
 
 
 def evidence_data(item: Evidence) -> dict[str, Any]:
-    """A piece of evidence with its weight for each hypothesis, in nats."""
+    """A piece of evidence: how much it raised the log-odds of each hypothesis, and what it told in all, in nats."""
     nats = {key: round(value, 2) for key, value in item.log_likelihood_ratio.items()}
-    return {"id": item.id, "kind": item.kind.value, "claim": item.claim, "nats": nats}
+    told = round(item.information_nats, 2)
+    return {"id": item.id, "kind": item.kind.value, "claim": item.claim, "nats": nats, "information_nats": told}
 
 
 def _circle(point: Point, radius_km: float) -> dict[str, float]:

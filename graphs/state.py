@@ -19,7 +19,7 @@ from retrieval.candidate import Candidate, Region
 
 
 class PersonQuestion(Frozen):
-    """A question to a person, and the weight of each answer for the two hypotheses, in nats."""
+    """A question to a person, and what each answer says for the two hypotheses, in nats: people's record bounds it."""
 
     text: str
     first: str = Field(description="id of the hypothesis that “yes” supports")
@@ -131,7 +131,7 @@ class GeolocateState(PhotoInput):
     model_replies: Annotated[list[ModelReply], join]
     """The same with the model that was asked and why there was no value, in order."""
     hypotheses: list[Hypothesis]
-    """The ledger: all hypotheses, also rejected and merged ones. Open ones and elsewhere have a sum of 1."""
+    """All hypotheses, also rejected and merged ones. Open ones and elsewhere have a sum of 1."""
     evidence: list[Evidence]
     """Computed from all records and opinions for the hypotheses as they stand."""
     messages: Annotated[list[AnyMessage], add_messages]
@@ -139,7 +139,7 @@ class GeolocateState(PhotoInput):
     round: int
     """How many times the model has investigated; counts from 0."""
     settled: bool
-    """Nothing changed in the last round, or the leader is beyond doubt, or the model said so."""
+    """Nothing changed in the last round, or the truth is surely near enough, or the model said so."""
     question_posed: PersonQuestion | None
     """What a person is to be asked before committing; None: nothing."""
     notes: Annotated[list[str], join]

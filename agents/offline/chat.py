@@ -1,7 +1,7 @@
-"""The offline reasoner in a conversation: questions are parsed by rules and answered from the ledger.
+"""The offline reasoner in a conversation: questions are parsed by rules and answered from the belief.
 
-A place that is no hypothesis yet is looked up in the gazetteer, added to the ledger and searched near: what the
-tools return is evidence, and the answer is derived from the ledger as it stands then.
+A place that is no hypothesis yet is looked up in the gazetteer, listed, and searched near. That it was named makes it
+no likelier: its probability is what the belief holds there.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def _missing(data: Row, name: str, results: Results) -> str:
         return f"{name!r} is no hypothesis, and I may not look places up here."
     if _place(results, name) is None:
         return f"I know no place called {name!r}. {HELP}"
-    return f"{name} could not be added to the ledger, so nothing weighs for or against it."
+    return f"{name} could not be listed, so nothing is told for or against it."
 
 
 def _pair(data: Row, a: Row, b: Row, results: Results) -> str:

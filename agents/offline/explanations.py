@@ -1,13 +1,14 @@
-"""Explanations of a ledger in sentences, by rules: why, why not, what would change the answer.
+"""Explanations of the belief in sentences, by rules: why, why not, what would change the answer.
 
-The data is that of `graphs.prompt_data`, which every model gets: hypotheses with probabilities, evidence with nats,
-the caps of each kind. A nat is a natural-log unit of evidence: +1 makes a place 2.7 times as likely as before.
+The data is that of `graphs.prompt_data`, which every model gets: hypotheses with probabilities, and evidence with the
+nats that it raised the log-odds of each by, all other evidence given: +1 makes the odds of a place 2.7 times as high.
+`information_nats` says how much a piece of evidence told in all, `most_nats` how much one more of a kind may take from
+a place that it speaks against.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,10 @@ Row = Mapping[str, Any]
 
 MIN_NATS = 0.05
 MAX_LINES = 6
-NO_LMM = "(These are rules over the ledger, no LMM: the picture was not looked at.)"
+ONE_WITNESS = ("sign", "language")
+"""All signs together are one piece of evidence of a kind: another sign adds what the first ones left."""
+
+NO_LMM = "(These are rules over the evidence, no LMM: the picture was not looked at.)"
 
 _WOULD_COUNT = {
     "place_name": "a sign that names a town there",
@@ -23,6 +27,7 @@ _WOULD_COUNT = {
     "language": "writing in its country's language",
     "person": "what you know yourself and answer when asked",
     "retrieval": "photos taken there in an atlas of yours (geosleuth atlas build)",
+    "sight": "a multimodal model that sees the picture and names it (--model)",
 }
 
 
@@ -40,7 +45,8 @@ def why(data: Row) -> str:
         return f"No hypothesis is open. {answer_text(data)}"
     parts = [f"{leader['name']} ({leader['id']}) has a probability of {share(leader['probability'])}."]
     lines = _evidence_lines(data, leader["id"])
-    parts.append("\n".join(lines) if lines else "No evidence speaks for or against it: it is a guess.")
+    parts.append("\n".join(lines) if lines else "No evidence speaks for or against it: photos are often taken there.")
+    parts += _most_telling(data)
     parts.append(f"Somewhere that no hypothesis covers: {share(data.get('elsewhere', 0.0))}.")
     return "\n".join(parts)
 
@@ -59,7 +65,7 @@ def compare(data: Row, a: Row, b: Row, alike: Mapping[str, float] | None = None)
     """Evidence that distinguishes two hypotheses, and by how much.
 
     Args:
-        data: the ledger.
+        data: hypotheses and evidence.
         a: the more probable one.
         b: the other.
         alike: by hypothesis id, the similarity of the best look-alike found near it.
@@ -67,7 +73,7 @@ def compare(data: Row, a: Row, b: Row, alike: Mapping[str, float] | None = None)
     parts = [f"{h['name']} ({h['id']}): {share(h['probability'])}." for h in (a, b)]
     lines = _difference_lines(data, a["id"], b["id"])
     if lines:
-        parts += [f"What tells them apart, in nats for {a['id']} against {b['id']}:", *lines]
+        parts += [f"What tells them apart, by how much more it raised {a['id']} than {b['id']}, in nats:", *lines]
     else:
         parts.append("No evidence so far tells them apart.")
     parts += _look_alikes(a, b, alike or {})
@@ -78,25 +84,38 @@ def compare(data: Row, a: Row, b: Row, alike: Mapping[str, float] | None = None)
 
 
 def what_would_change_it(data: Row) -> str:
-    """Evidence that would put the second hypothesis first, and how much each kind may count."""
+    """Evidence that would put the second place first, and what one more piece of each kind may do."""
     rows = open_rows(data)
-    if len(rows) < 2:
+    leader = first(data)
+    other = next((row for row in rows if leader and row["name"] != leader["name"]), None)
+    if leader is None or other is None:
         return "There is no second hypothesis to change to. Name a place to compare with, and it becomes one."
-    leader = first(data) or rows[0]
-    other = next(row for row in rows if row["id"] != leader["id"])
     gap = math.log(max(leader["probability"], 1e-9) / max(other["probability"], 1e-9))
     behind = f"{gap:.1f} nats behind" if gap > MIN_NATS else "no less likely than"
     intro = f"{other['name']} ({other['id']}) is {behind} {leader['name']} ({leader['id']})."
-    used = _by_kind(data, other["id"])
-    lines = []
-    for kind, cap in sorted((data.get("cap_nats") or {}).items(), key=lambda item: -item[1]):
-        left = cap - used.get(kind, 0.0)
-        if kind in _WOULD_COUNT and left > MIN_NATS:
-            enough = "enough to overtake" if left > gap else "not enough alone"
-            lines.append(f"  {_WOULD_COUNT[kind]}: up to {left:.1f} nats more, {enough}")
+    lines = _what_would_count(data, leader["id"], gap)
+    heading = (
+        f"What would speak for it, and how much that takes from {leader['id']} at most (what it adds comes on top):"
+    )
     away = data.get("elsewhere", 0.0)
-    unknown = [f"A place that is no hypothesis yet has {share(away)} in all: name one, and it is weighed."]
-    return "\n".join([intro, "What would count for it:", *lines, *(unknown if away > 0.1 else [])])
+    unknown = [f"Places that are no hypothesis yet have {share(away)} in all: name one, and it is compared."]
+    return "\n".join([intro, *([heading] if lines else []), *lines, *(unknown if away > 0.1 else [])])
+
+
+def _what_would_count(data: Row, leader: str, gap_nats: float) -> list[str]:
+    """A line for each kind of evidence that may count, the most telling first."""
+    lines = []
+    for kind, most in sorted((data.get("most_nats") or {}).items(), key=lambda item: -item[1]):
+        left = most - (_against(data, kind, leader) if kind in ONE_WITNESS else 0.0)
+        if kind in _WOULD_COUNT and left > MIN_NATS:
+            enough = ", enough to overtake" if left > gap_nats else ""
+            lines.append(f"  {_WOULD_COUNT[kind]}: {left:.1f} nats{enough}")
+    return lines
+
+
+def _against(data: Row, kind: str, key: str) -> float:
+    """What evidence of a kind speaks against a hypothesis so far, in nats."""
+    return -min(0.0, math.fsum(item["nats"].get(key, 0.0) for item in _evidence(data) if item["kind"] == kind))
 
 
 def open_rows(data: Row) -> list[Row]:
@@ -114,6 +133,15 @@ def first(data: Row) -> Row | None:
 def _evidence_lines(data: Row, key: str) -> list[str]:
     weighed = _heaviest(data, lambda nats: nats.get(key, 0.0))
     return [f"  {'for' if nats > 0 else 'against'} it, {nats:+.1f} nats: {_cited(item)}" for nats, item in weighed]
+
+
+def _most_telling(data: Row) -> list[str]:
+    """Which evidence told most about where on Earth the photo was taken."""
+    told = max(_evidence(data), key=lambda item: item.get("information_nats", 0.0), default=None)
+    nats = told.get("information_nats", 0.0) if told else 0.0
+    if told is None or nats < MIN_NATS:
+        return ["Nothing told much beyond where photos are usually taken."]
+    return [f"{told['id']} told most of where on Earth it was: {nats:.1f} nats."]
 
 
 def _difference_lines(data: Row, a: str, b: str) -> list[str]:
@@ -141,18 +169,11 @@ def _look_alikes(a: Row, b: Row, alike: Mapping[str, float]) -> list[str]:
 
 def _odds(a: Row, b: Row) -> str:
     if min(a["probability"], b["probability"]) <= 0.0:
-        return "One of them was closed and has no probability."
+        return f"{b['name'] if b['probability'] <= a['probability'] else a['name']} has next to no probability."
     ratio = a["probability"] / b["probability"]
     if ratio < 1.05:
         return "They are equally likely."
     return f"So {a['name']} is {ratio:,.1f} times as likely as {b['name']}."
-
-
-def _by_kind(data: Row, key: str) -> dict[str, float]:
-    used: dict[str, float] = defaultdict(float)
-    for item in _evidence(data):
-        used[item["kind"]] += item["nats"].get(key, 0.0)
-    return dict(used)
 
 
 def _evidence(data: Row) -> Iterable[Row]:

@@ -40,7 +40,7 @@ def _answer(messages: Sequence[BaseMessage], offered: set[str]) -> AIMessage:
     data: dict[str, Any] = {}
     for message in messages:
         if isinstance(message, HumanMessage):
-            # Later data replaces earlier data: the ledger changes, the scene does not.
+            # Later data replaces earlier data: hypotheses and evidence change, the scene does not.
             data.update(read_data(message))
     if "person_asks" in data:
         reply = respond(data, {tool: _results(messages, tool) for tool in ("find_place", "search_photos")}, offered)
@@ -105,8 +105,7 @@ def _named_places(messages: Sequence[BaseMessage]) -> Iterator[dict[str, Any]]:
 def _meant(name: str, places: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Towns and regions of a name, large enough, the most populous first; those called exactly so, if there are any.
 
-    Countries are left out: the ledger weighs their names for every hypothesis in them. So are regions with a town of
-    their name in them.
+    Countries are left out: signs speak for those by other cues. So are regions with a town of their name in them.
     """
     large = [p for p in places if p.get("population", 0) >= MIN_NAMED_POPULATION]
     towns = [p for p in large if p.get("city")]

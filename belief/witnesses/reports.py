@@ -146,6 +146,11 @@ class WeighedReport(NamedTuple):
     worth_nats: float = 0.0
 
 
+def weighed_report(support: Support, report: Report, records: Records) -> WeighedReport:
+    """A model's report on a support, with what such reports are worth."""
+    return WeighedReport(report_ratio(support, report, records), report.record.worth_nats)
+
+
 def joint_log_ratio(reports: Sequence[WeighedReport], prior_mass: Floats, agreement: Agreement) -> Floats:
     """Log likelihood ratio (n,) of reports of several models that may err alike.
 

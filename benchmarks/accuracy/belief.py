@@ -27,7 +27,7 @@ from belief.decision import decide
 from belief.parameters import Parameters, default_parameters
 from belief.posterior import THRESHOLDS_KM, Belief
 from belief.support import make_support
-from belief.witnesses.reports import Report, ReportedPlace, report_ratio
+from belief.witnesses.reports import Report, ReportedPlace, weighed_report
 from benchmarks.dev_photos import DEFAULT_DATA
 from evals.fitting.belief_fit import FOLDS, Fitter, fold_of
 from evals.fitting.belief_samples import BeliefData, BeliefSample, record_name
@@ -124,8 +124,8 @@ def _answer(fitter: Fitter, fits: Sequence[Parameters], models: Sequence[str], r
     heard = {name: sample.reports[name] for name in models if sample.reports.get(name)}
     support = make_support([place[:2] for places in heard.values() for place in places], fitter.prior)
     records = parameters.records
-    ratios = {name: report_ratio(support, Report(said, records.of(name)), records) for name, said in heard.items()}
-    belief = Belief(support, ratios, {}, parameters)
+    reports = {name: weighed_report(support, Report(said, records.of(name)), records) for name, said in heard.items()}
+    belief = Belief(support, reports, {}, parameters)
     at = decide(belief, parameters.utility["geoscore"])[1:]
     away_km = support.distance_km(at)[:, 0]
     chance = [float(belief.mass[away_km <= limit].sum()) for limit in THRESHOLDS_KM]

@@ -22,7 +22,7 @@ from belief.posterior import THRESHOLDS_KM, Belief, divergence_nats
 from belief.prior import default_prior
 from belief.support import Circle, make_support
 from belief.witnesses.areas import area_log_ratio
-from belief.witnesses.reports import Report, ReportedPlace, report_ratio
+from belief.witnesses.reports import Report, ReportedPlace, weighed_report
 from belief.witnesses.retrieval import retrieval_log_ratio
 from geo.point import Point
 from retrieval.candidate import AtlasKind, Candidate
@@ -69,7 +69,7 @@ def one_round(candidates: list[Candidate], models: int, evidence: int) -> dict[s
     support = watch("support", lambda: make_support(pins))
     records = PARAMETERS.records
     said = [Report([ReportedPlace(*place)], records.of("gemini-2.0-flash")) for place in at]
-    reports = watch("reports", lambda: {f"m{k}": report_ratio(support, r, records) for k, r in enumerate(said)})
+    reports = watch("reports", lambda: {f"m{k}": weighed_report(support, r, records) for k, r in enumerate(said)})
     nats = watch("retrieval", lambda: retrieval_log_ratio(support, candidates, PARAMETERS, "compact"))
     circle = Circle(*PARIS, 50.0)
     others = watch("evidence", lambda: {f"e{k}": area_log_ratio(support, circle, 0.5) for k in range(evidence)})

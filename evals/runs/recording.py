@@ -202,11 +202,11 @@ def _first_reading(answer: Answer) -> tuple[PredictionNote, ...]:
 def _judgements(answer: Answer) -> tuple[JudgementNote, ...]:
     points = {h.id: _lat_lon(h.point) for h in answer.hypotheses}
     return tuple(
-        JudgementNote(point=points[key], tool=one.source.tool, fits=nats > 0.0)
+        JudgementNote(point=points[one.judged], tool=one.source.tool, fits=nats > 0.0)
         for one in answer.evidence
-        if one.kind is EvidenceKind.JUDGEMENT and one.source
-        for key, nats in one.log_likelihood_ratio.items()
-        if key in points and nats
+        if one.kind is EvidenceKind.JUDGEMENT and one.source and one.judged in points
+        # What raises one hypothesis lowers all others: only the one that was judged counts.
+        if (nats := one.log_likelihood_ratio.get(one.judged))
     )
 
 

@@ -10,7 +10,8 @@ so that no radius leaves the sphere, and one that is already wide grows by few k
 a monotone map. A level of evidence that too few photos had is left alone. `python -m evals.calibrate` fits both;
 docs/results.md says how well they hold.
 
-A calibration belongs to one encoder, strategy, model, set of atlas kinds and posterior, and is applied to no other.
+A calibration belongs to one encoder, strategy, model, set of atlas kinds and parameters of the belief, and is applied
+to no other.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class Subject(Frozen):
     strategy: str
     model: str
     atlas_kinds: tuple[AtlasKind, ...] = Field(description="of the atlases that were searched, sorted")
-    posterior: str = Field(description="digest of the posterior's parameters")
+    posterior: str = Field(description="digest of the belief's parameters")
 
     @model_validator(mode="before")
     @classmethod
@@ -168,7 +169,7 @@ class Calibration(Frozen):
 
 
 def parameters_digest(parameters: Parameters, model: str) -> str:
-    """Changes with every number of the posterior that matters to a model's answers."""
+    """Changes with every number of the belief that matters to a model's answers."""
     # Records of models never enter the answers of the offline reasoner.
     left_out = {"records"} if model == OFFLINE else set()
     return hashlib.sha256(parameters.model_dump_json(exclude=left_out).encode()).hexdigest()[:16]

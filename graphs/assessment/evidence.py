@@ -258,18 +258,18 @@ def _from_opinions(
     latest = {_subject(opinion): opinion for opinion in opinions if opinion.hypothesis_id in known}
     judged = Counter(key.hypothesis_id for key in latest.values() if key.tool_call_id in by_call)
     for opinion in latest.values():
-        circle = _circle(known[opinion.hypothesis_id])
+        about = known[opinion.hypothesis_id]
         record = by_call.get(opinion.tool_call_id or "")
         if opinion.of_a_person:
             nats = bounded_nats(opinion.strength_nats, context.parameters.person_accuracy)
             source = Source(tool="person", arguments={}, result_sha256=_digest(opinion.claim))
-            yield _about_area(EvidenceKind.PERSON, opinion.claim, source, circle, nats)
+            yield _about_area(EvidenceKind.PERSON, opinion.claim, source, about, nats)
         elif record is None:
             yield Statement(_evidence(EvidenceKind.OPINION, opinion.claim, None))
         else:
             most = bounded_nats(opinion.strength_nats, context.judgement_accuracy)
             alike = 1.0 + (judged[opinion.hypothesis_id] - 1) * context.judgement_correlation
-            yield _about_area(EvidenceKind.JUDGEMENT, opinion.claim, _source(record), circle, most / alike)
+            yield _about_area(EvidenceKind.JUDGEMENT, opinion.claim, _source(record), about, most / alike)
 
 
 def _subject(opinion: Opinion) -> tuple[str, ...]:
@@ -279,11 +279,16 @@ def _subject(opinion: Opinion) -> tuple[str, ...]:
     return opinion.hypothesis_id, opinion.tool_call_id, "judged"
 
 
-def _about_area(kind: EvidenceKind, claim: str, source: Source, circle: Circle, nats: float) -> Statement:
+def _about_area(kind: EvidenceKind, claim: str, source: Source, about: Hypothesis, nats: float) -> Statement:
+    circle = _circle(about)
+    if nats == 0.0:
+        return Statement(_evidence(kind, claim, source))
+
     def log_ratio(support: Support) -> Floats:
         return area_log_ratio(support, circle, nats)
 
-    return Statement(_evidence(kind, claim, source), log_ratio, [circle[:2]])
+    evidence = _evidence(kind, claim, source).model_copy(update={"judged": about.id})
+    return Statement(evidence, log_ratio, [circle[:2]])
 
 
 def _circle(hypothesis: Hypothesis) -> Circle:

@@ -1,4 +1,4 @@
-"""The conversation about photos: a photo starts the state machine, a follow-up works on the same ledger.
+"""The conversation: a photo starts the state machine, a follow-up works on the same hypotheses and evidence.
 
     receive ─┬─► locate ──────────────────────────────► tell
              ├─► discuss ⇄ act ─► recommit ───────────► tell
@@ -61,7 +61,7 @@ def route_after_receive(state: ChatState) -> Literal["locate", "discuss", "tell"
 
 
 def route_after_discuss(state: ChatState) -> Literal["act", "recommit", "tell"]:
-    """Carry out tool calls; without any, commit again if this turn has changed the ledger."""
+    """Carry out tool calls; without any, commit again if this turn has changed what is known."""
     if pending_calls(state):
         return "act"
     return "recommit" if state["changed"] else "tell"

@@ -1,4 +1,4 @@
-"""The nodes of the conversation: locate a photo, answer follow-up questions from its ledger with the same tools."""
+"""The nodes of the conversation: locate a photo, answer follow-up questions from its evidence with the same tools."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from graphs.state import PhotoInput, add_records
 from graphs.toponyms import resolve_toponyms
 
 MAX_REMEMBERED = 12
-"""Messages of the conversation that the model is shown again; the ledger holds the rest."""
+"""Messages of the conversation that the model is shown again; hypotheses and evidence hold the rest."""
 
 REVISE = ReviseHypotheses.__name__
 MOVED_KM = 1.0
@@ -84,7 +84,7 @@ def locate(parts: ChatParts, state: ChatState) -> dict[str, Any]:
 
 
 def discuss(parts: ChatParts, state: ChatState) -> dict[str, Any]:
-    """Ask the model, with the ledger as data and the tools on offer."""
+    """Ask the model, with hypotheses and evidence as data and the tools on offer."""
     context, case, working = parts.context, _case(state), list(state["working"])
     data = follow_up_data(context, case, _question(state), parts.is_coarse)
     new = [request(render("follow_up", photo_id=case["photo_id"]), data)] if not working else []
@@ -99,7 +99,7 @@ def discuss(parts: ChatParts, state: ChatState) -> dict[str, Any]:
         "spent": add_cost(state["spent"], reply.cost),
     }
     if reply.value is None:
-        return {**update, "reply": f"The model gave no answer ({reply.problem}). The ledger says:\n{why(data)}"}
+        return {**update, "reply": f"The model gave no answer ({reply.problem}). The evidence says:\n{why(data)}"}
     # Where no tool is offered, calls are not carried out: a model that loops ends its turn here.
     wants_tools = offers_tools and bool(reply.value.tool_calls)
     return {**update, "reply": "" if wants_tools else reply.value.text.strip() or why(data)}
@@ -134,7 +134,7 @@ def act(parts: ChatParts, state: ChatState) -> dict[str, Any]:
 
 
 def recommit(parts: ChatParts, state: ChatState) -> dict[str, Any]:
-    """Commit to an answer from the ledger as it now stands, and say so if it is another one."""
+    """Commit to an answer from the belief as it now stands, and say so if it is another one."""
     case = _case(state)
     case = {**case, "cost": add_cost(case["cost"], state["spent"])}
     by_model = add_cost_by_model(case.get("cost_by_model", {}), {parts.context.model.name: state["spent"]})

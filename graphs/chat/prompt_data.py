@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from agents.schemas import Answer, Cost, EvidenceKind, HypothesisStatus
+from belief.records import ANY
 from belief.witnesses.areas import bounded_nats
 from belief.witnesses.place_names import MOST_CERTAIN
 from graphs.chat.state import Case, coarsened_answer
 from graphs.context import GeolocateContext
 from graphs.prompt_data import evidence_data, hypothesis_data, ledger_data, scene_data
 from graphs.state import GeolocateState
+from retrieval.candidate import AtlasKind
+
+LEAST_USELESS = 1e-3
 
 
 def as_state(case: Case, messages: Sequence[Any] = (), spent: Cost | None = None) -> GeolocateState:
@@ -22,7 +26,7 @@ def as_state(case: Case, messages: Sequence[Any] = (), spent: Cost | None = None
 
 
 def follow_up_data(context: GeolocateContext, case: Case, question: str, is_coarse: bool) -> dict[str, Any]:
-    """The question, the ledger, the scene and the present answer; if coarse, nothing but what that answer holds."""
+    """The question, hypotheses, evidence, scene and answer; if coarse, nothing but what that answer holds."""
     state, answer = as_state(case), coarsened_answer(case)
     closed = [h for h in answer.hypotheses if h.status is not HypothesisStatus.OPEN]
     known = _coarse_ledger(answer) if is_coarse else scene_data(context, state) | ledger_data(context, state)
@@ -37,10 +41,20 @@ def follow_up_data(context: GeolocateContext, case: Case, question: str, is_coar
 
 
 def most_nats(context: GeolocateContext) -> dict[str, float]:
-    """What its reliability lets one more piece of evidence of each kind raise a place by, in nats."""
+    """How much one more piece of evidence of each kind may take from a place that it speaks against, in nats.
+
+    Each may be useless, as its record says, so none rules a place out. What it adds to the place that it speaks for
+    has no such bound: the fewer photos are taken there, the more.
+    """
     parameters = context.parameters
-    most = {kind: -math.log(useless) for kind, useless in parameters.useless.items()}
-    most[EvidenceKind.PLACE_NAME.value] = math.log(MOST_CERTAIN / (1.0 - MOST_CERTAIN))
+    retrieval = parameters.retrieval_of(AtlasKind.PHOTO, context.versions.encoder).record
+    useless = {
+        **parameters.useless,
+        EvidenceKind.PLACE_NAME.value: 1.0 - MOST_CERTAIN * (1.0 - parameters.place_name.shares[-1]),
+        EvidenceKind.RETRIEVAL.value: retrieval.shares[-1],
+        EvidenceKind.SIGHT.value: parameters.records.of(ANY).shares[-1],
+    }
+    most = {kind: -math.log(max(LEAST_USELESS, share)) for kind, share in useless.items()}
     most[EvidenceKind.JUDGEMENT.value] = bounded_nats(math.inf, context.judgement_accuracy)
     most[EvidenceKind.PERSON.value] = bounded_nats(math.inf, parameters.person_accuracy)
     return {kind: round(nats, 2) for kind, nats in most.items()}
@@ -70,5 +84,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "radius_is_calibrated": answer.radius_is_calibrated,
         "confidence": round(answer.confidence, 4),
         "chance_within_km": {str(km): chance for km, chance in answer.chance_within_km.items()},
+        "area_50_km2": answer.area_50_km2,
+        "area_90_km2": answer.area_90_km2,
         "reasoning": answer.reasoning,
     }

@@ -95,4 +95,4 @@ class ChatState(TypedDict):
     is_new: bool
     """Whether the current photo has to be located in this turn."""
     changed: bool
-    """Whether this turn changed the ledger, so that the answer has to be committed again."""
+    """Whether this turn changed hypotheses or evidence, so that the answer has to be committed again."""

@@ -75,7 +75,7 @@ def _tools(update: Update) -> str:
 
 def _act(update: Update) -> str:
     case = next(iter(update["cases"].values()))
-    return f"the ledger is weighed again, {_hypotheses(case)}"
+    return f"what is known is taken in, {_hypotheses(case)}"
 
 
 def _recommit(update: Update) -> str:
@@ -97,7 +97,7 @@ _TEXTS: Mapping[str, Callable[[Update], str]] = {
     "revise": _hypotheses,
     "pose_question": _pose_question,
     "ask_person": _hypotheses,
-    "discuss": lambda update: _calls_wanted(update.get("working", ())) or "an answer from the ledger",
+    "discuss": lambda update: _calls_wanted(update.get("working", ())) or "an answer from the evidence",
     "act": _act,
     "recommit": _recommit,
 }

@@ -342,7 +342,7 @@ def _notes(context: GeolocateContext, state: GeolocateState) -> list[str]:
         notes.append(spent)
     status = model_status(state["replies"])
     if status not in (None, ReplyStatus.OK):
-        notes.append(f"the model gave nothing to use ({status}), so this rests on the other evidence alone")
+        notes.append(f"the model gave nothing to use ({status}), so this rests on retrieval and signs alone")
     return notes
 
 

@@ -22,7 +22,7 @@ FIRST_ROUND_SHOWS = frozenset({Shown.SIGNS, Shown.REGIONS, Shown.COUNTRIES})
 
 
 def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """Show what is known and offer the tools; without a ledger, the scene only, and only once."""
+    """Show what is known and offer the tools; without hypotheses, the scene only, and only once."""
     prompt = context.strategy.render(
         context.strategy.investigate,
         photo_id=state["photo_id"],

@@ -31,7 +31,7 @@ TOOL_CALL_TASK = "tool_call"
 
 
 class ToolOutcome(NamedTuple):
-    """What a call gave: a message for the model and a record for the ledger."""
+    """What a call gave: a message for the model and a record, which evidence is made from."""
 
     message: ToolMessage
     record: ToolRecord

@@ -13,7 +13,7 @@ from belief.posterior import Belief
 from belief.prior import ANYWHERE, Prior, packaged_positions
 from belief.records import Agreement, Record, Records
 from belief.support import Support, make_support
-from belief.witnesses.reports import Report, ReportedPlace, report_ratio
+from belief.witnesses.reports import Report, ReportedPlace, WeighedReport, report_ratio
 
 PARIS, LISBON, TOKYO = (48.86, 2.34), (38.72, -9.14), (35.69, 139.69)
 NULL_ISLAND, ATLANTIC = (0.0, 0.0), (30.0, -40.0)
@@ -50,8 +50,13 @@ def ratio_of(support: Support, places: Sequence[ReportedPlace], own: Record) -> 
     return report_ratio(support, Report(places, own), records())
 
 
+def equal(ratios: Mapping[str, np.ndarray]) -> dict[str, WeighedReport]:
+    """Reports of models that are equally good."""
+    return {key: WeighedReport(ratio) for key, ratio in ratios.items()}
+
+
 def belief_in(shares: Mapping[tuple[float, float], float], own: Record, prior: Prior | None = None) -> Belief:
     """A belief from one report of some places with confidences."""
     support = make_support(sorted(shares), prior)
     places = [ReportedPlace(*at, confidence=confidence) for at, confidence in shares.items()]
-    return Belief(support, {"model": ratio_of(support, places, own)}, {}, parameters())
+    return Belief(support, equal({"model": ratio_of(support, places, own)}), {}, parameters())

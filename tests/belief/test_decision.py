@@ -16,6 +16,7 @@ from tests.belief.beliefs import (
     PARIS,
     TOKYO,
     belief_in,
+    equal,
     parameters,
     ratio_of,
     record,
@@ -33,7 +34,7 @@ def of_a_jury() -> Belief:
     pins = [(48.86, 2.34), (48.2, 2.9), (45.76, 4.84), (50.85, 4.35), (40.42, -3.70)]
     support = make_support(pins)
     reports = {f"m{k}": ratio_of(support, [ReportedPlace(*at)], CAREFUL) for k, at in enumerate(pins)}
-    return Belief(support, reports, {}, parameters())
+    return Belief(support, equal(reports), {}, parameters())
 
 
 BELIEFS = {
@@ -83,7 +84,7 @@ def test_the_aim_decides_between_a_likely_spot_and_a_likely_area() -> None:
     mass = support.prior_mass
     shares = [(0.4, spot <= 1.0), (0.6, area <= 800.0)]
     ratio = np.full(len(mass), 1e-9) + sum(share * inside / mass[inside].sum() for share, inside in shares)
-    belief = Belief(support, {"m": ratio}, {}, parameters())
+    belief = Belief(support, equal({"m": ratio}), {}, parameters())
     assert distance_km(decide(belief, {1.0: 1.0})[1:], LISBON) < 5.0
     assert distance_km(decide(belief, {2500.0: 1.0})[1:], TOKYO) < 800.0
 

@@ -26,6 +26,7 @@ from tests.belief.beliefs import (
     SOUTH_POLE,
     TOKYO,
     belief_in,
+    equal,
     flat_prior,
     parameters,
     ratio_of,
@@ -46,7 +47,7 @@ def belief_of(reports: Sequence[Sequence[ReportedPlace]], own: Record = CAREFUL)
     pins = sorted({place[:2] for places in reports for place in places})
     support = make_support(pins)
     ratios = {f"m{k}": ratio_of(support, places, own) for k, places in enumerate(reports)}
-    return Belief(support, ratios, {}, parameters())
+    return Belief(support, equal(ratios), {}, parameters())
 
 
 def check(belief: Belief) -> None:
@@ -126,7 +127,7 @@ def test_sixty_pins_give_a_distribution() -> None:
 def test_a_belief_that_evidence_contradicts_everywhere_is_a_distribution() -> None:
     support = make_support([PARIS])
     against = {f"e{k}": area_log_ratio(support, Circle(*PARIS, 30_000.0), -50.0) for k in range(30)}
-    check(Belief(support, {"m": np.zeros(len(support.prior_mass))}, against, parameters()))
+    check(Belief(support, equal({"m": np.zeros(len(support.prior_mass))}), against, parameters()))
 
 
 @given(st.permutations(range(5)), st.permutations(range(6)), st.permutations(range(8)))
@@ -140,7 +141,7 @@ def test_the_order_and_the_names_of_witnesses_change_not_even_the_rounding(
         support = make_support(sorted({places[k] for k in pins}))
         said = {f"E{n}": ratio_of(support, [ReportedPlace(*places[k])], CAREFUL) for n, k in enumerate(reports)}
         nats = [area_log_ratio(support, Circle(*places[k], 100.0 + k), 0.1 + k / 7.0) for k in range(6)]
-        return Belief(support, said, {f"E{n}": nats[k] for n, k in enumerate(others, start=9)}, parameters())
+        return Belief(support, equal(said), {f"E{n}": nats[k] for n, k in enumerate(others, start=9)}, parameters())
 
     assert np.array_equal(belief(reports, others, pins).mass, belief(range(5), range(6), range(8)).mass)
 
@@ -149,7 +150,7 @@ def test_a_witness_that_says_nothing_tells_nothing() -> None:
     support = make_support([PARIS])
     reports = {"a": ratio_of(support, [ReportedPlace(*PARIS)], CAREFUL)}
     others = {"nothing": np.zeros(len(support.prior_mass)), "constant": np.full(len(support.prior_mass), 3.0)}
-    belief = Belief(support, reports, others, parameters())
+    belief = Belief(support, equal(reports), others, parameters())
     for key in others:
         assert divergence_nats(belief.mass, belief.mass_without(key)) == pytest.approx(0.0, abs=1e-12)
 
@@ -158,11 +159,11 @@ def test_without_a_witness_the_belief_is_that_of_all_others() -> None:
     support = make_support([PARIS, LISBON])
     reports = {f"m{k}": ratio_of(support, [ReportedPlace(*at)], CAREFUL) for k, at in enumerate((PARIS, LISBON, PARIS))}
     others = {f"e{k}": area_log_ratio(support, Circle(*LISBON, 50.0 * (k + 1)), 1.0 + k) for k in range(3)}
-    belief = Belief(support, reports, others, parameters())
+    belief = Belief(support, equal(reports), others, parameters())
     for key in (*reports, *others):
         rest = Belief(
             support,
-            {k: v for k, v in reports.items() if k != key},
+            equal({k: v for k, v in reports.items() if k != key}),
             {k: v for k, v in others.items() if k != key},
             parameters(),
         )
@@ -236,6 +237,8 @@ def test_stated_radii_are_taken_in_units_of_themselves() -> None:
     def radius(radius_km: float) -> float:
         support = make_support([PARIS], flat_prior())
         places = [ReportedPlace(*PARIS, radius_km, 1.0)]
-        return Belief(support, {"m": ratio_of(support, places, records().models["any"])}, {}).radius_km(PARIS, 0.3)
+        return Belief(support, equal({"m": ratio_of(support, places, records().models["any"])}), {}).radius_km(
+            PARIS, 0.3
+        )
 
     assert radius(10.0) / radius(1.0) == pytest.approx(10.0, rel=0.3)

@@ -21,7 +21,6 @@ from tests.fakes.machine import (
     Calls,
     FakePlaces,
     ScriptedModel,
-    candidates,
     context,
     given,
     place,
@@ -199,4 +198,4 @@ def test_more_hypotheses_than_allowed_are_repaired_or_refused_not_taken() -> Non
     model = ScriptedModel(policy=lambda _, offered: ("", many if "ProposeHypotheses" in offered else []))
     answer = run(context(model=model))
     assert len(answer.hypotheses) < 40
-    assert answer.point in {candidate.point for candidate in candidates()}
+    assert answer.status is AnswerStatus.ANSWERED

@@ -12,7 +12,7 @@ from langchain_core.tools import StructuredTool
 from pydantic import BaseModel
 
 from agents.chat_models.prices import Price
-from agents.schemas import AnswerStatus, Cost
+from agents.schemas import AnswerStatus, Cost, Level
 from graphs.budgets import Budgets, spent_budget
 from tests.fakes.machine import (
     BrokenSearch,
@@ -29,9 +29,11 @@ from tools.results import SignsRead
 # --- tools that fail
 
 
-def test_a_failed_search_is_told_and_the_machine_abstains() -> None:
+def test_a_failed_search_is_told_and_the_prior_is_left() -> None:
     answer = run(context(search=BrokenSearch(())))
-    assert answer.status is AnswerStatus.ABSTAINED
+    assert answer.status is AnswerStatus.ANSWERED
+    assert answer.level is Level.CONTINENT
+    assert answer.candidates == ()
     assert "search_photos failed: the atlas cannot be read now" in answer.reasoning
 
 
@@ -120,9 +122,10 @@ def test_calls_beyond_the_budget_are_refused_and_the_model_is_told() -> None:
     assert answer.cost.tool_calls == 5
 
 
-def test_a_budget_of_no_tool_calls_abstains() -> None:
+def test_a_budget_of_no_tool_calls_leaves_the_prior() -> None:
     answer = run(context(budgets=Budgets(tool_calls=0)))
-    assert answer.status is AnswerStatus.ABSTAINED
+    assert answer.level is Level.CONTINENT
+    assert not any(item.information_nats for item in answer.evidence)
     assert "budget of tool calls is spent" in answer.reasoning
 
 

@@ -12,7 +12,7 @@ import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from agents.chat_models.failures import ModelFailure
-from agents.schemas import AnswerStatus, EvidenceKind, PointSource
+from agents.schemas import AnswerStatus, EvidenceKind, Origin, PointSource
 from agents.strategies import STRATEGIES, Ask, CommitRule, Shown, Step, Strategy, find_strategy
 from geo.point import Point
 from geo.sphere import point_distance_km
@@ -61,9 +61,9 @@ def test_the_models_own_answer_is_the_answer(name: str) -> None:
     assert answer.point == PORTO
     assert answer.point_source is PointSource.MODEL
     assert answer.model_status == "ok"
-    assert answer.confidence == pytest.approx(0.6)
+    assert 0.0 < answer.chance_within_km[1] < answer.chance_within_km[25] < answer.confidence < 1.0
     assert answer.radius_50_km is not None
-    assert answer.radius_50_km >= 10.0
+    assert answer.radius_50_km > 10.0, "its record says less than it does"
     assert any("tiles" in e.claim and e.source and len(e.source.result_sha256) == 64 for e in answer.evidence)
 
 
@@ -183,8 +183,7 @@ def test_the_consensus_of_samples_is_the_one_most_others_lie_near() -> None:
     answer = run(context(model=ScriptedModel(policy=policy), strategy="self_consistency"))
     assert answer.point is not None
     assert point_distance_km(answer.point, PORTO) < 20.0
-    assert answer.confidence == pytest.approx(0.6)
-    assert len(answer.hypotheses) == 3
+    assert len([h for h in answer.hypotheses if h.origin is Origin.MODEL and h.name == "x"]) == 3
     assert answer.radius_90_km is not None
     assert answer.radius_90_km > 3000.0  # two of five lie far away
 
@@ -224,7 +223,7 @@ def test_a_tool_agent_uses_tools_and_its_rounds_are_limited() -> None:
     answer = run(at)
     assert answer.point == PORTO
     assert answer.cost.tool_calls == 2
-    assert EvidenceKind.OPINION in {e.kind for e in answer.evidence}
+    assert {e.kind for e in answer.evidence} == {EvidenceKind.SIGHT}
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))

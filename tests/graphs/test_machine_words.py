@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from langchain_core.messages import BaseMessage
 
-from agents.schemas import EvidenceKind, Level
+from agents.schemas import EvidenceKind, HypothesisStatus, Level
 from agents.strategies import Shown
 from geo.place import Place
 from geo.point import Point
+from geo.sphere import point_distance_km
 from graphs.chat.state import ALL_KEYS
 from graphs.events.steps import step_event
 from graphs.geolocate import build_geolocate
@@ -115,8 +116,12 @@ def test_text_on_signs_appears_only_inside_quoted_data() -> None:
 
 def test_text_on_signs_cannot_move_the_offline_machine() -> None:
     plain, attacked = run(context()), run(context(HOSTILE))
-    assert attacked.point in {candidate.point for candidate in candidates()}
-    assert [h.status for h in attacked.hypotheses] == [h.status for h in plain.hypotheses]
+    assert plain.point is not None
+    assert attacked.point is not None
+    assert point_distance_km(plain.point, attacked.point) < 25.0
+    # All that they say is that somebody writes English.
+    assert {h.name for h in plain.hypotheses[:2]} == {h.name for h in attacked.hypotheses[:2]}
+    assert {h.status for h in attacked.hypotheses} == {HypothesisStatus.OPEN}
 
 
 def test_search_is_asked_once_for_the_whole_photo() -> None:

@@ -82,7 +82,7 @@ class Tesseract:
         timeout_s: of one call, for all lines of a photo.
     """
 
-    def __init__(self, program: str = "tesseract", timeout_s: float = 20.0) -> None:
+    def __init__(self, program: str = "tesseract", timeout_s: float = 30.0) -> None:
         self._program = shutil.which(program)
         self._timeout_s = timeout_s
 

@@ -9,7 +9,9 @@ from belief.prior import default_prior
 from belief.records import Agreement, Record
 from belief.support import make_support
 from belief.witnesses.reports import (
+    NONE_OF_THESE,
     ReportedPlace,
+    WeighedReport,
     joint_log_ratio,
     kernel_scales_km,
     mixture_ratio,
@@ -28,6 +30,7 @@ from tests.belief.beliefs import (
     NULL_ISLAND,
     PARIS,
     TOKYO,
+    equal,
     parameters,
     ratio_of,
     record,
@@ -66,7 +69,9 @@ def test_a_report_s_ratio_is_one_on_average_over_the_prior(places: list[Reported
 @pytest.mark.parametrize("at", [PARIS, FIJI, NORTH_POLE, NULL_ISLAND])
 def test_a_kernel_s_share_lies_around_the_place(scale: str, within_km: float, at: tuple[float, float]) -> None:
     support = make_support([at])
-    belief = Belief(support, {"m": ratio_of(support, [ReportedPlace(*at)], record(**{scale: 0.8}))}, {}, parameters())
+    belief = Belief(
+        support, equal({"m": ratio_of(support, [ReportedPlace(*at)], record(**{scale: 0.8}))}), {}, parameters()
+    )
     prior = Belief(support, {}, {}, parameters()).chance_within_km(at, within_km)
     assert belief.chance_within_km(at, within_km) == pytest.approx(0.8 + 0.2 * prior, abs=0.03)
 
@@ -77,10 +82,12 @@ def test_the_place_named_later_counts_less_where_nothing_is_stated() -> None:
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=6))
-def test_stated_shares_are_kept_and_never_sum_to_more_than_one(confidences: list[float]) -> None:
+def test_stated_shares_keep_their_proportion_and_never_sum_to_more_than_one(confidences: list[float]) -> None:
     shares = place_shares(with_confidence(*confidences))
+    said = np.array(confidences[: len(shares)])
     assert shares.sum() <= 1.0 + 1e-9
-    assert shares == pytest.approx(np.array(confidences[: len(shares)]) / max(1.0, sum(confidences[: len(shares)])))
+    assert shares * said.sum() == pytest.approx(said * shares.sum())
+    assert shares.sum() == pytest.approx(1.0 - NONE_OF_THESE * max(0.0, 1.0 - said.sum()) if said.sum() else 0.0)
 
 
 def test_a_place_without_confidence_among_some_with_it_counts_by_its_rank() -> None:
@@ -115,7 +122,7 @@ def test_what_no_position_lies_near_says_nothing() -> None:
 def test_one_report_alone_is_taken_as_it_is_and_none_says_nothing() -> None:
     support = make_support([PARIS])
     ratio = ratio_of(support, PLACES[:1], CAREFUL)
-    assert joint_log_ratio([ratio], support.prior_mass, AGREEMENT) == pytest.approx(np.log(ratio))
+    assert joint_log_ratio([WeighedReport(ratio)], support.prior_mass, AGREEMENT) == pytest.approx(np.log(ratio))
     assert joint_log_ratio([], support.prior_mass, AGREEMENT) == pytest.approx(np.zeros(len(ratio)))
 
 
@@ -124,7 +131,7 @@ def test_models_that_agree_make_surer_and_five_less_than_five_independent_ones()
     ratio = ratio_of(support, PLACES[:1], CAREFUL)
 
     def chance(count: int, agreement: Agreement) -> float:
-        nats = joint_log_ratio([ratio] * count, support.prior_mass, agreement)
+        nats = joint_log_ratio([WeighedReport(ratio)] * count, support.prior_mass, agreement)
         return Belief(support, {}, {"joint": nats}, parameters()).chance_within_km(PARIS, 25.0)
 
     alone, two, five = (chance(count, AGREEMENT) for count in (1, 2, 5))
@@ -135,7 +142,7 @@ def test_models_that_agree_make_surer_and_five_less_than_five_independent_ones()
 def test_the_joint_ratio_is_one_on_average_and_bounded_by_the_share_of_none() -> None:
     support = make_support([PARIS, TOKYO, LISBON])
     ratios = [ratio_of(support, [ReportedPlace(*at)], record(s0_3=1.0)) for at in (PARIS, TOKYO, LISBON)]
-    nats = joint_log_ratio(ratios, support.prior_mass, AGREEMENT)
+    nats = joint_log_ratio([WeighedReport(ratio) for ratio in ratios], support.prior_mass, AGREEMENT)
     assert np.isfinite(nats).all()
     assert support.prior_mass @ np.exp(nats) == pytest.approx(1.0)
     assert nats.min() == pytest.approx(np.log(AGREEMENT.none), abs=0.1)

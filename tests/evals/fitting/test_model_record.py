@@ -60,12 +60,26 @@ def test_the_rates_of_a_model_are_found() -> None:
     assert (record.photos, record.answered) == (200, 200)
 
 
+@pytest.mark.parametrize(("one_reading", "expected"), [(True, 1.0), (False, 0.0)])
+def test_how_alike_errors_about_one_place_are_is_found(one_reading: bool, expected: float) -> None:
+    def twice(record: EvalRecord) -> EvalRecord:
+        first = record.judgements[0]
+        other = rng.random() < 0.8
+        again = first.model_copy(update={"tool": "search_photos", "fits": first.fits if one_reading else other})
+        return record.model_copy(update={"judgements": (first, again)})
+
+    rng = np.random.default_rng(5)
+    record = model_record.measure([twice(r) for r in seen_records(200, 0.5, 0.8)], "some-model", POOLED)
+    assert record.judgement_correlation == pytest.approx(expected, abs=0.15)
+
+
 def test_a_refusal_is_counted_and_a_rate_of_few_judgements_is_not_given() -> None:
     silent = [made_record(f"s{i}.jpg", status="refused", model=MODEL) for i in range(5)]
     broken = made_record("b.jpg", status="error", model=MODEL, error="it broke")
     read = [r.model_copy(update={"judgements": r.judgements[:1] if i < 9 else ()}) for i, r in enumerate(SEEN)]
     record = model_record.measure([*read, *silent, broken], "some-model", POOLED)
     assert record.judgement_accuracy is None
+    assert record.judgement_correlation is None
     assert (record.photos, record.answered) == (45, 40)
 
 

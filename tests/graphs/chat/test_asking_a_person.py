@@ -1,8 +1,9 @@
-"""A person in the loop: one concrete question when two places are close, the answer capped, resumed anywhere."""
+"""A person in the loop: one concrete question when two places are close, the answer bounded, resumed anywhere."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -104,17 +105,20 @@ def test_an_answer_weighs_what_its_words_say(said: str, nats: dict[str, float]) 
     assert all(o.of_a_person and question.text in o.claim for o in opinions)
 
 
-def test_a_person_is_evidence_with_a_source_and_a_cap() -> None:
+def test_a_person_is_evidence_with_a_source_and_worth_what_people_are() -> None:
     chat = talk(context(), ask=True)
-    asked(chat.show(shot()))
+    question = asked(chat.show(shot()))
     answer = ended(chat.answer_question("yes")).answer
+    plain = ended(talk(context()).show(shot())).answer
     assert answer is not None
+    assert plain is not None
     said = [item for item in answer.evidence if item.kind is EvidenceKind.PERSON]
     assert said
     assert all(item.source and item.source.tool == "person" and len(item.source.result_sha256) == 64 for item in said)
-    a_hundred = [item.model_copy(update={"log_likelihood_ratio": {"H1": 3.0}}) for item in said for _ in range(100)]
-    one = [said[0].model_copy(update={"log_likelihood_ratio": {"H1": CAP_NATS[EvidenceKind.PERSON]}})]
-    assert probabilities([PRAGUE], a_hundred) == probabilities([PRAGUE], one)
+    before, after = ({h.name: h.probability for h in a.hypotheses}[question.about[0]] for a in (plain, answer))
+    moved = math.log(after / (1.0 - after)) - math.log(before / (1.0 - before))
+    # Yes speaks for the first place and against the second, each by no more than nine of ten answers are right.
+    assert 0.5 < moved < 2.0 * math.log(9.0)
 
 
 def test_nothing_is_asked_where_one_place_leads() -> None:
@@ -177,7 +181,7 @@ def test_a_model_may_word_the_question_and_never_what_it_is_worth() -> None:
     answer = ended(chat.answer_question("yes")).answer
     assert answer is not None
     said = [item for item in answer.evidence if item.kind is EvidenceKind.PERSON]
-    assert max(value for item in said for value in item.log_likelihood_ratio.values()) == SEEN_NATS
+    assert 0.0 < max(value for item in said for value in item.log_likelihood_ratio.values()) <= SEEN_NATS
 
 
 @pytest.mark.parametrize(
