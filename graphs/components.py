@@ -88,7 +88,7 @@ def open_components(
     encoder = load_encoder(settings.encoder, settings.threads)
     atlases = open_atlases(settings, encoder, gazetteer, stack, progress)
     search = PhotoSearch(atlases, encoder, photo_store, exclusion)
-    cluster = clusterer(parameters, encoder.identity.name)
+    cluster = clusterer(parameters, f"{encoder.identity.name}@{encoder.identity.revision}")
     return Components(gazetteer, photo_store, encoder, atlases, search, parameters, cluster)
 
 

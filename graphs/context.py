@@ -96,11 +96,6 @@ class GeolocateContext:
         return self.strategy.runs(Step.RECALL) and SEARCH_TOOL in self.tools
 
     @property
-    def encoder(self) -> str:
-        """Name of the encoder, without its revision; empty where no atlas is open."""
-        return self.versions.encoder.partition("@")[0]
-
-    @property
     def judgement_accuracy(self) -> float:
         """How often the model that investigates is right about what a tool's result says of a place."""
         measured = self.parameters.records.of(self.model.name).judgement_accuracy
@@ -114,7 +109,7 @@ class GeolocateContext:
 
     def candidate_weights(self, candidates: Sequence[Candidate]) -> Floats:
         """Weights (n,) of retrieved candidates, summing to 1."""
-        return candidate_weights(candidates, self.parameters, self.encoder)
+        return candidate_weights(candidates, self.parameters, self.versions.encoder)
 
     def image(self, photo_id: str) -> dict[str, Any] | None:
         """The photo as a content block for the model; None where there are no pixels."""

@@ -170,7 +170,7 @@ def _from_search(context: GeolocateContext, state: GeolocateState, record: ToolR
         claim = f"{len(candidates)} places of the atlases resemble the photo"
 
         def log_ratio(support: Support) -> Floats:
-            return retrieval_log_ratio(support, candidates, context.parameters, context.encoder)
+            return retrieval_log_ratio(support, candidates, context.parameters, context.versions.encoder)
 
         yield Statement(_evidence(EvidenceKind.RETRIEVAL, claim, _source(record)), log_ratio, pinned(candidates))
 
