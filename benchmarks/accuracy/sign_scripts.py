@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from graphs.inference.country_weights import LAST_LATIN_CODE, language_weights
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from belief.witnesses.countries import LAST_LATIN_CODE, language_weights
 from benchmarks.dev_photos import DEFAULT_DATA, load_dev_photos
 from core.errors import UserError
 from geo.places.gazetteer import Gazetteer

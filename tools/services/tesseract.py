@@ -2,7 +2,7 @@
 
 An optional system package (Debian: tesseract-ocr with tesseract-ocr-script-* or language packs). All lines of a photo
 go to one process with the packs of all scripts, which gives each word to the pack that reads it with most confidence:
-about 0.1 s of CPU a pack, whether there is one line or ten (docs/results.md, "Scripts of signs").
+about 0.1 s of CPU a pack and 0.1 s a line (docs/results.md, "Scripts of signs").
 """
 
 from __future__ import annotations
