@@ -11,7 +11,7 @@ from tests.belief.beliefs import FIJI, NORTH_POLE, PARIS, flat_prior
 def norm_km2(scale_km: float) -> float:
     """The integral of exp(-d / s) over a sphere: 2 pi R² (1 + exp(-pi R / s)) / ((R / s)² + 1)."""
     ratio = EARTH_RADIUS_KM / scale_km
-    return 2.0 * np.pi * EARTH_RADIUS_KM**2 * (1.0 + np.exp(-np.pi * ratio)) / (ratio**2 + 1.0)
+    return float(2.0 * np.pi * EARTH_RADIUS_KM**2 * (1.0 + np.exp(-np.pi * ratio)) / (ratio**2 + 1.0))
 
 
 @pytest.mark.parametrize("scale_km", [*SCALES_KM, 5000.0])

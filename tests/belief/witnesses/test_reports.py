@@ -126,7 +126,7 @@ def test_a_stated_radius_uses_the_own_shares_where_there_are_any() -> None:
     sure = Record(shares=(0.0,) * 5 + (1.0,), stated=(1.0,) + (0.0,) * 9)
     own, pooled = ratio_of(support, place, sure), ratio_of(support, place, sure.model_copy(update={"stated": None}))
     assert own[0] > pooled[0]
-    assert pooled.min() == pytest.approx(records().models["any"].stated[-1], rel=0.1)
+    assert pooled.min() == pytest.approx(records().stated_of(sure.model_copy(update={"stated": None}))[-1], rel=0.1)
 
 
 def test_what_no_position_lies_near_says_nothing() -> None:
