@@ -20,7 +20,7 @@ from graphs.context import GeolocateContext
 from graphs.nodes.revise import apply_revision, is_settled
 from graphs.state import Opinion, ToolRecord
 from tests.fakes.machine import PLACES, Policy, ScriptedModel, candidates, context, propose, run
-from tests.fakes.run_states import hypothesis, named, position, searched, signs, state
+from tests.graphs.assessment.run_states import hypothesis, named, position, searched, signs, state
 
 LISBON, MADRID, PRAGUE = PLACES[2:5]
 IN_LISBON = hypothesis("H1", LISBON.point.lat, LISBON.point.lon)

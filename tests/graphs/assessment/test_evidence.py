@@ -23,7 +23,7 @@ from graphs.assessment.evidence import Statement, model_report, statements
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, Opinion, ToolRecord
 from tests.fakes.machine import GOOD_JUDGE, PARAMETERS, PLACES, ScriptedModel, candidates, context
-from tests.fakes.run_states import hypothesis, named, position, record, searched, signs, state
+from tests.graphs.assessment.run_states import hypothesis, named, position, record, searched, signs, state
 from tools.results import FoundPlaces, PlaceAt
 
 TOKYO, _, LISBON, MADRID, PRAGUE = PLACES[:5]
