@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.chat_models.capabilities import Capabilities
 from agents.chat_models.registry import LoadedModel
+from agents.chat_models.spec import Capabilities
 from agents.schemas import EvidenceKind, Hypothesis
 from agents.strategies import Shown
 from belief.support import make_support
