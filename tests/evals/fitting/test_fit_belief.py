@@ -68,7 +68,7 @@ def test_of_a_model_that_was_asked_twice_about_a_photo_the_first_report_counts(t
     first, second = write_run(tmp_path / "a", records(A)), write_run(tmp_path / "b", twice)
     once = load_belief_data([first])
     assert [s.reports for s in load_belief_data([first, second]).samples] == [s.reports for s in once.samples]
-    assert load_belief_data([second, first]).samples[0].reports[_NAME][0][:2] == (1.0, 2.0)
+    assert load_belief_data([second, first]).samples[0].reports["gpt-4.1"][0][:2] == (1.0, 2.0)
 
 
 def test_the_command_writes_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
