@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """The conversation: a photo starts the state machine, a follow-up works on the same hypotheses and evidence.
-=======
-"""The conversation about photos: a photo starts the state machine, a follow-up goes on with what is known.
->>>>>>> graphtests
 
     receive ─┬─► locate ──────────────────────────────► tell
              ├─► discuss ⇄ act ─► recommit ───────────► tell

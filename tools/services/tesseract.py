@@ -82,18 +82,9 @@ class Tesseract:
         timeout_s: of one call, for all lines of a photo.
     """
 
-<<<<<<< HEAD
     def __init__(self, program: str = "tesseract", timeout_s: float = 30.0) -> None:
         self._program = shutil.which(program)
-=======
-    def __init__(self, program: str = "tesseract", timeout_s: float = 20.0) -> None:
-        self._name = program
->>>>>>> graphtests
         self._timeout_s = timeout_s
-
-    @cached_property
-    def _program(self) -> str | None:
-        return shutil.which(self._name)
 
     @property
     def is_installed(self) -> bool:
