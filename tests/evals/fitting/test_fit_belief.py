@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from belief.parameters import Parameters, default_parameters
-from core.errors import UserError
 from evals import fit_belief
 from evals.fitting.belief_samples import load_belief_data
 from evals.runs.records import EvalRecord
