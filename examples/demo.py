@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     photo = arguments.photo or summer_palace()
-    say(INTRODUCTION.format(photo=photo))
+    say(INTRODUCTION.format(photo=photo.name))
     say(ALONE)
     maps = [locate(photo, "offline", arguments.out / "alone")]
     if arguments.photo is None:

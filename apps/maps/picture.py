@@ -24,6 +24,7 @@ from apps.output.formatting import (
     chances,
     credible_circles,
     evidence_source,
+    has_information,
     heading,
     km,
     percent,
@@ -182,7 +183,8 @@ def _draw_panel(picture: Image.Image, located: LocatedPhoto) -> None:
         y = _row(draw, y, printable(hypothesis.name), percent(hypothesis.probability), indent=54) + 8
     y = _rule(draw, y)
     for item in answer.evidence:
-        if item.source is not None and y < HEIGHT - (240 if answer.areas else 200):
+        tells = (not has_information(answer) and not tells_nothing(answer)) or item.information_nats > 0.0
+        if tells and item.source is not None and y < HEIGHT - (240 if answer.areas else 200):
             y = _paragraph(draw, y, printable(item.claim), 25, PAPER, max_lines=2)
             y = _paragraph(draw, y, evidence_source(item), 22, MUTED) + 10
     _draw_legend(draw, answer)

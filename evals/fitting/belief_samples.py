@@ -120,7 +120,7 @@ def load_belief_data(runs: Sequence[Path], strategy: str | None = None) -> Belie
         strategy: only records of this one; None: of all.
 
     Raises:
-        UserError: a folder that is no run, no record of the strategy, or a model that reports on a photo twice.
+        UserError: a folder that is no run, or no record of the strategy.
     """
     photos: dict[_Photo, BeliefSample] = {}
     juries: dict[tuple[str, ...], None] = {}
@@ -130,7 +130,7 @@ def load_belief_data(runs: Sequence[Path], strategy: str | None = None) -> Belie
         for record in _usable(run, strategy):
             key = (record.benchmark, record.photo, record.truth)
             known = photos.get(key) or BeliefSample(record.truth, record.photographer, {}, {})
-            photos[key] = found = _joined(known, record, run)
+            photos[key] = found = _joined(known, record)
             for name in (found.reports.keys() - known.reports.keys()) | retrieved_of(record).keys():
                 origins[name].add(_origin(info, record))
             if len(models_of(record)) > 1:
@@ -147,15 +147,10 @@ def _usable(run: Path, strategy: str | None) -> list[EvalRecord]:
     return [record for record in chosen if record.status is not RecordStatus.ERROR]
 
 
-def _joined(known: BeliefSample, record: EvalRecord, run: Path) -> BeliefSample:
-    reports = reports_of(record)
-    twice = [name for name in reports if name in known.reports and list(known.reports[name]) != reports[name]]
-    if twice:
-        raise UserError(
-            f"{twice[0]} reports on {record.photo} in two ways, one of them in {run}: give one run of each model on"
-            " each benchmark, or one --strategy"
-        )
-    return known._replace(reports={**known.reports, **reports}, retrieved={**known.retrieved, **retrieved_of(record)})
+def _joined(known: BeliefSample, record: EvalRecord) -> BeliefSample:
+    """A photo with one run more; of a model that was asked twice about it, the first report counts."""
+    reports = {**reports_of(record), **known.reports}
+    return known._replace(reports=reports, retrieved={**known.retrieved, **retrieved_of(record)})
 
 
 def _origin(info: RunInfo, record: EvalRecord) -> str:

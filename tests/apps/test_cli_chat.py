@@ -19,7 +19,7 @@ import pytest
 
 from agents.schemas import Answer, EvidenceKind
 from tests.apps.conftest import Run, command, environment
-from tests.fakes.photo_files import jpeg, noise
+from tests.fakes.photo_files import jpeg, noise, torn_between_prague_and_warsaw
 
 Talk = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -117,7 +117,7 @@ def test_a_thread_is_one_processs_at_a_time_and_damage_is_said(tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def close(home: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[object, ...]]:
-    """A photo that resembles one of Prague and one of Warsaw equally, and an atlas of these."""
+    """A photo that resembles one of Prague and one of Warsaw equally, and a recorded model that names both."""
     folder = tmp_path_factory.mktemp("close")
     for name in ("prague", "warsaw"):
         noise(7).save(folder / f"{name}.png")
@@ -125,7 +125,8 @@ def close(home: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
     table = ("--photos", folder, "--table", folder / "t.csv", "--encoder", encoder)
     built = subprocess.run(command("atlas", "build", "close", *table), env=environment(home), check=False)
     assert built.returncode == 0
-    return folder / "prague.png", ("--encoder", encoder, "--atlas", "close", "--no-signs")
+    model = ("--model", f"recorded:{torn_between_prague_and_warsaw(folder / 'said.jsonl', folder / 'prague.png')}")
+    return folder / "prague.png", ("--encoder", encoder, "--atlas", "close", "--no-signs", *model)
 
 
 def test_a_question_waits_for_an_answer_from_another_process(geosleuth: Run, close: Any) -> None:

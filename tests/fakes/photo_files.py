@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -103,3 +105,12 @@ ODD_BUT_GOOD: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "animated": ("moving.gif", animated),
     "non-ASCII name": ("頤和園 été 🏯.jpg", jpeg),
 }
+
+
+def torn_between_prague_and_warsaw(file: Path, photo: Path) -> Path:
+    """A recorded model's answers: of one photo it says that it was taken in either city."""
+    places = [("Prague, Czechia", 50.08, 14.43), ("Warsaw, Poland", 52.23, 21.01)]
+    rows = [{"name": n, "lat": lat, "lon": lon, "radius_km": 5.0, "confidence": 0.5} for n, lat, lon in places]
+    sha256 = hashlib.sha256(photo.read_bytes()).hexdigest()
+    file.write_text(json.dumps({"photo_sha256": sha256, "response": json.dumps({"hypotheses": rows})}) + "\n")
+    return file

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from belief.parameters import Parameters, default_parameters
-from core.errors import UserError
 from evals import fit_belief
 from evals.fitting.belief_samples import load_belief_data
 from evals.runs.records import EvalRecord
@@ -62,13 +61,13 @@ def test_answers_that_saw_more_than_the_photo_have_their_own_record(tmp_path: Pa
     assert set(data.samples[0].reports) == {"gpt-4.1@rag"}
 
 
-def test_a_model_that_says_two_things_of_a_photo_is_an_error(tmp_path: Path) -> None:
+def test_of_a_model_that_was_asked_twice_about_a_photo_the_first_report_counts(tmp_path: Path) -> None:
     said = [{"model": A, "point": (1.0, 2.0), "confidence": None}]
     twice = [record.model_copy(update={"strategy": "refine"}) for record in records(A, first_reading=said)]
-    runs = [write_run(tmp_path / "a", records(A)), write_run(tmp_path / "b", twice)]
-    with pytest.raises(UserError, match=r"gpt-4\.1 reports on .* in two ways"):
-        load_belief_data(runs)
-    assert len(load_belief_data(runs, "jury").samples) == 30
+    first, second = write_run(tmp_path / "a", records(A)), write_run(tmp_path / "b", twice)
+    once = load_belief_data([first])
+    assert [s.reports for s in load_belief_data([first, second]).samples] == [s.reports for s in once.samples]
+    assert load_belief_data([second, first]).samples[0].reports["gpt-4.1"][0][:2] == (1.0, 2.0)
 
 
 def test_the_command_writes_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
