@@ -180,8 +180,10 @@ def test_unknown_tools_are_refused_and_logged(name: str) -> None:
 def test_ten_megabytes_of_words_are_a_status(strategy: str) -> None:
     model = ScriptedModel(policy=lambda *_: ("blah " * (TEN_MEGABYTES // 5), []))
     answer = run(context(model=model, strategy=strategy, found=()))
-    assert answer.status in (AnswerStatus.UNPARSABLE, AnswerStatus.FAILED)
-    assert answer.point is None
+    statuses = (AnswerStatus.UNPARSABLE.value, AnswerStatus.FAILED.value)
+    assert answer.model_status in statuses
+    # Where the belief answers, it says where photos are taken; where the model should have, nobody does.
+    assert (answer.point is not None) is (strategy == "refine")
     assert len(answer.reasoning) < 10_000
 
 
