@@ -164,7 +164,7 @@ def cyrillic_font() -> ImageFont.FreeTypeFont:
 
 
 def test_the_real_program_reads_cyrillic() -> None:
-    tesseract = Tesseract()
+    tesseract = Tesseract(timeout_s=300.0)
     if "Cyrillic" not in tesseract.packs:
         pytest.skip("tesseract with a Cyrillic pack is not installed")
     image = Image.new("RGB", (640, 480), (20, 60, 140))
