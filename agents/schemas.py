@@ -60,6 +60,7 @@ class Evidence(Frozen):
     information_nats: float = Field(
         0.0, ge=0.0, description="what it told: divergence of the belief with it from the belief without it"
     )
+    judged: str | None = Field(None, description="id of the hypothesis that a judgement is about")
 
 
 class HypothesisStatus(StrEnum):
@@ -181,10 +182,14 @@ class Versions(Frozen):
     """Versions of all that produced an answer, enough to reproduce it."""
 
     geosleuth: str
-    encoder: str
+    encoder: str = Field(description="name@revision; empty: no atlas was searched")
     atlases: tuple[str, ...]
     model: str
     strategy: str
+
+
+TELLING_NATS = 0.2
+"""Evidence that told less is not spoken of."""
 
 
 class Answer(Frozen):

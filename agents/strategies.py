@@ -54,6 +54,9 @@ class Shown(StrEnum):
     COUNTRIES = "countries"
 
 
+_RETRIEVED = frozenset({Shown.SIMILAR, Shown.DISSIMILAR, Shown.REGIONS, Shown.COUNTRIES})
+
+
 class ReplyKind(StrEnum):
     """Kind of reply that a question of a strategy asks for."""
 
@@ -118,6 +121,25 @@ class Strategy(Frozen):
         """Whether a step looks at the photo itself; a model that is asked sees what it is shown."""
         return bool(self.steps - {Step.HYPOTHESISE, Step.GUESS})
 
+    @property
+    def needs_atlas(self) -> bool:
+        """Whether nothing comes of it without places to retrieve: it answers with one, or shows the model some."""
+        answers_with_one = self.commit_rule in (CommitRule.TOP_CANDIDATE, CommitRule.TOP_REGION)
+        return self.runs(Step.RECALL) and (answers_with_one or bool(self.shown & _RETRIEVED))
+
+    def check_atlas(self, is_open: bool) -> None:
+        """Refuse to run without an atlas where nothing would come of it.
+
+        Raises:
+            UserError: this strategy answers from an atlas, and none is open.
+        """
+        if self.needs_atlas and not is_open:
+            raise UserError(
+                f"the strategy {self.name} answers from places retrieved from an atlas, and none is named: add"
+                " `--atlas NAME`. `geosleuth atlas build NAME --photos FOLDER` makes one of your own geotagged photos;"
+                " `--atlas world`, of 120,000 populated places, is built when it is first named"
+            )
+
     def check_model_count(self, models: int) -> None:
         """Refuse several models where only one would be asked.
 
@@ -150,7 +172,6 @@ class Strategy(Frozen):
     def _rules(self) -> list[tuple[bool, str]]:
         asks_last = bool(self.asks) and self.asks[-1].wants is ReplyKind.POSITION
         by_belief = self.commits_by_belief
-        retrieved = {Shown.SIMILAR, Shown.DISSIMILAR, Shown.REGIONS, Shown.COUNTRIES}
         return [
             (self.runs(Step.GUESS) != bool(self.asks), "the step guess and asks come together"),
             (self.runs(Step.GUESS) and not asks_last, "the last of asks wants a position"),
@@ -165,7 +186,7 @@ class Strategy(Frozen):
             (self.runs(Step.CLUSTER) and not self.runs(Step.RECALL), "cluster needs the step recall"),
             (self.commit_rule is CommitRule.TOP_REGION and not self.runs(Step.CLUSTER), "top_region needs cluster"),
             (self.commit_rule is CommitRule.TOP_CANDIDATE and not self.runs(Step.RECALL), "top_candidate needs recall"),
-            (bool(self.shown & retrieved) and not self.runs(Step.RECALL), "showing what was retrieved needs recall"),
+            (bool(self.shown & _RETRIEVED) and not self.runs(Step.RECALL), "showing what was retrieved needs recall"),
             (Shown.REGIONS in self.shown and not self.runs(Step.CLUSTER), "showing regions needs the step cluster"),
             (Shown.SIGNS in self.shown and not self.runs(Step.LOOK), "showing signs needs the step look"),
         ]

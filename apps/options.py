@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from agents.schemas import Level
+from belief.decision import Aim
 from core.errors import UserError, first_problem
 
 if TYPE_CHECKING:
@@ -41,11 +42,25 @@ class SystemOptions:
     """Options of locating a photo. None, or False, where nothing was chosen."""
 
     encoder: Encoder = None
-    atlas: Annotated[list[str] | None, typer.Option(help="Atlas to search; may be given several times.")] = None
+    atlas: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Atlas of places to search for look-alikes; may be given several times. `world` is built when it is"
+            " first named. [default: none]"
+        ),
+    ] = None
     model: Annotated[
         str | None, typer.Option(help="The chat model (`geosleuth doctor` lists them), or several with commas: a jury.")
     ] = None
     strategy: Annotated[str | None, typer.Option(help="Which steps run.")] = None
+    aim: Annotated[
+        Aim | None,
+        typer.Option(
+            help="What the point is chosen for: to lie within so many km of the truth as often as can be"
+            " (1 street, 25 city, 200 region, 750 country, 2500 continent), or the best score over all distances."
+            " [default: geoscore]"
+        ),
+    ] = None
     allow_metadata: Annotated[
         bool, typer.Option("--allow-metadata", help="Report the position the file claims, beside the answer.")
     ] = False
@@ -147,6 +162,7 @@ def chosen_settings(system: SystemOptions, run: RunOptions, saved: Mapping[str, 
         "atlases": tuple(system.atlas) if system.atlas else None,
         "model": system.model,
         "strategy": system.strategy,
+        "aim": system.aim,
         "allow_metadata": system.allow_metadata or None,
         "max_precision": system.max_precision,
         "read_signs": False if system.no_signs else None,

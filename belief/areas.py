@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import shapely
-import shapely.affinity
 from numpy.typing import NDArray
 
 from belief.posterior import Belief
-from geo.sphere import EARTH_RADIUS_KM, Floats
+from belief.support import positions_around
+from geo.sphere import EARTH_RADIUS_KM, Floats, to_lat_lon_deg, wrap_longitudes_deg
 
 KM_PER_DEGREE = 111.195
+
 DETAIL = 40.0
 """Outlines leave out what is smaller than the area's side divided by this."""
 
-CORNERS = 3
-"""Corners of a quarter of the disc around a position."""
+MOST_DISCS = 500
+"""Where an area has more pieces, less detail is drawn."""
 
-SPECK = 4.0
-"""In squares of that size: a smaller piece is left out of the outline, not of the area in km²."""
+CORNERS = 12
+"""Of a disc around a position."""
 
 OVERLAP = 1.35
 """Discs are widened so that neighbours meet."""
+
+COVERING = 1.5
+"""A disc that stands for a cell of the grid that thins positions out has so many times its side as radius."""
+
+DIGITS_DEG = 1e-4
 
 WORLD = shapely.box(-180.0, -90.0, 180.0, 90.0)
 
@@ -32,24 +36,19 @@ Polygons = tuple[tuple[Ring, ...], ...]
 
 
 def credible_polygons(belief: Belief, share: float) -> Polygons:
-    """Polygons of rings of (longitude, latitude) around the densest positions that hold a share of a belief.
+    """Polygons of rings of (longitude, latitude) in degrees around the densest positions that hold a share of a belief.
 
-    Each position stands for a disc of its area; what is much smaller than the whole is not drawn by itself.
+    Each position stands for a disc of its area, and at least of the finest detail that is drawn.
     """
     rows = belief.densest(share)
-    area_km2 = belief.support.area_km2[rows]
-    coarsest_km = np.sqrt(area_km2.sum()) / DETAIL
-    radius_km = np.maximum(OVERLAP * np.sqrt(area_km2 / np.pi), coarsest_km)
-    kept = _spread(belief.support.unit[rows], coarsest_km)
-    union = shapely.union_all(np.array(list(_discs(belief.support.lat_lon_deg[rows][kept], radius_km[kept])), object))
-    return _rings(shapely.intersection(_simplified(union, coarsest_km / KM_PER_DEGREE), WORLD))
-
-
-def _simplified(shape: shapely.Geometry, coarsest_deg: float) -> shapely.Geometry:
-    """Outlines without what is smaller than a few of the coarsest steps; all of them where nothing is larger."""
-    parts = shapely.get_parts(shapely.simplify(shape, coarsest_deg / 2.0))
-    large = parts[shapely.area(parts) > SPECK * coarsest_deg**2]
-    return shapely.union_all(large if len(large) else parts)
+    area_km2, unit = belief.support.area_km2[rows], belief.support.unit[rows]
+    detail_km = np.sqrt(area_km2.sum()) / DETAIL
+    while len(kept := _spread(unit, detail_km)) > MOST_DISCS:
+        detail_km *= 1.2
+    radius_km = np.maximum(OVERLAP * np.sqrt(area_km2[kept] / np.pi), COVERING * detail_km)
+    union = shapely.union_all(_discs(unit[kept], radius_km))
+    outline = shapely.simplify(shapely.intersection(union, WORLD), detail_km / KM_PER_DEGREE / 2.0)
+    return _rings(shapely.set_precision(outline, DIGITS_DEG))
 
 
 def _spread(unit: Floats, apart_km: float) -> NDArray[np.intp]:
@@ -58,19 +57,36 @@ def _spread(unit: Floats, apart_km: float) -> NDArray[np.intp]:
     return np.sort(np.unique(cells, axis=0, return_index=True)[1])
 
 
-def _discs(lat_lon_deg: Floats, radius_km: Floats) -> Iterator[shapely.Geometry]:
-    """A disc around each position, wider in degrees away from the equator, and again a turn east or west."""
-    for (lat, lon), radius in zip(lat_lon_deg.tolist(), radius_km.tolist(), strict=True):
-        high_deg = radius / KM_PER_DEGREE
-        nearest_pole_deg = min(89.9, abs(lat) + high_deg)
-        wide_deg = min(180.0, high_deg / np.cos(np.radians(nearest_pole_deg)))
-        unit = shapely.Point(0.0, 0.0).buffer(1.0, quad_segs=CORNERS)
-        disc = shapely.affinity.translate(shapely.affinity.scale(unit, wide_deg, high_deg, origin=(0.0, 0.0)), lon, lat)
-        yield disc
-        if lon + wide_deg > 180.0:
-            yield shapely.affinity.translate(disc, -360.0)
-        if lon - wide_deg < -180.0:
-            yield shapely.affinity.translate(disc, 360.0)
+def _discs(unit: Floats, radius_km: Floats) -> NDArray[np.object_]:
+    """A disc around each position (n, 3), and again a turn east or west where it crosses the antimeridian."""
+    angle = np.minimum(radius_km / EARTH_RADIUS_KM, np.pi / 2.0)
+    bearing = np.arange(CORNERS) * 2.0 * np.pi / CORNERS
+    corners = to_lat_lon_deg(positions_around(unit, angle[:, None], bearing))
+    lat, lon = to_lat_lon_deg(unit).T
+    over_pole = np.abs(lat) + np.degrees(angle) >= 90.0
+    polar = _polar_rings(corners[over_pole], np.sign(lat[over_pole]))
+    rings = corners[~over_pole, :, ::-1]
+    middle = lon[~over_pole, None]
+    rings[:, :, 0] = middle + wrap_longitudes_deg(rings[:, :, 0] - middle)
+    east, west = rings[:, :, 0].max(axis=1) > 180.0, rings[:, :, 0].min(axis=1) < -180.0
+    turn_deg = np.array([360.0, 0.0])
+    return np.concatenate(
+        [shapely.polygons(part) for part in (rings, rings[east] - turn_deg, rings[west] + turn_deg, polar)]
+    )
+
+
+def _polar_rings(corners: Floats, pole: Floats) -> Floats:
+    """Rings (n, c + 4, 2) of longitude and latitude from corners (n, c, 2) of discs that contain a pole, +1 or -1."""
+    order = np.argsort(corners[:, :, 1], axis=1)
+    rings = np.take_along_axis(corners, order[..., None], axis=1)[:, :, ::-1]
+    edge = (rings[:, 0, 1] + rings[:, -1, 1]) / 2.0
+
+    def at(lon_deg: float, lat_deg: Floats) -> Floats:
+        return np.stack([np.full(len(lat_deg), lon_deg), lat_deg], axis=1)[:, None]
+
+    return np.concatenate(
+        [at(-180.0, edge), rings, at(180.0, edge), at(180.0, 90.0 * pole), at(-180.0, 90.0 * pole)], axis=1
+    )
 
 
 def _rings(shape: shapely.Geometry) -> Polygons:

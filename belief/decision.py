@@ -9,16 +9,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from belief.kernels import chord_distance_km
+from belief.kernels import chord_distance_km, decay
 from belief.posterior import Belief, evenly
 from geo.sphere import Floats
 
 Rows = NDArray[np.intp]
 
-FIRST_LOOK = 192
-"""Positions looked at first, chosen evenly over the belief, beside the pins."""
+LOOKED_AT = 64
+"""Positions that are compared at a time."""
 
 COUNTRY_KM = 750
+
+DENSE_SHARE = 0.1
+"""The densest positions are those that hold this share of the belief."""
 
 NEGLIGIBLE = 1e-4
 """Share of the belief that is left out of expectations, spread over its least probable positions."""
@@ -51,7 +54,12 @@ class Decision(NamedTuple):
 def decide(belief: Belief, utility: Mapping[float, float]) -> Decision:
     """The position of a belief's support that has the greatest expected utility, the first on a tie.
 
-    First the pins and positions spread evenly over the belief are compared, then the neighbours of the best.
+    First the pins, the densest positions and some spread evenly over the belief are compared, then the neighbours of
+    the best.
+
+    Args:
+        belief: what is believed.
+        utility: weights of exp(-d / scale) by scale in km, of an answer d km from the truth.
 
     >>> from belief.support import make_support
     >>> lisbon = (38.72, -9.14)
@@ -63,33 +71,30 @@ def decide(belief: Belief, utility: Mapping[float, float]) -> Decision:
     """
     mass, unit = belief.mass, belief.support.unit
     heavy = _heaviest(mass)
-    first = np.unique(np.concatenate([np.arange(*belief.support.pins.indices(len(mass))), evenly(mass, FIRST_LOOK)]))
-    best = _best(belief, first, heavy, utility)
+    pins = np.arange(len(mass))[belief.support.pins]
+    first = np.concatenate([pins, evenly(mass, LOOKED_AT), belief.densest(DENSE_SHARE)[:LOOKED_AT]])
+    best = _best(belief, np.unique(first), heavy, utility)
     away_km = chord_distance_km(unit, unit[[best]])[:, 0]
-    neighbours = np.argsort(away_km, kind="stable")[:FIRST_LOOK]
-    best = _best(belief, np.concatenate([[best], neighbours]), heavy, utility)
+    best = _best(belief, np.argsort(away_km, kind="stable")[:LOOKED_AT], heavy, utility)
     lat, lon = belief.support.lat_lon_deg[best]
     return Decision(best, float(lat), float(lon))
 
 
 def _heaviest(mass: Floats) -> Rows:
+    """Rows that hold all but a negligible share of the probability."""
     order: Rows = np.argsort(-mass, kind="stable")
     return order[: int(np.searchsorted(np.cumsum(mass[order]), 1.0 - NEGLIGIBLE)) + 1]
 
 
-def _best(
-    belief: Belief,
-    rows: Rows,
-    heavy: Rows,
-    utility: Mapping[float, float],
-) -> int:
+def _best(belief: Belief, rows: Rows, heavy: Rows, utility: Mapping[float, float]) -> int:
+    """The row with the greatest expected utility, over some rows of the belief; the first on a tie."""
     unit = belief.support.unit
     gain = expected_utility(chord_distance_km(unit[rows], unit[heavy]), belief.mass[heavy], utility)
     return int(rows[int(np.flatnonzero(gain >= gain.max() - 1e-12)[0])])
 
 
 def expected_utility(away_km: Floats, mass: Floats, utility: Mapping[float, float]) -> Floats:
-    """Expected utility (k,) of k answers at distances (k, n) from positions with probabilities (n,).
+    """Expected utility (k,) of k answers at distances (k, n) in km from positions with probabilities (n,).
 
     Two positions 111.2 km apart hold 0.7 and 0.3; exp(-d / 200 km) is the utility:
 
@@ -98,5 +103,5 @@ def expected_utility(away_km: Floats, mass: Floats, utility: Mapping[float, floa
     """
     total = np.zeros(len(away_km))
     for scale_km, weight in utility.items():
-        total += weight * (np.exp(-away_km / scale_km) @ mass)
+        total += weight * (decay(away_km, scale_km) @ mass)
     return total

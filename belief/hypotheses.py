@@ -7,31 +7,37 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from belief.kernels import chord_distance_km
+from belief.kernels import chord_distance_km, decay
 from belief.posterior import Belief, evenly, weighted_quantile
-from belief.support import Circle, Support
+from belief.support import Disc, Support
 from geo.sphere import Floats
 
 MODE_WITHIN_KM = 500.0
 """Probability that lies this near together is one mode."""
 
+BANDWIDTH_KM = 100.0
+"""A mode is where the belief, smoothed by exp(-d / 100 km), is densest; set by hand."""
+
 MODE_SHARE = 0.8
 """A mode's radius holds this share of it."""
 
-CENTRES = 96
+CENTRES = 64
 """Positions that are tried as the centre of a mode, spread evenly over the belief."""
 
 LEAST_MODE_RADIUS_KM = 1.0
+
 MIN_MODE_MASS = 0.03
+"""Less is not worth a line in a table; set by hand."""
+
 NOBODY = -1
 
 
-def owners(support: Support, circles: Sequence[Circle]) -> NDArray[np.intp]:
+def owners(support: Support, circles: Sequence[Disc]) -> NDArray[np.intp]:
     """For each position of a support the circle of least radius that contains it, or NOBODY: shape (n,).
 
     >>> from belief.support import make_support
     >>> support = make_support([(48.86, 2.34), (38.72, -9.14)])
-    >>> owners(support, [Circle(48.86, 2.34, 300.0), Circle(48.86, 2.34, 5.0)])[:2].tolist()
+    >>> owners(support, [Disc(48.86, 2.34, 300.0), Disc(48.86, 2.34, 5.0)])[:2].tolist()
     [1, -1]
     """
     if not circles:
@@ -63,30 +69,32 @@ def _log_odds(share: Floats) -> Floats:
     return np.asarray(np.log(bounded / (1.0 - bounded)))
 
 
-def find_modes(belief: Belief, known: Sequence[Circle], most: int) -> list[Circle]:
-    """Modes that no known circle covers, the heaviest first: at most so many, each with 3 % of the belief or more."""
-    free = np.where(owners(belief.support, known) == NOBODY, belief.mass, 0.0)
-    found: list[Circle] = []
+def find_modes(belief: Belief, known: Sequence[Disc], most: int) -> list[Disc]:
+    """Modes that no known circle covers, the heaviest first: at most so many, each with 3 % of the belief or more.
+
+    A mode's centre is the position that most of the probability still free lies near; its radius holds 80 % of it.
+
+    >>> from belief.support import make_support
+    >>> lisbon = (38.72, -9.14)
+    >>> support = make_support([lisbon])
+    >>> belief = Belief(support, {}, {"seen": -support.distance_km(lisbon)[:, 0] / 5.0})
+    >>> first = find_modes(belief, known=[], most=8)[0]
+    >>> bool(support.distance_km(first[:2])[0, 0] < 10.0), find_modes(belief, known=[Disc(*lisbon, 500.0)], most=8)
+    (True, [])
+    """
+    support = belief.support
+    free = np.where(owners(support, known) == NOBODY, belief.mass, 0.0)
+    centres = np.unique(evenly(free, CENTRES))
+    away_km = chord_distance_km(support.unit[centres], support.unit)
+    near = decay(away_km, BANDWIDTH_KM)
+    found: list[Disc] = []
     while len(found) < most:
-        mode = _heaviest_mode(belief.support, free)
-        if mode is None:
+        best = int((near @ free).argmax())
+        around = np.where(away_km[best] <= MODE_WITHIN_KM, free, 0.0)
+        if around.sum() < MIN_MODE_MASS:
             break
-        found.append(mode)
-        free = np.where(owners(belief.support, [mode]) == NOBODY, free, 0.0)
+        radius_km = max(LEAST_MODE_RADIUS_KM, weighted_quantile(away_km[best], around, MODE_SHARE))
+        lat, lon = support.lat_lon_deg[centres[best]]
+        found.append(Disc(float(lat), float(lon), radius_km))
+        free = np.where(away_km[best] <= radius_km, 0.0, free)
     return found
-
-
-def _heaviest_mode(support: Support, free: Floats) -> Circle | None:
-    """A circle around the position that most of the free probability lies near."""
-    if free.sum() < MIN_MODE_MASS:
-        return None
-    candidates = np.unique(evenly(free, CENTRES))
-    away_km = chord_distance_km(support.unit[candidates], support.unit)
-    near = np.exp(-away_km / (MODE_WITHIN_KM / 5.0)) @ free
-    best = int(near.argmax())
-    around = np.where(away_km[best] <= MODE_WITHIN_KM, free, 0.0)
-    if around.sum() < MIN_MODE_MASS:
-        return None
-    lat, lon = support.lat_lon_deg[candidates[best]]
-    radius_km = max(LEAST_MODE_RADIUS_KM, weighted_quantile(away_km[best], around, MODE_SHARE))
-    return Circle(float(lat), float(lon), radius_km)

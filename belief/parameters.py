@@ -26,7 +26,7 @@ class Parameters(Frozen):
     prior_shares: dict[str, float] = Field(description="of the layers of the prior")
     records: Records = Field(description="of chat models")
     agreement: Agreement = Field(description="of the models of a jury")
-    retrieval: dict[str, RetrievalRecord] = Field(description="by kind of atlas, and `kind@encoder` where measured")
+    retrieval: dict[str, RetrievalRecord] = Field(description="by kind of atlas; `kind@encoder` where measured")
     useless: dict[str, float] = Field(description="chance that a witness of a kind says nothing of this photo")
     place_name: Record = Field(description="of a place whose name is read on a sign; its `stated` shares are used")
     judgement_accuracy: float = Field(
@@ -38,8 +38,10 @@ class Parameters(Frozen):
     )
 
     def retrieval_of(self, kind: AtlasKind, encoder: str) -> RetrievalRecord:
-        """The record of retrieval from a kind of atlas with an encoder, or with any."""
-        return self.retrieval.get(f"{kind.value}@{encoder}", self.retrieval[kind.value])
+        """The record of retrieval from a kind of atlas with an encoder (`name@revision`), or with any."""
+        name = encoder.partition("@")[0]
+        keys = (f"{kind.value}@{encoder}", f"{kind.value}@{name}", kind.value)
+        return next(self.retrieval[key] for key in keys if key in self.retrieval)
 
 
 @cache

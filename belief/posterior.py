@@ -10,32 +10,40 @@ from numpy.typing import ArrayLike, NDArray
 
 from belief.parameters import Parameters, default_parameters
 from belief.support import Support
-from belief.witnesses.reports import joint_log_ratio
+from belief.witnesses.reports import TINY, WeighedReport, joint_log_ratio, sum_in_any_order
 from geo.sphere import Floats
 
 THRESHOLDS_KM = (1, 25, 200, 750, 2500)
 """Distances of geolocation's accuracies: street, city, region, country, continent."""
 
+NEAREST = 4
+"""Positions of the support between which a density is interpolated, by the inverse square of their distance."""
+
+LEAST_KM = 0.01
+
 
 class Belief:
     """A probability distribution over the Earth. Immutable; every number of an answer is read off it.
 
-    Two models and a sign; what each told is the divergence of the belief with it from the belief without it:
+    The order of witnesses, and under which keys they come, changes nothing, not even the rounding. Two models and a
+    sign; what each told is the divergence of the belief with it from the belief without it:
 
     >>> from belief.support import make_support
     >>> support = make_support([(48.86, 2.34)])
     >>> near = np.where(support.distance_km((48.86, 2.34))[:, 0] < 50.0, 50.0, 0.5)
-    >>> belief = Belief(support, reports={"a": near, "b": near}, others={"sign": np.log(near)})
-    >>> round(belief.chance_within_km((48.86, 2.34), 50.0), 2) > 0.9
+    >>> belief = Belief(support, {"a": WeighedReport(near), "b": WeighedReport(near)}, others={"sign": np.log(near)})
+    >>> belief.chance_within_km((48.86, 2.34), 50.0) > 0.9
     True
-    >>> belief.information_nats("a") < Belief(support, {"a": near}, {}).information_nats("a")
+    >>> alone = Belief(support, {"a": WeighedReport(near)}, {})
+    >>> told, told_alone = (divergence_nats(b.mass, b.mass_without("a")) for b in (belief, alone))
+    >>> told < told_alone
     True
     """
 
     def __init__(
         self,
         support: Support,
-        reports: Mapping[str, Floats],
+        reports: Mapping[str, WeighedReport],
         others: Mapping[str, Floats],
         parameters: Parameters | None = None,
     ) -> None:
@@ -43,23 +51,18 @@ class Belief:
 
         Args:
             support: n positions.
-            reports: likelihood ratios (n,) of models' reports by key: models err alike.
-            others: log likelihood ratios (n,) of independent witnesses by key.
-            parameters: how models err together.
+            reports: of models by key, likelihood ratios of 0 or more: models err alike.
+            others: log likelihood ratios (n,) in nats of independent witnesses by key, finite.
+            parameters: how models err together; the packaged ones if None.
         """
         self.support = support
         self._reports, self._others = dict(reports), dict(others)
-        self._parameters = parameters or default_parameters()
-
-    @property
-    def keys(self) -> list[str]:
-        """Keys of all witnesses."""
-        return [*self._reports, *self._others]
+        self._agreement = (parameters or default_parameters()).agreement
 
     @cached_property
     def mass(self) -> Floats:
-        """Probability (n,) of each position of the support."""
-        return self._mass(self._reports, self._others)
+        """Probability (n,) of each position of the support, summing to 1."""
+        return self._normalised(self._reports_nats + self._others_nats)
 
     def mass_without(self, key: str) -> Floats:
         """The same, (n,), had one witness said nothing.
@@ -67,47 +70,62 @@ class Belief:
         Raises:
             KeyError: no such witness.
         """
-        if key not in self._reports and key not in self._others:
-            raise KeyError(key)
-        reports = {k: v for k, v in self._reports.items() if k != key}
-        return self._mass(reports, {k: v for k, v in self._others.items() if k != key})
+        if key in self._reports:
+            return self._normalised(self._joint(without=key) + self._others_nats)
+        return self._normalised(self._reports_nats + self._others_nats - self._others[key])
 
-    def _mass(self, reports: Mapping[str, Floats], others: Mapping[str, Floats]) -> Floats:
-        prior, parameters = self.support.prior_mass, self._parameters
-        nats = joint_log_ratio([reports[key] for key in sorted(reports)], prior, parameters.agreement)
-        # Summed in the order of the keys, so that the order in which evidence came changes not even the rounding.
-        for key in sorted(others):
-            nats = nats + others[key]
-        mass = prior * np.exp(nats - nats.max())
+    @cached_property
+    def _reports_nats(self) -> Floats:
+        return self._joint()
+
+    @cached_property
+    def _others_nats(self) -> Floats:
+        return sum_in_any_order(list(self._others.values()), len(self.support.prior_mass))
+
+    def _joint(self, without: str | None = None) -> Floats:
+        heard = [report for key, report in self._reports.items() if key != without]
+        return joint_log_ratio(heard, self.support.prior_mass, self._agreement)
+
+    @cached_property
+    def _by_density(self) -> NDArray[np.intp]:
+        return np.argsort(-self.mass / self.support.area_km2, kind="stable")
+
+    def _normalised(self, nats: Floats) -> Floats:
+        mass = self.support.prior_mass * np.exp(nats - nats.max())
         return np.asarray(mass / mass.sum())
 
     def chance_within_km(self, lat_lon_deg: ArrayLike, distance_km: float) -> float:
-        """Probability that the truth lies within a distance of a position."""
-        return float(self.mass[self.support.distance_km(lat_lon_deg)[:, 0] <= distance_km].sum())
+        """Probability that the truth lies within a distance of a position, in degrees."""
+        inside = self.support.distance_km(lat_lon_deg)[:, 0] <= distance_km
+        return min(1.0, float(self.mass[inside].sum()))
 
     def radius_km(self, lat_lon_deg: ArrayLike, share: float) -> float:
-        """Distance from a position within which a share of the probability lies."""
+        """Distance from a position, in degrees, within which a share of the probability lies."""
         return weighted_quantile(self.support.distance_km(lat_lon_deg)[:, 0], self.mass, share)
 
     def densest(self, share: float) -> NDArray[np.intp]:
         """Rows of the densest positions that together hold a share of the probability, the densest first."""
-        order = np.argsort(-self.mass / self.support.area_km2, kind="stable")
-        held = np.cumsum(self.mass[order])
-        return order[: int(np.searchsorted(held, share * held[-1])) + 1]
+        held = np.cumsum(self.mass[self._by_density])
+        return self._by_density[: int(np.searchsorted(held, share * held[-1])) + 1]
 
     def area_km2(self, share: float) -> float:
         """Size of the smallest area that holds a share of the probability."""
-        return float(self.support.area_km2[self.densest(share)].sum())
-
-    def information_nats(self, key: str) -> float:
-        """What a witness told: Kullback-Leibler divergence of the belief from what it would be without it."""
-        return divergence_nats(self.mass, self.mass_without(key))
+        rows = self.densest(share)
+        held = np.cumsum(self.mass[rows])
+        # Of the last position only as much as is needed.
+        return float(np.interp(share, held, np.cumsum(self.support.area_km2[rows])))
 
     def log_density(self, lat_lon_deg: ArrayLike) -> float:
-        """Log-probability density in nats per km² near a position, from the nearest eight positions of the support."""
+        """Log-probability density in nats per km² at a position, in degrees.
+
+        The prior's is exact; what witnesses made of it is interpolated, within some 0.3 nats between positions of the
+        support, and exact at a pin.
+        """
         away_km = self.support.distance_km(lat_lon_deg)[:, 0]
-        near = np.argsort(away_km, kind="stable")[:8]
-        return float(np.log(self.mass[near].sum() / self.support.area_km2[near].sum()))
+        near = np.argsort(away_km, kind="stable")[:NEAREST]
+        nats = np.log(np.maximum(self.mass[near] / self.support.prior_mass[near], TINY))
+        told = float(np.average(nats, weights=np.maximum(away_km[near], LEAST_KM) ** -2.0))
+        return float(np.log(self.support.prior.density(lat_lon_deg)[0])) + told
 
 
 def evenly(mass: Floats, count: int) -> NDArray[np.intp]:
@@ -122,13 +140,13 @@ def evenly(mass: Floats, count: int) -> NDArray[np.intp]:
 
 
 def divergence_nats(mass: Floats, other: Floats) -> float:
-    """Kullback-Leibler divergence of one distribution (n,) from another.
+    """Kullback-Leibler divergence of one distribution (n,) from another, as probabilities of the same positions.
 
     >>> round(divergence_nats(np.array([0.9, 0.1]), np.array([0.5, 0.5])), 3)
     0.368
     """
     held = mass > 0.0
-    return max(0.0, float(np.sum(mass[held] * np.log(mass[held] / np.maximum(other[held], 1e-300)))))
+    return max(0.0, float(np.sum(mass[held] * np.log(mass[held] / np.maximum(other[held], TINY)))))
 
 
 def weighted_quantile(values: Floats, weights: Floats, share: float) -> float:

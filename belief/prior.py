@@ -66,8 +66,8 @@ class Histogram(NamedTuple):
         """Density per km² (n,) at positions (n, 2).
 
         >>> one = Histogram(1.0, np.array([90 * 360 + 180]), np.array([1.0]))  # 1° south and east of (0, 0)
-        >>> one.density(np.array([[-0.5, 0.5], [0.5, 0.5]])).round(8).tolist()  # 1 / 12,363 km²
-        [8.089e-05, 0.0]
+        >>> one.density(np.array([[-0.5, 0.5], [0.5, 0.5]])).round(8).tolist()  # 1 / 12,364 km²
+        [8.088e-05, 0.0]
         """
         wanted = cell_keys(lat_lon_deg, self.step_deg)
         at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
@@ -76,7 +76,7 @@ class Histogram(NamedTuple):
 
 
 def cell_keys(lat_lon_deg: Floats, step_deg: float) -> Keys:
-    """Keys (n,) of the cells of positions (n, 2)."""
+    """Keys (n,) of the cells of positions (n, 2) in degrees."""
     rows, columns = round(180.0 / step_deg), round(360.0 / step_deg)
     row = np.clip(np.floor((90.0 - lat_lon_deg[:, 0]) / step_deg).astype(np.int64), 0, rows - 1)
     column = np.floor((wrap_longitudes_deg(lat_lon_deg[:, 1]) + 180.0) / step_deg).astype(np.int64) % columns
@@ -84,14 +84,23 @@ def cell_keys(lat_lon_deg: Floats, step_deg: float) -> Keys:
 
 
 def cell_area_km2(keys: Keys, step_deg: float) -> Floats:
-    """Areas (n,) of cells."""
+    """Areas (n,) in km² of the cells with some keys.
+
+    >>> cell_area_km2(np.array([0, 90 * 360]), 1.0).round(1).tolist()  # the northernmost, and one at the equator
+    [107.9, 12363.7]
+    """
     north_deg = 90.0 - (keys // round(360.0 / step_deg)) * step_deg
     height = np.sin(np.radians(north_deg)) - np.sin(np.radians(north_deg - step_deg))
     return np.asarray(np.radians(step_deg) * EARTH_RADIUS_KM**2 * height)
 
 
 def histogram(lat_lon_deg: Floats, weights: Floats, step_deg: float) -> Histogram:
-    """The histogram of weighted positions (n, 2)."""
+    """The histogram of positions (n, 2) in degrees with weights (n,).
+
+    >>> one = histogram(np.array([[48.86, 2.34], [48.85, 2.35], [38.72, -9.14]]), np.array([1.0, 1.0, 2.0]), 1.0)
+    >>> one.mass.tolist()
+    [0.5, 0.5]
+    """
     keys, inverse = np.unique(cell_keys(lat_lon_deg, step_deg), return_inverse=True)
     mass = np.bincount(inverse, weights=weights)
     return Histogram(step_deg, keys, mass / mass.sum())
@@ -105,7 +114,7 @@ class Positions(NamedTuple):
 
 
 class Prior:
-    """Where photos are taken. Immutable; safe to share between threads.
+    """Where photos are taken: a mixture of layers by their shares, which sum to 1. Immutable; shared between threads.
 
     >>> prior = default_prior()
     >>> paris, sahara = prior.density([(48.86, 2.34), (22.0, 10.0)])
@@ -114,11 +123,24 @@ class Prior:
     """
 
     def __init__(self, gallery: Positions, population: Positions, shares: Mapping[str, float]) -> None:
-        self._gallery, self._population, self._shares = gallery, population, dict(shares)
+        """Mix layers.
+
+        Args:
+            gallery: positions of photos.
+            population: populated places.
+            shares: by layer; a layer that is not named has none.
+
+        Raises:
+            ValueError: no such layer.
+        """
+        self._gallery, self._population = _along_curve(gallery), _along_curve(population)
         self._histograms = {
             **{f"gallery@{step:g}": histogram(*gallery, step) for step in GALLERY_DEG},
             **{f"population@{step:g}": histogram(*population, step) for step in POPULATION_DEG},
         }
+        if unknown := sorted(set(shares) - set(self.layers)):
+            raise ValueError(f"the prior has no layers {', '.join(unknown)}")
+        self._shares = np.array([shares.get(name, 0.0) for name in self.layers])
 
     @property
     def layers(self) -> list[str]:
@@ -126,30 +148,29 @@ class Prior:
         return [*self._histograms, LAND, ANYWHERE]
 
     def layer_densities(self, lat_lon_deg: ArrayLike) -> Floats:
-        """Density per km² of every layer at positions (n, 2): shape (n, layers)."""
+        """Density per km² of every layer at positions (n, 2) in degrees: shape (n, layers)."""
         at = np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2)
         land = is_land(at) / (EARTH_AREA_KM2 * LAND_SHARE_OF_EARTH)
         columns = [*(h.density(at) for h in self._histograms.values()), land, np.full(len(at), 1.0 / EARTH_AREA_KM2)]
         return np.stack(columns, axis=1)
 
     def density(self, lat_lon_deg: ArrayLike) -> Floats:
-        """Density per km² at positions (n, 2): shape (n,)."""
-        return np.asarray(self.layer_densities(lat_lon_deg) @ np.array([self._shares[name] for name in self.layers]))
+        """Density per km² at positions (n, 2) in degrees: shape (n,)."""
+        return np.asarray(self.layer_densities(lat_lon_deg) @ self._shares)
 
     def sample(self, size: int) -> Floats:
-        """Positions (size, 2) spread as the prior is, the same at each call: each stands for 1/size of it.
+        """Positions (size, 2) in degrees spread as the prior is, the same at each call: each stands for 1/size of it.
 
         A layer is drawn for each, then a quantile of its positions in the order of a space-filling curve, then a
         place in that position's cell.
         """
         count = np.arange(size)
         draws = np.stack([(0.5 + count * step) % 1.0 for step in _GOLDEN], axis=1)
-        names = self.layers
-        edges = np.cumsum([self._shares[name] for name in names])
+        edges = np.cumsum(self._shares)
         # Neighbouring quantiles go to different layers, so that every layer covers the Earth.
-        layer = np.minimum(np.searchsorted(edges, draws[:, 2] * edges[-1]), len(names) - 1)
+        layer = np.searchsorted(edges, draws[:, 2] * edges[-1])
         out = np.empty((size, 2))
-        for index, name in enumerate(names):
+        for index, name in enumerate(self.layers):
             rows = np.flatnonzero(layer == index)
             out[rows] = self._of_layer(name, (np.arange(len(rows)) + 0.5) / max(1, len(rows)), draws[rows])
         return out
@@ -159,9 +180,8 @@ class Prior:
             return _spread_over_earth(len(quantiles), on_land=name == LAND)
         step = self._histograms[name].step_deg
         source = self._gallery if name.startswith("gallery") else self._population
-        order = _curve_order(source.lat_lon_deg)
-        cumulative = np.cumsum(source.weights[order])
-        chosen = source.lat_lon_deg[order[np.searchsorted(cumulative, quantiles * cumulative[-1])]]
+        cumulative = np.cumsum(source.weights)
+        chosen = source.lat_lon_deg[np.searchsorted(cumulative, quantiles * cumulative[-1])]
         corner = np.floor((chosen + _ORIGIN) / step) * step - _ORIGIN
         at = corner + step * draws[:, :2]
         return np.stack([np.clip(at[:, 0], -90.0, 90.0), wrap_longitudes_deg(at[:, 1])], axis=1)
@@ -169,7 +189,7 @@ class Prior:
 
 def _spread_over_earth(size: int, on_land: bool) -> Floats:
     """A Fibonacci lattice of positions (size, 2), on land only or over all."""
-    lattice = max(1, 4 * size if on_land else size)
+    lattice = max(64, 4 * size) if on_land else max(1, size)
     z = 1.0 - (2.0 * np.arange(lattice) + 1.0) / lattice
     angle = np.arange(lattice) * np.pi * (3.0 - np.sqrt(5.0))
     across = np.sqrt(1.0 - z**2)
@@ -179,13 +199,15 @@ def _spread_over_earth(size: int, on_land: bool) -> Floats:
     return at[np.linspace(0, len(at) - 1, size).astype(np.int64)] if size else np.empty((0, 2))
 
 
-def _curve_order(lat_lon_deg: Floats) -> Keys:
-    """An order of positions along a Z curve, so that near ones are near in it."""
-    scaled = ((lat_lon_deg + _ORIGIN) / (2.0 * _ORIGIN) * 65535.0).astype(np.uint64)
-    return np.argsort(_spread_bits(scaled[:, 0]) | (_spread_bits(scaled[:, 1]) << np.uint64(1)), kind="stable")
+def _along_curve(positions: Positions) -> Positions:
+    """Positions in their order along a Z curve, so that near ones are near in it (Morton 1966)."""
+    scaled = ((positions.lat_lon_deg + _ORIGIN) / (2.0 * _ORIGIN) * 65535.0).astype(np.uint64)
+    order = np.argsort(_spread_bits(scaled[:, 0]) | (_spread_bits(scaled[:, 1]) << np.uint64(1)), kind="stable")
+    return Positions(positions.lat_lon_deg[order], positions.weights[order])
 
 
 def _spread_bits(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each of the lower 16 bits moved to twice its place, a zero between any two."""
     for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
         values = (values | (values << np.uint64(shift))) & np.uint64(mask)
     return values

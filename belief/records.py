@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from belief.kernels import SCALES_KM
 from core.files import read_model
@@ -25,7 +25,7 @@ WIDE_SCALES_KM = SCALES_KM[2:]
 LEAST_SCALE_KM = 0.05
 ANY = "any"
 
-Shares = tuple[float, ...]
+Shares = tuple[FiniteFloat, ...]
 
 
 class Record(Frozen):
@@ -39,9 +39,15 @@ class Record(Frozen):
     )
     photos: int = Field(0, ge=0, description="photos it was asked about")
     answered: int = Field(0, ge=0, description="of these, how many it gave a place for")
+    worth_nats: float = Field(
+        0.0, description="what its reports added to the log density at the truth, on average: its weight in a jury"
+    )
     source: str = Field("", description="where these numbers come from: date, prompt, photos, or published accuracies")
     judgement_accuracy: float | None = Field(
         None, gt=0.0, lt=1.0, description="balanced accuracy of saying that a tool's result fits a place; None: unknown"
+    )
+    judgement_correlation: float | None = Field(
+        None, ge=0.0, le=1.0, description="of its errors in several judgements of one place; None: unknown"
     )
 
     @model_validator(mode="after")
@@ -79,7 +85,7 @@ class Records(Frozen):
         return self
 
     def of(self, model: str, strategy: str = "") -> Record:
-        """The record of the model whose name holds the longest known part; one for this strategy comes first.
+        """The record of the model whose name holds the longest known part, for this strategy if there is one.
 
         >>> own = Record(shares=(0.2, 0.2, 0.2, 0.2, 0.1, 0.1))
         >>> pooled = Record(shares=(0.1, 0.1, 0.1, 0.1, 0.1, 0.5), stated=(0.1,) * 10)
@@ -91,9 +97,9 @@ class Records(Frozen):
 
     def name_of(self, model: str, strategy: str = "") -> str:
         """The name under which a model's record is found; `any` if it has none of its own."""
-        plain = sorted((part for part in self.models if "@" not in part and part in model), key=len)
-        own = [f"{part}@{strategy}" for part in plain if f"{part}@{strategy}" in self.models]
-        return (own or plain or [ANY])[-1]
+        split = {name: name.partition("@")[::2] for name in self.models}
+        fits = [name for name, (part, only) in split.items() if part in model and only in ("", strategy)]
+        return max(fits, key=lambda name: (len(split[name][0]), split[name][1]), default=ANY)
 
     def stated_of(self, record: Record) -> Shares:
         """Shares of a record for places with a stated radius; the pooled ones where it has none."""

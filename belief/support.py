@@ -3,7 +3,7 @@
 Two deterministic samples are joined: positions spread as the prior is, and around every pin (a position that some
 witness raised) a spiral of offsets, dense near the pin and thin far away. With q(x) positions per km² in all, a
 position stands for an area of 1 / q(x) and a prior mass of p(x) / q(x) (multiple importance sampling with the balance
-heuristic, Veach and Guibas 1995). The same pins give the same support.
+heuristic, Veach and Guibas 1995). The same pins in the same order give the same support.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from belief.prior import SAMPLE_SIZE, Prior, default_prior
 from geo.sphere import EARTH_RADIUS_KM, Floats, to_lat_lon_deg, unit_vectors
 
 OFFSETS = 95
-"""Positions around each pin, beside the pin itself."""
+"""Positions around each pin, beside the pin itself; fewer each where there are more than 48 pins."""
+
+MAX_OFFSETS = 48 * OFFSETS
+"""Of all pins together."""
 
 NEAREST_KM, FARTHEST_KM = 0.05, 1500.0
-"""Distances of the offsets, evenly spaced in their logarithm."""
+"""Distances of the offsets, evenly spaced in their logarithm; the pin stands for what is nearer."""
 
-MAX_PINS = 48
+MAX_PINS = 256
+"""Of more, so many are kept, spread evenly over their order."""
+
 SAME_PIN_KM = 0.05
 
 _GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
@@ -39,6 +44,7 @@ class Support(NamedTuple):
         prior_mass: share of the prior that each stands for, (n,), summing to 1.
         area_km2: area that each stands for, (n,).
         pins: rows of the pins.
+        prior: what it was made from.
     """
 
     lat_lon_deg: Floats
@@ -46,14 +52,15 @@ class Support(NamedTuple):
     prior_mass: Floats
     area_km2: Floats
     pins: slice
+    prior: Prior
 
     def distance_km(self, lat_lon_deg: ArrayLike) -> Floats:
-        """Distances (n, k) of every position from k others (k, 2)."""
+        """Distances (n, k) in km of every position from k others (k, 2) in degrees."""
         return chord_distance_km(self.unit, unit_vectors(np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2)))
 
 
-class Circle(NamedTuple):
-    """An area around a position."""
+class Disc(NamedTuple):
+    """All that lies within a radius of a position."""
 
     lat_deg: float
     lon_deg: float
@@ -81,31 +88,45 @@ def make_support(pins: ArrayLike = (), prior: Prior | None = None, sample_size: 
     """
     prior = prior or default_prior()
     sample = _prior_sample(prior, sample_size)
-    kept = _distinct(unit_vectors(np.asarray(pins, dtype=np.float64).reshape(-1, 2)))[:MAX_PINS]
-    around = _spirals(kept)
-    unit = np.concatenate([kept, around, sample.unit])
-    at = np.concatenate([to_lat_lon_deg(kept), to_lat_lon_deg(around), sample.lat_lon_deg])
-    density = np.concatenate([prior.density(at[: -len(sample.unit)]), sample.density])
-    per_km2 = sample_size * density + _offsets_per_km2(chord_distance_km(unit, kept)).sum(axis=1)
+    kept = _distinct(unit_vectors(np.asarray(pins, dtype=np.float64).reshape(-1, 2)))
+    offsets = min(OFFSETS, MAX_OFFSETS // max(1, len(kept)))
+    unit = np.concatenate([kept, _spirals(kept, offsets)])
+    at = to_lat_lon_deg(unit)
+    density = np.concatenate([prior.density(at), sample.density])
+    unit, at = np.concatenate([unit, sample.unit]), np.concatenate([at, sample.lat_lon_deg])
+    per_km2 = sample_size * density + _offsets_per_km2(chord_distance_km(unit, kept), offsets).sum(axis=1)
     mass = density / per_km2
-    return Support(at, unit, mass / mass.sum(), 1.0 / per_km2, slice(0, len(kept)))
+    return Support(at, unit, mass / mass.sum(), 1.0 / per_km2, slice(0, len(kept)), prior)
 
 
 def _distinct(unit: Floats) -> Floats:
-    """Vectors (k, 3) without those very near to an earlier one."""
+    """Vectors (k, 3) without those very near to an earlier one, at most MAX_PINS."""
     near = np.tril(chord_distance_km(unit, unit) <= SAME_PIN_KM, k=-1)
-    return unit[~near.any(axis=1)]
+    kept = unit[~near.any(axis=1)]
+    return kept[np.linspace(0, len(kept) - 1, MAX_PINS).astype(np.int64)] if len(kept) > MAX_PINS else kept
 
 
-def _spirals(pins: Floats) -> Floats:
-    """Offsets around pins (k, 3) as unit vectors (k * OFFSETS, 3), at golden angles and even steps of log distance."""
-    steps = (np.arange(OFFSETS) + 0.5) / OFFSETS
+def _spirals(pins: Floats, offsets: int) -> Floats:
+    """Offsets around pins (k, 3) as unit vectors (k * offsets, 3), at golden angles and even steps of log distance."""
+    steps = (np.arange(offsets) + 0.5) / offsets
     angle = NEAREST_KM * (FARTHEST_KM / NEAREST_KM) ** steps / EARTH_RADIUS_KM
-    turn = np.arange(OFFSETS) * _GOLDEN_ANGLE
-    east, north = _tangents(pins)
-    along = np.cos(turn)[:, None] * north[:, None, :] + np.sin(turn)[:, None] * east[:, None, :]
-    moved = np.cos(angle)[:, None] * pins[:, None, :] + np.sin(angle)[:, None] * along
-    return np.asarray(moved.reshape(-1, 3))
+    return positions_around(pins, angle[None], np.arange(offsets) * _GOLDEN_ANGLE).reshape(-1, 3)
+
+
+def positions_around(unit: Floats, angle: Floats, bearing: Floats) -> Floats:
+    """Positions at some distances and bearings from each of some others.
+
+    Args:
+        unit: the others, unit vectors (k, 3).
+        angle: distances in radians, (k or 1, m or 1).
+        bearing: in radians from north over east, (m,).
+
+    Returns:
+        Unit vectors (k, m, 3).
+    """
+    east, north = _tangents(unit)
+    along = np.cos(bearing)[:, None] * north[:, None, :] + np.sin(bearing)[:, None] * east[:, None, :]
+    return np.asarray(np.cos(angle)[..., None] * unit[:, None, :] + np.sin(angle)[..., None] * along)
 
 
 def _tangents(unit: Floats) -> tuple[Floats, Floats]:
@@ -116,9 +137,16 @@ def _tangents(unit: Floats) -> tuple[Floats, Floats]:
     return east, np.cross(unit, east)
 
 
-def _offsets_per_km2(distance_km: Floats) -> Floats:
-    """How many offsets of a pin lie in a km² at these distances from it, of any shape."""
-    away = np.maximum(distance_km, NEAREST_KM)
-    ring_km = 2.0 * np.pi * EARTH_RADIUS_KM * np.sin(np.minimum(away / EARTH_RADIUS_KM, np.pi / 2.0))
-    per_km2 = OFFSETS / np.log(FARTHEST_KM / NEAREST_KM) / (away * ring_km)
-    return np.asarray(np.where(distance_km <= FARTHEST_KM, per_km2, 0.0))
+def _offsets_per_km2(distance_km: Floats, offsets: int) -> Floats:
+    """How many positions of a pin's spiral lie in a km² at these distances from it, of any shape.
+
+    The pin has the disc within 50 m to itself:
+
+    >>> _offsets_per_km2(np.array([0.0, 1.0, 2000.0]), OFFSETS).round(3).tolist()
+    [127.324, 1.467, 0.0]
+    """
+    away = np.clip(distance_km, NEAREST_KM, FARTHEST_KM)
+    ring_km = 2.0 * np.pi * EARTH_RADIUS_KM * np.sin(away / EARTH_RADIUS_KM)
+    per_km2 = offsets / np.log(FARTHEST_KM / NEAREST_KM) / (away * ring_km)
+    pin = 1.0 / (np.pi * NEAREST_KM**2)
+    return np.where(distance_km < NEAREST_KM, pin, np.where(distance_km <= FARTHEST_KM, per_km2, 0.0))

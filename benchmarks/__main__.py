@@ -1,7 +1,7 @@
 """The quicker benchmarks in turn: `python -m benchmarks`. Each also runs alone and explains itself with --help.
 
 The long ones run by themselves: `speed.training`, `speed.encoders`,
-`accuracy.recorded_ledger`, `simulation.loop`, `speed.eval_kills` and `speed.eval_throughput`.
+`accuracy.belief`, `simulation.loop`, `speed.eval_kills` and `speed.eval_throughput`.
 """
 
 from __future__ import annotations

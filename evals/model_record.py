@@ -3,10 +3,10 @@
     python -m evals.model_record RUN … --part calibration --out records.json
     GEOSLEUTH_MODEL_RECORDS=records.json geosleuth locate photo.jpg --model …
 
-From runs of a strategy with an initial prediction (`refine`): how far the places that the model names before it sees
-any result lie from the truth, and how often it rightly judges that what a tool shows fits a place. The file holds the
-packaged records (`graphs/inference/sight.json`, or those of `--records`) and this one. Do not evaluate on the photos
-that it is measured on.
+From runs of a strategy with an initial prediction (`jury`, `refine`): how far the places that the model names before
+it sees any result lie from the truth, and how often it rightly judges that what a tool shows fits a place. The file
+holds the packaged records (or those of `--records`) and this one, drawn towards the pooled one where photos are few.
+Do not evaluate on the photos that it is measured on.
 """
 
 from __future__ import annotations
@@ -16,92 +16,101 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from graphs.inference.sight import RINGS_KM, SightParameters, SightRecord, default_sight, load_sight, said_weights
-
+from belief.kernels import SCALES_KM
+from belief.parameters import default_parameters
+from belief.records import ANY, Record, Records, load_records
 from core.errors import UserError
+from core.files import write_atomic
 from evals.command import command_parser, run_command
+from evals.fitting.belief_fit import LEAST_REPORTS, Fitter
+from evals.fitting.belief_samples import BeliefSample, models_of, record_name, reports_of
+from evals.fitting.judgements import Judging, judging
 from evals.fitting.samples import add_run_arguments, of_one_system
-from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share, photographer_weights
-from evals.runs.records import EvalRecord, JudgementNote
-from geo.sphere import Floats, distance_km
-
-LEAST = 20
-"""Photos with an initial prediction for a record; judgements for a rate."""
+from evals.runs.records import EvalRecord, RecordStatus
 
 
-def measure(records: Sequence[EvalRecord], usual: Sequence[float]) -> SightRecord:
+def measure(records: Sequence[EvalRecord], model: str, pooled: Record, source: str = "") -> Record:
     """A model's record from the records of a run.
 
     Args:
-        records: of one strategy and model; photos without an initial prediction are counted, but not measured.
-        usual: share of photos from anywhere in each ring.
+        records: of one strategy; photos on which the system broke are left out.
+        model: its name (`evals.fitting.belief_samples.record_name`).
+        pooled: what the record is drawn to.
+        source: where the records come from.
 
     Raises:
         UserError: too few photos with an initial prediction.
     """
-    read = [record for record in records if record.first_reading]
-    if len(read) < LEAST:
+    asked = [record for record in records if record.status is not RecordStatus.ERROR]
+    samples = [BeliefSample(r.truth, r.photographer, {model: reports_of(r).get(model, [])}, {}) for r in asked]
+    fitter = Fitter(samples, default_parameters())
+    rows = range(len(samples))
+    answered = fitter.answered(model, rows)
+    if len(answered) < LEAST_REPORTS:
         raise UserError(
-            f"{len(read)} of {len(records)} photos have an initial prediction by the model, {LEAST} are needed: run"
-            " more photos with `--strategy refine` and a model that is shown pictures"
+            f"{len(answered)} of {len(records)} photos have an initial prediction by the model, {LEAST_REPORTS} are"
+            " needed: run more photos with `--strategy jury` or `refine` and a model that is shown pictures"
         )
-    weights = photographer_weights([record.photographer for record in read])
-    away_km, place_weights = distances_and_weights(read)
-    judged = [(note.fits, is_right(note, record)) for record in records for note in record.judgements]
-    fits, right = [pair[0] for pair in judged], [pair[1] for pair in judged]
-    summary = f"{len(read)} initial predictions and {len(judged)} judgements on {len(records)} photos"
-    return SightRecord(
-        fitted_on=f"{summary} by {len({record.photographer for record in records})} photographers",
-        share=as_rings(fitted_share(away_km, place_weights, np.array(usual), weights)),
-        judgement_accuracy=round(balanced_accuracy(fits, right), 4) if len(judged) >= LEAST else None,
+    # In a jury it is the first model that judges.
+    judges = all(record_name(models_of(r)[0], r.strategy) == model for r in asked if models_of(r))
+    judged = judging(asked) if judges else Judging(None, None)
+    update = {"judgement_accuracy": judged.accuracy, "judgement_correlation": judged.correlation}
+    return fitter.fit_record(model, rows, pooled, source).model_copy(update=update)
+
+
+def chosen_model(records: Sequence[EvalRecord], name: str | None) -> str:
+    """The name of the model whose record is measured.
+
+    Raises:
+        UserError: a jury's run, and no name that says which of its models.
+    """
+    asked = {record_name(model, r.strategy): None for r in records for model in models_of(r)}
+    if not asked:
+        raise UserError("these runs asked no model: give runs with a model, of the strategy jury or refine")
+    if len(asked) == 1:
+        return next(iter(asked))
+    if name in asked:
+        return str(name)
+    raise UserError(f"the run asked a jury: say with --name which model to measure: {', '.join(asked)}")
+
+
+def table(name: str, record: Record, pooled: Record) -> str:
+    """The record beside the pooled one, as Markdown."""
+    heads = ["record", "photos", "answered", *(f"{km:g} km" for km in SCALES_KM), "anywhere", "judges rightly"]
+    return "\n".join(
+        f"| {' | '.join(row)} |"
+        for row in [heads, ["---"] * len(heads), _row(name, record), _row("a model without a record", pooled)]
     )
 
 
-def distances_and_weights(records: Sequence[EvalRecord]) -> tuple[Floats, Floats]:
-    """From each truth to each place of the initial prediction in km, (n, k), and the places' weights, (n, k)."""
-    most = max(len(record.first_reading) for record in records)
-    away_km, weights = np.full((len(records), most), np.inf), np.zeros((len(records), most))
-    for row, record in enumerate(records):
-        places = record.first_reading
-        away_km[row, : len(places)] = distance_km(record.truth, np.array([place.point for place in places]))
-        weights[row, : len(places)] = said_weights([place.confidence for place in places])
-    return away_km, weights
-
-
-def is_right(note: JudgementNote, record: EvalRecord) -> bool:
-    """Whether the hypothesis that was judged is the right one."""
-    return float(distance_km(record.truth, note.point)) <= RIGHT_WITHIN_KM
-
-
-def table(name: str, record: SightRecord, known: SightParameters) -> str:
-    """The record beside what is usual, as Markdown."""
-    heads = ["record", "measured on", *(f"≤ {km:,.0f} km" for km in RINGS_KM[:-1]), "beyond", "judges rightly"]
+def _row(name: str, record: Record) -> list[str]:
     judges = "not measured" if record.judgement_accuracy is None else f"{100 * record.judgement_accuracy:.0f} %"
-    rows = [
-        [name, record.fitted_on, *(f"{100 * share:.1f} %" for share in record.share), judges],
-        ["usual", "other people's photos", *(f"{100 * share:.1f} %" for share in known.usual_share), "50 %"],
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *rows])
+    shares = [f"{100 * share:.1f} %" for share in record.shares]
+    return [name, str(record.photos), str(record.answered), *shares, judges]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
     parser = command_parser("evals.model_record", __doc__)
     add_run_arguments(parser)
-    parser.add_argument("--name", help="a part of the model's name that the record is found by; default: all of it")
+    parser.add_argument(
+        "--name", help="of a jury, the model to measure; else a part of the model's name that the record is found by"
+    )
     parser.add_argument("--records", type=Path, help="records to add to; default: the packaged ones")
     return run_command(parser, _write_record, arguments)
 
 
 def _write_record(chosen: argparse.Namespace) -> int:
-    known = load_sight(chosen.records) if chosen.records else default_sight()
+    known = load_records(chosen.records) if chosen.records else default_parameters().records
     pairs, subject = of_one_system(chosen.runs, chosen.strategy, chosen.part)
-    name = chosen.name or subject.model
-    record = measure([record for record, _ in pairs], known.usual_share)
-    written = known.model_copy(update={"models": {**known.models, name: record}})
-    chosen.out.write_text(written.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(f"{table(name, record, known)}\n")
+    records = [record for record, _ in pairs]
+    model = chosen_model(records, chosen.name)
+    photographers = len({record.photographer for record in records})
+    source = f"strategy {subject.strategy}, {len(records)} photos by {photographers} photographers"
+    record = measure(records, model, known.models[ANY], source)
+    name = chosen.name or model
+    write_atomic(chosen.out, Records(models={**known.models, name: record}).model_dump_json(indent=1) + "\n")
+    sys.stdout.write(f"{table(name, record, known.models[ANY])}\n")
     return 0
 
 

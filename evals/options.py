@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from belief.decision import Aim
 from core.errors import UserError
 from evals.benchmarks.registry import BENCHMARKS, find_benchmark
 from evals.clean.protocol import NEAR_DUPLICATE_SIMILARITY
@@ -37,9 +38,14 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--strategy", default="refine", help="one or more, separated by commas")
     group.add_argument("--model", help="the chat model, or a jury's, separated by commas (default: offline)")
     group.add_argument("--encoder", help="name or folder (default: compact)")
-    group.add_argument("--atlas", help="one or more, separated by commas (default: world)")
+    group.add_argument("--atlas", help="one or more, separated by commas; `world` is built (default: none)")
     group.add_argument("--home", type=Path, help="folder of atlases (default: as for geosleuth)")
     group.add_argument("--no-signs", action="store_true", help="do not read text in photos")
+    group.add_argument(
+        "--aim",
+        choices=[aim.value for aim in Aim],
+        help="what the point is chosen for: to lie within so many km as often as can be, or geoscore (default)",
+    )
     group.add_argument("--min-confidence", type=float, default=0.0, help="abstain below it; 0 answers every photo")
     group.add_argument("--temperature", type=float, help="of the model (default: the provider's)")
     group.add_argument("--max-output-tokens", type=int, help="of one reply (default: the provider's)")
@@ -105,7 +111,7 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
     Raises:
         UserError: a value that cannot be used.
     """
-    # Nothing is searched for where there are no photos, so no atlas is opened unless one is named.
+    # Nothing can be searched for where there are no photos.
     no_atlas = () if not find_benchmark(chosen.benchmark).has_photos else None
     given: dict[str, Any] = {
         "home": chosen.home,
@@ -116,6 +122,7 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
         "read_signs": False if chosen.no_signs else None,
         "threads": chosen.threads,
         "min_confidence": chosen.min_confidence,
+        "aim": chosen.aim,
         "calibration": chosen.calibration,
         "allow_metadata": False,
     }
@@ -132,7 +139,8 @@ def run_folder(chosen: argparse.Namespace, settings: Settings) -> Path:
     if "," in settings.model:
         # Juries may end alike.
         model = f"jury-{hashlib.sha256(settings.model.encode()).hexdigest()[:8]}"
-    words = [chosen.benchmark, chosen.protocol, chosen.only or "", model, "-".join(strategies(chosen))]
+    aim = f"aim-{chosen.aim}" if chosen.aim else ""
+    words = [chosen.benchmark, chosen.protocol, chosen.only or "", model, "-".join(strategies(chosen)), aim]
     return Path("runs/evals") / "_".join(word.strip("-") for word in words if word)
 
 

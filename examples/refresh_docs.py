@@ -33,7 +33,7 @@ VOLATILE = re.compile(r"\b\d+(\.\d+)? s\b|\b[0-9a-f]{10,64}\b|\bsize +[\d.]+ MB"
 
 
 def prepare(folder: Path) -> dict[str, str]:
-    """Put the photos into a folder, build the default atlas, and return the environment that commands run in."""
+    """Put the photos into a folder, try one, and return the environment that commands run in."""
     photos = summer_palace().parent
     (folder / "trip").mkdir()
     shutil.copy(photos / "china.jpg", folder)

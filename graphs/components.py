@@ -1,4 +1,4 @@
-"""Opening the components of a system: encoder, atlases (the default one is built), tools, chat models."""
+"""Opening the components of a system: atlases and the encoder that searches them, tools, chat models."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from graphs.context import Clusterer, Places
-from graphs.settings import DEFAULT_ATLAS, Settings
+from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import build_gps_atlas
 from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest
 from retrieval.candidate import Candidate, Region
 from retrieval.encoders.base import PhotoEncoder
-from retrieval.encoders.registry import GALLERY_SOURCE, Gallery, load_encoder, own_gallery
+from retrieval.encoders.registry import GALLERY_SOURCE, Gallery, check_encoder_name, load_encoder, own_gallery
 from retrieval.photos.store import PhotoStore
 from retrieval.regions import rank_regions
 from tools.registry import Clients, build_tools
@@ -43,12 +43,12 @@ from tools.services.tile_server import TileImagery, TileServer, known_server
 
 Progress = Callable[[int, int], None]
 
-DEFAULT_ATLAS_SIZE = 120_000
-"""Coordinates of the default GPS atlas: the most populous places, down to villages."""
+WORLD_ATLAS_SIZE = 120_000
+"""Coordinates of the atlas of the world: the most populous places, down to villages."""
 
 SERVICE_TIMEOUT_S = 10.0
 
-DEFAULT_ATLAS_SOURCE = "the most populous places of GeoNames"
+WORLD_ATLAS_SOURCE = "the most populous places of GeoNames"
 
 EMBEDDED_GROUND = "blue-marble"
 """The satellite source that needs no network."""
@@ -58,13 +58,16 @@ EMBEDDED_PLACES = "geonames"
 
 
 class Components(NamedTuple):
-    """Components of a system; atlases are closed with the stack they were opened on."""
+    """Components of a system; atlases are closed with the stack they were opened on.
 
-    encoder: PhotoEncoder
+    Encoder and search are None where no atlas is open: nothing else needs them.
+    """
+
     gazetteer: Gazetteer
     photo_store: PhotoStore
+    encoder: PhotoEncoder | None
     atlases: list[Atlas]
-    search: PhotoSearch
+    search: PhotoSearch | None
     parameters: Parameters
     cluster: Clusterer
 
@@ -72,19 +75,21 @@ class Components(NamedTuple):
 def open_components(
     settings: Settings, stack: ExitStack, progress: Progress | None, exclusion: ReferenceExclusion | None
 ) -> Components:
-    """Load the encoder, the gazetteer, the atlases and the parameters that the settings name.
+    """Load the gazetteer, the atlases with their encoder, and the parameters that the settings name.
 
     Raises:
         UserError: something missing or unusable that the user can mend.
     """
-    encoder = load_encoder(settings.encoder, settings.threads)
     gazetteer, photo_store = Gazetteer(), PhotoStore()
+    parameters = open_parameters(settings)
+    if not settings.atlases:
+        check_encoder_name(settings.encoder)
+        return Components(gazetteer, photo_store, None, [], None, parameters, clusterer(parameters, ""))
+    encoder = load_encoder(settings.encoder, settings.threads)
     atlases = open_atlases(settings, encoder, gazetteer, stack, progress)
     search = PhotoSearch(atlases, encoder, photo_store, exclusion)
-    parameters = open_parameters(settings)
-    return Components(
-        encoder, gazetteer, photo_store, atlases, search, parameters, clusterer(parameters, encoder.identity.name)
-    )
+    cluster = clusterer(parameters, f"{encoder.identity.name}@{encoder.identity.revision}")
+    return Components(gazetteer, photo_store, encoder, atlases, search, parameters, cluster)
 
 
 def open_tools(settings: Settings, components: Components, stack: ExitStack) -> dict[str, BaseTool]:
@@ -145,34 +150,34 @@ def on_land(point: Point) -> bool:
 def open_atlases(
     settings: Settings, encoder: PhotoEncoder, gazetteer: Gazetteer, stack: ExitStack, progress: Progress | None
 ) -> list[Atlas]:
-    """Open the atlases that the settings name; the default one is built if this encoder has none.
+    """Open the atlases that the settings name; that of the world is built if this encoder has none.
 
     Raises:
         UserError: an atlas that is not there, damaged, half-built, locked or made by another encoder.
     """
-    if DEFAULT_ATLAS in settings.atlases and not _is_ready(settings.atlas_folder / DEFAULT_ATLAS, encoder):
-        build_default_atlas(settings, encoder, gazetteer, progress)
+    if WORLD_ATLAS in settings.atlases and not _is_ready(settings.atlas_folder / WORLD_ATLAS, encoder):
+        build_world_atlas(settings, encoder, gazetteer, progress)
     return [stack.enter_context(open_atlas(settings.atlas_folder / name, encoder)) for name in settings.atlases]
 
 
 def _is_ready(folder: Path, encoder: PhotoEncoder) -> bool:
-    """Whether the default atlas is complete. One of another encoder is deleted: it can be built again."""
+    """Whether the atlas of the world is complete. One of another encoder is deleted: it can be built again."""
     if not (folder / MANIFEST_FILE).exists():
         return False
     found = read_manifest(folder)
-    if found.source in (DEFAULT_ATLAS_SOURCE, GALLERY_SOURCE) and found.encoder != encoder.identity:
+    if found.source in (WORLD_ATLAS_SOURCE, GALLERY_SOURCE) and found.encoder != encoder.identity:
         shutil.rmtree(folder)
         return False
     return found.state == "complete"
 
 
-def build_default_atlas(
+def build_world_atlas(
     settings: Settings, encoder: PhotoEncoder, gazetteer: Gazetteer, progress: Progress | None
 ) -> None:
-    """Build, or finish building, the default atlas of the encoder's own gallery, else of the most populous places."""
+    """Build, or finish building, the atlas of the world: the encoder's own gallery, else the most populous places."""
     gallery = own_gallery(encoder.identity.name) or _most_populous(gazetteer)
     build_gps_atlas(
-        settings.atlas_folder / DEFAULT_ATLAS,
+        settings.atlas_folder / WORLD_ATLAS,
         encoder,
         gallery.lat_lon_deg,
         gallery.ids,
@@ -183,7 +188,7 @@ def build_default_atlas(
 
 def _most_populous(gazetteer: Gazetteer) -> Gallery:
     every = gazetteer.coordinates()
-    return Gallery(DEFAULT_ATLAS_SOURCE, every.lat_lon_deg[:DEFAULT_ATLAS_SIZE], every.ids[:DEFAULT_ATLAS_SIZE])
+    return Gallery(WORLD_ATLAS_SOURCE, every.lat_lon_deg[:WORLD_ATLAS_SIZE], every.ids[:WORLD_ATLAS_SIZE])
 
 
 def place_source(settings: Settings, gazetteer: Gazetteer, stack: ExitStack) -> PlaceSource:

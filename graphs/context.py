@@ -12,7 +12,7 @@ from langchain_core.tools import BaseTool
 from agents.chat_models.registry import LoadedModel
 from agents.messages import image_block
 from agents.schemas import Versions
-from agents.strategies import Strategy
+from agents.strategies import Step, Strategy
 from belief.decision import Aim
 from belief.parameters import Parameters
 from belief.witnesses.retrieval import candidate_weights
@@ -33,8 +33,16 @@ CountryCodes = Callable[[Floats], Sequence[str | None]]
 Dissimilar = Callable[[str, int], Sequence[Candidate]]
 """A function from a photo id and a number n to the n least similar items of each atlas, least similar first."""
 
+SEARCH_TOOL = "search_photos"
+"""The tool that retrieves; there is none without an atlas."""
+
 Clusterer = Callable[[Sequence[Candidate]], Sequence[Region]]
 """A function from candidates to their regions, the best first."""
+
+
+def nothing_dissimilar(_photo_id: str, _limit: int) -> Sequence[Candidate]:
+    """The least similar items where no atlas is open."""
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +51,7 @@ class GeolocateContext:
 
     Attributes:
         models: the chat models: each gives a first reading, and the first one investigates and revises.
-        tools: by name; the model may call those that the strategy offers.
+        tools: by name; the model may call those that the strategy offers. Without an atlas none searches one.
         photo_store: where the tools find the photo.
         places: names positions; offline and fast.
         country_codes: countries of many positions at once.
@@ -83,10 +91,21 @@ class GeolocateContext:
         return self.models[0]
 
     @property
+    def retrieves(self) -> bool:
+        """Whether similar places are retrieved: the strategy does so, and there is an atlas to search."""
+        return self.strategy.runs(Step.RECALL) and SEARCH_TOOL in self.tools
+
+    @property
     def judgement_accuracy(self) -> float:
         """How often the model that investigates is right about what a tool's result says of a place."""
         measured = self.parameters.records.of(self.model.name).judgement_accuracy
         return self.parameters.judgement_accuracy if measured is None else measured
+
+    @property
+    def judgement_correlation(self) -> float:
+        """How alike its errors about one place are; where that was not measured, as alike as several models'."""
+        measured = self.parameters.records.of(self.model.name).judgement_correlation
+        return self.parameters.agreement.correlation if measured is None else measured
 
     def candidate_weights(self, candidates: Sequence[Candidate]) -> Floats:
         """Weights (n,) of retrieved candidates, summing to 1."""

@@ -123,8 +123,8 @@ def route_first(context: GeolocateContext, state: GeolocateState) -> Literal["lo
 
 
 def route_after_look(context: GeolocateContext, state: GeolocateState) -> Literal["recall"] | AfterRetrieval:
-    """Retrieve candidates, if the strategy does."""
-    return "recall" if context.strategy.runs(Step.RECALL) else route_after_retrieval(context, state)
+    """Retrieve candidates, if the strategy does and there is an atlas."""
+    return "recall" if context.retrieves else route_after_retrieval(context, state)
 
 
 def route_after_recall(context: GeolocateContext, state: GeolocateState) -> Literal["cluster"] | AfterRetrieval:

@@ -17,7 +17,8 @@ from belief.decision import Aim
 from core.errors import UserError, first_problem
 from graphs.budgets import Budgets
 
-DEFAULT_ATLAS = "world"
+WORLD_ATLAS = "world"
+"""The atlas of populated places, which is built when it is asked for by this name."""
 
 
 class Settings(BaseSettings):
@@ -31,7 +32,7 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("geosleuth"), description="atlases, caches and the audit log live here"
     )
     encoder: str = Field("compact", description="name of an encoder, or a folder with one")
-    atlases: tuple[str, ...] = Field((DEFAULT_ATLAS,), description="names of atlases under <home>/atlases")
+    atlases: tuple[str, ...] = Field((), description="names of atlases under <home>/atlases; none: nothing is searched")
     model: str = Field("offline", description="spec of the chat model, such as openai:NAME; of a jury, with commas")
     strategy: str = Field("refine", description="which steps run, what is asked, how the point is chosen")
     strategies_folder: Path | None = Field(None, description="your own strategies: .json or .toml, and .md")

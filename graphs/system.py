@@ -31,7 +31,7 @@ from graphs.components import (
     open_components,
     open_tools,
 )
-from graphs.context import GeolocateContext
+from graphs.context import GeolocateContext, nothing_dissimilar
 from graphs.events.steps import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
@@ -73,17 +73,18 @@ class GeoSleuth(Closing):
         model: LoadedModel | Sequence[LoadedModel] | None = None,
         exclusion: ReferenceExclusion | None = None,
     ) -> Self:
-        """Load what the settings name; the first time, build the default atlas.
+        """Load what the settings name; an atlas of the world that is named for the first time is built.
 
         Args:
             settings: what to open.
-            progress: called with items done and items in all while the default atlas is built.
+            progress: called with items done and items in all while the atlas of the world is built.
             model: the chat model to use instead of the one that the settings name, or those of a jury.
             exclusion: what searches must not see; for evaluations.
 
         Raises:
             UserError: something missing or unusable that the user can mend.
         """
+        settings.find_strategy(settings.strategy).check_atlas(bool(settings.atlases))
         with ExitStack() as opened:
             components = open_components(settings, opened, progress, exclusion)
             context = _context(settings, components, opened, _jury(model))
@@ -144,6 +145,7 @@ class GeoSleuth(Closing):
         versions = self.context.versions.model_copy(update={"strategy": name, "model": _names(chosen)})
         strategy = self.settings.find_strategy(name)
         strategy.check_model_count(len(chosen))
+        strategy.check_atlas(bool(self.settings.atlases))
         settings = self.settings.model_copy(update={"strategy": name})
         # Files were fitted for the strategy the settings name: another one has at most a packaged calibration.
         fitted = settings if name == self.settings.strategy else settings.model_copy(update={"calibration": None})
@@ -222,10 +224,10 @@ def _context(
     """What the nodes work with, over open components."""
     strategy = settings.find_strategy(settings.strategy)
     strategy.check_model_count(len(given))
-    encoder, atlases = components.encoder.identity, components.atlases
+    encoder, atlases = components.encoder, components.atlases
     versions = Versions(
         geosleuth=version("geosleuth"),
-        encoder=f"{encoder.name}@{encoder.revision}",
+        encoder=f"{encoder.identity.name}@{encoder.identity.revision}" if encoder else "",
         atlases=tuple(atlas.name for atlas in atlases),
         model=_names(given) or settings.model,
         strategy=settings.strategy,
@@ -238,7 +240,7 @@ def _context(
         places=nearest_places(components.gazetteer),
         country_codes=components.gazetteer.country_codes_at,
         cluster=components.cluster,
-        dissimilar=components.search.least_similar,
+        dissimilar=components.search.least_similar if components.search else nothing_dissimilar,
         strategy=strategy,
         budgets=settings.budgets,
         parameters=components.parameters,

@@ -34,13 +34,16 @@ def build(folder: Path) -> Path:
 
 
 def check_contents(wheel: Path) -> None:
-    """The weights are in and small; tests, benchmarks and data are not."""
+    """Weights, the prior and licences are in, and small; tests, benchmarks and runs are not."""
     with zipfile.ZipFile(wheel) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
     weights = sum(size for name, size in sizes.items() if name.startswith("retrieval/data/compact/"))
     assert 0 < weights < MAX_WEIGHTS_BYTES, f"compact weights take {weights} bytes"
     assert not [name for name in sizes if name.startswith(("tests/", "benchmarks/", "runs/"))]
-    assert any(name.endswith("licenses/LICENSE") for name in sizes)
+    for name in ("LICENSE", "NOTICE"):
+        assert any(path.endswith(f"licenses/{name}") for path in sizes), f"no {name}"
+    for name in ("belief/py.typed", "belief/parameters.json", "belief/data/prior.npz"):
+        assert sizes.get(name, -1) >= 0, f"no {name}"
     print(f"wheel: {wheel.stat().st_size / 1e6:.1f} MB, compact weights {weights / 1e6:.1f} MB")
 
 
@@ -61,6 +64,12 @@ def check_use(scripts: Path, folder: Path) -> None:
     run(scripts / "geosleuth", "doctor", cwd=folder)
     answer = json.loads(run(scripts / "geosleuth", "locate", photo, "--json", "--home", folder / "home", cwd=folder))
     assert answer["status"] in {"answered", "abstained"}
+    build = ("atlas", "build", "few", "--gps", "50", "--home", folder / "home")
+    run(scripts / "geosleuth", *build, cwd=folder)
+    searched = run(
+        scripts / "geosleuth", "locate", photo, "--json", "--atlas", "few", "--home", folder / "home", cwd=folder
+    )
+    assert json.loads(searched)["candidates"], "the packaged encoder found nothing"
     print(f"wheel: `geosleuth locate` {answer['status']} in a clean environment of {len(installed)} packages")
 
 

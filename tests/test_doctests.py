@@ -20,12 +20,27 @@ MODULES = sorted(
 
 def test_there_are_examples() -> None:
     arithmetic = {
+        "belief.decision",
+        "belief.hypotheses",
+        "belief.kernels",
+        "belief.posterior",
+        "belief.prior",
+        "belief.records",
+        "belief.support",
+        "belief.witnesses.areas",
+        "belief.witnesses.countries",
+        "belief.witnesses.place_names",
+        "belief.witnesses.reports",
+        "belief.witnesses.retrieval",
+        "evals.fitting.belief_samples",
+        "evals.fitting.belief_worth",
+        "evals.fitting.judgements",
+        "evals.fitting.mixtures",
+        "evals.fitting.published",
         "evals.scores.distance",
         "evals.scores.reliability",
         "geo.sphere",
         "geo.tiles",
-        "graphs.inference.choosing",
-        "graphs.inference.ledger",
         "retrieval.regions",
     }
     assert arithmetic <= set(MODULES)

@@ -24,10 +24,10 @@ from tools.sun_check import sun_check_tool
 
 @dataclass(frozen=True, kw_only=True)
 class Clients:
-    """What the tools work with; all are safe to share between threads."""
+    """What the tools work with; all are safe to share between threads. Without an atlas there is no search."""
 
     photo_store: PhotoStore
-    search: PhotoSearch
+    search: PhotoSearch | None
     cluster: Clusterer
     places: PlaceSource
     is_land: Callable[[Point], bool]
@@ -35,18 +35,18 @@ class Clients:
     imagery: ImagerySource
 
 
-TOOLS: dict[str, Callable[[Clients], BaseTool]] = {
-    "search_photos": lambda clients: search_photos_tool(clients.search),
-    "rank_regions": lambda clients: rank_regions_tool(clients.search, clients.cluster),
+TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
+    "search_photos": lambda clients: search_photos_tool(clients.search) if clients.search else None,
+    "rank_regions": lambda clients: rank_regions_tool(clients.search, clients.cluster) if clients.search else None,
     "reverse_geocode": lambda clients: reverse_geocode_tool(clients.places, clients.is_land),
     "find_place": lambda clients: find_place_tool(clients.places),
     "read_signs": lambda clients: read_signs_tool(clients.photo_store, clients.reader),
     "satellite_view": lambda clients: satellite_view_tool(clients.imagery),
     "sun_check": lambda _: sun_check_tool(),
 }
-"""Every tool by the name the model calls it."""
+"""Every tool by the name the model calls it; None where what it needs is not there."""
 
 
 def build_tools(clients: Clients) -> list[BaseTool]:
-    """All tools, in the order of the registry."""
-    return [build(clients) for build in TOOLS.values()]
+    """All tools that have what they need, in the order of the registry."""
+    return [tool for build in TOOLS.values() if (tool := build(clients)) is not None]

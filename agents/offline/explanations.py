@@ -84,7 +84,7 @@ def compare(data: Row, a: Row, b: Row, alike: Mapping[str, float] | None = None)
 
 
 def what_would_change_it(data: Row) -> str:
-    """Evidence that would put the second place first, and how much each kind may take from the first."""
+    """Evidence that would put the second place first, and what one more piece of each kind may do."""
     rows = open_rows(data)
     leader = first(data)
     other = next((row for row in rows if leader and row["name"] != leader["name"]), None)

@@ -87,7 +87,7 @@ def info(
         for one in found:
             answers().print(_info_table(one))
     else:
-        messages().print(f"no atlas in {settings.atlas_folder} yet: the first `geosleuth locate` builds one")
+        messages().print(f"no atlas in {settings.atlas_folder} yet: `geosleuth atlas build` makes one")
     return 0
 
 

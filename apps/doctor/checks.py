@@ -15,12 +15,14 @@ import httpx
 from agents.chat_models.spec import MODELS
 from apps.doctor.data_flow import leaving, models
 from apps.doctor.report import Finding, State, installed
+from belief.records import ANY
 from core.errors import UserError
 from geo.basemap import blue_marble
 from geo.places.gazetteer import Gazetteer
 from geo.tiles import Tile
 from graphs.chat.threads import thread_names
-from graphs.settings import DEFAULT_ATLAS, Settings
+from graphs.components import open_parameters
+from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import atlas_info, list_atlases
 from retrieval.encoders.registry import ENCODERS, load_encoder
 from tools.services.tesseract import HOW_TO_INSTALL, Tesseract, TesseractError
@@ -64,6 +66,7 @@ def diagnose(settings: Settings, online: bool = False) -> list[Finding]:
         "encoders": _encoders(),
         "atlases": _atlases(settings),
         "models": models(os.environ),
+        "what witnesses are worth": _worth(settings),
         "home": _home(settings),
         "what leaves this machine": leaving(settings, os.environ),
         "environment": _environment(),
@@ -157,10 +160,10 @@ def _atlases(settings: Settings) -> Iterator[Finding]:
     folders = list_atlases(settings.home)
     for folder in folders:
         yield _atlas(folder)
-    if DEFAULT_ATLAS not in {folder.name for folder in folders}:
-        adds = "where to look: without it nothing can be located"
-        get = "the first `geosleuth locate` builds it, in about a minute"
-        yield Finding(DEFAULT_ATLAS, State.MISSING, "not built yet", adds, get)
+    if WORLD_ATLAS not in {folder.name for folder in folders}:
+        adds = "120,000 populated places to search, for strategies that retrieve; no answer needs it"
+        get = f"geosleuth locate PHOTO --atlas {WORLD_ATLAS}, which builds it in about a minute"
+        yield Finding(WORLD_ATLAS, State.MISSING, "not built", adds, get)
 
 
 def _atlas(folder: Path) -> Finding:
@@ -172,6 +175,28 @@ def _atlas(folder: Path) -> Finding:
         return Finding(manifest.name, State.PROBLEM, "half-built", get="run the same build again")
     vectors = f"{manifest.count:,} {manifest.kind.value} vectors of {manifest.encoder.name}"
     return Finding(manifest.name, State.OK, f"{vectors}, {size_bytes / 1e6:,.0f} MB")
+
+
+_WORTH = ((0.1, "tells much"), (0.6, "tells something"), (0.9, "tells a little"))
+"""Words for what a witness is worth whose places mean nothing in less than such a share of photos; by hand."""
+
+
+def _worth(settings: Settings) -> Iterator[Finding]:
+    """What models and atlases have been worth on photos whose place is known."""
+    parameters = open_parameters(settings)
+    names = sorted(name for name in parameters.records.models if name != ANY)
+    pooled = parameters.records.models[ANY].shares[-1]
+    listed = f": {', '.join(names)}" if names else ""
+    yield Finding("models", State.OK, f"{len(names)} have records{listed}")
+    yield Finding("any other model", State.OK, f"as from anywhere in {pooled:.0%} of photos, until you measure it")
+    for name, retrieval in parameters.retrieval.items():
+        anywhere = retrieval.record.shares[-1]
+        word = next((word for below, word in _WORTH if anywhere < below), "worth nothing by itself")
+        kind, _, encoder = name.partition("@")
+        of = f"{kind} atlas of {encoder}" if encoder else f"{kind} atlas"
+        photos = retrieval.record.photos
+        measured = f"measured on {photos:,} photos" if photos else "set by hand, not measured"
+        yield Finding(of, State.OK, f"{word}: as from anywhere in {anywhere:.0%} of photos ({measured})")
 
 
 def _home(settings: Settings) -> Iterator[Finding]:

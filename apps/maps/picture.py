@@ -24,11 +24,13 @@ from apps.output.formatting import (
     chances,
     credible_circles,
     evidence_source,
+    has_information,
     heading,
     km,
     percent,
     printable,
     square_km,
+    tells_nothing,
 )
 from geo.point import Point
 from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within
@@ -168,7 +170,8 @@ def _draw_panel(picture: Image.Image, located: LocatedPhoto) -> None:
     if answer.point is None:
         y = _paragraph(draw, y, printable(answer.reasoning), 27, MUTED, max_lines=4)
     else:
-        y = _paragraph(draw, y, str(answer.point), 28, MUTED)
+        below = "a map of where photos are taken" if tells_nothing(answer) else str(answer.point)
+        y = _paragraph(draw, y, below, 28, MUTED)
         y = _chances(draw, y + 8, answer) if answer.chance_within_km else _confidence(draw, y + 8, answer)
         for _, share, radius_km in reversed(credible_circles(answer)):
             y = _row(draw, y, f"{percent(share)} within", " · ".join([km(radius_km), *_area_size(answer, share)]))
@@ -180,7 +183,8 @@ def _draw_panel(picture: Image.Image, located: LocatedPhoto) -> None:
         y = _row(draw, y, printable(hypothesis.name), percent(hypothesis.probability), indent=54) + 8
     y = _rule(draw, y)
     for item in answer.evidence:
-        if item.source is not None and y < HEIGHT - (240 if answer.areas else 200):
+        tells = (not has_information(answer) and not tells_nothing(answer)) or item.information_nats > 0.0
+        if tells and item.source is not None and y < HEIGHT - (240 if answer.areas else 200):
             y = _paragraph(draw, y, printable(item.claim), 25, PAPER, max_lines=2)
             y = _paragraph(draw, y, evidence_source(item), 22, MUTED) + 10
     _draw_legend(draw, answer)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from agents.schemas import (
     LEVEL_KM,
+    TELLING_NATS,
     Answer,
     AnswerStatus,
     Cost,
@@ -74,10 +75,15 @@ NO_ANSWER = {
 }
 
 
+NOTHING_TO_GO_BY = "Next to nothing to go by"
+
+
 def heading(answer: Answer) -> str:
-    """The answer's place, named no finer than its level; or that there is none, because of GeoSleuth or the model."""
+    """The answer's place, named no finer than its level; or that there is none, or nothing to go by."""
     if answer.point is None:
         return f"No answer: {NO_ANSWER.get(answer.status, answer.status.value)}"
+    if tells_nothing(answer):
+        return NOTHING_TO_GO_BY
     if answer.place is None:
         return str(answer.point)
     place = answer.place
@@ -92,6 +98,12 @@ def heading(answer: Answer) -> str:
 def _vague_name(country: str, radius_50_km: float | None) -> str:
     is_guess = radius_50_km is not None and radius_50_km > CONTINENT_KM
     return f"Hard to tell; at a guess, {country}" if is_guess else f"Around {country}"
+
+
+def tells_nothing(answer: Answer) -> bool:
+    """Whether no evidence moved the belief: the answer is where photos are taken. Unknown of answers of old runs."""
+    told = any(evidence.information_nats >= TELLING_NATS for evidence in answer.evidence)
+    return bool(answer.point and answer.chance_within_km) and not told
 
 
 def source_text(source: Source | None) -> str:
@@ -125,8 +137,10 @@ def radii_text(answer: Answer) -> str | None:
 
 
 def radius_note(answer: Answer) -> str:
-    """Whether the radii were calibrated on held-out photos."""
-    return "calibrated" if answer.radius_is_calibrated else "not calibrated"
+    """What the radii rest on: the user's calibration, the fitted belief, or, in answers of old runs, nothing."""
+    if answer.radius_is_calibrated:
+        return "calibrated"
+    return "fitted on other photos" if answer.chance_within_km else "not calibrated"
 
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -228,7 +242,7 @@ def versions_text(answer: Answer) -> str:
     versions = answer.versions
     atlases = ", ".join(versions.atlases) or "no atlas"
     parts = [f"geosleuth {versions.geosleuth}", versions.encoder, atlases, versions.model, versions.strategy]
-    return printable(" · ".join(parts))
+    return printable(" · ".join(part for part in parts if part))
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,15 @@ class CountryWeights(NamedTuple):
 
 
 def cue_weights(cues: Iterable[CountryCue]) -> CountryWeights:
-    """Weights of country cues: each kind counts once a country, shared cues are split, the sum is capped."""
+    """Weights of country cues: each kind counts once a country, shared cues are split, the sum is capped.
+
+    A telephone code that two countries share, and a domain of one of them:
+
+    >>> phone = CountryCue(kind=CountryCueKind.PHONE, text="+1", countries=("US", "CA"))
+    >>> domain = CountryCue(kind=CountryCueKind.DOMAIN, text=".ca", countries=("CA",))
+    >>> {code: round(nats, 2) for code, nats in cue_weights([phone, domain]).nats.items()}
+    {'US': 2.81, 'CA': 4.5}
+    """
     best: dict[tuple[str, CountryCueKind], float] = {}
     for cue in cues:
         for country in cue.countries:

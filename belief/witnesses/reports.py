@@ -16,10 +16,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from belief.kernels import SCALES_KM
+from belief.kernels import SCALES_KM, decay
 from belief.records import LEAST_SCALE_KM, RADIUS_FACTORS, WIDE_SCALES_KM, Agreement, Record, Records, Shares
 from belief.support import Support
 from geo.sphere import Floats
+
+TINY = 1e-300
+"""A ratio or probability of nothing is counted as this, so that its logarithm is finite."""
+
+LEAST_NEAR = 1e-12
+
+NONE_OF_THESE = 0.2
+"""Chosen among 0, 0.1, 0.25, 0.5 and 1 by cross-validated log score (docs/decisions.md)."""
 
 
 class ReportedPlace(NamedTuple):
@@ -32,28 +40,32 @@ class ReportedPlace(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Places that one witness named, its record, and whether its radii are taken at their word."""
+    """Places that one witness named, its record, and their shares; None: those that it stated (`place_shares`)."""
 
     places: Sequence[ReportedPlace]
     record: Record
+    shares: Sequence[float] | None = None
 
 
 def place_shares(places: Sequence[ReportedPlace]) -> Floats:
     """Shares (k,) of the places of a report; what they leave of 1 is "none of these".
 
-    Stated confidences are taken as they are, scaled down where they sum to more than 1; without them the k-th place
-    counts 1/k.
+    Stated confidences count in proportion. Of what they leave of 1, a share of NONE_OF_THESE is "none of these": a
+    model that is unsure is mostly unsure which of its places it is. Without confidences the k-th place counts 1/k.
 
     >>> at = ReportedPlace(0.0, 0.0)
-    >>> place_shares([at._replace(confidence=0.6), at._replace(confidence=0.2)]).tolist()
-    [0.6, 0.2]
+    >>> place_shares([at._replace(confidence=0.6), at._replace(confidence=0.2)]).round(2).tolist()
+    [0.72, 0.24]
     >>> place_shares([at, at]).round(3).tolist()
     [0.667, 0.333]
     """
     said = np.array([1.0 / rank if p.confidence is None else p.confidence for rank, p in enumerate(places, start=1)])
-    if all(place.confidence is None for place in places):
-        return np.asarray(said / said.sum())
-    return np.asarray(said / max(1.0, said.sum()))
+    total = float(said.sum())
+    if total <= 0.0:
+        return np.zeros(len(places))
+    is_stated = any(place.confidence is not None for place in places)
+    none_of_these = NONE_OF_THESE * max(0.0, 1.0 - total) if is_stated else 0.0
+    return np.asarray(said / total * (1.0 - none_of_these))
 
 
 def report_ratio(support: Support, report: Report, records: Records) -> Floats:
@@ -69,7 +81,7 @@ def report_ratio(support: Support, report: Report, records: Records) -> Floats:
     >>> round(float(support.prior_mass @ ratio), 3), round(float(ratio.min()), 2)
     (1.0, 0.6)
     """
-    shares = place_shares(report.places)
+    shares = np.asarray(place_shares(report.places) if report.shares is None else report.shares)
     ratio = np.full(len(support.prior_mass), max(0.0, 1.0 - float(shares.sum())))
     for place, share in zip(report.places, shares, strict=True):
         kernel_shares = report.record.shares if place.radius_km is None else records.stated_of(report.record)
@@ -86,9 +98,9 @@ def kernel_scales_km(place: ReportedPlace) -> Sequence[float]:
 
 
 def prior_near(support: Support, lat_lon_deg: Floats, scales_km: Sequence[float]) -> Floats:
-    """The prior's average of exp(-distance / scale) around positions (k, 2): shape (k, scales)."""
+    """The prior's average of exp(-distance / scale) around positions (k, 2) in degrees: shape (k, scales)."""
     away_km = support.distance_km(lat_lon_deg)
-    return np.stack([support.prior_mass @ np.exp(-away_km / scale_km) for scale_km in scales_km], axis=1)
+    return np.stack([support.prior_mass @ decay(away_km, scale_km) for scale_km in scales_km], axis=1)
 
 
 def mixture_ratio(
@@ -99,7 +111,7 @@ def mixture_ratio(
     Args:
         support: n positions.
         lat_lon_deg: of the places.
-        weights: of the places.
+        weights: of the places, which sum to 1 or less; the ratio's average over the prior is their sum.
         scales_km: of the kernels.
         shares: of the kernels, and of "anywhere".
     """
@@ -107,11 +119,12 @@ def mixture_ratio(
     ratio = np.full(len(support.prior_mass), shares[-1] * float(weights.sum()))
     for scale_km, share in zip(scales_km, shares, strict=False):
         if share > 0.0:
-            kernels = np.exp(-away_km / scale_km)
+            kernels = decay(away_km, scale_km)
             near = support.prior_mass @ kernels
             # A place that no position of the support lies near at this scale tells nothing.
-            seen = near > 1e-12
-            ratio += share * (kernels[:, seen] @ (weights[seen] / near[seen]) + float(weights[~seen].sum()))
+            seen = near > LEAST_NEAR
+            each = np.divide(weights, near, out=np.zeros(len(weights)), where=seen)
+            ratio += share * (kernels @ each + float(weights[~seen].sum()))
     return ratio
 
 
@@ -125,32 +138,72 @@ def similarity_weights(similarity: Floats, temperature: float) -> Floats:
     return np.asarray(scaled / scaled.sum())
 
 
-def joint_log_ratio(ratios: Sequence[Floats], prior_mass: Floats, agreement: Agreement) -> Floats:
+class WeighedReport(NamedTuple):
+    """A model's report on n positions: its likelihood ratio (n,), and what such reports are worth in nats."""
+
+    ratio: Floats
+    worth_nats: float = 0.0
+
+
+def weighed_report(support: Support, report: Report, records: Records) -> WeighedReport:
+    """A model's report on a support, with what such reports are worth."""
+    return WeighedReport(report_ratio(support, report, records), report.record.worth_nats)
+
+
+def joint_log_ratio(reports: Sequence[WeighedReport], prior_mass: Floats, agreement: Agreement) -> Floats:
     """Log likelihood ratio (n,) of reports of several models that may err alike.
 
-    With shares that are fitted, the reports are independent (their product), err alike (n count as n / (1 + (n-1) c)
-    of them: the design effect of Kish 1965), only one of them is right (their average), or none says anything.
+    With shares that are fitted, the reports are independent (their product), err alike, only one of them is right
+    (their average), or none says anything. A model weighs w = exp(worth): where they err alike with correlation c, its
+    report counts w / (w + c (W - w)) times, W being the weight of all. n equal models count n / (1 + (n-1) c) together
+    (the design effect of Kish 1965), and one that is far better than the rest counts alone.
 
-    Two models that agree about half of the Earth, if they surely err alike with c = 0.5, count 1.33 times one:
+    Two equal models that agree about half of the Earth, if they surely err alike with c = 0.5, count 1.33 times one:
 
-    >>> alike = Agreement(independent=0.0, alike=1.0, one=0.0, none=0.0, correlation=0.5)
-    >>> one, mass = np.array([1.6, 0.4]), np.array([0.5, 0.5])
+    >>> alike = Agreement(independent=0.0, alike=1.0, one=0.0, none=1e-9, correlation=0.5)
+    >>> one, mass = WeighedReport(np.array([1.6, 0.4])), np.array([0.5, 0.5])
     >>> both = joint_log_ratio([one, one], mass, alike)
     >>> bool(np.isclose((both[0] - both[1]) / np.log(4.0), 2 / 1.5))
     True
     """
-    if len(ratios) < 2:
-        return np.asarray(np.log(ratios[0])) if ratios else np.zeros(len(prior_mass))
-    nats = np.sum([np.log(ratio) for ratio in ratios], axis=0)
-    discount = 1.0 + (len(ratios) - 1) * agreement.correlation
+    each = [np.log(np.maximum(report.ratio, TINY)) for report in reports]
+    if len(reports) < 2:
+        return sum_in_any_order(each, len(prior_mass))
+    share = shares_by_worth([report.worth_nats for report in reports])
+    counts = share / (share + agreement.correlation * (1.0 - share))
+    alike = sum_in_any_order([count * nats for count, nats in zip(counts, each, strict=True)], len(prior_mass))
+    average = [weight * report.ratio for weight, report in zip(share, reports, strict=True)]
     return np.asarray(
         np.log(
-            agreement.independent * normalised(nats, prior_mass)
-            + agreement.alike * normalised(nats / discount, prior_mass)
-            + agreement.one * np.mean(ratios, axis=0)
+            agreement.independent * normalised(sum_in_any_order(each, len(prior_mass)), prior_mass)
+            + agreement.alike * normalised(alike, prior_mass)
+            + agreement.one * sum_in_any_order(average, len(prior_mass))
             + agreement.none
         )
     )
+
+
+def shares_by_worth(worth_nats: Sequence[float]) -> Floats:
+    """Weights exp(worth) of models, summing to 1, to the bit the same in whatever order they come.
+
+    >>> shares_by_worth([6.0, 4.0]).round(3).tolist()
+    [0.881, 0.119]
+    """
+    weights = np.exp(np.asarray(worth_nats) - max(worth_nats))
+    return np.asarray(weights / np.sort(weights).sum())
+
+
+def sum_in_any_order(terms: Sequence[Floats], size: int) -> Floats:
+    """The sum (size,) of terms (size,), to the bit the same in whatever order they come: the least is added first.
+
+    >>> terms = [np.array([0.1]), np.array([0.2]), np.array([0.3])]
+    >>> sum_in_any_order(terms, 1) == sum_in_any_order(terms[::-1], 1), sum(terms) == sum(terms[::-1])
+    (array([ True]), array([False]))
+    """
+    total = np.zeros(size)
+    for row in np.sort(np.reshape(terms, (len(terms), size)), axis=0):
+        total += row
+    return total
 
 
 def normalised(log_ratio: Floats, prior_mass: Floats) -> Floats:

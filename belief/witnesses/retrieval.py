@@ -18,7 +18,18 @@ PINNED = 5
 
 
 def candidate_weights(candidates: Sequence[Candidate], parameters: Parameters, encoder: str) -> Floats:
-    """Weights (n,) that sum to 1: a softmax of similarity within each kind of atlas, kinds counting alike."""
+    """Weights (n,) that sum to 1: a softmax of similarity within each kind of atlas, kinds counting alike.
+
+    >>> from belief.parameters import default_parameters
+    >>> from geo.point import Point
+    >>> kinds = (AtlasKind.PHOTO, AtlasKind.PHOTO, AtlasKind.GPS)
+    >>> made = [
+    ...     Candidate(point=Point(lat=0.0, lon=0.0), similarity=0.5, atlas="a", kind=kind, item_id=str(n), rank=n)
+    ...     for n, kind in enumerate(kinds)
+    ... ]
+    >>> candidate_weights(made, default_parameters(), "compact").tolist()
+    [0.25, 0.25, 0.5]
+    """
     weights = np.zeros(len(candidates))
     kinds = _kinds(candidates)
     for kind in kinds:
@@ -32,7 +43,7 @@ def candidate_weights(candidates: Sequence[Candidate], parameters: Parameters, e
 def retrieval_log_ratio(
     support: Support, candidates: Sequence[Candidate], parameters: Parameters, encoder: str
 ) -> Floats:
-    """Log likelihood ratio (n,) of what was retrieved; kinds of atlas are independent witnesses."""
+    """Log likelihood ratio (n,) in nats of what was retrieved; kinds of atlas are independent witnesses."""
     weights = candidate_weights(candidates, parameters, encoder)
     nats = np.zeros(len(support.prior_mass))
     kinds = _kinds(candidates)
@@ -45,7 +56,7 @@ def retrieval_log_ratio(
 
 
 def pinned(candidates: Sequence[Candidate]) -> list[tuple[float, float]]:
-    """Positions of the most similar candidates of each kind."""
+    """Positions in degrees of the most similar candidates of each kind."""
     return [
         (candidate.point.lat, candidate.point.lon)
         for kind in _kinds(candidates)

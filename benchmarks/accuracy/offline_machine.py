@@ -23,7 +23,7 @@ from benchmarks.accuracy.mobilenet import mobilenet_embeddings
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from evals.scores import distance
 from geo.sphere import distance_km
-from graphs.settings import DEFAULT_ATLAS, Settings
+from graphs.settings import WORLD_ATLAS, Settings
 from graphs.system import GeoSleuth
 from retrieval.atlas.build import build_photo_atlas
 from retrieval.encoders.base import PhotoVectors
@@ -80,7 +80,7 @@ def build_atlas(home: Path, train: DevPhotos) -> None:
 
 def answers(photos: Sequence[Photo], **chosen: object) -> list[Answer]:
     """The machine's answers with the given settings."""
-    settings = Settings.model_validate({"atlases": (DEFAULT_ATLAS, PHOTO_ATLAS), **chosen})
+    settings = Settings.model_validate({"atlases": (WORLD_ATLAS, PHOTO_ATLAS), **chosen})
     label = f"{settings.strategy}{'' if settings.read_signs else ', no signs'}, {'+'.join(settings.atlases)}"
     with GeoSleuth.open(settings) as system:
         return [system.locate(photo) for photo in tqdm(photos, desc=label)]
@@ -145,11 +145,11 @@ def measure(data: Path, home: Path, part: str) -> Measured:
             getattr(queries, view), getattr(references, view), test, train
         )
     km["fused, GPS atlas only"] = answer_km(
-        answers(photos, home=home, strategy="retrieval", atlases=(DEFAULT_ATLAS,)), test
+        answers(photos, home=home, strategy="retrieval", atlases=(WORLD_ATLAS,)), test
     )
     km["fused + regions"] = answer_km(answers(photos, home=home, strategy="clusters"), test)
     km["machine, no signs"] = answer_km(answers(photos, home=home, read_signs=False), test)
-    default = answers(photos, home=home, atlases=(DEFAULT_ATLAS,))
+    default = answers(photos, home=home, atlases=(WORLD_ATLAS,))
     km["whole machine, GPS atlas only (as shipped)"] = answer_km(default, test)
     whole = answers(photos, home=home)
     km["whole offline machine"] = answer_km(whole, test)

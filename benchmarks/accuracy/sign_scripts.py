@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from graphs.inference.country_weights import LAST_LATIN_CODE, language_weights
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from belief.witnesses.countries import LAST_LATIN_CODE, language_weights
 from benchmarks.dev_photos import DEFAULT_DATA, load_dev_photos
 from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
@@ -31,6 +31,7 @@ from tools.services.ocr import OcrReader
 from tools.services.tesseract import HOW_TO_INSTALL, LANGUAGE_PACKS, Reading, Tesseract
 
 FONTS = Path("/usr/share/fonts")
+TIMEOUT_S = 600.0
 WIDTH_PX, HEIGHT_PX, COLUMNS, ROWS = 1280, 960, 2, 5
 COLOURS = (("#0a0a0a", "#f5f5f5"), ("#fafafa", "#143c8c"), ("#fafafa", "#aa141e"), ("#1e1e5a", "#f5dc50"))
 
@@ -154,15 +155,23 @@ def _key(text: str) -> str:
     return "".join(c for c in text.casefold() if not c.isspace() and (c.isalnum() or ord(c) > LAST_LATIN_CODE))
 
 
+def signs_in(rgb: NDArray[np.uint8], reader: OcrReader) -> tuple[Sign, ...]:
+    """The signs of a picture; ends the measurement where tesseract fails."""
+    result = reader.read(rgb)
+    if result.problem:
+        raise SystemExit(result.problem)
+    return result.signs
+
+
 def rendered(_: argparse.Namespace) -> Iterator[str]:
     """A row a script, plain and distorted."""
-    reader = OcrReader()
+    reader = OcrReader(tesseract=Tesseract(timeout_s=TIMEOUT_S))
     yield "script | plain: told, wrong script, words right, likeness | distorted: the same (of 10 signs)"
     sums = np.zeros((2, 2, 4))
     for script in SIGNS:
         rng = np.random.default_rng(0)
         scores = [
-            score(picture, reader.read(picture.rgb).signs, script)
+            score(picture, signs_in(picture.rgb, reader), script)
             for picture in (render(script, is_distorted, rng) for is_distorted in (False, True))
         ]
         sums[int(script in LANGUAGE_PACKS)] += scores
@@ -193,7 +202,7 @@ def photos(arguments: argparse.Namespace) -> Iterator[str]:
     started = time.perf_counter()
     for row, place in zip(rows, places, strict=True):
         path = paths[data.items[row].path.name]
-        signs = [sign for sign in reader.read(load_photo(path).rgb).signs if sign.script in LANGUAGE_PACKS]
+        signs = [sign for sign in signs_in(load_photo(path).rgb, reader) if sign.script in LANGUAGE_PACKS]
         if signs:
             country = place.country_code if place else None
             fits = [language_weights([sign], sign.languages).of(country) > 0.0 for sign in signs]
@@ -225,7 +234,7 @@ class CountingTesseract(Tesseract):
     """Counts photos and lines."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(timeout_s=TIMEOUT_S)
         self.photos, self.lines = 0, 0
 
     def read(self, lines: Sequence[NDArray[np.uint8]]) -> list[Reading | None]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from evals.fitting.sight_fit import RIGHT_WITHIN_KM
+from evals.fitting.judgements import RIGHT_WITHIN_KM
 from geo.places.gazetteer import Gazetteer, PlaceCoordinates
 from geo.point import Point
 from geo.sphere import destination, distance_km, point_distance_km
@@ -114,12 +114,13 @@ class ErrorModel:
         """Wrong places, all of them farther than the right one may be, and from one another."""
         taken = [self.truth[photo_id]]
         found: list[Guess] = []
+        places = _places()
         for row in rng.permutation(DECOYS):
-            lat, lon = (float(degrees) for degrees in self._places.lat_lon_deg[row])
+            lat, lon = (float(degrees) for degrees in places.lat_lon_deg[row])
             away_km = distance_km((lat, lon), np.array([[point.lat, point.lon] for point in taken]))
             if float(away_km.min()) > 3 * RIGHT_WITHIN_KM:
                 taken.append(Point(lat=lat, lon=lon))
-                found.append(Guess(f"place {self._places.ids[row]}", taken[-1], False))
+                found.append(Guess(f"place {places.ids[row]}", taken[-1], False))
             if len(found) == self.rates.guesses:
                 break
         return found
@@ -129,10 +130,11 @@ class ErrorModel:
         away_km = min(RIGHT_WITHIN_KM * 0.9, self.rates.noise_km * float(np.exp(rng.normal())))
         return destination(truth, float(rng.uniform(0.0, 360.0)), away_km)
 
-    @cached_property
-    def _places(self) -> PlaceCoordinates:
-        return Gazetteer().coordinates()
-
     def _rng(self, *key: str) -> np.random.Generator:
         digest = hashlib.sha256("\0".join([str(self.seed), *key]).encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
+@cache
+def _places() -> PlaceCoordinates:
+    return Gazetteer().coordinates()

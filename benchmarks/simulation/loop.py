@@ -16,10 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from graphs.inference.sight import ANY_MODEL, SightParameters, SightRecord, default_sight, said_weights
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -28,19 +27,21 @@ from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.schemas import Answer
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.simulation.error_model import ErrorModel, Rates
-from benchmarks.simulation.policy import LOOKS, ScriptedPolicy, look_name
-from benchmarks.simulation.retrieval import KnownRetrieval, together_share
+from benchmarks.simulation.policy import ScriptedPolicy
+from benchmarks.simulation.records import MODEL, measured_records, measured_retrieval
 from benchmarks.simulation.server import serve
-from evals.fitting.sight_fit import RIGHT_WITHIN_KM, as_rings, balanced_accuracy, fitted_share
+from benchmarks.simulation.tools import GreyImagery, KnownRetrieval
+from evals.fitting.judgements import RIGHT_WITHIN_KM
 from evals.scores import distance
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
-from graphs.settings import DEFAULT_ATLAS, Settings
+from graphs.settings import WORLD_ATLAS, Settings
 from graphs.system import GeoSleuth
 from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import Photo, load_photo
+from tools.satellite_view import satellite_view_tool
 from tools.search_photos import search_photos_tool
 
 PHOTO_ATLAS = "train-photos"
@@ -81,6 +82,13 @@ class Trial(NamedTuple):
     authors: Sequence[str]
     others: dict[str, Point]
     system: GeoSleuth
+    measured: dict[object, Any]
+
+    def once(self, key: object, measure: Callable[[], Any]) -> Any:
+        """What was measured under a key, or is now."""
+        if key not in self.measured:
+            self.measured[key] = measure()
+        return self.measured[key]
 
 
 @contextmanager
@@ -88,7 +96,7 @@ def scripted_model(errors: ErrorModel) -> Iterator[LoadedModel]:
     """A scripted LMM, loaded like any OpenAI-compatible one, while the block lasts."""
     options = ModelOptions(capabilities=Capabilities(images=True, tools=True), concurrency=16)
     with serve(ScriptedPolicy(errors)) as url:
-        yield load_model(f"openai_compatible:scripted@{url}", options)
+        yield load_model(f"openai_compatible:{MODEL}@{url}", options)
 
 
 def run(trial: Trial, case: StrategyCase, known_retrieval: float | None = None) -> Outcome:
@@ -109,37 +117,24 @@ def _locator(
     trial: Trial, case: StrategyCase, model: LoadedModel, known_retrieval: float | None
 ) -> Callable[[Photo], Answer]:
     system = trial.system.with_strategy(case.strategy)
-    sight = measured_record(ErrorModel(case.rates, trial.others))
-    parameters = system.context.parameters.model_copy(update={"sight": sight})
-    context = replace(system.context, models=(model,), budgets=Budgets(rounds=case.rounds), parameters=parameters)
+    known = system.context.parameters
+    tools = {**system.context.tools, "satellite_view": satellite_view_tool(GreyImagery())}
+    errors = ErrorModel(case.rates, trial.others)
+    parameters = {"records": trial.once(case.rates, lambda: measured_records(errors, known))}
     if known_retrieval is not None:
         search = KnownRetrieval(known_retrieval, trial.truth)
-        tools = {**context.tools, "search_photos": search_photos_tool(search)}  # type: ignore[arg-type]  # its one method
-        # The ledger knows how often retrieval is right: candidates that lie together weigh just that.
-        share = together_share(parameters.temperature[AtlasKind.PHOTO])
-        trusted = parameters.model_copy(update={"prior_share": max(0.0, 1.0 - known_retrieval / share)})
-        context = replace(context, tools=tools, parameters=trusted)
-    return replace(system, context=context, graph=build_geolocate(context)).locate
-
-
-def measured_record(errors: ErrorModel) -> SightParameters:
-    """The model's record, as it would be measured for a real one: on photos that are not asked about afterwards."""
-    guesses = {photo: errors.guesses(photo) for photo in errors.truth}
-    away = [[point_distance_km(g.point, errors.truth[photo]) for g in guesses[photo]] for photo in guesses]
-    weights = np.tile(said_weights([None] * errors.rates.guesses), (len(away), 1))
-    usual = np.array(default_sight().usual_share)
-    judged = [
-        (errors.fits(photo, guess.point, look_name(*look)), guess.right)
-        for photo, given in guesses.items()
-        for guess in given
-        for look in LOOKS
-    ]
-    record = SightRecord(
-        fitted_on=f"{len(away)} photos, a simulation",
-        share=as_rings(fitted_share(np.array(away), weights, usual)),
-        judgement_accuracy=balanced_accuracy(*zip(*judged, strict=True)),
+        tools["search_photos"] = search_photos_tool(search)  # type: ignore[arg-type]  # its one method
+        others = KnownRetrieval(known_retrieval, trial.others)
+        measured = trial.once(known_retrieval, lambda: measured_retrieval(others, known))
+        parameters["retrieval"] = {AtlasKind.PHOTO.value: measured}
+    context = replace(
+        system.context,
+        models=(model,),
+        tools=tools,
+        budgets=Budgets(rounds=case.rounds),
+        parameters=known.model_copy(update=parameters),
     )
-    return SightParameters(usual_share=default_sight().usual_share, models={ANY_MODEL: record})
+    return replace(system, context=context, graph=build_geolocate(context)).locate
 
 
 def _outcome(label: str, answers: Sequence[Answer], trial: Trial) -> Outcome:
@@ -222,7 +217,7 @@ def open_trial(data: Path, home: Path, photos: int, part: str) -> Trial:
     chosen = every.part(part)
     shown = [load_photo(path).without_metadata() for path in chosen.paths[:photos]]
     others = every.part(next(other for other in PARTS if other != part))
-    atlases = (DEFAULT_ATLAS, PHOTO_ATLAS)
+    atlases = (WORLD_ATLAS, PHOTO_ATLAS)
     settings = Settings(home=home, atlases=atlases, read_signs=False, min_confidence=0.0, threads=1)
     return Trial(
         shown,
@@ -230,6 +225,7 @@ def open_trial(data: Path, home: Path, photos: int, part: str) -> Trial:
         chosen.authors[:photos],
         dict(zip([item.item_id for item in others.items], _points(others), strict=True)),
         GeoSleuth.open(settings),
+        {},
     )
 
 

@@ -1,64 +1,46 @@
 """Fit the belief's numbers to photos whose place is known, by the mean log-probability density at the truth.
 
 Mixture shares (of the prior's layers, of a model's kernels, of retrieval's) are those of maximum likelihood, found by
-expectation-maximisation (Dempster, Laird and Rubin 1977); how models err together is the best of a grid.
+expectation-maximisation; how models err together is the best of a grid.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from belief.kernels import SCALES_KM
 from belief.parameters import Parameters, RetrievalRecord
-from belief.prior import ANYWHERE, Positions, Prior, packaged_positions
+from belief.prior import ANYWHERE, Prior, packaged_positions
 from belief.records import ANY, Agreement, Record, Records, Shares
-from belief.support import MAX_PINS, Support, make_support
-from belief.witnesses.reports import (
-    Report,
-    ReportedPlace,
-    kernel_scales_km,
-    place_shares,
-    prior_near,
-    report_ratio,
-    similarity_weights,
-)
-from geo.sphere import Floats, distance_km
+from belief.support import Support, make_support
+from belief.witnesses.reports import Report, report_ratio, shares_by_worth, similarity_weights
+from belief.witnesses.retrieval import PINNED
+from evals.fitting.at_truth import JuryAtTruth, ReportAtTruth, kernels_at, report_at_truth
+from evals.fitting.belief_samples import BeliefSample
+from evals.fitting.mixtures import LEAST_SHARE, blended, fit_mixture, floored, rounded
+from geo.sphere import Floats
 
 POOLED_PHOTOS = 10.0
 """Photos' worth of the pooled record mixed into a model's own: chosen among 0.5 to 50 by cross-validation."""
 
-LEAST_SHARE = 0.002
-"""No witness is beyond doubt, and photos are taken anywhere."""
-
 CAUTION = 0.5
 """Share of "as a photo from anywhere" mixed into the record of models that nothing is known about; set by hand."""
+
+FAMILIES = ("gemini", "gpt-", "claude", "qwen", "llama", "phi-")
+"""Parts of names of models of one maker, of which a new one is likely to be as good as those before."""
+
+FAMILY_POOLED = 0.5
+"""Share of the pooled record in a family's; set by hand."""
 
 FIT_SAMPLE_SIZE = 1024
 FOLDS = 5
 CORRELATIONS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 TEMPERATURES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 LEAST_REPORTS = 20
-_ITERATIONS = 200
-
-
-class BeliefSample(NamedTuple):
-    """A photo: where it was taken, by whom, what models reported of it, and what was retrieved for it.
-
-    Attributes:
-        truth_deg: latitude, longitude.
-        photographer: whose it is.
-        reports: places by model; empty where a model gave none.
-        retrieved: positions (k, 2) and similarities (k,) by kind of atlas.
-    """
-
-    truth_deg: tuple[float, float]
-    photographer: str
-    reports: Mapping[str, Sequence[ReportedPlace]]
-    retrieved: Mapping[str, tuple[Floats, Floats]]
+_ANYWHERE_SHARES = (0.0,) * len(SCALES_KM) + (1.0,)
 
 
 def fold_of(photographer: str) -> int:
@@ -66,50 +48,16 @@ def fold_of(photographer: str) -> int:
     return zlib.crc32(photographer.encode()) % FOLDS
 
 
-def fit_mixture(
-    densities: Floats, constant: Floats | float = 0.0, towards: Floats | None = None, strength: float = 0.0
-) -> Floats:
-    """Shares (k,) of a mixture of k densities, given at n truths as (n, k), by expectation-maximisation.
-
-    Args:
-        densities: of each component at each truth.
-        constant: (n,) of a part that is not fitted.
-        towards: shares (k,) that the fit is drawn to, as so many truths as `strength` says.
-        strength: in truths.
-
-    Three truths speak for the first component, one for the second:
-
-    >>> fit_mixture(np.array([[1.0, 0.0]] * 3 + [[0.0, 1.0]])).round(2).tolist()
-    [0.75, 0.25]
-    """
-    count = densities.shape[1]
-    shares = np.full(count, 1.0 / count) if towards is None else np.array(towards)
-    drawn = np.zeros(count) if towards is None else strength * np.asarray(towards)
-    for _ in range(_ITERATIONS):
-        parts = densities * shares
-        held = (parts / (parts.sum(axis=1) + constant)[:, None]).sum(axis=0) + drawn
-        if held.sum() <= 0.0:
-            return shares
-        shares = held / held.sum()
-    return np.asarray(shares)
-
-
-def fit_prior_shares(samples: Sequence[BeliefSample], positions: tuple[Positions, Positions]) -> dict[str, float]:
-    """Shares of the layers of the prior."""
-    even = Prior(*positions, {})
-    densities = even.layer_densities([sample.truth_deg for sample in samples])
-    shares = dict(zip(even.layers, fit_mixture(densities).tolist(), strict=True))
+def fit_prior_shares(layer_densities: Floats, layers: Sequence[str]) -> dict[str, float]:
+    """Shares of the layers of the prior from their densities (n, layers) at n truths."""
+    shares = dict(zip(layers, fit_mixture(layer_densities).tolist(), strict=True))
     shares[ANYWHERE] = max(shares[ANYWHERE], LEAST_SHARE)
     total = sum(shares.values())
     return {name: round(share / total, 6) for name, share in shares.items()}
 
 
-class _Reported(NamedTuple):
-    """Kernels of a report at the truth, relative to the prior: summed over its places, and what they leave."""
-
-    absolute: Floats
-    stated: Floats | None
-    left: float
+def _nowhere(_: str) -> str:
+    return ""
 
 
 class Fitter:
@@ -119,205 +67,208 @@ class Fitter:
         self.samples = samples
         self.start = start
         self.prior = prior or Prior(*packaged_positions(), start.prior_shares)
-        self.log_prior = np.log(self.prior.density([sample.truth_deg for sample in samples]))
-        self._reported: dict[tuple[int, str], _Reported] = {}
+        self._supports: dict[int, Support] = {}
+        self._reported: dict[tuple[int, str], ReportAtTruth] = {}
+        self._retrieved: dict[tuple[int, str], Floats] = {}
 
     def support(self, row: int) -> Support:
         """The support of a photo, around every place that was reported."""
-        pins = [place[:2] for places in self.samples[row].reports.values() for place in places]
-        return make_support(pins, self.prior, FIT_SAMPLE_SIZE)
+        if row not in self._supports:
+            pins = [place[:2] for places in self.samples[row].reports.values() for place in places]
+            self._supports[row] = make_support(pins, self.prior, FIT_SAMPLE_SIZE)
+        return self._supports[row]
 
-    def reported(self, row: int, model: str) -> _Reported:
+    def reported(self, row: int, model: str) -> ReportAtTruth:
         """A model's report of a photo, as kernels at the truth."""
         if (row, model) not in self._reported:
-            support = self.support(row)
-            for name, places in self.samples[row].reports.items():
-                if places:
-                    self._reported[row, name] = _at_truth(support, places, self.samples[row].truth_deg)
+            sample = self.samples[row]
+            self._reported[row, model] = report_at_truth(self.support(row), sample.reports[model], sample.truth_deg)
         return self._reported[row, model]
 
-    def rows_of(self, model: str, rows: Iterable[int]) -> list[int]:
+    def asked(self, model: str, rows: Iterable[int]) -> list[int]:
+        """Those of some photos that a model was asked about."""
+        return [row for row in rows if model in self.samples[row].reports]
+
+    def answered(self, model: str, rows: Iterable[int]) -> list[int]:
         """Those of some photos that a model gave a place for."""
         return [row for row in rows if self.samples[row].reports.get(model)]
 
-    def fit_records(self, rows: Sequence[int], sources: Callable[[str, int], str]) -> Records:
-        """Records of every model with reports, and the pooled one.
+    def fit_records(self, rows: Sequence[int], source_of: Callable[[str], str] = _nowhere) -> Records:
+        """Records of every model with reports, of their families, and the pooled one.
 
         Args:
             rows: photos to fit on.
-            sources: from a model's name and its number of answers to what its record says of itself.
+            source_of: from a model's name to where its reports come from.
         """
         names = sorted({name for row in rows for name in self.samples[row].reports})
-        pooled = self._pooled(names, rows)
-        models = {ANY: pooled}
-        for name in names:
-            asked = [row for row in rows if name in self.samples[row].reports]
-            answered = self.rows_of(name, asked)
-            if len(answered) >= LEAST_REPORTS:
-                fitted = self._record(name, answered, pooled)
-                models[name] = fitted.model_copy(
-                    update={"photos": len(asked), "answered": len(answered), "source": sources(name, len(answered))}
-                )
-        # Models that nothing is known about: what is usual, mixed with "anywhere".
-        models[ANY] = pooled.model_copy(
-            update={
-                "shares": _cautious(pooled.shares),
-                "stated": _cautious(pooled.stated or ()),
-                "source": f"pooled over {len(names)} models, mixed with {CAUTION:.0%} anywhere",
-            }
+        # Records of one strategy are of models that have others, too.
+        plain = [name for name in names if "@" not in name] or names
+        pooled = self._pooled(plain, rows, self.start.records.models[ANY])
+        models = {
+            name: self.fit_record(name, rows, pooled, source_of(name)) for name in names if self._known(name, rows)
+        }
+        families = {family: [name for name in models if family in name and "@" not in name] for family in FAMILIES}
+        for family, members in families.items():
+            if members and family not in models:
+                models[family] = self._family(members, rows, pooled)
+        count = len([name for name in plain if self.answered(name, rows)])
+        return Records(models={ANY: _cautious(pooled, count), **models})
+
+    def _known(self, name: str, rows: Sequence[int]) -> bool:
+        return len(self.answered(name, rows)) >= LEAST_REPORTS
+
+    def _pooled(self, names: Sequence[str], rows: Sequence[int], otherwise: Record) -> Record:
+        reports = [self.reported(row, name) for name in names for row in self.answered(name, rows)]
+        if len(reports) < LEAST_REPORTS:
+            return otherwise
+        shares = _fit_absolute(reports)
+        fitted = Record(
+            shares=rounded(shares),
+            stated=_fit_stated(reports, shares) or otherwise.stated,
+            photos=sum(len(self.asked(name, rows)) for name in names),
+            answered=len(reports),
         )
-        return Records(models=models)
+        return _with_worth(fitted, reports, fitted)
 
-    def _pooled(self, names: Sequence[str], rows: Sequence[int]) -> Record:
-        reports = [self.reported(row, name) for name in names for row in self.rows_of(name, rows)]
-        stated = [report for report in reports if report.stated is not None]
-        return Record(
-            shares=_rounded(_fit_reports(reports, lambda r: r.absolute)),
-            stated=_rounded(_fit_reports(stated, _stated_of)) if len(stated) >= LEAST_REPORTS else self._any_stated(),
+    def _family(self, members: Sequence[str], rows: Sequence[int], pooled: Record) -> Record:
+        own = self._pooled(members, rows, pooled)
+        source = f"pooled over {len(members)} model(s) of the family, {FAMILY_POOLED:.0%} over all models"
+        shares = blended(own.shares, pooled.shares, FAMILY_POOLED)
+        return Record(shares=shares, photos=own.photos, answered=own.answered, worth_nats=own.worth_nats, source=source)
+
+    def fit_record(self, name: str, rows: Sequence[int], pooled: Record, source: str = "") -> Record:
+        """The record of one model, drawn to the pooled one by `POOLED_PHOTOS`."""
+        answered = self.answered(name, rows)
+        reports = [self.reported(row, name) for row in answered]
+        shares = _fit_absolute(reports, pooled.shares)
+        fitted = Record(
+            shares=rounded(shares),
+            stated=_fit_stated(reports, shares, pooled.stated),
+            photos=len(self.asked(name, rows)),
+            answered=len(answered),
+            source=source,
         )
-
-    def _any_stated(self) -> Shares | None:
-        return self.start.records.models[ANY].stated
-
-    def _record(self, name: str, rows: Sequence[int], pooled: Record) -> Record:
-        reports = [self.reported(row, name) for row in rows]
-        stated = [report for report in reports if report.stated is not None]
-        own = _fit_reports(reports, lambda r: r.absolute, pooled.shares)
-        own_stated = _fit_reports(stated, _stated_of, pooled.stated) if len(stated) >= LEAST_REPORTS else None
-        return Record(shares=_rounded(own), stated=None if own_stated is None else _rounded(own_stated))
+        return _with_worth(fitted, reports, pooled)
 
     def fit_agreement(self, records: Records, rows: Sequence[int], juries: Sequence[Sequence[str]]) -> Agreement:
         """How models err together, over photos that at least two of a jury gave a place for.
 
         The shares are those of maximum likelihood for each correlation of a grid, of which the likeliest is taken.
         """
-        best: tuple[float, Agreement] | None = None
-        parts = [self._joint_parts(records, row, jury) for jury in juries for row in rows if self._heard(row, jury, 2)]
-        if not parts:
+        cases = [self.jury_at_truth(records, row, jury) for jury in juries for row in rows if self._heard(row, jury, 2)]
+        if not cases:
             return self.start.agreement
-        for index, correlation in enumerate(CORRELATIONS):
-            densities = np.array([[independent, alike[index], one, 1.0] for independent, alike, one in parts])
-            shares = _floored(fit_mixture(densities))
-            worth = float(np.log(densities @ shares).sum())
-            if best is None or worth > best[0]:
-                independent, alike, one, none = np.round(shares, 4).tolist()
-                fitted = Agreement(independent=independent, alike=alike, one=one, none=none, correlation=correlation)
-                best = worth, fitted
-        return self.start.agreement if best is None else best[1]
+        fits = []
+        for index in range(len(CORRELATIONS)):
+            densities = np.array([case.densities(index) for case in cases])
+            shares = floored(fit_mixture(densities))
+            fits.append((float(np.log(densities @ shares).sum()), -index, shares))
+        _, index, shares = max(fits, key=lambda fit: fit[:2])
+        independent, alike, one, none = np.round(shares, 4).tolist()
+        correlation = CORRELATIONS[-index]
+        return Agreement(independent=independent, alike=alike, one=one, none=none, correlation=correlation)
 
-    def _heard(self, row: int, jury: Sequence[str], least: int) -> list[str]:
+    def _heard(self, row: int, jury: Sequence[str], least: int = 1) -> list[str]:
         heard = [name for name in jury if self.samples[row].reports.get(name)]
         return heard if len(heard) >= least else []
 
-    def _joint_parts(self, records: Records, row: int, jury: Sequence[str]) -> tuple[float, list[float], float]:
-        """Ratios at the truth: of independent reports, of alike ones by correlation, and of their average."""
-        heard, prior = self._heard(row, jury, 2), self.support(row).prior_mass
+    def jury_at_truth(self, records: Records, row: int, jury: Sequence[str]) -> JuryAtTruth:
+        """What the reports of a jury that has at least two say at the truth of a photo."""
+        heard, support = self._heard(row, jury, 2), self.support(row)
         at_truth = np.array([self.ratio_at_truth(records, row, name) for name in heard])
-        ratios = [report_ratio(self.support(row), self._report(records, row, name), records) for name in heard]
-        nats = np.sum(np.log(ratios), axis=0)
+        reports = [Report(self.samples[row].reports[name], records.of(*_name_and_strategy(name))) for name in heard]
+        nats = np.log([report_ratio(support, report, records) for report in reports])
+        share = shares_by_worth([report.record.worth_nats for report in reports])
 
         def joint(correlation: float) -> float:
-            discount = 1.0 + (len(heard) - 1) * correlation
-            scaled = nats / discount
-            average = np.log(prior @ np.exp(scaled - scaled.max())) + scaled.max()
-            return float(np.exp(np.log(at_truth).sum() / discount - average))
+            counts = share / (share + correlation * (1.0 - share))
+            scaled = counts @ nats
+            average = np.log(support.prior_mass @ np.exp(scaled - scaled.max())) + scaled.max()
+            return float(np.exp(counts @ np.log(at_truth) - average))
 
-        return joint(0.0), [joint(correlation) for correlation in CORRELATIONS], float(at_truth.mean())
-
-    def _report(self, records: Records, row: int, name: str) -> Report:
-        return Report(self.samples[row].reports[name], records.of(name))
+        return JuryAtTruth(joint(0.0), tuple(joint(each) for each in CORRELATIONS), float(share @ at_truth))
 
     def ratio_at_truth(self, records: Records, row: int, name: str) -> float:
         """Likelihood ratio of a model's report at the truth."""
-        report, record = self.reported(row, name), records.of(name)
-        if report.stated is not None:
-            return float(report.stated @ np.array(records.stated_of(record))) + report.left
-        return float(report.absolute @ np.array(record.shares)) + report.left
+        record = records.of(*_name_and_strategy(name))
+        return self.reported(row, name).ratio(record.shares, records.stated_of(record))
 
-    def log_score(self, parameters: Parameters, row: int, models: Sequence[str]) -> float:
-        """Log-probability density (nats per km²) at the truth of the belief from some models' reports."""
-        heard = [name for name in models if self.samples[row].reports.get(name)]
+    def gain_nats(self, parameters: Parameters, row: int, models: Sequence[str]) -> float:
+        """What reports of some models add to the log-probability density at the truth; 0 where none gave a place."""
+        heard = self._heard(row, models)
         if not heard:
-            return float(self.log_prior[row])
+            return 0.0
         if len(heard) == 1:
-            return float(self.log_prior[row] + np.log(self.ratio_at_truth(parameters.records, row, heard[0])))
-        independent, alike, one = self._joint_parts(parameters.records, row, heard)
+            return float(np.log(self.ratio_at_truth(parameters.records, row, heard[0])))
         agreement = parameters.agreement
         nearest = int(np.argmin(np.abs(np.array(CORRELATIONS) - agreement.correlation)))
-        mixed = agreement.independent * independent + agreement.alike * alike[nearest] + agreement.one * one
-        return float(self.log_prior[row] + np.log(mixed + agreement.none))
+        shares = np.array([agreement.independent, agreement.alike, agreement.one, agreement.none])
+        return float(np.log(self.jury_at_truth(parameters.records, row, heard).densities(nearest) @ shares))
 
-    def fit_retrieval(self, kind: str, rows: Sequence[int], source: str) -> tuple[RetrievalRecord, float]:
-        """The record of retrieval from a kind of atlas, and the nats a photo that it is worth."""
-        found = [row for row in rows if kind in self.samples[row].retrieved]
-        best: tuple[RetrievalRecord, float] | None = None
+    def fit_retrieval(self, keys: Sequence[str], rows: Sequence[int], source: str = "") -> RetrievalRecord | None:
+        """The record of retrieval from atlases of some kinds and encoders; None where too little was retrieved."""
+        found = [(row, key) for row in rows for key in keys if key in self.samples[row].retrieved]
+        if len(found) < LEAST_REPORTS:
+            return None
+        fits = []
         for temperature in TEMPERATURES:
-            densities = np.array([self._retrieved_at_truth(row, kind, temperature) for row in found])
-            shares = _floored(fit_mixture(densities))
-            worth = float(np.log(densities @ shares).mean())
-            if best is None or worth > best[1]:
-                record = Record(shares=_rounded(shares), photos=len(found), answered=len(found), source=source)
-                best = RetrievalRecord(temperature=temperature, record=record), worth
-        if best is None:
-            raise ValueError(f"nothing was retrieved from a {kind} atlas")
-        return best
+            densities = np.array([self.retrieved_at_truth(row, key, temperature) for row, key in found])
+            shares = floored(fit_mixture(densities))
+            fits.append((float(np.log(densities @ shares).mean()), temperature, shares))
+        _, temperature, shares = max(fits, key=lambda fit: fit[:2])
+        record = Record(shares=rounded(shares), photos=len(found), answered=len(found), source=source)
+        return RetrievalRecord(temperature=temperature, record=record)
 
-    def _retrieved_at_truth(self, row: int, kind: str, temperature: float) -> Floats:
-        positions, similarity = self.samples[row].retrieved[kind]
-        weights = similarity_weights(similarity, temperature)
-        away_km = distance_km(self.samples[row].truth_deg, positions)
-        # Only kernels of places near the truth matter there: those need a support of their own.
-        support = make_support(positions[np.argsort(away_km)[:MAX_PINS]], self.prior, FIT_SAMPLE_SIZE)
-        near = prior_near(support, positions, SCALES_KM)
-        kernels = np.exp(-away_km[:, None] / np.array(SCALES_KM)) / np.maximum(near, 1e-12)
-        return np.concatenate([weights @ kernels, [1.0]])
+    def retrieved_at_truth(self, row: int, key: str, temperature: float) -> Floats:
+        """Ratios (kernels + 1,) at the truth of kernels around what was retrieved, the last of "anywhere"."""
+        positions, similarity = self.samples[row].retrieved[key]
+        if (row, key) not in self._retrieved:
+            support = make_support(positions[:PINNED], self.prior, FIT_SAMPLE_SIZE)
+            self._retrieved[row, key] = kernels_at(support, positions, SCALES_KM, self.samples[row].truth_deg)
+        return np.append(similarity_weights(similarity, temperature) @ self._retrieved[row, key], 1.0)
 
 
-def _at_truth(support: Support, places: Sequence[ReportedPlace], truth_deg: tuple[float, float]) -> _Reported:
-    shares = place_shares(places)
-    absolute = np.zeros(len(SCALES_KM) + 1)
-    stated: Floats | None = None
-    for place, share in zip(places, shares, strict=True):
-        absolute += share * _kernels_at(support, place._replace(radius_km=None), truth_deg)
-        if place.radius_km is not None:
-            own = share * _kernels_at(support, place, truth_deg)
-            stated = own if stated is None else stated + own
-    return _Reported(absolute, stated, max(0.0, 1.0 - float(shares.sum())))
+def _name_and_strategy(name: str) -> tuple[str, str]:
+    model, _, strategy = name.partition("@")
+    return model, strategy
 
 
-def _kernels_at(support: Support, place: ReportedPlace, truth_deg: tuple[float, float]) -> Floats:
-    scales_km = kernel_scales_km(place)
-    near = prior_near(support, np.array([place[:2]]), scales_km)[0]
-    away_km = float(distance_km(truth_deg, place[:2]))
-    return np.concatenate([np.exp(-away_km / np.array(scales_km)) / np.maximum(near, 1e-12), [1.0]])
-
-
-def _stated_of(report: _Reported) -> Floats:
-    if report.stated is None:
-        raise ValueError("the report states no radius")
-    return report.stated
-
-
-def _fit_reports(
-    reports: Sequence[_Reported], column: Callable[[_Reported], Floats], towards: Shares | None = None
-) -> Floats:
-    densities = np.array([column(report) for report in reports])
+def _fit_absolute(reports: Sequence[ReportAtTruth], towards: Shares | None = None) -> Floats:
+    densities = np.array([report.absolute for report in reports])
     left = np.array([report.left for report in reports])
-    drawn = None if towards is None else np.array(towards)
-    return _floored(fit_mixture(densities, left, drawn, POOLED_PHOTOS))
+    return floored(fit_mixture(densities, left, _as_array(towards), POOLED_PHOTOS))
 
 
-def _floored(shares: Floats) -> Floats:
-    """Shares of which the last one, "anywhere", is not nothing."""
-    floor = np.append(np.zeros(len(shares) - 1), LEAST_SHARE)
-    raised = np.maximum(shares, floor)
-    return np.asarray(raised / raised.sum())
+def _fit_stated(reports: Sequence[ReportAtTruth], absolute: Floats, towards: Shares | None = None) -> Shares | None:
+    """Shares in units of stated radii; None where too few reports state any."""
+    pairs = [
+        (report.stated, report.left + report.unstated @ absolute) for report in reports if report.stated is not None
+    ]
+    if len(pairs) < LEAST_REPORTS:
+        return None
+    densities, rest = (np.array(column) for column in zip(*pairs, strict=True))
+    return rounded(floored(fit_mixture(densities, rest, _as_array(towards), POOLED_PHOTOS)))
 
 
-def _cautious(shares: Sequence[float]) -> Shares:
-    anywhere = np.append(np.zeros(len(shares) - 1), 1.0)
-    return _rounded((1.0 - CAUTION) * np.asarray(shares) + CAUTION * anywhere)
+def _with_worth(record: Record, reports: Sequence[ReportAtTruth], pooled: Record) -> Record:
+    """A record with what its reports are worth: the mean log ratio at the truths that it is fitted on."""
+    stated = record.stated or pooled.stated or ()
+    worth = float(np.mean([np.log(report.ratio(record.shares, stated)) for report in reports]))
+    return record.model_copy(update={"worth_nats": round(worth, 4)})
 
 
-def _rounded(shares: Floats) -> Shares:
-    return tuple(np.round(shares, 6).tolist())
+def _as_array(shares: Shares | None) -> Floats | None:
+    return None if shares is None else np.array(shares)
+
+
+def _cautious(pooled: Record, models: int) -> Record:
+    """The record of models that nothing is known about: what is usual, mixed with "anywhere"."""
+    if not pooled.photos:
+        return pooled
+    stated = pooled.stated or ()
+    return Record(
+        shares=blended(pooled.shares, _ANYWHERE_SHARES, CAUTION),
+        stated=blended(stated, (0.0,) * (len(stated) - 1) + (1.0,), CAUTION),
+        worth_nats=round((1.0 - CAUTION) * pooled.worth_nats, 4),
+        source=f"pooled over {models} models, mixed with {CAUTION:.0%} anywhere",
+    )

@@ -185,19 +185,28 @@ def _evidence(one: Evidence, answer: Answer) -> EvidenceNote:
 
 
 def _first_reading(answer: Answer) -> tuple[PredictionNote, ...]:
-    source = next((one.source for one in answer.evidence if one.kind is EvidenceKind.SIGHT), None)
-    places = source.arguments["places"] if source else ()
-    return tuple(PredictionNote(point=(row["lat"], row["lon"]), confidence=row["confidence"]) for row in places)
+    """What every model that was asked reported, in the order of the evidence."""
+    sources = [one.source for one in answer.evidence if one.kind is EvidenceKind.SIGHT and one.source]
+    return tuple(
+        PredictionNote(
+            model=source.arguments["model"],
+            point=(place["lat_deg"], place["lon_deg"]),
+            radius_km=place["radius_km"],
+            confidence=place["confidence"],
+        )
+        for source in sources
+        for place in source.arguments["places"]
+    )
 
 
 def _judgements(answer: Answer) -> tuple[JudgementNote, ...]:
     points = {h.id: _lat_lon(h.point) for h in answer.hypotheses}
     return tuple(
-        JudgementNote(point=points[key], tool=one.source.tool, fits=nats > 0.0)
+        JudgementNote(point=points[one.judged], tool=one.source.tool, fits=nats > 0.0)
         for one in answer.evidence
-        if one.kind is EvidenceKind.JUDGEMENT and one.source
-        for key, nats in one.log_likelihood_ratio.items()
-        if key in points and nats
+        if one.kind is EvidenceKind.JUDGEMENT and one.source and one.judged in points
+        # What raises one hypothesis lowers all others: only the one that was judged counts.
+        if (nats := one.log_likelihood_ratio.get(one.judged))
     )
 
 

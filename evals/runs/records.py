@@ -105,9 +105,11 @@ class CandidateNote(Frozen):
 
 
 class PredictionNote(Frozen):
-    """A place that the model's initial prediction named."""
+    """A place that a model's initial prediction named."""
 
+    model: str = Field("", description="its spec; empty in records of earlier versions: the model of the run")
     point: LatLon
+    radius_km: float | None = Field(None, description="stated by the model; None if it stated none")
     confidence: float | None = Field(description="the model's own; None if it gave none")
 
 
@@ -181,7 +183,9 @@ class EvalRecord(Scored):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     evidence: tuple[EvidenceNote, ...]
-    first_reading: tuple[PredictionNote, ...] = Field((), description="places the model named before it saw any result")
+    first_reading: tuple[PredictionNote, ...] = Field(
+        (), description="places that models named before they saw any result"
+    )
     judgements: tuple[JudgementNote, ...] = Field((), description="of results of tools, by the model")
     candidates: tuple[CandidateNote, ...] = Field(description="the 20 best of each atlas, most similar first")
     reasoning: str

@@ -9,8 +9,9 @@ import numpy as np
 
 from agents.schemas import Evidence, Hypothesis, HypothesisStatus, Origin
 from belief.hypotheses import find_modes, held_by, log_bayes_factors, owners
-from belief.posterior import Belief
-from belief.support import Circle, make_support
+from belief.posterior import Belief, divergence_nats
+from belief.support import Disc, make_support
+from belief.witnesses.reports import WeighedReport
 from geo.point import Point
 from graphs.assessment.evidence import Statement, statements
 from graphs.assessment.hypotheses import add, open_hypotheses
@@ -58,7 +59,7 @@ def assess(
 def believe(context: GeolocateContext, said: Sequence[Statement]) -> Belief:
     """The belief from statements; their order changes nothing."""
     support = make_support(sorted({pin for statement in said for pin in statement.pins}))
-    reports: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
+    reports: dict[str, WeighedReport] = {}
     others: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     for statement in said:
         if statement.log_ratio is None:
@@ -67,7 +68,7 @@ def believe(context: GeolocateContext, said: Sequence[Statement]) -> Belief:
         if statement.by_model is None:
             others[statement.evidence.id] = nats
         else:
-            reports[statement.evidence.id] = np.exp(nats)
+            reports[statement.evidence.id] = WeighedReport(np.exp(nats), statement.worth_nats)
     return Belief(support, reports, others, context.parameters)
 
 
@@ -91,8 +92,8 @@ def _with_modes(context: GeolocateContext, belief: Belief, hypotheses: Sequence[
     return grown
 
 
-def _circles(hypotheses: Iterable[Hypothesis]) -> list[Circle]:
-    return [Circle(h.point.lat, h.point.lon, h.radius_km) for h in hypotheses]
+def _circles(hypotheses: Iterable[Hypothesis]) -> list[Disc]:
+    return [Disc(h.point.lat, h.point.lon, h.radius_km) for h in hypotheses]
 
 
 def _read_off(belief: Belief, said: Sequence[Statement], hypotheses: Sequence[Hypothesis]) -> Assessment:
@@ -123,7 +124,7 @@ def _with_effect(
     without = belief.mass_without(key)
     factors = log_bayes_factors(belief.mass, without, owner, len(hypotheses))
     nats = {h.id: round(float(value), _DIGITS) for h, value in zip(hypotheses, factors, strict=True)}
-    told = round(belief.information_nats(key), _DIGITS)
+    told = round(divergence_nats(belief.mass, without), _DIGITS)
     return statement.evidence.model_copy(update={"log_likelihood_ratio": nats, "information_nats": told})
 
 

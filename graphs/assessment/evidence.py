@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agents.chat_models.spec import short_name
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, Source
-from belief.support import Circle, Support
+from belief.records import Record
+from belief.support import Disc, Support
 from belief.witnesses.areas import area_log_ratio, bounded_nats, country_log_ratio
 from belief.witnesses.countries import CountryWeights, cue_weights, language_weights
 from belief.witnesses.place_names import name_report
@@ -43,12 +45,14 @@ class Statement(NamedTuple):
         log_ratio: its log likelihood ratio on a support; None: it says nothing about where.
         pins: positions that it raises.
         by_model: the model that reported it: models err alike.
+        worth_nats: of that model's reports.
     """
 
     evidence: Evidence
     log_ratio: LogRatio | None = None
     pins: Pins = ()
     by_model: str | None = None
+    worth_nats: float = 0.0
 
 
 def statements(
@@ -80,16 +84,17 @@ def _from_models(context: GeolocateContext, state: GeolocateState) -> Iterator[S
     positions = [p for p in state["positions"] if _was_seen(context, p.model)]
     for model in dict.fromkeys(position.model for position in positions):
         said = [position for position in positions if position.model == model]
-        places = reported_places(said)
-        report = Report(places, context.parameters.records.of(model, context.strategy.name))
+        record = context.parameters.records.of(model, context.strategy.name)
+        report = model_report(said, record)
         source = Source(
             tool="model",
-            arguments={"model": model, "places": [place._asdict() for place in places]},
+            arguments={"model": model, "places": [place._asdict() for place in report.places]},
             result_sha256=said[0].reply_sha256,
         )
         ratio = partial(_report_log_ratio, context, report)
-        pins = [place[:2] for place in places]
-        yield Statement(_evidence(EvidenceKind.SIGHT, _reading_claim(said), source), ratio, pins, model)
+        pins = [place[:2] for place in report.places]
+        evidence = _evidence(EvidenceKind.SIGHT, _reading_claim(said), source)
+        yield Statement(evidence, ratio, pins, model, record.worth_nats)
 
 
 def _was_seen(context: GeolocateContext, model: str) -> bool:
@@ -104,21 +109,22 @@ def _was_seen(context: GeolocateContext, model: str) -> bool:
     return context.strategy.reads_blind and (asked.capabilities.images or asked.kind.is_recorded)
 
 
-def reported_places(said: Sequence[Position]) -> list[ReportedPlace]:
+def model_report(said: Sequence[Position], record: Record) -> Report:
     """The places of one model as a report; its samples share the weight.
 
     A radius counts if the model stated it, or where a gazetteer's place stands for a name.
     """
-    samples = dict.fromkeys(position.sample for position in said)
-    places: list[ReportedPlace] = []
-    for sample in samples:
-        of_sample = [position for position in said if position.sample == sample]
-        own = [ReportedPlace(p.point.lat, p.point.lon, p.stated_radius_km, p.confidence) for p in of_sample]
-        if len(samples) == 1:
-            return own
-        shares = place_shares(own) / len(samples)
-        places += [place._replace(confidence=float(share)) for place, share in zip(own, shares, strict=True)]
-    return places
+    samples = [[p for p in said if p.sample == sample] for sample in dict.fromkeys(p.sample for p in said)]
+    places = [
+        [ReportedPlace(p.point.lat, p.point.lon, p.stated_radius_km, p.confidence) for p in sample]
+        for sample in samples
+    ]
+    shares = np.concatenate([place_shares(of_sample) / len(samples) for of_sample in places])
+    return Report([place for of_sample in places for place in of_sample], record, shares.tolist())
+
+
+def _reported(position: Position) -> ReportedPlace:
+    return ReportedPlace(position.point.lat, position.point.lon, position.stated_radius_km, position.confidence)
 
 
 def _report_log_ratio(context: GeolocateContext, report: Report, support: Support) -> Floats:
@@ -129,7 +135,7 @@ def _reading_claim(said: Sequence[Position]) -> str:
     first = said[0]
     others = f" and {len(said) - 1} other place(s)" if len(said) > 1 else ""
     because = f": {first.why}" if first.why else ""
-    return f"{first.model or 'the model'} says {first.name}{others}{because}"
+    return f"{short_name(first.model) or 'the model'} says {first.name}{others}{because}"
 
 
 def _telling(records: Sequence[ToolRecord]) -> Iterator[ToolRecord]:
@@ -210,7 +216,8 @@ def _from_place_name(context: GeolocateContext, _: GeolocateState, record: ToolR
     places = name_report(found.query, found.places)
     if places:
         claim = f"{found.query!r} is the name of {len(places)} known place(s), the largest {found.places[0].name}"
-        ratio = partial(_report_log_ratio, context, Report(places, context.parameters.place_name))
+        shares = [place.confidence or 0.0 for place in places]
+        ratio = partial(_report_log_ratio, context, Report(places, context.parameters.place_name, shares))
         evidence = _evidence(EvidenceKind.PLACE_NAME, claim, _source(record))
         yield Statement(evidence, ratio, [place[:2] for place in places])
 
@@ -251,18 +258,18 @@ def _from_opinions(
     latest = {_subject(opinion): opinion for opinion in opinions if opinion.hypothesis_id in known}
     judged = Counter(key.hypothesis_id for key in latest.values() if key.tool_call_id in by_call)
     for opinion in latest.values():
-        circle = _circle(known[opinion.hypothesis_id])
+        about = known[opinion.hypothesis_id]
         record = by_call.get(opinion.tool_call_id or "")
         if opinion.of_a_person:
             nats = bounded_nats(opinion.strength_nats, context.parameters.person_accuracy)
             source = Source(tool="person", arguments={}, result_sha256=_digest(opinion.claim))
-            yield _about_area(EvidenceKind.PERSON, opinion.claim, source, circle, nats)
+            yield _about_area(EvidenceKind.PERSON, opinion.claim, source, about, nats)
         elif record is None:
             yield Statement(_evidence(EvidenceKind.OPINION, opinion.claim, None))
         else:
             most = bounded_nats(opinion.strength_nats, context.judgement_accuracy)
-            alike = 1.0 + (judged[opinion.hypothesis_id] - 1) * context.parameters.agreement.correlation
-            yield _about_area(EvidenceKind.JUDGEMENT, opinion.claim, _source(record), circle, most / alike)
+            alike = 1.0 + (judged[opinion.hypothesis_id] - 1) * context.judgement_correlation
+            yield _about_area(EvidenceKind.JUDGEMENT, opinion.claim, _source(record), about, most / alike)
 
 
 def _subject(opinion: Opinion) -> tuple[str, ...]:
@@ -272,18 +279,20 @@ def _subject(opinion: Opinion) -> tuple[str, ...]:
     return opinion.hypothesis_id, opinion.tool_call_id, "judged"
 
 
-def _about_area(kind: EvidenceKind, claim: str, source: Source, circle: Circle, nats: float) -> Statement:
+def _about_area(kind: EvidenceKind, claim: str, source: Source, about: Hypothesis, nats: float) -> Statement:
+    circle = _circle(about)
     if nats == 0.0:
         return Statement(_evidence(kind, claim, source))
 
     def log_ratio(support: Support) -> Floats:
         return area_log_ratio(support, circle, nats)
 
-    return Statement(_evidence(kind, claim, source), log_ratio, [circle[:2]])
+    evidence = _evidence(kind, claim, source).model_copy(update={"judged": about.id})
+    return Statement(evidence, log_ratio, [circle[:2]])
 
 
-def _circle(hypothesis: Hypothesis) -> Circle:
-    return Circle(hypothesis.point.lat, hypothesis.point.lon, hypothesis.radius_km)
+def _circle(hypothesis: Hypothesis) -> Disc:
+    return Disc(hypothesis.point.lat, hypothesis.point.lon, hypothesis.radius_km)
 
 
 def _digest(text: str) -> str:

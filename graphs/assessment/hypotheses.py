@@ -29,12 +29,12 @@ def add(hypotheses: Sequence[Hypothesis], new: Hypothesis) -> list[Hypothesis]:
     Two hypotheses are one place when their points lie within the smaller of their radii.
     A coarse hypothesis around a fine one is not the same: it is the rest of that area.
     """
-    twin = next((h for h in open_hypotheses(hypotheses) if same_place(h, new)), None)
-    if twin is None:
+    known = next((h for h in open_hypotheses(hypotheses) if same_place(h, new)), None)
+    if known is None:
         return [*hypotheses, new]
-    if new.radius_km >= twin.radius_km:
+    if new.radius_km >= known.radius_km:
         return list(hypotheses)
-    return merge([*hypotheses, new], keep=new.id, absorb=twin.id)
+    return merge([*hypotheses, new], keep=new.id, absorb=known.id)
 
 
 def same_place(a: Hypothesis, b: Hypothesis) -> bool:

@@ -1,4 +1,4 @@
-"""The conversation about photos: a photo starts the state machine, a follow-up goes on with what is known.
+"""The conversation: a photo starts the state machine, a follow-up works on the same hypotheses and evidence.
 
     receive ─┬─► locate ──────────────────────────────► tell
              ├─► discuss ⇄ act ─► recommit ───────────► tell

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents.schemas import (
+    TELLING_NATS,
     Answer,
     AnswerStatus,
     CredibleArea,
@@ -40,7 +41,6 @@ from retrieval.candidate import AtlasKind
 
 SHOWN_EVIDENCE = 4
 SHOWN_ALTERNATIVES = 3
-MIN_SHOWN_NATS = 0.2
 SAME_POINT_KM = 0.1
 AREA_SHARES = (0.25, 0.5, 0.75, 0.9)
 
@@ -75,7 +75,7 @@ def commit(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     chosen = _RULES[context.strategy.commit_rule](context, state)
     hypotheses = _listed(context, state)
     assessed = assess(context, state, hypotheses)
-    chosen = chosen or _told_nothing(state, assessed.evidence) or _best_point(context, state, assessed.belief)
+    chosen = chosen or _best_point(context, state, assessed.belief)
     if isinstance(chosen, Chosen):
         chosen = _below_threshold(context, assessed.belief, chosen.point) or chosen
     if isinstance(chosen, Refusal):
@@ -89,14 +89,6 @@ def _below_threshold(context: GeolocateContext, belief: Belief, point: Point) ->
         return None
     low = f"the chance that the truth lies within {context.aim.wanted_km} km of the best point is only {chance:.1%}"
     return Refusal(f"{low}, below the threshold of {context.min_confidence:.1%}")
-
-
-def _told_nothing(state: GeolocateState, evidence: Sequence[Evidence]) -> Refusal | None:
-    """Where the model gave nothing to use, and nothing else told anything, the prior alone is no answer to give."""
-    status = status_without_reply(state["replies"])
-    if status is None or any(item.information_nats for item in evidence):
-        return None
-    return Refusal(_WHY_NO_WORDS[status], status)
 
 
 def _by_belief(_: GeolocateContext, __: GeolocateState) -> Chosen | Refusal | None:
@@ -213,7 +205,7 @@ def _answer(context: GeolocateContext, state: GeolocateState, assessed: Assessme
         area_90_km2=round(belief.area_km2(0.9), 2),
         areas=_areas(belief),
         hypotheses=tuple(hypotheses),
-        reasoning=explain(hypotheses, assessed.evidence, chances, _notes(context, state)),
+        reasoning=explain(hypotheses, assessed.evidence, chances, _notes(context, state), what_would_help(context)),
     )
 
 
@@ -294,14 +286,17 @@ def explain(
     evidence: Sequence[Evidence],
     chance_within_km: Mapping[int, float],
     notes: Sequence[str],
+    would_help: Sequence[str] = (),
 ) -> str:
-    """Why the first hypothesis was committed to, what else is possible, and what went wrong on the way."""
+    """Why the first hypothesis was committed to, what else is possible, and what went wrong on the way.
+
+    Where no evidence told anything, it says so first, with what would help.
+    """
     chosen, others = hypotheses[0], [h for h in hypotheses[1:] if h.probability >= 0.005][:SHOWN_ALTERNATIVES]
     within = ", ".join(f"{km} km {chance:.0%}" for km, chance in chance_within_km.items())
-    sentences = [f"{chosen.name} has a probability of {chosen.probability:.0%}; the truth lies within {within}."]
+    sentences = [] if any(item.information_nats >= TELLING_NATS for item in evidence) else [_told_nothing(would_help)]
+    sentences += [f"{chosen.name} has a probability of {chosen.probability:.0%}; the truth lies within {within}."]
     sentences += _reasons(chosen, evidence)
-    if not any(item.information_nats >= MIN_SHOWN_NATS for item in evidence):
-        sentences.append("This photo told next to nothing beyond where photos are usually taken.")
     if others:
         named = "; ".join(f"{h.name} ({h.probability:.0%})" for h in others)
         sentences.append(f"Next likely: {named}.")
@@ -309,9 +304,25 @@ def explain(
     return " ".join([*sentences, *_note_sentences(notes)])
 
 
+def _told_nothing(would_help: Sequence[str]) -> str:
+    said = "What was found in this photo tells next to nothing beyond where photos are taken: this is a map of that."
+    return f"{said} What would help: {'; '.join(would_help)}." if would_help else said
+
+
+def what_would_help(context: GeolocateContext) -> list[str]:
+    """What could tell more about a photo than this system can, and how to add it."""
+    looks = any(model.kind.is_lmm for model in context.models)
+    has_photos = AtlasKind.PHOTO in context.corrections.kinds
+    return [
+        *([] if looks else ["a multimodal model that looks at it (--model)"]),
+        *([] if has_photos else ["an atlas of your own geotagged photos of such places (geosleuth atlas build)"]),
+        "what you know yourself (geosleuth chat)",
+    ]
+
+
 def _reasons(chosen: Hypothesis, evidence: Sequence[Evidence]) -> list[str]:
     weight = {e.id: e.log_likelihood_ratio.get(chosen.id, 0.0) for e in evidence}
-    strongest = sorted((e for e in evidence if abs(weight[e.id]) >= MIN_SHOWN_NATS), key=lambda e: -abs(weight[e.id]))
+    strongest = sorted((e for e in evidence if abs(weight[e.id]) >= TELLING_NATS), key=lambda e: -abs(weight[e.id]))
     return [f"{'For' if weight[e.id] > 0 else 'Against'} it: {e.claim} ({e.id})." for e in strongest[:SHOWN_EVIDENCE]]
 
 

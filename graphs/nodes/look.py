@@ -11,7 +11,7 @@ from typing import Any
 
 from agents.schemas import Cost, add_cost
 from agents.strategies import Shown
-from graphs.context import GeolocateContext
+from graphs.context import SEARCH_TOOL, GeolocateContext
 from graphs.nodes.tool_calls import call_tool
 from graphs.state import GeolocateState
 from tools.results import PhotoMatches
@@ -43,7 +43,7 @@ def _calls(context: GeolocateContext, state: GeolocateState) -> Iterator[tuple[s
 def recall(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Search every open atlas with the whole photo, and find the country of each candidate."""
     arguments = {"photo_id": state["photo_id"], "limit": context.recall_limit}
-    update = call_tool(context, state, "search_photos", arguments)
+    update = call_tool(context, state, SEARCH_TOOL, arguments)
     result = update["records"][0].result
     candidates = list(PhotoMatches.model_validate(result).candidates) if result is not None else []
     countries = context.countries([candidate.point for candidate in candidates])

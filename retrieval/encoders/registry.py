@@ -66,6 +66,17 @@ def own_gallery(encoder_name: str) -> Gallery | None:
     return Gallery(GALLERY_SOURCE, found, [f"geoclip-{i}" for i in range(len(found))])
 
 
+def check_encoder_name(name_or_folder: str | Path) -> None:
+    """Refuse what is neither a known name nor a folder with an encoder, without loading anything.
+
+    Raises:
+        UserError: the message lists the names.
+    """
+    if str(name_or_folder) not in ENCODERS and not (Path(name_or_folder) / "card.json").is_file():
+        names = ", ".join(sorted(ENCODERS))
+        raise UserError(f"no encoder {str(name_or_folder)!r}: use one of {names}, or a folder with a card.json")
+
+
 def load_encoder(
     name_or_folder: str | Path,
     threads: int | None = None,
@@ -86,6 +97,7 @@ def load_encoder(
     Raises:
         UserError: neither a known name nor such a folder, missing or damaged weights, or torch not installed.
     """
+    check_encoder_name(name_or_folder)
     name = str(name_or_folder)
     if name == _GEOCLIP.name:
         _prepare_torch(name, threads)
@@ -94,9 +106,6 @@ def load_encoder(
         return load_geoclip(device=device, precision=precision, weights_folder=weights_folder)
     known = ENCODERS.get(name)
     folder = (known and known.folder) or Path(name_or_folder)
-    if known is None and not (folder / "card.json").is_file():
-        names = ", ".join(sorted(ENCODERS))
-        raise UserError(f"no encoder {name!r}: use one of {names}, or a folder with a card.json")
     if _is_fusion(folder):
         _prepare_torch(name, threads)
         from retrieval.encoders.fused import FusionPhotoEncoder

@@ -15,6 +15,8 @@ from apps.doctor import checks
 from apps.doctor.checks import diagnose
 from apps.doctor.data_flow import leaving, models
 from apps.doctor.report import Finding, State, installed, print_findings
+from belief.parameters import Parameters, RetrievalRecord, default_parameters
+from belief.records import Record
 from graphs.settings import make_settings
 from tests.apps.conftest import Run, command, environment
 from tools.services.tesseract import Tesseract
@@ -23,7 +25,7 @@ from tools.services.tesseract import Tesseract
 def test_it_says_what_is_there_and_what_is_missing(geosleuth: Run) -> None:
     run = geosleuth("doctor")
     assert run.returncode == 0
-    for wanted in ("Python", "gazetteer", "rapidocr", "compact", "small", "not built yet", "offline", "--online"):
+    for wanted in ("Python", "gazetteer", "rapidocr", "compact", "small", "not built", "offline", "--online"):
         assert wanted in run.stdout
     found = json.loads(geosleuth("doctor", "--json").stdout)
     atlases = {item["name"]: item["state"] for item in found if item["area"] == "atlases"}
@@ -106,7 +108,25 @@ def test_packages_that_are_not_installed_are_none() -> None:
 
 def test_findings_print_on_any_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_findings(diagnose(make_settings(home=tmp_path)))
-    assert "get it: the first `geosleuth locate` builds it" in " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "get it: geosleuth locate PHOTO --atlas world, which builds it" in printed
+
+
+def test_it_says_what_models_and_atlases_are_worth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = default_parameters()
+    useful = known.retrieval["photo"].model_copy(update={"record": Record(shares=(0.1, 0.1, 0.1, 0.1, 0.1, 0.5))})
+    changed = {**known.retrieval, "gps": _worthless(known), "photo@mine": useful}
+    monkeypatch.setattr(checks, "open_parameters", lambda _: known.model_copy(update={"retrieval": changed}))
+    said = {i.name: i.detail for i in diagnose(make_settings(home=tmp_path)) if i.area == "what witnesses are worth"}
+    assert "worth nothing by itself" in said["gps atlas"]
+    assert "tells something: as from anywhere in 50% of photos" in said["photo atlas of mine"]
+    count = len([name for name in known.records.models if name != "any"])
+    assert said["models"].startswith(f"{count} have records")
+
+
+def _worthless(known: Parameters) -> RetrievalRecord:
+    nowhere = Record(shares=(0.0, 0.0, 0.0, 0.0, 0.0, 1.0), photos=400)
+    return known.retrieval["gps"].model_copy(update={"record": nowhere})
 
 
 def left(environment: dict[str, str], **settings: str) -> dict[str, Finding]:

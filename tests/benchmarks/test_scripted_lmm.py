@@ -13,9 +13,9 @@ import pytest
 from agents.messages import request
 from benchmarks.simulation.error_model import ErrorModel, Rates
 from benchmarks.simulation.policy import LOOKS, ScriptedPolicy, look_name
-from benchmarks.simulation.retrieval import KnownRetrieval
 from benchmarks.simulation.server import serve
-from evals.fitting.sight_fit import RIGHT_WITHIN_KM
+from benchmarks.simulation.tools import KnownRetrieval
+from evals.fitting.judgements import RIGHT_WITHIN_KM
 from geo.point import Point
 from geo.sphere import point_distance_km
 from tools.results import Circle

@@ -42,11 +42,12 @@ POOLED = Record(
     shares=(0.05, 0.1, 0.35, 0.2, 0.1, 0.2), stated=(0.05, 0.1, 0.3, 0.2, 0.05, 0.02, 0.03, 0.03, 0.02, 0.2)
 )
 GOOD_JUDGE = "judge"
-"""A model of this name is right about a tool's result nine times of ten."""
+"""A model of this name is right about a tool's result nine times of ten, each time anew."""
+JUDGE = POOLED.model_copy(update={"judgement_accuracy": 0.9, "judgement_correlation": 0.0})
 
 PARAMETERS = default_parameters().model_copy(
     update={
-        "records": Records(models={"any": POOLED, GOOD_JUDGE: POOLED.model_copy(update={"judgement_accuracy": 0.9})}),
+        "records": Records(models={"any": POOLED, GOOD_JUDGE: JUDGE}),
         "agreement": Agreement(independent=0.2, alike=0.6, one=0.15, none=0.05, correlation=0.5),
         "retrieval": {kind.value: RETRIEVAL for kind in AtlasKind},
         "useless": {"sign": 0.1, "language": 0.1, "sun": 0.1},

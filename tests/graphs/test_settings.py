@@ -7,19 +7,22 @@ from pathlib import Path
 import pytest
 
 from agents.schemas import Level
+from belief.decision import Aim
+from belief.parameters import default_parameters
 from core.errors import UserError
 from graphs.settings import make_settings
 
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOME", "MODEL", "STRATEGY", "BUDGETS__ROUNDS", "MAX_PRECISION"):
+    for name in ("AIM", "HOME", "MODEL", "STRATEGY", "BUDGETS__ROUNDS", "MAX_PRECISION"):
         monkeypatch.delenv(f"GEOSLEUTH_{name}", raising=False)
 
 
 def test_defaults_need_nothing() -> None:
     settings = make_settings()
     assert (settings.model, settings.strategy, settings.encoder) == ("offline", "refine", "compact")
+    assert settings.atlases == ()
     assert settings.allow_metadata is False
     assert settings.audit_path == settings.home / "audit.jsonl"
 
@@ -31,6 +34,19 @@ def test_explicit_beats_environment_beats_default(monkeypatch: pytest.MonkeyPatc
     assert make_settings().budgets.rounds == 2
     assert make_settings(strategy="refine").strategy == "refine"
     assert make_settings(strategy=None).strategy == "clusters"
+
+
+def test_the_aim_is_a_distance_or_the_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make_settings().aim is Aim.GEOSCORE
+    monkeypatch.setenv("GEOSLEUTH_AIM", "25")
+    assert make_settings().aim is Aim.CITY
+    assert make_settings(aim="2500").aim.wanted_km == 2500
+    with pytest.raises(UserError, match="aim"):
+        make_settings(aim="30")
+
+
+def test_every_aim_has_a_utility() -> None:
+    assert set(default_parameters().utility) == {aim.value for aim in Aim}
 
 
 def test_values_are_cast(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from geo.point import Point
 from graphs import components, system
 from graphs.coarsening import Units
 from graphs.events.steps import Answered, StepDone
-from graphs.settings import DEFAULT_ATLAS, make_settings
+from graphs.nodes.commit import what_would_help
+from graphs.settings import WORLD_ATLAS, Settings, make_settings
 from graphs.state import CaptureClues
 from graphs.system import GeoSleuth
 from retrieval.atlas.manifest import AtlasError, read_manifest, write_manifest
@@ -43,29 +44,70 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _small_default_atlas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(components, "DEFAULT_ATLAS_SIZE", ATLAS_SIZE)
+def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(components, "WORLD_ATLAS_SIZE", ATLAS_SIZE)
+
+
+def over_the_world(home: Path, **chosen: Any) -> Settings:
+    """Settings with the atlas of the world, and without signs."""
+    return make_settings(**{"home": home, "read_signs": False, "atlases": (WORLD_ATLAS,), **chosen})
 
 
 @pytest.fixture
 def sleuth(home: Path) -> Iterator[GeoSleuth]:
-    with GeoSleuth.open(make_settings(home=home, read_signs=False, min_confidence=0.0)) as opened:
+    with GeoSleuth.open(over_the_world(home)) as opened:
         yield opened
 
 
-def test_the_default_atlas_is_built_once_with_progress(tmp_path: Path) -> None:
+NEEDING_AN_ATLAS = ("retrieval", "clusters", "rag", "rag_contrast", "cluster_rag")
+
+
+def test_without_an_atlas_nothing_is_built_loaded_or_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_encoder(*_: object) -> None:
+        raise AssertionError("no atlas is open, so no encoder is needed")
+
+    monkeypatch.setattr(components, "load_encoder", no_encoder)
+    with GeoSleuth.open(make_settings(home=tmp_path, read_signs=False)) as opened:
+        *steps, last = opened.stream(photo())
+        offered = set(opened.context.tools)
+    assert isinstance(last, Answered)
+    assert not {"recall", "cluster"} & {step.step for step in steps if isinstance(step, StepDone)}
+    assert not {"search_photos", "rank_regions"} & offered
+    assert {"find_place", "reverse_geocode"} <= offered
+    assert not (tmp_path / "atlases").exists()
+    answer = last.answer
+    assert answer.status is AnswerStatus.ANSWERED
+    assert (answer.versions.encoder, answer.versions.atlases, answer.candidates) == ("", (), ())
+    assert "Note:" not in answer.reasoning
+    assert "What would help: a multimodal model" in answer.reasoning
+
+
+@pytest.mark.parametrize("strategy", NEEDING_AN_ATLAS)
+def test_a_strategy_that_retrieves_says_which_atlas_to_build(strategy: str, home: Path) -> None:
+    wanted = rf"strategy {strategy} .*--atlas NAME.*geosleuth atlas build.*--atlas world"
+    with pytest.raises(UserError, match=wanted):
+        GeoSleuth.open(make_settings(home=home, strategy=strategy))
+    with GeoSleuth.open(make_settings(home=home)) as opened, pytest.raises(UserError, match=wanted):
+        opened.with_strategy(strategy)
+
+
+def test_what_was_retrieved_of_the_world_helps_no_photo_atlas(sleuth: GeoSleuth) -> None:
+    assert sum("atlas of your own" in text for text in what_would_help(sleuth.context)) == 1
+
+
+def test_the_atlas_of_the_world_is_built_once_with_progress(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    settings = make_settings(home=tmp_path, read_signs=False)
+    settings = over_the_world(tmp_path)
     for _ in range(2):
         GeoSleuth.open(settings, progress=lambda done, total: seen.append((done, total))).close()
     assert seen[-1] == (ATLAS_SIZE, ATLAS_SIZE)
     assert seen.count((ATLAS_SIZE, ATLAS_SIZE)) == 1
 
 
-def test_a_default_atlas_of_other_weights_is_made_again(tmp_path: Path) -> None:
-    settings = make_settings(home=tmp_path, read_signs=False)
+def test_an_atlas_of_the_world_of_other_weights_is_made_again(tmp_path: Path) -> None:
+    settings = over_the_world(tmp_path)
     GeoSleuth.open(settings).close()
-    folder = settings.atlas_folder / DEFAULT_ATLAS
+    folder = settings.atlas_folder / WORLD_ATLAS
     found = read_manifest(folder)
     older = found.encoder.model_copy(update={"revision": "0123456789abcdef"})
     write_manifest(folder, found.model_copy(update={"encoder": older}))
@@ -74,9 +116,9 @@ def test_a_default_atlas_of_other_weights_is_made_again(tmp_path: Path) -> None:
 
 
 def test_a_users_atlas_of_other_weights_is_refused_and_kept(tmp_path: Path) -> None:
-    settings = make_settings(home=tmp_path, read_signs=False)
+    settings = over_the_world(tmp_path)
     GeoSleuth.open(settings).close()
-    folder = settings.atlas_folder / DEFAULT_ATLAS
+    folder = settings.atlas_folder / WORLD_ATLAS
     found = read_manifest(folder)
     theirs = found.model_copy(
         update={"encoder": found.encoder.model_copy(update={"revision": "0123456789abcdef"}), "source": "my own places"}
@@ -172,7 +214,7 @@ def test_a_jury_locates_a_real_photo(home: Path, tmp_path: Path) -> None:
         row = {"photo_sha256": photo().sha256, "response": json.dumps(said)}
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
         specs.append(f"recorded:{tmp_path / f'{name}.jsonl'}")
-    settings = make_settings(home=home, read_signs=False, model=" , ".join(specs), strategy="jury")
+    settings = over_the_world(home, model=" , ".join(specs), strategy="jury")
     with GeoSleuth.open(settings) as opened:
         answer = opened.locate(photo())
         with pytest.raises(UserError, match="the strategy rag asks one model, and 2 are named"):
@@ -191,14 +233,12 @@ def _audit(sleuth: GeoSleuth) -> list[dict[str, Any]]:
 
 
 def test_metadata_is_reported_only_if_allowed(home: Path) -> None:
-    with GeoSleuth.open(make_settings(home=home, read_signs=False, allow_metadata=True)) as opened:
+    with GeoSleuth.open(over_the_world(home, allow_metadata=True)) as opened:
         assert opened.locate(photo()).metadata_position == Point(lat=10.0, lon=20.0)
 
 
 def test_precision_holds_for_the_answer_the_stream_and_the_audit_log(home: Path, tmp_path: Path) -> None:
-    settings = make_settings(
-        home=home, read_signs=False, max_precision="country", min_confidence=0.0, audit_log=tmp_path / "audit.jsonl"
-    )
+    settings = over_the_world(home, max_precision="country", audit_log=tmp_path / "audit.jsonl")
     with GeoSleuth.open(settings) as opened:
         answer = opened.locate(photo())
         events = list(opened.stream(photo()))
@@ -211,7 +251,7 @@ def test_precision_holds_for_the_answer_the_stream_and_the_audit_log(home: Path,
 
 
 def test_a_run_goes_on_from_its_checkpoint(home: Path, tmp_path: Path) -> None:
-    settings = make_settings(home=home, read_signs=False, checkpoints=tmp_path / "checkpoints.sqlite")
+    settings = over_the_world(home, checkpoints=tmp_path / "checkpoints.sqlite")
     with GeoSleuth.open(settings) as opened:
         stream = opened.stream(photo(5), thread="job")
         assert isinstance(next(stream), StepDone)

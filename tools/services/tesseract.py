@@ -2,7 +2,7 @@
 
 An optional system package (Debian: tesseract-ocr with tesseract-ocr-script-* or language packs). All lines of a photo
 go to one process with the packs of all scripts, which gives each word to the pack that reads it with most confidence:
-about 0.1 s of CPU a pack, whether there is one line or ten (docs/results.md, "Scripts of signs").
+about 0.1 s of CPU a pack and 0.1 s a line (docs/results.md, "Scripts of signs").
 """
 
 from __future__ import annotations
@@ -82,13 +82,9 @@ class Tesseract:
         timeout_s: of one call, for all lines of a photo.
     """
 
-    def __init__(self, program: str = "tesseract", timeout_s: float = 20.0) -> None:
-        self._name = program
+    def __init__(self, program: str = "tesseract", timeout_s: float = 30.0) -> None:
+        self._program = shutil.which(program)
         self._timeout_s = timeout_s
-
-    @cached_property
-    def _program(self) -> str | None:
-        return shutil.which(self._name)
 
     @property
     def is_installed(self) -> bool:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.graphs.inference.test_calibration import SUBJECT
 
 from core.errors import UserError
 from evals import calibrate
@@ -22,6 +21,7 @@ from evals.fitting.samples import answered_samples
 from evals.scores.reliability import expected_calibration_error
 from graphs.assessment.calibration import Correction, EvidenceLevel, find_calibration, load_calibration, radius_km
 from tests.fakes.records import made_record, random_records, write_run
+from tests.graphs.assessment.test_calibration import SUBJECT
 
 pytest.importorskip("sklearn")
 

@@ -20,7 +20,7 @@ from graphs.context import GeolocateContext
 from graphs.nodes.revise import apply_revision, is_settled
 from graphs.state import Opinion, ToolRecord
 from tests.fakes.machine import PLACES, Policy, ScriptedModel, candidates, context, propose, run
-from tests.fakes.run_states import hypothesis, named, position, searched, signs, state
+from tests.graphs.assessment.run_states import hypothesis, named, position, searched, signs, state
 
 LISBON, MADRID, PRAGUE = PLACES[2:5]
 IN_LISBON = hypothesis("H1", LISBON.point.lat, LISBON.point.lon)
@@ -125,14 +125,19 @@ def test_proposing_a_place_changes_no_belief() -> None:
     assert chances(after)[grown[-1].id] < 0.01, "that a place is named makes it no likelier"
 
 
-def test_rejecting_and_merging_change_no_belief_and_what_was_there_is_elsewhere() -> None:
+def test_rejecting_and_merging_change_no_belief_and_what_was_there_is_of_others_or_elsewhere() -> None:
     before = assessed(THREE)
     closed = merge(reject(before.hypotheses, "H2"), keep="H1", absorb="H3")
     after = assessed(closed)
     assert np.array_equal(after.belief.mass, before.belief.mass)
     assert (chances(after)["H2"], chances(after)["H3"]) == (0.0, 0.0)
     assert chances(after)["H1"] == pytest.approx(chances(before)["H1"], abs=1e-8)
-    assert elsewhere(after.hypotheses) > elsewhere(before.hypotheses)
+    wider = {h.id for h in open_hypotheses(before.hypotheses)} - {"H1", "H2", "H3"}
+    freed = chances(before)["H2"] + chances(before)["H3"]
+    gained = sum(chances(after)[key] - chances(before)[key] for key in wider)
+    lost = elsewhere(after.hypotheses) - elsewhere(before.hypotheses)
+    raised = sum(h.probability for h in after.hypotheses if h.id not in chances(before))
+    assert freed == pytest.approx(gained + lost + raised, abs=1e-6), "a wider one around it has it, else nobody"
 
 
 def test_a_rejected_place_is_not_raised_again_by_the_belief() -> None:

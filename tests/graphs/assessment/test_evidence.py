@@ -14,13 +14,16 @@ from agents.chat_models.registry import LoadedModel
 from agents.chat_models.spec import Capabilities
 from agents.schemas import EvidenceKind, Hypothesis
 from agents.strategies import Shown
+from belief.decision import decide
 from belief.support import make_support
 from geo.point import Point
-from graphs.assessment.evidence import Statement, reported_places, statements
+from geo.sphere import point_distance_km
+from graphs.assessment.assess import believe
+from graphs.assessment.evidence import Statement, model_report, statements
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, Opinion, ToolRecord
-from tests.fakes.machine import GOOD_JUDGE, PLACES, ScriptedModel, candidates, context
-from tests.fakes.run_states import hypothesis, named, position, record, searched, signs, state
+from tests.fakes.machine import GOOD_JUDGE, PARAMETERS, PLACES, ScriptedModel, candidates, context
+from tests.graphs.assessment.run_states import hypothesis, named, position, record, searched, signs, state
 from tools.results import FoundPlaces, PlaceAt
 
 TOKYO, _, LISBON, MADRID, PRAGUE = PLACES[:5]
@@ -184,7 +187,8 @@ def test_what_a_model_reports_is_worth_its_record_and_names_the_reply() -> None:
 def test_samples_of_one_model_are_one_report_and_share_its_weight() -> None:
     said = [position(38.72, -9.13, sample=number) for number in range(5)]
     assert len(told(state(positions=said))) == 1
-    assert [place.confidence for place in reported_places(said)] == pytest.approx([0.2] * 5)
+    report = model_report(said, PARAMETERS.records.models["any"])
+    assert report.shares == pytest.approx([0.2] * 5)
     one, five = (only(told(state(positions=p)), EvidenceKind.SIGHT) for p in (said[:1], said))
     assert nats_at(one, LISBON.point) == pytest.approx(nats_at(five, LISBON.point))
 
@@ -259,6 +263,26 @@ def test_judgements_of_several_results_about_one_place_are_discounted() -> None:
     assert len(both) == 2
     # With a correlation of one half two count 4/3 of one.
     assert sum(map(inside, both)) == pytest.approx(inside(once[0]) * 4 / 3)
+
+
+def test_a_judge_whose_errors_were_found_independent_counts_in_full() -> None:
+    once = judgements(judged(3.0), model=GOOD_JUDGE)
+    both = judgements(judged(3.0), judged(3.0, "call-2"), model=GOOD_JUDGE)
+    assert sum(map(inside, both)) == pytest.approx(2 * inside(once[0]))
+
+
+@pytest.mark.parametrize(("model", "answer"), [(GOOD_JUDGE, LISBON.point), ("fake", MADRID.point)])
+def test_judgements_overturn_a_certain_report_as_far_as_they_are_reliable(model: str, answer: Point) -> None:
+    certain = [position(MADRID.point.lat, MADRID.point.lon, confidence=0.95, stated_radius_km=5.0, model=model)]
+    known = state(
+        records=[ON_LAND, AGAIN],
+        positions=certain,
+        opinions=[judged(3.0), judged(3.0, "call-2"), judged(-3.0, key="Madrid"), judged(-3.0, "call-2", "Madrid")],
+    )
+    at = context(models=(LoadedModel(name=model, chat=seeing(), capabilities=Capabilities(images=True)),))
+    found = statements(at, known, HERE, known["records"], known["opinions"])
+    best = decide(believe(at, found), {200.0: 1.0})
+    assert point_distance_km(Point(lat=best.lat_deg, lon=best.lon_deg), answer) < 50.0
 
 
 def test_a_later_judgement_of_the_same_call_replaces_the_earlier() -> None:

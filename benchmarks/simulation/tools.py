@@ -1,17 +1,20 @@
-"""A search that is right at a known rate: what the ledger needs beside it to be judged."""
+"""Tools of the simulation: a search that is right at a known rate, and pictures that no model looks at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from benchmarks.simulation.error_model import ErrorModel, Rates
 from geo.point import Point
 from geo.sphere import destination, point_distance_km
+from geo.tiles import km_per_pixel
 from retrieval.candidate import AtlasKind, Candidate
 from tools.results import Box, Circle
+from tools.services.imagery import BundledImagery, ImageryView
 
 FOUND = 20
 TOGETHER = 10
@@ -49,12 +52,6 @@ class KnownRetrieval:
         return [*together, *others]
 
 
-def together_share(temperature: float) -> float:
-    """Share of the candidates' weight that what lies together has, at a temperature of the posterior."""
-    weight = np.exp(np.array(SIMILARITIES) / temperature)
-    return float(weight[:TOGETHER].sum() / weight.sum())
-
-
 def _candidate(rank: int, point: Point) -> Candidate:
     return Candidate(
         point=point,
@@ -64,3 +61,14 @@ def _candidate(rank: int, point: Point) -> Candidate:
         item_id=str(rank),
         rank=rank,
     )
+
+
+class GreyImagery:
+    """Grey pictures in place of the bundled map: the script cannot see, and drawing is most of a look's time."""
+
+    zooms: ClassVar[range] = BundledImagery.zooms
+
+    def view(self, _: Point, zoom: int, size_px: int) -> ImageryView:
+        """A picture of the right size."""
+        grey = np.full((size_px, size_px, 3), 127, dtype=np.uint8)
+        return ImageryView(grey, km_per_pixel(0.0, zoom), km_per_pixel(0.0, zoom), "grey", "none")
