@@ -75,7 +75,7 @@ def commit(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     chosen = _RULES[context.strategy.commit_rule](context, state)
     hypotheses = _listed(context, state)
     assessed = assess(context, state, hypotheses)
-    chosen = chosen or _best_point(context, state, assessed.belief)
+    chosen = chosen or _nothing_at_all(state, assessed.evidence) or _best_point(context, state, assessed.belief)
     if isinstance(chosen, Chosen):
         chosen = _below_threshold(context, assessed.belief, chosen.point) or chosen
     if isinstance(chosen, Refusal):
@@ -89,6 +89,14 @@ def _below_threshold(context: GeolocateContext, belief: Belief, point: Point) ->
         return None
     low = f"the chance that the truth lies within {context.aim.wanted_km} km of the best point is only {chance:.1%}"
     return Refusal(f"{low}, below the threshold of {context.min_confidence:.1%}")
+
+
+def _nothing_at_all(state: GeolocateState, evidence: Sequence[Evidence]) -> Refusal | None:
+    """Where the model gave nothing to use and nothing else told anything: the prior alone is no answer to give."""
+    status = status_without_reply(state["replies"])
+    if status is None or any(item.information_nats for item in evidence):
+        return None
+    return Refusal(_WHY_NO_WORDS[status], status)
 
 
 def _by_belief(_: GeolocateContext, __: GeolocateState) -> Chosen | Refusal | None:

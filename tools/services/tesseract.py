@@ -83,8 +83,13 @@ class Tesseract:
     """
 
     def __init__(self, program: str = "tesseract", timeout_s: float = 30.0) -> None:
-        self._program = shutil.which(program)
+        self._name = program
         self._timeout_s = timeout_s
+
+    @cached_property
+    def _program(self) -> str | None:
+        # Not looked for before it is needed: a system may be opened in an event loop, where no file may be waited for.
+        return shutil.which(self._name)
 
     @property
     def is_installed(self) -> bool:
