@@ -82,14 +82,25 @@ def find_modes(belief: Belief, known: Sequence[Disc], most: int) -> list[Disc]:
     >>> bool(support.distance_km(first[:2])[0, 0] < 10.0), find_modes(belief, known=[Disc(*lisbon, 500.0)], most=8)
     (True, [])
     """
-    support = belief.support
-    free = np.where(owners(support, known) == NOBODY, belief.mass, 0.0)
+    free = np.where(owners(belief.support, known) == NOBODY, belief.mass, 0.0)
+    found: list[Disc] = []
+    # Of what is left, centres are tried anew: that the modes found are known finds no further ones.
+    while len(found) < most and (more := _modes_from_centres(belief.support, free, most - len(found))):
+        found += more
+        free = np.where(owners(belief.support, more) == NOBODY, free, 0.0)
+    return found
+
+
+def _modes_from_centres(support: Support, free: Floats, most: int) -> list[Disc]:
+    """Modes of the free probability (n,) around positions spread evenly over it."""
+    found: list[Disc] = []
+    if free.sum() < MIN_MODE_MASS:
+        return found
     centres = np.unique(evenly(free, CENTRES))
     away_km = chord_distance_km(support.unit[centres], support.unit)
     near = decay(away_km, BANDWIDTH_KM)
-    found: list[Disc] = []
     while len(found) < most:
-        best = int((near @ free).argmax())
+        best = int(np.where(free[centres] > 0.0, near @ free, 0.0).argmax())
         around = np.where(away_km[best] <= MODE_WITHIN_KM, free, 0.0)
         if around.sum() < MIN_MODE_MASS:
             break

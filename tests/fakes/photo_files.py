@@ -109,8 +109,8 @@ ODD_BUT_GOOD: dict[str, tuple[str, Callable[[Path], Path]]] = {
 
 def torn_between_prague_and_warsaw(file: Path, photo: Path) -> Path:
     """A recorded model's answers: of one photo it says that it was taken in either city."""
-    places = [("Prague, Czechia", 50.08, 14.43), ("Warsaw, Poland", 52.23, 21.01)]
-    rows = [{"name": n, "lat": lat, "lon": lon, "radius_km": 5.0, "confidence": 0.5} for n, lat, lon in places]
+    places = [("Prague, Czechia", 50.08, 14.43, 0.7), ("Warsaw, Poland", 52.23, 21.01, 0.3)]
+    rows = [{"name": n, "lat": lat, "lon": lon, "radius_km": 5.0, "confidence": c} for n, lat, lon, c in places]
     sha256 = hashlib.sha256(photo.read_bytes()).hexdigest()
     file.write_text(json.dumps({"photo_sha256": sha256, "response": json.dumps({"hypotheses": rows})}) + "\n")
     return file

@@ -149,7 +149,7 @@ def test_with_nothing_retrieved_and_nothing_read_the_prior_is_the_answer_and_it_
     assert answer.level is Level.CONTINENT
     assert answer.radius_50_km is not None
     assert answer.radius_50_km > 2500.0
-    assert "next to nothing beyond where photos are usually taken" in answer.reasoning
+    assert "tells next to nothing beyond where photos are taken" in answer.reasoning
 
 
 def test_whoever_wants_a_chance_gets_an_abstention_instead_of_the_prior() -> None:

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from agents.schemas import Answer
+from agents.schemas import Answer, EvidenceKind
 from core.errors import UserError
 from geo.point import Point
+from graphs.assessment.assess import assess
 from graphs.chat.state import ShownPhoto
 from graphs.checkpoints import STATE_TYPES, StateSerializer, open_checkpoints
 from graphs.geolocate import build_geolocate
 from graphs.state import PersonQuestion
 from tests.fakes.machine import context, given
+from tests.graphs.assessment.run_states import state
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 SIGNS = ("Lisbon", "www.obchod.cz")
@@ -202,6 +204,43 @@ def test_types_that_have_moved_are_read_from_old_checkpoints(caplog: pytest.LogC
     assert kept["question_posed"] == PersonQuestion(
         text="Is it A?", first="H1", second="H2", names=("A", "B"), on_yes={"H1": 2.0}, on_no={"H1": -0.7}
     )
+
+
+# Evidence, a position, a hypothesis and an opinion as they were written before evidence told nats of information, and
+# positions their model, sample and stated radius.
+WRITTEN_BEFORE_THE_BELIEF = bytes.fromhex(
+    "84a865766964656e636591c801010594ae6167656e74732e736368656d6173a845766964656e636585a26964a24531a46b696e64c7230093ae"
+    "6167656e74732e736368656d6173ac45766964656e63654b696e64a57369676874a5636c61696dab6974206c6f6f6b7320736fa6736f757263"
+    "6583a4746f6f6ca56d6f64656ca9617267756d656e747380ad726573756c745f736861323536d9403030303030303030303030303030303030"
+    "3030303030303030303030303030303030303030303030303030303030303030303030303030303030303030303030b46c6f675f6c696b656c"
+    "69686f6f645f726174696f81a24831cb4000000000000000b36d6f64656c5f76616c69646174655f6a736f6ea9706f736974696f6e7391c7bf"
+    "0594ac6772617068732e7374617465a8506f736974696f6e87a46e616d65a64c6973626f6ea5706f696e7482a36c6174cb40435c28f5c28f5c"
+    "a36c6f6ecbc022428f5c28f5c3a97261646975735f6b6dcb4039000000000000aa636f6e666964656e6365cb3fe0000000000000a3776879a5"
+    "74696c6573a66f726967696ec71d0093ae6167656e74732e736368656d6173a64f726967696ea56d6f64656cac7265706c795f736861323536"
+    "a0b36d6f64656c5f76616c69646174655f6a736f6eaa6879706f74686573657391c7f00594ae6167656e74732e736368656d6173aa4879706f"
+    "74686573697388a26964a24831a46e616d65a64c6973626f6ea5706f696e7482a36c6174cb40435c28f5c28f5ca36c6f6ecbc022428f5c28f5"
+    "c3a97261646975735f6b6dcb4039000000000000ab70726f626162696c697479cb3fe6666666666666ac65766964656e63655f69647390a673"
+    "7461747573c7260093ae6167656e74732e736368656d6173b04879706f746865736973537461747573a46f70656ea66f726967696ec71d0093"
+    "ae6167656e74732e736368656d6173a64f726967696ea56d6f64656cb36d6f64656c5f76616c69646174655f6a736f6ea86f70696e696f6e73"
+    "91c77b0594ac6772617068732e7374617465a74f70696e696f6e85ad6879706f7468657369735f6964a24831a5636c61696da574696c6573ad"
+    "737472656e6774685f6e617473cb4000000000000000ac746f6f6c5f63616c6c5f6964a163ab6f665f615f706572736f6ec2b36d6f64656c5f"
+    "76616c69646174655f6a736f6e"
+)
+
+
+def test_evidence_and_positions_of_earlier_versions_are_read_with_defaults(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        kept = StateSerializer().loads_typed(("msgpack", WRITTEN_BEFORE_THE_BELIEF))
+    assert not caplog.records
+    [evidence], [position], [hypothesis], [opinion] = kept.values()
+    assert (evidence.kind, evidence.log_likelihood_ratio, evidence.information_nats) == (
+        EvidenceKind.SIGHT,
+        {"H1": 2.0},
+        0.0,
+    )
+    assert (position.name, position.model, position.sample, position.stated_radius_km) == ("Lisbon", "", 0, None)
+    known = state(positions=[position], hypotheses=[hypothesis], opinions=[opinion], evidence=[evidence])
+    assert [item.kind for item in assess(context(), known).evidence] == [EvidenceKind.SIGHT, EvidenceKind.OPINION]
 
 
 def test_an_old_name_beside_a_moved_type_opens_no_other_type() -> None:

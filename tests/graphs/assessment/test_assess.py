@@ -100,9 +100,10 @@ def test_hypotheses_keep_their_ids_over_rounds() -> None:
     assert len({h.id for h in later.hypotheses}) == len(later.hypotheses)
 
 
-def test_assessing_again_changes_nothing() -> None:
-    first = assessed(THREE, READ)
-    again = assessed(first.hypotheses, READ)
+@pytest.mark.parametrize(("known", "read"), [(THREE, READ), ([], READ), ([], [])])
+def test_assessing_again_changes_nothing(known: list[Hypothesis], read: list[ToolRecord]) -> None:
+    first = assessed(known, read)
+    again = assessed(first.hypotheses, read)
     assert again.hypotheses == first.hypotheses
     assert again.evidence == first.evidence
 
