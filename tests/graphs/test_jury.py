@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 from agents.chat_models.failures import ModelFailure
 from agents.chat_models.prices import FREE, Price
 from agents.chat_models.registry import LoadedModel
-from agents.schemas import AnswerStatus, Origin
+from agents.schemas import AnswerStatus, Level, Origin
 from graphs.budgets import Budgets
 from graphs.context import GeolocateContext
 from graphs.geolocate import build_geolocate
@@ -89,8 +89,9 @@ def test_a_model_that_fails_or_refuses_costs_its_own_voice_alone() -> None:
 @pytest.mark.parametrize(("others", "status"), [(fails, "failed"), (refuses, "refused")])
 def test_a_jury_fails_only_if_all_of_it_does(others: Policy, status: str) -> None:
     answer = run(jury(a=fails, b=others))
-    assert answer.status is not AnswerStatus.ANSWERED
     assert answer.model_status == status
+    assert answer.level is Level.CONTINENT, "what is left is where photos are taken"
+    assert "the model gave nothing to use" in answer.reasoning
 
 
 def test_costs_are_counted_by_model_and_together() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -194,9 +195,16 @@ def test_a_model_without_a_usable_word_gets_one_repair_and_the_answer_says_what_
     ("words", "status"),
     [("I'm sorry, but I can't help with that.", AnswerStatus.REFUSED), ("A nice place.", AnswerStatus.UNPARSABLE)],
 )
-def test_with_nothing_retrieved_either_there_is_a_status_and_no_point(words: str, status: AnswerStatus) -> None:
-    answer = run(context(found=(), model=ScriptedModel(policy=lambda *_: (words, []))))
-    assert (answer.status, answer.point, answer.model_status) == (status, None, status.value)
+def test_with_nothing_retrieved_either_the_prior_is_left_and_the_models_status_is_told(
+    words: str, status: AnswerStatus
+) -> None:
+    at = context(found=(), model=ScriptedModel(policy=lambda *_: (words, [])))
+    answer = run(at)
+    assert (answer.status, answer.level) == (AnswerStatus.ANSWERED, Level.CONTINENT)
+    assert answer.model_status == status.value
+    assert "tells next to nothing beyond where photos are taken" in answer.reasoning
+    assert "the model gave nothing to use" in answer.reasoning
+    assert run(replace(at, min_confidence=0.5)).point is None
 
 
 def test_a_repaired_answer_is_used() -> None:

@@ -14,6 +14,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from agents.chat_models.failures import ModelFailure
 from agents.schemas import AnswerStatus, EvidenceKind, Origin, PointSource
 from agents.strategies import STRATEGIES, Ask, CommitRule, Shown, Step, Strategy, find_strategy
+from belief.records import Records
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.budgets import Budgets
@@ -21,7 +22,9 @@ from tests.fakes.machine import (
     EXIF_CAMERA,
     EXIF_POSITION,
     FILE_NAME,
+    PARAMETERS,
     PLACES,
+    POOLED,
     Calls,
     ScriptedModel,
     context,
@@ -63,11 +66,20 @@ def test_the_models_own_answer_is_the_answer(name: str) -> None:
     assert answer.model_status == "ok"
     assert 0.0 < answer.chance_within_km[1] < answer.chance_within_km[25] <= answer.confidence < 1.0
     assert answer.radius_50_km is not None
-    assert answer.radius_50_km > 10.0, "its record says less than it does"
+    assert answer.radius_90_km is not None
+    assert answer.radius_50_km < answer.radius_90_km
     assert any("tiles" in e.claim and e.source and len(e.source.result_sha256) == 64 for e in answer.evidence)
 
 
-@pytest.mark.parametrize("name", [*GUESSING, "refine"])
+def test_how_sure_the_models_own_answer_is_follows_its_record_and_not_its_words() -> None:
+    poor = POOLED.model_copy(update={"stated": (*[0.0] * 9, 1.0)})
+    doubting = PARAMETERS.model_copy(update={"records": Records(models={"any": poor})})
+    trusted, doubted = (run(context(model=porto(), strategy="zero_shot", parameters=p)) for p in (PARAMETERS, doubting))
+    assert trusted.point == doubted.point == PORTO
+    assert trusted.chance_within_km[25] > 0.5 > 0.01 > doubted.chance_within_km[25]
+
+
+@pytest.mark.parametrize("name", GUESSING)
 @pytest.mark.parametrize(
     ("words", "status"),
     [("I'm sorry, but I can't help with that.", AnswerStatus.REFUSED), ("Somewhere nice.", AnswerStatus.UNPARSABLE)],
@@ -81,11 +93,14 @@ def test_a_reply_without_an_answer_is_a_status_and_never_a_point(name: str, word
 
 @pytest.mark.parametrize("name", [*GUESSING, "refine"])
 def test_a_model_out_of_reach_is_a_failure_and_no_crash(name: str) -> None:
+    """Where the point is the model's own there is none; the belief still says where photos are taken."""
+
     def unreachable(*_: Any) -> Any:
         raise ModelFailure("the server is gone", is_retryable=False)
 
     answer = run(context(model=ScriptedModel(policy=unreachable), strategy=name, found=()))
-    assert (answer.status, answer.point, answer.model_status) == (AnswerStatus.FAILED, None, "failed")
+    assert answer.model_status == "failed"
+    assert (answer.status is AnswerStatus.FAILED) is (answer.point is None) is (name != "refine")
     assert "the server is gone" in answer.reasoning
 
 
