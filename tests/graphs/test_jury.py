@@ -87,10 +87,12 @@ def test_a_model_that_fails_or_refuses_costs_its_own_voice_alone() -> None:
 
 
 @pytest.mark.parametrize(("others", "status"), [(fails, "failed"), (refuses, "refused")])
-def test_a_jury_fails_only_if_all_of_it_does(others: Policy, status: str) -> None:
+def test_where_all_of_a_jury_fails_the_prior_alone_is_answered_and_it_says_so(others: Policy, status: str) -> None:
     answer = run(jury(a=fails, b=others))
-    assert answer.status is not AnswerStatus.ANSWERED
     assert answer.model_status == status
+    assert not any(item.information_nats for item in answer.evidence)
+    assert answer.chance_within_km[25] < 0.05
+    assert f"gave nothing to use ({status})" in answer.reasoning
 
 
 def test_costs_are_counted_by_model_and_together() -> None:

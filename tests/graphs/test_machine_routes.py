@@ -194,9 +194,14 @@ def test_a_model_without_a_usable_word_gets_one_repair_and_the_answer_says_what_
     ("words", "status"),
     [("I'm sorry, but I can't help with that.", AnswerStatus.REFUSED), ("A nice place.", AnswerStatus.UNPARSABLE)],
 )
-def test_with_nothing_retrieved_either_there_is_a_status_and_no_point(words: str, status: AnswerStatus) -> None:
-    answer = run(context(found=(), model=ScriptedModel(policy=lambda *_: (words, []))))
-    assert (answer.status, answer.point, answer.model_status) == (status, None, status.value)
+def test_with_nothing_retrieved_either_the_prior_is_answered_and_the_status_stays(
+    words: str, status: AnswerStatus
+) -> None:
+    refusing = ScriptedModel(policy=lambda *_: (words, []))
+    answer = run(context(found=(), model=refusing))
+    assert (answer.status, answer.model_status) == (AnswerStatus.ANSWERED, status.value)
+    assert answer.chance_within_km[25] < 0.05
+    assert run(context(found=(), model=refusing, min_confidence=0.5)).point is None
 
 
 def test_a_repaired_answer_is_used() -> None:
