@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 from agents.chat_models.failures import ModelFailure
 from agents.chat_models.prices import FREE, Price
 from agents.chat_models.registry import LoadedModel
-from agents.schemas import AnswerStatus, Level, Origin
+from agents.schemas import AnswerStatus, Origin
 from graphs.budgets import Budgets
 from graphs.context import GeolocateContext
 from graphs.geolocate import build_geolocate
@@ -87,11 +87,12 @@ def test_a_model_that_fails_or_refuses_costs_its_own_voice_alone() -> None:
 
 
 @pytest.mark.parametrize(("others", "status"), [(fails, "failed"), (refuses, "refused")])
-def test_a_jury_fails_only_if_all_of_it_does(others: Policy, status: str) -> None:
+def test_where_all_of_a_jury_fails_the_prior_alone_is_answered_and_it_says_so(others: Policy, status: str) -> None:
     answer = run(jury(a=fails, b=others))
     assert answer.model_status == status
-    assert answer.level is Level.CONTINENT, "what is left is where photos are taken"
-    assert "the model gave nothing to use" in answer.reasoning
+    assert not any(item.information_nats for item in answer.evidence)
+    assert answer.chance_within_km[25] < 0.05
+    assert f"gave nothing to use ({status})" in answer.reasoning
 
 
 def test_costs_are_counted_by_model_and_together() -> None:
