@@ -61,9 +61,10 @@ def test_a_recorded_jury_is_scored_without_photos(
     assert [record.author for record in records.values()] == ["ann", "bob", "cem", "ann"]
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         assert records[name].status is RecordStatus.ANSWERED
-        assert records[name].distance_km == pytest.approx(0.0, abs=2.0)
+        assert records[name].distance_km == pytest.approx(0.0, abs=5.0)
         assert {(h.name, h.radius_km) for h in records[name].hypotheses} >= {("here", 5.0), ("there", 300.0)}
-    assert records["d.jpg"].status is RecordStatus.FAILED, "nobody said anything about it"
+    assert records["d.jpg"].chance_within_km[25] < 0.05, "nobody said anything about it: the prior is answered"
+    assert "gave nothing to use (failed)" in records["d.jpg"].reasoning
     assert f"the first reading of {first} is missing (refused" in records["c.jpg"].reasoning
     assert f"the first reading of {second} is missing (failed" in records["b.jpg"].reasoning
     assert list(records["a.jpg"].cost_by_model) == [first, second]
@@ -79,7 +80,7 @@ def test_strategies_that_only_ask_run_without_photos(truth: Path, tmp_path: Path
     assert run(truth, out, "--model", model, "--strategy", "jury,zero_shot,chain_of_thought,self_consistency") == 0
     records = read_records(out)
     assert len(records) == 16
-    assert all(record.distance_km == pytest.approx(0.0, abs=1.0) for record in records)
+    assert all(record.distance_km == pytest.approx(0.0, abs=5.0) for record in records)
 
 
 @pytest.mark.parametrize(

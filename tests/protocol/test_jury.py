@@ -43,7 +43,7 @@ def test_one_that_answers_is_enough_and_the_others_are_named(servers: dict[str, 
     models = tuple(loaded(name, servers[name], prices) for name in ("slow", "broken", "refusing"))
     answer = run(context(models=models, strategy="jury"))
     assert (answer.status, answer.model_status) == (AnswerStatus.ANSWERED, "ok")
-    assert {h.name for h in answer.hypotheses} == {"Lisbon", "Madrid"}
+    assert {h.name for h in answer.hypotheses} >= {"Lisbon", "Madrid"}
     assert [server.asked for server in servers.values()] == [2, 1, 1], "a broken server is tried again"
     slow, broken, refusing = (answer.cost_by_model[model.name] for model in models)
     assert (slow.tokens, slow.model_calls) == (1_100, 1)
@@ -59,5 +59,6 @@ def test_one_that_answers_is_enough_and_the_others_are_named(servers: dict[str, 
 def test_if_none_answers_the_run_says_so(servers: dict[str, Misbehaving]) -> None:
     models = tuple(loaded(name, servers[name]) for name in ("broken", "refusing"))
     answer = run(context(models=models, strategy="jury"))
-    assert (answer.status, answer.model_status) == (AnswerStatus.REFUSED, "refused")
-    assert answer.point is None
+    assert answer.model_status == "refused"
+    assert "gave nothing to use (refused)" in answer.reasoning
+    assert answer.chance_within_km[25] < 0.05, "where photos are taken, and no more"
