@@ -33,7 +33,7 @@ class ToolBindingModel(BaseChatModel):
 
 
 def lean_tool(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> dict[str, Any]:
-    """A tool in OpenAI's form without titles, defaults, null as a choice and long descriptions of nested classes.
+    """A tool in OpenAI's form without titles, defaults, bounds, null as a choice and long descriptions.
 
     A model leaves out what it has no value for. Every request carries the schemas of all tools.
     """
@@ -43,7 +43,9 @@ def lean_tool(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> di
     return {**plain, "function": {**function, "parameters": parameters}}
 
 
-_TELLS_NOTHING = frozenset({"title", "default", "description"})
+_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength"})
+"""Checked when a call is read; what a model has to know of them is in the descriptions."""
+_TELLS_NOTHING = frozenset({"title", "default", "description", *_BOUNDS})
 
 
 def _lean(schema: Any) -> Any:

@@ -18,6 +18,8 @@ from graphs.nodes.tool_calls import limits_left, run_tool_calls
 from graphs.prompt_data import scene_data, table_data
 from graphs.state import GeolocateState
 
+SUN_TOOL = "sun_check"
+
 FIRST_ROUND_KEEPS = frozenset({Shown.SIGNS})
 """What was read in the photo is said after the model's initial prediction, and stays."""
 FIRST_ROUND_SHOWS = frozenset({Shown.REGIONS, Shown.COUNTRIES})
@@ -34,7 +36,7 @@ def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, A
         tool_calls_left=limits_left(context, state).calls,
         revise_name=ReviseHypotheses.__name__,
     )
-    reply = ask_model(context, state, [_request(context, state, prompt)], all_tools(context))
+    reply = ask_model(context, state, [_request(context, state, prompt)], all_tools(context, state))
     failed = [] if reply.status is ReplyStatus.OK else [f"the model did not investigate ({reply.problem})"]
     return {
         "messages": reply.messages,
@@ -44,16 +46,17 @@ def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, A
     }
 
 
-def offered_tools(context: GeolocateContext) -> list[BaseTool]:
-    """The tools that the strategy offers."""
-    wanted = context.strategy.tools
-    return [tool for name, tool in context.tools.items() if wanted is None or name in wanted]
+def offered_tools(context: GeolocateContext, state: GeolocateState) -> list[BaseTool]:
+    """The tools that the strategy offers; the sun can be checked only where the time of the photo is known."""
+    wanted, clues = context.strategy.tools, state.get("clues")
+    usable = context.tools.keys() - (set() if clues and clues.taken_at else {SUN_TOOL})
+    return [tool for name, tool in context.tools.items() if name in usable and (wanted is None or name in wanted)]
 
 
-def all_tools(context: GeolocateContext) -> list[Any]:
+def all_tools(context: GeolocateContext, state: GeolocateState) -> list[Any]:
     """What every request of the loop has in its list of tools: those on offer, and the schema of the revision."""
     revises = context.strategy.runs(Step.REVISE)
-    return [*offered_tools(context), *([ReviseHypotheses] if revises else [])]
+    return [*offered_tools(context, state), *([ReviseHypotheses] if revises else [])]
 
 
 def _request(context: GeolocateContext, state: GeolocateState, prompt: str) -> HumanMessage:
@@ -72,7 +75,7 @@ def use_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, Any
     """Carry out the calls of the model's last message."""
     calls = [_with_time(call, state) for call in pending_calls(state)]
     limits = limits_left(context, state)
-    offered = {tool.name: tool for tool in offered_tools(context)}
+    offered = {tool.name: tool for tool in offered_tools(context, state)}
     outcomes = run_tool_calls(calls, offered, limits)
     return {
         "messages": [outcome.message for outcome in outcomes],
@@ -83,7 +86,7 @@ def use_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, Any
 
 def _with_time(call: ToolCall, state: GeolocateState) -> ToolCall:
     """The sun check's time is what the user gave, never what the model says."""
-    if call["name"] != "sun_check":
+    if call["name"] != SUN_TOOL:
         return call
     clues = state.get("clues")
     return {**call, "args": {**call["args"], "taken_at": clues.taken_at if clues else None}}

@@ -41,7 +41,7 @@ def _with_the_model(context: GeolocateContext, state: GeolocateState, first: Ass
     shown: GeolocateState = {**state, "hypotheses": first.hypotheses, "evidence": first.evidence}
     prompt = context.strategy.render(context.strategy.revise, tool_name=ReviseHypotheses.__name__)
     asked = passing_request(f"Revision after round {state['round']}.", prompt, table_data(context, shown))
-    reply = ask_model_structured(context, shown, asked, ReviseHypotheses, offered=all_tools(context))
+    reply = ask_model_structured(context, shown, asked, ReviseHypotheses, offered=all_tools(context, state))
     revision = reply.value or ReviseHypotheses()
     spent: GeolocateState = {**state, "cost": add_cost(state["cost"], reply.cost)}
     key = f"revise-{state['round']}"
