@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,8 +10,9 @@ from typing import Any
 import numpy as np
 from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 from numpy.typing import NDArray
-from PIL import Image
 
+from retrieval.photos.thumbnail import rgb_jpeg
+from tools.base import jpeg_block
 from tools.untrusted_text import CLOSING, OPENING, quoted
 
 MODEL_LONG_SIDE_PX = 1024
@@ -38,12 +37,7 @@ def request(instruction: str, payload: Mapping[str, Any]) -> HumanMessage:
 
 def image_block(rgb: NDArray[np.uint8]) -> dict[str, Any]:
     """Pixels (height, width, 3) as a JPEG content block of at most 1024 px; it carries no metadata and no name."""
-    image = Image.fromarray(rgb)
-    image.thumbnail((MODEL_LONG_SIDE_PX, MODEL_LONG_SIDE_PX))
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=JPEG_QUALITY)
-    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return {"type": "image", "base64": encoded, "mime_type": "image/jpeg"}
+    return jpeg_block(rgb_jpeg(rgb, MODEL_LONG_SIDE_PX, JPEG_QUALITY))
 
 
 def with_image(messages: Sequence[BaseMessage], image: Mapping[str, Any]) -> list[BaseMessage]:
@@ -91,8 +85,10 @@ def pictures_after_results(messages: Sequence[BaseMessage]) -> list[BaseMessage]
             moved.append(HumanMessage(waiting))
             waiting = []
         if isinstance(message, ToolMessage) and any(map(is_picture, _blocks(message))):
-            caption = {"type": "text", "text": f"The picture that the tool call {message.tool_call_id} returned:"}
-            waiting += [caption, *filter(is_picture, _blocks(message))]
+            pictures = [block for block in _blocks(message) if is_picture(block)]
+            what = "The picture" if len(pictures) == 1 else f"The {len(pictures)} pictures, in order,"
+            caption = {"type": "text", "text": f"{what} that the tool call {message.tool_call_id} returned:"}
+            waiting += [caption, *pictures]
             message = _with_blocks(message, [block for block in _blocks(message) if not is_picture(block)])
         moved.append(message)
     return [*moved, HumanMessage(waiting)] if waiting else moved

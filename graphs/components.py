@@ -104,10 +104,10 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
         cluster=components.cluster,
         places=place_source(settings, components.gazetteer, stack),
         is_land=on_land,
-        reader=OcrReader(OcrSettings(threads=settings.threads)),
+        reader=OcrReader(OcrSettings(threads=settings.threads)) if settings.read_signs else None,
         imagery=ground_source(settings, stack),
     )
-    return {tool.name: tool for tool in build_tools(clients) if settings.read_signs or tool.name != "read_signs"}
+    return {tool.name: tool for tool in build_tools(clients)}
 
 
 def nearest_places(gazetteer: Gazetteer) -> Places:
