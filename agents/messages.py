@@ -15,7 +15,6 @@ from retrieval.photos.thumbnail import rgb_jpeg
 from tools.base import jpeg_block
 from tools.untrusted_text import CLOSING, OPENING, quoted
 
-MODEL_LONG_SIDE_PX = 1024
 JPEG_QUALITY = 85
 LEFT_OUT = (
     "[A picture is left out here: you cannot be shown pictures. Go by the data alone, and say what you cannot know.]"
@@ -35,9 +34,19 @@ def request(instruction: str, payload: Mapping[str, Any]) -> HumanMessage:
     return HumanMessage(f"{instruction}\n\n{quoted(payload)}")
 
 
-def image_block(rgb: NDArray[np.uint8]) -> dict[str, Any]:
-    """Pixels (height, width, 3) as a JPEG content block of at most 1024 px; it carries no metadata and no name."""
-    return jpeg_block(rgb_jpeg(rgb, MODEL_LONG_SIDE_PX, JPEG_QUALITY))
+def image_block(rgb: NDArray[np.uint8], long_side_px: int = 1024, detail: str | None = None) -> dict[str, Any]:
+    """Pixels as a JPEG content block; it carries no metadata and no name.
+
+    Args:
+        rgb: uint8 (height, width, 3).
+        long_side_px: larger pictures are scaled down to it.
+        detail: of OpenAI's protocol; the block is then in OpenAI's form, for LangChain's own form has none.
+    """
+    block = jpeg_block(rgb_jpeg(rgb, long_side_px, JPEG_QUALITY))
+    if detail is None:
+        return block
+    url = f"data:{block['mime_type']};base64,{block['base64']}"
+    return {"type": "image_url", "image_url": {"url": url, "detail": detail}}
 
 
 def with_image(messages: Sequence[BaseMessage], image: Mapping[str, Any]) -> list[BaseMessage]:

@@ -27,7 +27,8 @@ from tools.sun_check import sun_check_tool
 class Clients:
     """What the tools work with; all are safe to share between threads.
 
-    Without an atlas there is no search; where signs are not read, no reader.
+    Without an atlas there is no search; where signs are not read, no reader. `picture_px` is the long side of the
+    pictures that `look_closer` shows.
     """
 
     photo_store: PhotoStore
@@ -37,6 +38,7 @@ class Clients:
     is_land: Callable[[Point], bool]
     reader: OcrReader | None
     imagery: ImagerySource
+    picture_px: int = 1024
 
 
 TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
@@ -45,7 +47,7 @@ TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
     "reverse_geocode": lambda clients: reverse_geocode_tool(clients.places, clients.is_land),
     "find_place": lambda clients: find_place_tool(clients.places),
     "read_signs": lambda clients: read_signs_tool(clients.photo_store, clients.reader) if clients.reader else None,
-    "look_closer": lambda clients: look_closer_tool(clients.photo_store, clients.reader),
+    "look_closer": lambda clients: look_closer_tool(clients.photo_store, clients.reader, clients.picture_px),
     "satellite_view": lambda clients: satellite_view_tool(clients.imagery),
     "sun_check": lambda _: sun_check_tool(),
 }

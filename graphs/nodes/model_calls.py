@@ -54,7 +54,7 @@ def ask_model_structured(
         schema: of the value.
         model: the model to ask; None: the one that investigates.
     """
-    messages = _conversation(context, state, [request])
+    messages = _conversation(context, state, [request], model)
     reply = ask_structured(model or context.model, messages, schema, seconds=_seconds_left(context, state))
     return reply._replace(messages=[request, *reply.messages])
 
@@ -86,10 +86,12 @@ def _seconds_left(context: GeolocateContext, state: GeolocateState) -> float:
     return max(0.0, context.budgets.seconds - state["cost"].seconds)
 
 
-def _conversation(context: GeolocateContext, state: GeolocateState, new: Sequence[AnyMessage]) -> list[BaseMessage]:
+def _conversation(
+    context: GeolocateContext, state: GeolocateState, new: Sequence[AnyMessage], model: LoadedModel | None = None
+) -> list[BaseMessage]:
     system = SystemMessage(context.strategy.render(context.strategy.system))
     messages: list[BaseMessage] = [system, *state["messages"], *new]
-    image = context.image(state["photo_id"])
+    image = context.image(state["photo_id"], model)
     return messages if image is None else with_image(messages, image)
 
 

@@ -140,6 +140,11 @@ class Photo:
         pixels = np.ascontiguousarray(self.rgb[rows, columns])
         return Photo(pixels, hashlib.sha256(box.encode()).hexdigest(), self.name)
 
+    def scaled(self, long_side_px: int) -> NDArray[np.uint8]:
+        """All of the photo, with a long side of `long_side_px` or more where its file has as many pixels."""
+        is_enough = max(self.rgb.shape[:2]) >= long_side_px
+        return self.rgb if self.full_size is None or is_enough else self.full_size.rgb()
+
     def close_ups(self, boxes: Sequence[Edges], min_side_px: int = MIN_CROP_SIDE_PX) -> list[NDArray[np.uint8]]:
         """Parts of the photo as the file has them, not scaled: uint8 arrays (height, width, 3).
 
