@@ -101,7 +101,7 @@ _REGISTERED = (
         keys=("ANTHROPIC_API_KEY",),
         url="https://api.anthropic.com",
         prices="anthropic",
-        # Larger ones are scaled down to it before the model sees them: platform.claude.com/docs/en/build-with-claude/vision
+        # Larger ones are scaled down before the model sees them: platform.claude.com/docs/en/build-with-claude/vision
         picture_px=1568,
     ),
     ModelDescription(
