@@ -7,8 +7,6 @@ stay short, and each begins with what was sent before, which servers keep in the
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -17,11 +15,11 @@ from typing import Any
 import numpy as np
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from numpy.typing import NDArray
-from PIL import Image
 
+from retrieval.photos.thumbnail import rgb_jpeg
+from tools.base import jpeg_block
 from tools.untrusted_text import CLOSING, OPENING, quoted
 
-MODEL_LONG_SIDE_PX = 1024
 JPEG_QUALITY = 85
 LEFT_OUT = (
     "[A picture is left out here: you cannot be shown pictures. Go by the data alone, and say what you cannot know.]"
@@ -66,14 +64,19 @@ def as_sent(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     return [*messages[:-1], HumanMessage([*last.content, passing])]
 
 
-def image_block(rgb: NDArray[np.uint8]) -> dict[str, Any]:
-    """Pixels (height, width, 3) as a JPEG content block of at most 1024 px; it carries no metadata and no name."""
-    image = Image.fromarray(rgb)
-    image.thumbnail((MODEL_LONG_SIDE_PX, MODEL_LONG_SIDE_PX))
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=JPEG_QUALITY)
-    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return {"type": "image", "base64": encoded, "mime_type": "image/jpeg"}
+def image_block(rgb: NDArray[np.uint8], long_side_px: int = 1024, detail: str | None = None) -> dict[str, Any]:
+    """Pixels as a JPEG content block; it carries no metadata and no name.
+
+    Args:
+        rgb: uint8 (height, width, 3).
+        long_side_px: larger pictures are scaled down to it.
+        detail: of OpenAI's protocol; the block is then in OpenAI's form, for LangChain's own form has none.
+    """
+    block = jpeg_block(rgb_jpeg(rgb, long_side_px, JPEG_QUALITY))
+    if detail is None:
+        return block
+    url = f"data:{block['mime_type']};base64,{block['base64']}"
+    return {"type": "image_url", "image_url": {"url": url, "detail": detail}}
 
 
 def with_image(messages: Sequence[BaseMessage], image: Mapping[str, Any]) -> list[BaseMessage]:
@@ -127,8 +130,10 @@ def pictures_after_results(messages: Sequence[BaseMessage]) -> list[BaseMessage]
             moved.append(HumanMessage(waiting))
             waiting = []
         if isinstance(message, ToolMessage) and any(map(is_picture, _blocks(message))):
-            caption = {"type": "text", "text": f"The picture that the tool call {message.tool_call_id} returned:"}
-            waiting += [caption, *filter(is_picture, _blocks(message))]
+            pictures = [block for block in _blocks(message) if is_picture(block)]
+            what = "The picture" if len(pictures) == 1 else f"The {len(pictures)} pictures, in order,"
+            caption = {"type": "text", "text": f"{what} that the tool call {message.tool_call_id} returned:"}
+            waiting += [caption, *pictures]
             message = _with_blocks(message, [block for block in _blocks(message) if not is_picture(block)])
         moved.append(message)
     return [*moved, HumanMessage(waiting)] if waiting else moved

@@ -12,7 +12,7 @@ from geo.place import Place
 from geo.point import Point
 from geo.sphere import Floats
 from graphs.assessment.hypotheses import elsewhere, open_hypotheses
-from graphs.assessment.signs import signs_of
+from graphs.assessment.signs import signs_of, tried_to_read
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState
 from retrieval.candidate import Candidate, Region
@@ -73,7 +73,7 @@ def _nearest_places(context: GeolocateContext, points: Iterable[Point]) -> Neare
 
 def _signs(state: GeolocateState) -> list[dict[str, Any]] | None:
     """Lines of text read in the photo; None if nothing has tried to read them."""
-    if not any(record.tool == "read_signs" for record in state["records"]):
+    if not tried_to_read(state["records"]):
         return None
     signs = signs_of(state["records"])[:MAX_SIGNS]
     return [{"text": s.text, "confidence": round(s.confidence, 2), "script": s.script} for s in signs]

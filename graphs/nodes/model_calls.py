@@ -62,7 +62,7 @@ def ask_model_structured(
         offered: tools that stay in the request though only the schema is to be called: what is sent with every
             request need be read by the server once.
     """
-    messages = _conversation(context, state, [request])
+    messages = _conversation(context, state, [request], model)
     seconds = _seconds_left(context, state)
     reply = ask_structured(model or context.model, messages, schema, seconds=seconds, beside=offered)
     return reply._replace(messages=[request, *reply.messages])
@@ -95,12 +95,14 @@ def _seconds_left(context: GeolocateContext, state: GeolocateState) -> float:
     return max(0.0, context.budgets.seconds - state["cost"].seconds)
 
 
-def _conversation(context: GeolocateContext, state: GeolocateState, new: Sequence[AnyMessage]) -> list[BaseMessage]:
+def _conversation(
+    context: GeolocateContext, state: GeolocateState, new: Sequence[AnyMessage], model: LoadedModel | None = None
+) -> list[BaseMessage]:
     system = SystemMessage(context.strategy.render(context.strategy.system))
     messages: list[BaseMessage] = [system, *as_sent([*state["messages"], *new])]
     if context.strategy.runs(Step.REVISE):  # what the model made of a picture is in its judgements
         messages = without_earlier_pictures(messages)
-    image = context.image(state["photo_id"])
+    image = context.image(state["photo_id"], model)
     return messages if image is None else with_image(messages, image)
 
 

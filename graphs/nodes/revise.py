@@ -12,6 +12,7 @@ from agents.schemas import Hypothesis, add_cost
 from agents.structured_output.position import ReplyStatus
 from belief.decision import decide
 from graphs.assessment.assess import Assessment, assess, with_proposals
+from graphs.assessment.citations import citation_notes
 from graphs.assessment.hypotheses import merge, reject
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
@@ -48,6 +49,7 @@ def _with_the_model(context: GeolocateContext, state: GeolocateState, first: Ass
     found = resolve_toponyms(context, spent, revision.add, key, reply_sha256(reply.messages))
     hypotheses, opinions, notes = apply_revision(revision, found.positions, first.hypotheses)
     records = [*state["records"], *found.records]
+    notes += citation_notes(opinions, hypotheses, records)
     assessed = assess(context, state, hypotheses, records, [*state["opinions"], *opinions])
     if reply.status is not ReplyStatus.OK:
         notes.append(f"the model's revision could not be used ({reply.problem})")
