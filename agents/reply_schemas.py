@@ -106,7 +106,8 @@ class ProposeHypotheses(Observed):
     look_closer: list[Box] = Field(
         default_factory=list,
         max_length=MAX_ENLARGED,
-        description="parts of the photo that would tell these places apart if you saw them enlarged",
+        description="parts of the photo that would tell these places apart if you saw them enlarged, as fractions of"
+        " its width and height from the top left",
     )
 
     @field_validator("look_closer", mode="before")
