@@ -4,17 +4,21 @@
 
 The LMM is a script behind a real HTTP server (`benchmarks.simulation.server`). It knows where each photo was taken
 and makes mistakes at chosen rates, so this measures what the system around a model adds at equal error rates; it
-measures no real model. Three tables: strategies at equal error rates, rounds, and the ledger beside trusting the model
-or retrieval when each is wrong at known rates. An abstention or a failure is a miss.
+measures no real model. Four tables: strategies at equal error rates, rounds, the ledger beside trusting the model
+or retrieval when each is wrong at known rates, and what strategies cost in calls and tokens, with the share that a
+server's prompt cache has. An abstention or a failure is a miss. `--keep FILE` writes the distances of that table,
+`--against FILE` pairs them with those of an earlier state of the code.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,11 +29,12 @@ from tqdm import tqdm
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.schemas import Answer
+from agents.strategies import STRATEGIES
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.simulation.error_model import ErrorModel, Rates
 from benchmarks.simulation.policy import ScriptedPolicy
 from benchmarks.simulation.records import MODEL, measured_records, measured_retrieval
-from benchmarks.simulation.server import serve
+from benchmarks.simulation.server import PrefixCache, serve
 from benchmarks.simulation.tools import GreyImagery, KnownRetrieval
 from evals.fitting.judgements import RIGHT_WITHIN_KM
 from evals.scores import distance
@@ -65,13 +70,17 @@ class StrategyCase(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a case came to on n photos: distances (n,), NaN where there was no answer, and mean costs of a photo."""
+    """What a case came to on n photos: distances (n,), NaN where there was no answer, and mean costs of a photo.
+
+    `cached` is the share of what the model's server read that it had read before, 0 to 1.
+    """
 
     label: str
     km: Floats
     model_calls: float
     tool_calls: float
     tokens: float
+    cached: float
 
 
 class Trial(NamedTuple):
@@ -92,17 +101,17 @@ class Trial(NamedTuple):
 
 
 @contextmanager
-def scripted_model(errors: ErrorModel) -> Iterator[LoadedModel]:
+def scripted_model(errors: ErrorModel, cache: PrefixCache) -> Iterator[LoadedModel]:
     """A scripted LMM, loaded like any OpenAI-compatible one, while the block lasts."""
     options = ModelOptions(capabilities=Capabilities(images=True, tools=True), concurrency=16)
-    with serve(ScriptedPolicy(errors)) as url:
+    with serve(ScriptedPolicy(errors), cache=cache) as url:
         yield load_model(f"openai_compatible:{MODEL}@{url}", options)
 
 
 def run(trial: Trial, case: StrategyCase, known_retrieval: float | None = None) -> Outcome:
     """Answer every photo by a case's strategy."""
-    errors = ErrorModel(case.rates, trial.truth)
-    with scripted_model(errors) as model:
+    errors, cache = ErrorModel(case.rates, trial.truth), PrefixCache()
+    with scripted_model(errors, cache) as model:
         locate = _locator(trial, case, model, known_retrieval)
         with ThreadPoolExecutor(4) as pool:
             answers = list(
@@ -110,7 +119,7 @@ def run(trial: Trial, case: StrategyCase, known_retrieval: float | None = None) 
                     pool.map(locate, trial.photos), total=len(trial.photos), desc=case.label, leave=False, disable=None
                 )
             )
-    return _outcome(case.label, answers, trial)
+    return _outcome(case.label, answers, trial, cache.share)
 
 
 def _locator(
@@ -137,7 +146,7 @@ def _locator(
     return replace(system, context=context, graph=build_geolocate(context)).locate
 
 
-def _outcome(label: str, answers: Sequence[Answer], trial: Trial) -> Outcome:
+def _outcome(label: str, answers: Sequence[Answer], trial: Trial, cached: float) -> Outcome:
     km = [_km(answer, trial.truth[photo.id]) for answer, photo in zip(answers, trial.photos, strict=True)]
     costs = [answer.cost for answer in answers]
     return Outcome(
@@ -146,6 +155,7 @@ def _outcome(label: str, answers: Sequence[Answer], trial: Trial) -> Outcome:
         float(np.mean([cost.model_calls for cost in costs])),
         float(np.mean([cost.tool_calls for cost in costs])),
         float(np.mean([cost.tokens for cost in costs])),
+        cached,
     )
 
 
@@ -153,7 +163,7 @@ def _km(answer: Answer, truth: Point) -> float:
     return point_distance_km(answer.point, truth) if answer.point else float("nan")
 
 
-# --- the three tables
+# --- the four tables
 
 
 def strategies_at_equal_rates(trial: Trial) -> Iterator[str]:
@@ -191,6 +201,36 @@ def known_rates(trial: Trial) -> Iterator[str]:
         yield from _table([run(trial, case, retrieval) for case in cases], trial)
 
 
+COSTLY = ("zero_shot", "chain_of_thought", "hierarchical", "jury", "rag", "cluster_rag", "tool_agent", "refine")
+
+
+def costs(trial: Trial, kept: Path | None, against: Path | None) -> Iterator[str]:
+    """What strategies cost, and whether their answers are as good as those of an earlier state of the code."""
+    outcomes = [run(trial, StrategyCase(name, name, Rates())) for name in COSTLY if name in STRATEGIES]
+    if kept:
+        kept.write_text(json.dumps({one.label: one._replace(km=one.km.tolist())._asdict() for one in outcomes}))
+    before = json.loads(against.read_text()) if against else {}
+    yield ""
+    yield "| | model calls | tool calls | tokens | cached | GeoScore | than before: tokens | GeoScore |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for one in outcomes:
+        cost = f"{one.model_calls:.1f} | {one.tool_calls:.1f} | {one.tokens:,.0f} | {one.cached:.0%}"
+        yield f"| {one.label} | {cost} | {distance.geoscore(one.km).mean():,.0f} | {_than(before, one, trial)} |"
+    yield ""
+
+
+def _than(before: dict[str, Any], one: Outcome, trial: Trial) -> str:
+    known = before.get(one.label)
+    if known is None:
+        return " | "
+    gain = distance.geoscore(one.km) - distance.geoscore(np.array(known["km"], dtype=float))
+    interval = distance.clustered_bootstrap(gain, trial.authors)
+    return (
+        f"{one.tokens / known['tokens'] - 1.0:+.0%} |"
+        f" {interval.estimate:+.0f} ({interval.low:+.0f} to {interval.high:+.0f})"
+    )
+
+
 def _table(outcomes: Sequence[Outcome], trial: Trial) -> Iterator[str]:
     """Accuracy, cost, and the difference of each row to the last at 200 km with its interval over photographers."""
     yield ""
@@ -208,7 +248,11 @@ def _table(outcomes: Sequence[Outcome], trial: Trial) -> Iterator[str]:
     yield ""
 
 
-TABLES = {"strategies": strategies_at_equal_rates, "rounds": rounds, "known_rates": known_rates}
+TABLES: dict[str, Callable[[Trial], Iterator[str]]] = {
+    "strategies": strategies_at_equal_rates,
+    "rounds": rounds,
+    "known_rates": known_rates,
+}
 
 
 def open_trial(data: Path, home: Path, photos: int, part: str) -> Trial:
@@ -240,13 +284,19 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path("runs/offline_machine/home"), help="holds the atlases")
     parser.add_argument("--photos", type=int, default=PHOTOS)
     parser.add_argument("--part", choices=PARTS, default=PARTS[0], help="changes are tried on calibration")
-    parser.add_argument("--table", choices=sorted(TABLES), action="append", help="only this; may be repeated")
+    parser.add_argument("--table", choices=[*TABLES, "costs"], action="append", help="only this; may be repeated")
+    parser.add_argument("--keep", type=Path, help="write the distances of the table `costs` to this file")
+    parser.add_argument("--against", type=Path, help="pair the table `costs` with the distances in this file")
     chosen = parser.parse_args()
+    tables: dict[str, Callable[[Trial], Iterator[str]]] = {
+        **TABLES,
+        "costs": partial(costs, kept=chosen.keep, against=chosen.against),
+    }
     trial = open_trial(chosen.data, chosen.home, chosen.photos, chosen.part)
     try:
-        for name in chosen.table or TABLES:
+        for name in chosen.table or tables:
             print(f"\n## {name}\n")
-            for line in TABLES[name](trial):
+            for line in tables[name](trial):
                 print(line, flush=True)
     finally:
         trial.system.close()
