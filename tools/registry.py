@@ -9,6 +9,7 @@ from langchain_core.tools import BaseTool
 
 from geo.point import Point
 from retrieval.photos.store import PhotoStore
+from tools.country_facts import country_facts_tool
 from tools.find_place import find_place_tool
 from tools.look_closer import look_closer_tool
 from tools.rank_regions import Clusterer, rank_regions_tool
@@ -50,6 +51,7 @@ TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
     "look_closer": lambda clients: look_closer_tool(clients.photo_store, clients.reader, clients.picture_px),
     "satellite_view": lambda clients: satellite_view_tool(clients.imagery),
     "sun_check": lambda _: sun_check_tool(),
+    "country_facts": lambda _: country_facts_tool(),
 }
 """Every tool by the name the model calls it; None where what it needs is not there."""
 
