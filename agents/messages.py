@@ -1,4 +1,9 @@
-"""Messages to a model: text, quoted data, the photo, and pictures where the model or its protocol takes none."""
+"""Messages to a model: text, quoted data, the photo, and pictures where the model or its protocol takes none.
+
+A conversation keeps what its later turns need. What is of use once, a table that the next turn replaces or the words
+of a question that has been answered, passes: it is sent at the end of the newest message and never again. So requests
+stay short, and each begins with what was sent before, which servers keep in their caches.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from numpy.typing import NDArray
 
 from retrieval.photos.thumbnail import rgb_jpeg
@@ -23,15 +28,40 @@ LEFT_OUT = (
 _BLOCK = re.compile(re.escape(OPENING) + r"\n(.*?)\n" + re.escape(CLOSING), re.DOTALL)
 
 
+PASSING = "passing"
+"""Key of the part of a message that is sent once, among its additional arguments: transcripts show it, models do not
+get it again."""
+PASSED_PICTURE = "[A picture that you were shown before your last reply.]"
+
+
 def read_data(message: BaseMessage) -> dict[str, Any]:
-    """The data of a message quoted by `tools.untrusted_text`; empty if it holds none."""
-    found = _BLOCK.search(message.text)
-    return json.loads(found[1]) if found else {}
+    """The data of a message quoted by `tools.untrusted_text`, blocks merged in their order; empty if it holds none."""
+    data: dict[str, Any] = {}
+    for block in _BLOCK.finditer(message.text):
+        data.update(json.loads(block[1]))
+    return data
 
 
 def request(instruction: str, payload: Mapping[str, Any]) -> HumanMessage:
-    """An instruction, then quoted data."""
+    """An instruction, then quoted data; all of it stays in the conversation."""
     return HumanMessage(f"{instruction}\n\n{quoted(payload)}")
+
+
+def passing_request(kept: HumanMessage | str, instruction: str, payload: Mapping[str, Any]) -> HumanMessage:
+    """A message of which only `kept` stays in the conversation; instruction and quoted data are sent once."""
+    message = HumanMessage(kept) if isinstance(kept, str) else kept
+    return message.model_copy(update={"additional_kwargs": {PASSING: f"{instruction}\n\n{quoted(payload)}"}})
+
+
+def as_sent(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The conversation as it is sent: the newest message with what passes of it."""
+    if not messages or PASSING not in messages[-1].additional_kwargs:
+        return list(messages)
+    last = messages[-1]
+    passing = {"type": "text", "text": str(last.additional_kwargs[PASSING])}
+    if isinstance(last.content, str):
+        return [*messages[:-1], HumanMessage(f"{last.content}\n\n{passing['text']}")]
+    return [*messages[:-1], HumanMessage([*last.content, passing])]
 
 
 def image_block(rgb: NDArray[np.uint8], long_side_px: int = 1024, detail: str | None = None) -> dict[str, Any]:
@@ -61,6 +91,12 @@ def with_image(messages: Sequence[BaseMessage], image: Mapping[str, Any]) -> lis
     return shown
 
 
+def without_earlier_pictures(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The conversation with a text in place of each picture that the model has replied to since it was shown."""
+    replied = max((n for n, message in enumerate(messages) if isinstance(message, AIMessage)), default=0)
+    return [*without_pictures(messages[:replied], PASSED_PICTURE), *messages[replied:]]
+
+
 def is_picture(block: object) -> bool:
     """Whether a content block is a picture."""
     return isinstance(block, dict) and block.get("type") in ("image", "image_url")
@@ -71,9 +107,9 @@ def count_pictures(messages: Sequence[BaseMessage]) -> int:
     return sum(is_picture(block) for message in messages for block in _blocks(message))
 
 
-def without_pictures(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+def without_pictures(messages: Sequence[BaseMessage], instead: str = LEFT_OUT) -> list[BaseMessage]:
     """The conversation with a text in place of each picture; the messages given stay as they are."""
-    word = {"type": "text", "text": LEFT_OUT}
+    word = {"type": "text", "text": instead}
     return [
         _with_blocks(message, [word if is_picture(block) else block for block in _blocks(message)])
         if any(map(is_picture, _blocks(message)))

@@ -84,7 +84,7 @@ def _from_models(context: GeolocateContext, state: GeolocateState) -> Iterator[S
     """One report of each model, whatever the number of its samples: worth what its record says."""
     positions = [p for p in state["positions"] if _was_seen(context, p.model)]
     for model in dict.fromkeys(position.model for position in positions):
-        said = [position for position in positions if position.model == model]
+        said = latest_look([position for position in positions if position.model == model])
         record = context.parameters.records.of(model, context.strategy.name)
         report = model_report(said, record)
         source = Source(
@@ -108,6 +108,12 @@ def _was_seen(context: GeolocateContext, model: str) -> bool:
     asked = next((known for known in context.models if known.name == model), context.model)
     # A recorded answer was given by a model that saw the photo, though the recording is shown nothing now.
     return context.strategy.reads_blind and (asked.capabilities.images or asked.kind.is_recorded)
+
+
+def latest_look(said: Sequence[Position]) -> list[Position]:
+    """What one model said when it had looked most closely: it has seen all that it had seen before, and more."""
+    latest = max(position.look for position in said)
+    return [position for position in said if position.look == latest]
 
 
 def model_report(said: Sequence[Position], record: Record) -> Report:
