@@ -72,6 +72,10 @@ class PhotoMatches(ToolResult):
     candidates: tuple[Candidate, ...]
     near: Circle | None = None
     box: Box | None = None
+    tiles: tuple[int, ...] = Field((), description="of the contact sheet: positions in candidates, in order")
+    jpeg_base64: str = Field(
+        "", repr=False, description="the contact sheet; empty in a record, and where there is none"
+    )
 
 
 class RankedRegions(ToolResult):
