@@ -28,3 +28,11 @@ class Place(Immutable):
         """City, region and country, as far as they are known."""
         parts = [self.city, self.region, self.country]
         return ", ".join(dict.fromkeys(part for part in parts if part))
+
+
+class SimilarPlace(Immutable):
+    """A place whose name is not the one that was asked for, but like it, or part of it."""
+
+    place: Place
+    matched: str = Field(description="the part of what was asked that it matches")
+    score: float = Field(ge=0.0, le=1.0, description="share of the letters of what was asked that match")

@@ -19,6 +19,7 @@ from agents.strategies import Strategy
 from belief.parameters import Parameters, default_parameters
 from belief.records import load_records
 from belief.witnesses.retrieval import candidate_weights
+from core.errors import UserError
 from geo.basemap import is_land
 from geo.place import Place
 from geo.places.gazetteer import Gazetteer
@@ -36,6 +37,7 @@ from retrieval.photos.store import PhotoStore
 from retrieval.regions import rank_regions
 from tools.registry import Clients, build_tools
 from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
+from tools.services.contact_sheet import AtlasPhotos
 from tools.services.geocoders import Nominatim, PlaceSource
 from tools.services.imagery import BundledImagery, ImagerySource
 from tools.services.ocr import OcrReader, OcrSettings
@@ -106,9 +108,22 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
         is_land=on_land,
         reader=OcrReader(OcrSettings(threads=settings.threads)) if settings.read_signs else None,
         imagery=ground_source(settings, stack),
+        atlas_photos=open_atlas_photos(settings),
         picture_px=settings.model_picture_px or find_jury(settings.model)[0].picture_px,
     )
     return {tool.name: tool for tool in build_tools(clients)}
+
+
+def open_atlas_photos(settings: Settings) -> AtlasPhotos | None:
+    """The photos of the atlas, if the user allows that the model sees thumbnails of them.
+
+    Raises:
+        UserError: no such folder.
+    """
+    folder = settings.atlas_photos
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"no folder of the atlas's photos at {folder}: give the one that the atlas was built from")
+    return AtlasPhotos(folder) if folder else None
 
 
 def nearest_places(gazetteer: Gazetteer) -> Places:

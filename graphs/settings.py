@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     )
     encoder: str = Field("compact", description="name of an encoder, or a folder with one")
     atlases: tuple[str, ...] = Field((), description="names of atlases under <home>/atlases; none: nothing is searched")
+    atlas_photos: Path | None = Field(
+        None, description="folder of the atlas's photos: the model may see thumbnails of look-alikes; None: it may not"
+    )
     model: str = Field("offline", description="spec of the chat model, such as openai:NAME; of a jury, with commas")
     strategy: str = Field("refine", description="which steps run, what is asked, how the point is chosen")
     strategies_folder: Path | None = Field(None, description="your own strategies: .json or .toml, and .md")

@@ -209,6 +209,8 @@ class GeoSleuth(Closing):
         remote = [model.name for model in self.models if model.leaves_the_machine]
         named = len(self.models) > 1
         left = [f"photo and question, to the model{f' {name}' if named else ''}" for name in remote]
+        if self.settings.atlas_photos and remote:
+            left.append("thumbnails of the atlas's photos, to the model, if it asked for them")
         if self.settings.satellite_source != EMBEDDED_GROUND:
             left.append(f"positions of hypotheses, to {self.settings.satellite_source}, if the model asked for a view")
         if self.settings.geocoder != EMBEDDED_PLACES:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_core.tools import StructuredTool
 from pydantic import Field
 
+from geo.place import SimilarPlace
 from tools.base import Arguments, result_tool
 from tools.results import FoundPlaces
 from tools.services.geocoders import PlaceSource, shown_place
@@ -27,13 +30,17 @@ def find_place_tool(places: PlaceSource) -> StructuredTool:
     """The tool `find_place(name, country_code)`."""
 
     def find_place(name: str, country_code: str | None = None) -> FoundPlaces:
-        """Find where a place name is: towns, regions and countries of exactly this name, most populous first.
+        """Find where a place name is: towns, regions and countries of this name, most populous first.
 
-        Use it on names read on signs. Many names exist in several countries, and a street or a dish can be
-        named after a place far away. An empty list means that no place of this name is known, not that none exists.
+        Use it on names read on signs. Case, accents and spaces do not matter. Many names exist in several countries,
+        and a street or a dish can be named after a place far away. Where no place is called so, places of similar
+        names come back apart, as not exact, with the part that matched and a score (1: every letter): call again
+        with the spelling that you believe. Empty lists mean that no such place is known, not that none exists.
         """
-        found = places.find(name, country_code.upper() if country_code else None)
-        return FoundPlaces(query=name, places=tuple(found[:KEPT_PLACES]))
+        code = country_code.upper() if country_code else None
+        found = places.find(name, code)
+        similar = () if found else places.find_similar(name, code)[:KEPT_PLACES]
+        return FoundPlaces(query=name, places=tuple(found[:KEPT_PLACES]), similar=tuple(similar))
 
     return result_tool(find_place, FindPlaceArguments, render_found)
 
@@ -41,4 +48,11 @@ def find_place_tool(places: PlaceSource) -> StructuredTool:
 def render_found(result: FoundPlaces) -> str:
     """What the model reads: the ten most populous."""
     shown = [shown_place(place) for place in result.places[:SHOWN_PLACES]]
-    return quoted({"name": untrusted(result.query), "places_found": len(result.places), "places": shown})
+    data: dict[str, Any] = {"name": untrusted(result.query), "places_found": len(result.places), "places": shown}
+    if result.similar:
+        data["not_exact"] = [_shown_similar(similar) for similar in result.similar[:SHOWN_PLACES]]
+    return quoted(data)
+
+
+def _shown_similar(similar: SimilarPlace) -> dict[str, Any]:
+    return {**shown_place(similar.place), "matched": untrusted(similar.matched), "score": similar.score}

@@ -9,6 +9,7 @@ from langchain_core.tools import BaseTool
 
 from geo.point import Point
 from retrieval.photos.store import PhotoStore
+from tools.country_facts import country_facts_tool
 from tools.find_place import find_place_tool
 from tools.look_closer import look_closer_tool
 from tools.rank_regions import Clusterer, rank_regions_tool
@@ -17,6 +18,7 @@ from tools.reverse_geocode import reverse_geocode_tool
 from tools.satellite_view import satellite_view_tool
 from tools.search_photos import search_photos_tool
 from tools.services.atlas_search import PhotoSearch
+from tools.services.contact_sheet import AtlasPhotos
 from tools.services.geocoders import PlaceSource
 from tools.services.imagery import ImagerySource
 from tools.services.ocr import OcrReader
@@ -28,7 +30,7 @@ class Clients:
     """What the tools work with; all are safe to share between threads.
 
     Without an atlas there is no search; where signs are not read, no reader. `picture_px` is the long side of the
-    pictures that `look_closer` shows.
+    pictures that `look_closer` shows; `atlas_photos` has thumbnails of look-alikes, if the user names a folder.
     """
 
     photo_store: PhotoStore
@@ -39,10 +41,13 @@ class Clients:
     reader: OcrReader | None
     imagery: ImagerySource
     picture_px: int = 1024
+    atlas_photos: AtlasPhotos | None = None
 
 
 TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
-    "search_photos": lambda clients: search_photos_tool(clients.search) if clients.search else None,
+    "search_photos": lambda clients: (
+        search_photos_tool(clients.search, clients.atlas_photos) if clients.search else None
+    ),
     "rank_regions": lambda clients: rank_regions_tool(clients.search, clients.cluster) if clients.search else None,
     "reverse_geocode": lambda clients: reverse_geocode_tool(clients.places, clients.is_land),
     "find_place": lambda clients: find_place_tool(clients.places),
@@ -50,6 +55,7 @@ TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
     "look_closer": lambda clients: look_closer_tool(clients.photo_store, clients.reader, clients.picture_px),
     "satellite_view": lambda clients: satellite_view_tool(clients.imagery),
     "sun_check": lambda _: sun_check_tool(),
+    "country_facts": lambda _: country_facts_tool(),
 }
 """Every tool by the name the model calls it; None where what it needs is not there."""
 

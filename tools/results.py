@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from core.frozen import Immutable
-from geo.place import Place
+from geo.place import Place, SimilarPlace
+from geo.places.country_profiles import CountryProfile
 from geo.point import Point
 from geo.sun import SunObservation
 from retrieval.candidate import Candidate, Region
@@ -71,6 +72,10 @@ class PhotoMatches(ToolResult):
     candidates: tuple[Candidate, ...]
     near: Circle | None = None
     box: Box | None = None
+    tiles: tuple[int, ...] = Field((), description="of the contact sheet: positions in candidates, in order")
+    jpeg_base64: str = Field(
+        "", repr=False, description="the contact sheet; empty in a record, and where there is none"
+    )
 
 
 class RankedRegions(ToolResult):
@@ -93,6 +98,14 @@ class FoundPlaces(ToolResult):
 
     query: str
     places: tuple[Place, ...]
+    similar: tuple[SimilarPlace, ...] = Field((), description="where no place is called so: of names like it")
+
+
+class CountriesFound(ToolResult):
+    """Countries that were looked up, or that facts fit, by name."""
+
+    asked: dict[str, str] = Field(description="facts that were seen")
+    countries: tuple[CountryProfile, ...]
 
 
 class Sign(Immutable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from itertools import groupby
 from typing import Any
 
@@ -9,9 +10,10 @@ from langchain_core.tools import StructuredTool
 from pydantic import Field
 
 from retrieval.candidate import Candidate
-from tools.base import result_tool, shown_position
+from tools.base import Content, jpeg_block, result_tool, shown_position
 from tools.results import Box, Circle, PhotoMatches
 from tools.services.atlas_search import PhotoSearch, SearchArguments
+from tools.services.contact_sheet import AtlasPhotos
 from tools.untrusted_text import quoted, untrusted
 
 DEFAULT_LIMIT = 50
@@ -25,11 +27,21 @@ class SearchPhotosArguments(SearchArguments):
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="candidates of each atlas, 1 to 1000")
 
 
-def search_photos_tool(search: PhotoSearch) -> StructuredTool:
-    """The tool `search_photos(photo_id, box, near, limit)`."""
+class SearchWithThumbnailsArguments(SearchPhotosArguments):
+    """The same, where the atlas's photos are at hand."""
+
+    thumbnails: bool = Field(False, description="also show the nearest look-alikes, at most nine, as one picture")
+
+
+def search_photos_tool(search: PhotoSearch, atlas_photos: AtlasPhotos | None = None) -> StructuredTool:
+    """The tool `search_photos(photo_id, box, near, limit, thumbnails)`; without the atlas's photos no thumbnails."""
 
     def search_photos(
-        photo_id: str, box: Box | None = None, near: Circle | None = None, limit: int = DEFAULT_LIMIT
+        photo_id: str,
+        box: Box | None = None,
+        near: Circle | None = None,
+        limit: int = DEFAULT_LIMIT,
+        thumbnails: bool = False,
     ) -> PhotoMatches:
         """Search geotagged photos and mapped places for those that look like the photo, or like a part of it.
 
@@ -37,15 +49,30 @@ def search_photos_tool(search: PhotoSearch) -> StructuredTool:
         one atlas only. A single look-alike means little; many in one area mean more: `rank_regions` groups them.
         With `near`, only what lies in that circle is searched, which settles where in a known area a photo is.
         """
-        return PhotoMatches(candidates=search.candidates(photo_id, box, near, limit), near=near, box=box)
+        found = PhotoMatches(candidates=search.candidates(photo_id, box, near, limit), near=near, box=box)
+        sheet = atlas_photos.contact_sheet(found.candidates) if thumbnails and atlas_photos else None
+        if sheet is None:
+            return found
+        picture = base64.b64encode(sheet.jpeg).decode("ascii")
+        return found.model_copy(update={"tiles": sheet.shown, "jpeg_base64": picture})
 
-    return result_tool(search_photos, SearchPhotosArguments, render_matches)
+    arguments = SearchWithThumbnailsArguments if atlas_photos else SearchPhotosArguments
+    return result_tool(search_photos, arguments, render_matches)
 
 
-def render_matches(result: PhotoMatches) -> str:
-    """What the model reads: the ten best of each atlas."""
+def render_matches(result: PhotoMatches) -> Content:
+    """What the model reads: the ten best of each atlas, then the contact sheet's positions, and the sheet itself."""
     by_atlas = {name: list(group) for name, group in groupby(result.candidates, key=lambda found: found.atlas)}
-    return quoted({"atlases": [_shown_atlas(name, found) for name, found in by_atlas.items()]})
+    data = {"atlases": [_shown_atlas(name, found) for name, found in by_atlas.items()]}
+    if not result.jpeg_base64:
+        return quoted(data)
+    tiles = [_shown_tile(number, result.candidates[i]) for number, i in enumerate(result.tiles, start=1)]
+    text = quoted(data | {"tiles_of_the_picture": tiles})
+    return [{"type": "text", "text": text}, jpeg_block(result.jpeg_base64)]
+
+
+def _shown_tile(number: int, candidate: Candidate) -> dict[str, Any]:
+    return {"tile": number, **shown_position(candidate.point), "similarity": round(candidate.similarity, 4)}
 
 
 def _shown_atlas(name: str, found: list[Candidate]) -> dict[str, Any]:

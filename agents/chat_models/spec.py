@@ -26,6 +26,9 @@ range (https://huggingface.co/Qwen/Qwen2.5-VL-7B-Instruct); servers of open mode
 DEFAULT_TIMEOUT_S = 120.0
 A_DAY_S = 86_400.0
 
+WRITTEN_PICTURE_PX = 1568
+"""For whoever writes the reply: a person sees it all, and a hosted model behind a chat makes use of about as much."""
+
 
 class ModelDescription(BaseModel):
     """A model, or a kind of models, and everything that the rest of the system asks about it."""
@@ -92,6 +95,7 @@ _REGISTERED = (
         leaves_the_machine="whoever reads the folder",
         is_written=True,
         timeout_s=A_DAY_S,
+        picture_px=WRITTEN_PICTURE_PX,
     ),
     ModelDescription(
         name="paste",
@@ -100,6 +104,7 @@ _REGISTERED = (
         is_written=True,
         needs_terminal=True,
         timeout_s=A_DAY_S,
+        picture_px=WRITTEN_PICTURE_PX,
     ),
     ModelDescription(
         name="openai:NAME",

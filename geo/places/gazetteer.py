@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from timezonefinder import TimezoneFinder
 
 from geo.nearest import NearestIndex
-from geo.place import Place
+from geo.place import Place, SimilarPlace
 from geo.places.country_names import code_of, codes_by_key
 from geo.places.names import name_key
 from geo.places.tables import PlaceTables
@@ -28,6 +28,13 @@ ANTARCTIC_LATITUDE_DEG = -60.0
 """The Antarctic Treaty's area begins here; no country's zone or place counts beyond it."""
 
 _ROWS_AT_ONCE = 256
+
+_LEAST_LETTERS = 4
+_LEAST_SIMILARITY = 0.75
+"""One letter of four, two of eight: by hand."""
+
+_MOST_SPELLINGS = 50
+_MOST_WORDS = 8
 
 
 class PlaceCoordinates(NamedTuple):
@@ -96,6 +103,45 @@ class Gazetteer:
         wanted = country_code.upper() if country_code else None
         kept = [place for place in found if wanted in (None, place.country_code)]
         return sorted(kept, key=lambda place: -(place.population or 0))
+
+    def find_similar(self, name: str, country_code: str | None = None, limit: int = 20) -> list[SimilarPlace]:
+        """Places of a name like this one: misspelt, misread, or with other words around it.
+
+        First names that differ by a few letters, the likest first and of the equally like the most populous; if there
+        are none, places of the longest run of its words that names any, the most populous first.
+
+        >>> [found.place.city for found in Gazetteer().find_similar("Lisbonn", "PT")][:1]
+        ['Lisbon']
+        """
+        found = self._misspelt(name, country_code) or self._in_words(name, country_code)
+        return found[:limit]
+
+    def _misspelt(self, name: str, country_code: str | None) -> list[SimilarPlace]:
+        key = name_key(name)
+        if len(key) < _LEAST_LETTERS:
+            return []
+        with self._lock:
+            similar = self._tables.similar_keys(key, _LEAST_SIMILARITY, _MOST_SPELLINGS)
+        best: dict[Place, float] = {}
+        for spelling, similarity in similar:
+            for place in self.find(spelling, country_code):
+                best.setdefault(place, similarity)
+        ranked = sorted(best, key=lambda place: (-best[place], -(place.population or 0)))
+        return [SimilarPlace(place=place, matched=name, score=best[place]) for place in ranked]
+
+    def _in_words(self, name: str, country_code: str | None) -> list[SimilarPlace]:
+        words = name.split()[:_MOST_WORDS]
+        for length in range(len(words) - 1, 0, -1):
+            runs = dict.fromkeys(" ".join(words[i : i + length]) for i in range(len(words) - length + 1))
+            found = [
+                SimilarPlace(place=place, matched=run, score=round(len(name_key(run)) / len(name_key(name)), 3))
+                for run in runs
+                if len(name_key(run)) >= _LEAST_LETTERS
+                for place in self.find(run, country_code)
+            ]
+            if found:
+                return sorted(found, key=lambda similar: -(similar.place.population or 0))
+        return []
 
     def coordinates(self) -> PlaceCoordinates:
         """Every place of the gazetteer (234,908 of them), the most populous first; ids are `geonames:<number>`."""

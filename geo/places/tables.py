@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
 
 from geo.places.names import name_key
 from geo.sphere import Floats
@@ -93,6 +95,23 @@ class PlaceTables:
         blob = self._archive["keys"].tobytes() + b"\n"
         ends = np.flatnonzero(np.frombuffer(blob, np.uint8) == ord("\n")) + 1
         return blob, np.concatenate([[0], ends])
+
+    def similar_keys(self, key: str, min_similarity: float, limit: int) -> list[tuple[str, float]]:
+        """Spellings' keys that differ from a key by a few letters, with their similarity, 0 to 1, the best first.
+
+        Similarity is one less the share of letters inserted, left out, changed or swapped with a neighbour (optimal
+        string alignment). All spellings of about its length are compared, which takes about half a second.
+        """
+        blob, starts = self._spellings
+        wanted, lengths = key.encode(), np.diff(starts) - 1
+        most = int(len(wanted) / min_similarity) - len(wanted) + 1
+        rows = np.flatnonzero(np.abs(lengths - len(wanted)) <= most)
+        spans = zip(starts[rows].tolist(), (starts[rows + 1] - 1).tolist(), strict=True)
+        choices = [spelling.decode() for spelling in dict.fromkeys(blob[start:end] for start, end in spans)]
+        found = process.extract(
+            key, choices, scorer=OSA.normalized_similarity, score_cutoff=min_similarity, limit=limit
+        )
+        return [(spelling, round(similarity, 3)) for spelling, similarity, _ in found]
 
     @cached_property
     def _key_places(self) -> NDArray[np.int64]:

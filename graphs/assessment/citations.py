@@ -12,13 +12,14 @@ from typing import Any, NamedTuple, TypeGuard
 from agents.schemas import Hypothesis
 from belief.support import Disc
 from geo.sphere import distance_km
-from graphs.context import SEARCH_TOOL
+from graphs.context import SEARCH_TOOL, GeolocateContext
 from graphs.state import Opinion, ToolRecord
 
 LEAST_RADIUS_KM = 2.0
 """Of a hypothesis, by hand: models round the positions that they look at."""
 
 _OF_THE_PHOTO = frozenset({"read_signs", "look_closer", "sun_check"})
+_OF_COUNTRIES = "country_facts"
 _SEARCHES = frozenset({SEARCH_TOOL, "rank_regions"})
 
 
@@ -34,18 +35,28 @@ class Citation(NamedTuple):
         return self.record is not None and self.is_about_the_place
 
 
-def citation(opinion: Opinion, about: Hypothesis, records: Mapping[str, ToolRecord]) -> Citation:
+def citation(
+    opinion: Opinion, about: Hypothesis, records: Mapping[str, ToolRecord], country_code: str | None = None
+) -> Citation:
     """What an opinion about a hypothesis cites, among the records of calls that succeeded, by call id."""
     record = records.get(opinion.tool_call_id or "")
-    return Citation(record, record is not None and concerns(record, about))
+    return Citation(record, record is not None and concerns(record, about, country_code))
 
 
 def citation_notes(
-    opinions: Sequence[Opinion], hypotheses: Sequence[Hypothesis], records: Sequence[ToolRecord]
+    context: GeolocateContext,
+    opinions: Sequence[Opinion],
+    hypotheses: Sequence[Hypothesis],
+    records: Sequence[ToolRecord],
 ) -> list[str]:
     """One line for each judgement that has no weight because it cites the result of another place."""
     known, by_call = {h.id: h for h in hypotheses}, succeeded(records)
-    cited = [(o, citation(o, known[o.hypothesis_id], by_call)) for o in opinions if o.hypothesis_id in known]
+    codes = countries_cited_about(context, hypotheses, records)
+    cited = [
+        (o, citation(o, known[o.hypothesis_id], by_call, codes.get(o.hypothesis_id)))
+        for o in opinions
+        if o.hypothesis_id in known
+    ]
     return [
         f"a judgement of {known[opinion.hypothesis_id].name} has no weight: the result of {found.record.tool} that it"
         " cites is about another place"
@@ -54,20 +65,32 @@ def citation_notes(
     ]
 
 
+def countries_cited_about(
+    context: GeolocateContext, hypotheses: Sequence[Hypothesis], records: Sequence[ToolRecord]
+) -> dict[str, str | None]:
+    """The country of each hypothesis, by its id; empty where no call was about countries, so that none is needed."""
+    if not any(record.tool == _OF_COUNTRIES for record in records):
+        return {}
+    return dict(zip((h.id for h in hypotheses), context.countries([h.point for h in hypotheses]), strict=True))
+
+
 def succeeded(records: Sequence[ToolRecord]) -> dict[str, ToolRecord]:
     """Records of calls that succeeded, by call id."""
     return {record.call_id: record for record in records if record.result is not None}
 
 
-def concerns(record: ToolRecord, about: Hypothesis) -> bool:
-    """Whether a result may be cited about a hypothesis.
+def concerns(record: ToolRecord, about: Hypothesis, country_code: str | None = None) -> bool:
+    """Whether a result may be cited about a hypothesis, in a country (None: not known).
 
-    It may if it is about the photo, if a position that it is about lies in the hypothesis's circle, or the hypothesis
-    in the circle that was searched; and if it is about no position at all. What a call was asked about counts before
-    what it found: the places around a wide view are not what it shows.
+    It may if it is about the photo; if a position that it is about lies in the hypothesis's circle, or the hypothesis
+    in the circle that was searched; if it is about countries, and this is one of them; and if it is about no place at
+    all. What a call was asked about counts before what it found: the places around a wide view are not what it shows.
     """
     if record.tool in _OF_THE_PHOTO:
         return True
+    if record.tool == _OF_COUNTRIES:
+        codes = [str(code).strip().upper() for code in record.arguments.get("countries") or ()]
+        return not codes or country_code is None or country_code in codes
     if record.tool in _SEARCHES:
         asked: Any = record.arguments.get("near")
         return not asked or _any_near(list(_discs(asked)), about)

@@ -26,7 +26,7 @@ from belief.witnesses.retrieval import pinned, retrieval_log_ratio
 from geo.place import Place
 from geo.places.names import holds_name, name_key
 from geo.sun import sun_nats
-from graphs.assessment.citations import citation, succeeded
+from graphs.assessment.citations import citation, countries_cited_about, succeeded
 from graphs.assessment.signs import readings_of, signs_of
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, Opinion, Position, ToolRecord
@@ -261,7 +261,11 @@ def _from_opinions(
     """
     by_call, known = succeeded(records), {h.id: h for h in hypotheses}
     latest = {_subject(opinion): opinion for opinion in opinions if opinion.hypothesis_id in known}
-    cited = {subject: citation(said, known[said.hypothesis_id], by_call) for subject, said in latest.items()}
+    codes = countries_cited_about(context, hypotheses, records)
+    cited = {
+        subject: citation(said, known[said.hypothesis_id], by_call, codes.get(said.hypothesis_id))
+        for subject, said in latest.items()
+    }
     judged = Counter(latest[subject].hypothesis_id for subject, found in cited.items() if found.is_valid)
     for subject, opinion in latest.items():
         about, (record, is_about_the_place) = known[opinion.hypothesis_id], cited[subject]

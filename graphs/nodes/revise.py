@@ -49,7 +49,7 @@ def _with_the_model(context: GeolocateContext, state: GeolocateState, first: Ass
     found = resolve_toponyms(context, spent, revision.add, key, reply_sha256(reply.messages))
     hypotheses, opinions, notes = apply_revision(revision, found.positions, first.hypotheses)
     records = [*state["records"], *found.records]
-    notes += citation_notes(opinions, hypotheses, records)
+    notes += citation_notes(context, opinions, hypotheses, records)
     assessed = assess(context, state, hypotheses, records, [*state["opinions"], *opinions])
     if reply.status is not ReplyStatus.OK:
         notes.append(f"the model's revision could not be used ({reply.problem})")

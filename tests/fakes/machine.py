@@ -20,7 +20,7 @@ from agents.strategies import find_strategy
 from belief.decision import Aim
 from belief.parameters import RetrievalRecord, default_parameters
 from belief.records import Agreement, Record, Records
-from geo.place import Place
+from geo.place import Place, SimilarPlace
 from geo.point import Point
 from geo.sphere import Floats, distance_km, lat_lon_array, unit_vectors
 from graphs.budgets import Budgets
@@ -98,6 +98,9 @@ class FakePlaces:
     def find(self, name: str, country_code: str | None = None) -> list[Place]:
         named = [p for p in PLACES if p.city and p.city.casefold() == name.casefold()]
         return [p for p in named if country_code in (None, p.country_code)]
+
+    def find_similar(self, _name: str, _country_code: str | None = None) -> list[SimilarPlace]:
+        return []
 
     def __call__(self, points: Sequence[Point]) -> list[Place | None]:
         return [self.place_at(point) for point in points]

@@ -91,6 +91,44 @@ def test_find_place(gazetteer: Gazetteer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "city", "country"),
+    [
+        ("Brnoo", "Brno", "CZ"),
+        ("Brno hlavni nadrazi", "Brno", "CZ"),
+        ("Lisbonn", "Lisbon", "PT"),
+        ("Praah", "Prague", "CZ"),
+        ("Kopenhagn", "Copenhagen", "DK"),
+        ("Vellvary", "Velvary", "CZ"),
+    ],
+)
+def test_a_misspelt_name_finds_its_place_and_says_that_it_is_not_exact(
+    gazetteer: Gazetteer, name: str, city: str, country: str
+) -> None:
+    message = call(find_place_tool(gazetteer), name=name)
+    assert message.artifact.places == ()
+    best = message.artifact.similar[0]
+    assert (best.place.city, best.place.country_code) == (city, country)
+    assert 0.0 < best.score < 1.0
+    shown = shown_to_model(message)
+    assert shown["places_found"] == 0
+    assert shown["not_exact"][0]["score"] == best.score
+
+
+def test_an_exact_name_has_no_similar_ones(gazetteer: Gazetteer) -> None:
+    message = call(find_place_tool(gazetteer), name="BRNO")
+    assert (message.artifact.places[0].city, message.artifact.similar) == ("Brno", ())
+    assert "not_exact" not in shown_to_model(message)
+
+
+def test_similar_names_are_the_same_ones_each_time_and_of_the_country_asked(gazetteer: Gazetteer) -> None:
+    first, second = (gazetteer.find_similar("Sao Pualo") for _ in range(2))
+    assert first == second
+    assert "São Paulo" in {found.place.city for found in first[:2]}
+    assert {found.place.country_code for found in gazetteer.find_similar("Lisbonn", "US")} == {"US"}
+    assert gazetteer.find_similar("qzx") == []
+
+
+@pytest.mark.parametrize(
     "arguments", [{"name": "x"}, {"name": "Paris", "country_code": "FRA"}, {"name": "y" * 101}, {}]
 )
 def test_unusable_names(gazetteer: Gazetteer, arguments: dict[str, str]) -> None:

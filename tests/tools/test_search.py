@@ -261,6 +261,17 @@ def test_the_registry_builds_every_tool(search: PhotoSearch, photo_store: PhotoS
     tools = {tool.name: tool for tool in build_tools(clients)}
     assert list(tools) == list(TOOLS)
     expected = {
+        "country_facts": {
+            "countries",
+            "drives_on",
+            "script",
+            "language",
+            "domain",
+            "calling_code",
+            "currency",
+            "continent",
+            "plates",
+        },
         "search_photos": {"photo_id", "box", "near", "limit"},
         "rank_regions": {"photo_id", "box", "near"},
         "reverse_geocode": {"lat", "lon"},

@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 
 from core.errors import UserError
-from geo.place import Place
+from geo.place import Place, SimilarPlace
 from geo.point import Point
 from geo.sphere import point_distance_km
 from tools.base import shown_position
@@ -42,6 +42,10 @@ class PlaceSource(Protocol):
 
     def find(self, name: str, country_code: str | None = None) -> Sequence[Place]:
         """Places of a name, the most populous first; `country_code` (alpha-2) keeps one country's."""
+        ...
+
+    def find_similar(self, name: str, country_code: str | None = None) -> Sequence[SimilarPlace]:
+        """Places of a name like this one, the likest first; none where `find` is tolerant by itself."""
         ...
 
 
@@ -80,6 +84,10 @@ class Nominatim:
         found = self._answer(self._url("search", {"q": name, "limit": "20", "featureType": "settlement", **only}))
         places = [_place(entry) for entry in (found if isinstance(found, list) else [])]
         return sorted((place for place in places if place), key=lambda place: -(place.population or 0))
+
+    def find_similar(self, _name: str, _country_code: str | None = None) -> list[SimilarPlace]:
+        """None: the service's own search forgives spelling."""
+        return []
 
     def _url(self, path: str, query: dict[str, str]) -> str:
         return f"{self._base_url}/{path}?{urlencode({**_ALWAYS, **query})}"

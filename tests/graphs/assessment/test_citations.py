@@ -17,7 +17,7 @@ from graphs.geolocate import build_geolocate
 from graphs.state import Opinion, ToolRecord
 from tests.fakes.machine import PLACES, context, given, scripted
 from tests.graphs.assessment.run_states import hypothesis, named, position, record, searched, signs, state
-from tools.results import Box, CloseUp, CloseUps, FoundPlaces, PlaceAt, SatelliteView
+from tools.results import Box, CloseUp, CloseUps, CountriesFound, FoundPlaces, PlaceAt, SatelliteView
 
 LISBON, MADRID = PLACES[2], PLACES[3]
 EIGHT = [hypothesis(f"H{n}", place.point.lat, place.point.lon) for n, place in enumerate(PLACES, start=1)]
@@ -83,6 +83,16 @@ def test_a_tool_of_the_user_is_judged_by_the_positions_it_was_asked_or_found() -
     assert [concerns(asked, h) for h in (OF_LISBON, OF_MADRID)] == [True, False]
     assert [concerns(found, h) for h in (OF_LISBON, OF_MADRID)] == [False, True]
     assert [concerns(without, h) for h in (OF_LISBON, OF_MADRID)] == [True, True]
+
+
+def test_facts_of_countries_are_about_places_in_them() -> None:
+    of_spain = record("country_facts", CountriesFound(asked={}, countries=()), countries=["es"])
+    by_facts = record("country_facts", CountriesFound(asked={}, countries=()), drives_on="right")
+    assert [concerns(of_spain, OF_MADRID, code) for code in ("ES", "PT", None)] == [True, False, True]
+    assert concerns(by_facts, OF_LISBON, "PT")
+    cited = fits(OF_LISBON, OF_MADRID, call=of_spain.call_id)
+    assert len(opinions_of(assessed([of_spain], cited))) == 1
+    assert len(citation_notes(context(), cited, EIGHT, [of_spain])) == 1
 
 
 def test_a_name_that_was_not_found_is_about_no_place() -> None:
@@ -152,11 +162,11 @@ def test_a_rejected_citation_does_not_discount_a_valid_one() -> None:
 
 def test_a_note_says_which_judgement_has_no_weight() -> None:
     records = [view_of(OF_LISBON.point)]
-    [note] = citation_notes(fits(OF_LISBON, OF_MADRID), EIGHT, records)
+    [note] = citation_notes(context(), fits(OF_LISBON, OF_MADRID), EIGHT, records)
     assert note == (
         "a judgement of H4 has no weight: the result of satellite_view that it cites is about another place"
     )
-    assert citation_notes(fits(OF_LISBON, call="made-up"), EIGHT, records) == []
+    assert citation_notes(context(), fits(OF_LISBON, call="made-up"), EIGHT, records) == []
 
 
 def test_a_run_notes_it_and_moves_nothing() -> None:
