@@ -25,6 +25,7 @@ from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from graphs.context import Clusterer, Places
+from graphs.online_services import open_online_services
 from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import build_gps_atlas
@@ -96,7 +97,7 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
     """The tools by name, with the services that the settings name; connections are closed with the stack.
 
     Raises:
-        UserError: an unknown or unusable geocoder or satellite source.
+        UserError: an unknown or unusable geocoder, satellite source or online service.
     """
     clients = Clients(
         photo_store=components.photo_store,
@@ -106,6 +107,7 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
         is_land=on_land,
         reader=OcrReader(OcrSettings(threads=settings.threads)),
         imagery=ground_source(settings, stack),
+        online=open_online_services(settings, stack),
     )
     return {tool.name: tool for tool in build_tools(clients) if settings.read_signs or tool.name != "read_signs"}
 

@@ -20,6 +20,9 @@ from graphs.state import GeolocateState
 FIRST_ROUND_SHOWS = frozenset({Shown.SIGNS, Shown.REGIONS, Shown.COUNTRIES})
 """What was read and retrieved is shown once, after the model's initial prediction."""
 
+TIMED_TOOLS = frozenset({"sun_check", "weather"})
+"""Tools that need to know when the photo was taken."""
+
 
 def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Show what is known and offer the tools; without hypotheses, the scene only, and only once."""
@@ -67,8 +70,8 @@ def use_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, Any
 
 
 def _with_time(call: ToolCall, state: GeolocateState) -> ToolCall:
-    """The sun check's time is what the user gave, never what the model says."""
-    if call["name"] != "sun_check":
+    """The time of the sun and the weather is what the user gave, never what the model says."""
+    if call["name"] not in TIMED_TOOLS:
         return call
     clues = state.get("clues")
     return {**call, "args": {**call["args"], "taken_at": clues.taken_at if clues else None}}
