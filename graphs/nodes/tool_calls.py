@@ -21,7 +21,7 @@ from graphs.state import GeolocateState, ToolRecord
 from tools.results import ToolError, ToolResult
 
 MAX_ARGUMENT_CHARACTERS = 4_000
-PICTURE_FIELDS = frozenset({"png_base64", "jpeg_base64"})
+PICTURE_FIELD = "jpeg_base64"
 
 MAX_TOOL_CALLS_AT_ONCE = 64
 """A setting of graphs: LangGraph's own limit goes by the cores, and calls that hang would hold up the others."""
@@ -131,7 +131,7 @@ def _record(call: ToolCall, result: dict[str, Any] | None, sha256: str | None, e
 def _without_pictures(value: Any) -> Any:
     """A result without the bytes of its pictures, however deep they lie."""
     if isinstance(value, dict):
-        return {key: _without_pictures(inner) for key, inner in value.items() if key not in PICTURE_FIELDS}
+        return {key: _without_pictures(inner) for key, inner in value.items() if key != PICTURE_FIELD}
     return [_without_pictures(inner) for inner in value] if isinstance(value, list) else value
 
 

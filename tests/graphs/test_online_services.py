@@ -78,14 +78,15 @@ CALLS: Calls = [
 
 
 def curious(messages: Sequence[BaseMessage], offered: set[str]) -> tuple[str, Calls]:
-    """Proposes Madrid and Prague, calls every online tool there is once, and judges each result to speak for Madrid."""
+    """Proposes Madrid and Prague, calls each online tool once, and judges each result, of Madrid, to fit both."""
     made = [call for message in messages for call in getattr(message, "tool_calls", []) if call["name"] in ONLINE]
     if "ProposeHypotheses" in offered:
         return "", propose(("Madrid", 40.42, -3.7), ("Prague", 50.09, 14.42))
-    if "ReviseHypotheses" in offered:
+    if offered == {"ReviseHypotheses"}:
         judgements = [
-            {"hypothesis_id": "H1", "claim": f"{call['name']} fits", "strength": 3.0, "tool_call_id": call["id"]}
+            {"hypothesis_id": key, "claim": f"{call['name']} fits", "strength": 3.0, "tool_call_id": call["id"]}
             for call in made
+            for key in ("H1", "H2")
         ]
         return "", [("ReviseHypotheses", {"judgements": judgements, "settled": True})]
     return "", [] if made else [call for call in CALLS if call[0] in offered]
@@ -144,8 +145,9 @@ def test_results_count_by_the_judgements_that_cite_them_alone(server: OnlineServ
     with GeoSleuth.open(make_settings(**settings_of(server, tmp_path)), model=curious_model()) as opened:
         answer, _ = located(opened)
     cited = [e for e in answer.evidence if e.source and e.source.tool in ONLINE]
-    assert {e.source.tool for e in cited if e.source} == ONLINE
-    assert {e.kind for e in cited} == {EvidenceKind.JUDGEMENT}
+    assert {e.source.tool for e in cited if e.source and e.information_nats} == ONLINE
+    assert {e.kind for e in cited if e.information_nats} == {EvidenceKind.JUDGEMENT}
+    assert {e.judged for e in cited if e.information_nats} == {"H1"}, "no result of one place speaks for another"
 
 
 @pytest.mark.parametrize("setting", ["overpass", "mapillary", "web_search", "image_search", "weather"])

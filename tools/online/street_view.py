@@ -8,7 +8,7 @@ from langchain_core.tools import StructuredTool
 from pydantic import Field
 
 from geo.point import Point
-from tools.base import PositionArguments, result_tool, shown_position
+from tools.base import PositionArguments, jpeg_block, result_tool, shown_position
 from tools.online.mapillary import Mapillary
 from tools.online.results import StreetPicture, StreetView
 from tools.untrusted_text import quoted, untrusted
@@ -57,10 +57,7 @@ def render_street(result: StreetView) -> list[str | dict[str, Any]]:
         "attribution": untrusted(result.attribution),
         **({"problem": result.problem} if result.problem else {}),
     }
-    pictures = [
-        {"type": "image", "base64": picture.jpeg_base64, "mime_type": "image/jpeg"} for picture in result.pictures
-    ]
-    return [{"type": "text", "text": quoted(facts)}, *pictures]
+    return [{"type": "text", "text": quoted(facts)}, *(jpeg_block(picture.jpeg_base64) for picture in result.pictures)]
 
 
 def _shown(picture: StreetPicture) -> dict[str, Any]:
