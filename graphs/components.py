@@ -235,7 +235,7 @@ def load_chat_models(
     """
     if given:
         return tuple(at_temperature(model, strategy.temperature) for model in given)
-    options = ModelOptions(
+    options = ModelOptions.chosen(
         timeout_s=settings.model_timeout_s,
         max_retries=settings.model_retries,
         concurrency=settings.model_concurrency,
@@ -247,6 +247,7 @@ def load_chat_models(
 
 def at_temperature(model: LoadedModel, temperature: float | None) -> LoadedModel:
     """The model, loaded again if it is one that has a temperature and is used at another."""
-    if temperature in (None, model.options.temperature) or not model.kind.is_served:
+    has_temperature = model.kind.is_served or model.kind.is_written
+    if temperature in (None, model.options.temperature) or not has_temperature:
         return model
     return load_model(model.name, model.options.model_copy(update={"temperature": temperature}))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -16,6 +18,24 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 Tool = Mapping[str, Any]
 """A tool in OpenAI's form: {"type": "function", "function": {"name", "description", "parameters"}}."""
+
+
+_sample: ContextVar[int] = ContextVar("sample", default=0)
+
+
+@contextmanager
+def sample_number(number: int) -> Iterator[None]:
+    """Within, requests are those of one of several independent samples of the same question, numbered from 0."""
+    token = _sample.set(number)
+    try:
+        yield
+    finally:
+        _sample.reset(token)
+
+
+def current_sample() -> int:
+    """Number of the sample that is being asked for."""
+    return _sample.get()
 
 
 class ToolBindingModel(BaseChatModel):

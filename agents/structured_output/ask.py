@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -163,7 +164,9 @@ def _ask_in_time(
     deadline: float | None,
 ) -> Reply[AIMessage]:
     bound = model.chat.bind_tools(list(tools), tool_choice=choice) if tools else model.chat
-    attempts = Attempts(model.options, deadline)
+    # A wait for somebody to write a reply has a limit of its own, and is no work of the run.
+    options = model.options.model_copy(update={"timeout_s": math.inf}) if model.kind.is_written else model.options
+    attempts = Attempts(options, None if model.kind.is_written else deadline)
     try:
         answer = attempts(lambda: bound.invoke(list(messages)))
     except ModelFailure as failure:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple, cast
 
 from langchain_core.messages import AnyMessage
 
+from agents.chat_models.base import sample_number
 from agents.messages import request
 from agents.reply_schemas import GivePosition, NamePlace
 from agents.schemas import Cost, add_cost
@@ -75,13 +76,21 @@ def _samples(context: GeolocateContext, state: GeolocateState) -> Iterator[Model
     """Samples in batches, side by side within each; none begins when a budget is spent."""
     spent, left = Cost(), context.strategy.samples
     while left and not spent_on_asking(context.budgets, add_cost(state["cost"], spent)):
-        batch = side_by_side([lambda: _sample(context, state)] * min(left, SAMPLES_AT_ONCE))
+        done = context.strategy.samples - left
+        numbers = range(done, done + min(left, SAMPLES_AT_ONCE))
+        batch = side_by_side([partial(_sample, context, state, number) for number in numbers])
         yield from batch
         spent = reduce(add_cost, (sample.cost for sample in batch), spent)
         left -= len(batch)
 
 
-def _sample(context: GeolocateContext, state: GeolocateState) -> ModelSample:
+def _sample(context: GeolocateContext, state: GeolocateState, number: int) -> ModelSample:
+    """Ask the questions for one of the samples."""
+    with sample_number(number):
+        return _ask_questions(context, state)
+
+
+def _ask_questions(context: GeolocateContext, state: GeolocateState) -> ModelSample:
     """Ask the questions once; stop at the first that gives nothing to use."""
     messages: list[AnyMessage] = []
     cost, seconds = Cost(), 0.0
