@@ -93,7 +93,7 @@ def _used(strategy: Strategy) -> list[tuple[str, frozenset[str]]]:
     """Templates that the strategy's steps need, each with the placeholders that get a value."""
     used = [(strategy.system, frozenset[str]())] if strategy.uses_model else []
     if strategy.runs(Step.HYPOTHESISE):
-        used.append((strategy.hypothesise, ALWAYS | _CATALOGUE | {"max_hypotheses", "tool_name"}))
+        used.append((strategy.hypothesise, ALWAYS | _CATALOGUE | {"max_hypotheses", "tool_name", "look_closer"}))
     if strategy.runs(Step.LOOK_CLOSER):
         used.append((strategy.look_again, ALWAYS | {"tool_name"}))
     if strategy.runs(Step.INVESTIGATE):

@@ -133,13 +133,13 @@ def page() -> str:
 
 
 def _section(system: GeoSleuth, strategy: Strategy, model: FixedModel) -> Iterator[str]:
-    yield f"## {strategy.name}\n\n{strategy.summary[0].upper()}{strategy.summary[1:]}.\n"
+    yield f"## {strategy.name}\n\n{strategy.summary[0].upper()}{strategy.summary[1:].rstrip('?')}.\n"
     if not strategy.uses_model:
         yield "No model is asked.\n"
         return
     model.requests.clear()
     grey = np.full((96, 128, 3), 127, np.uint8)
-    system.with_strategy(strategy.name).locate(Photo(id="photo-example", sha256="0" * 64, rgb=grey))
+    system.with_strategy(strategy.name).locate(Photo(grey, "0" * 64, "grey.png"))
     requests = model.requests[:2] if strategy.samples > 1 else model.requests
     catalogue, known = strategy.clue_catalogue, 0
     for number, request in enumerate(requests, start=1):

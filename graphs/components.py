@@ -26,6 +26,7 @@ from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from graphs.context import Clusterer, Places
+from graphs.online_services import open_online_services
 from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import build_gps_atlas
@@ -98,7 +99,7 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
     """The tools by name, with the services that the settings name; connections are closed with the stack.
 
     Raises:
-        UserError: an unknown or unusable geocoder or satellite source.
+        UserError: an unknown or unusable geocoder, satellite source or online service.
     """
     clients = Clients(
         photo_store=components.photo_store,
@@ -109,6 +110,7 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
         reader=OcrReader(OcrSettings(threads=settings.threads)) if settings.read_signs else None,
         imagery=ground_source(settings, stack),
         atlas_photos=open_atlas_photos(settings),
+        online=open_online_services(settings, stack),
         picture_px=settings.model_picture_px or find_jury(settings.model)[0].picture_px,
     )
     return {tool.name: tool for tool in build_tools(clients)}

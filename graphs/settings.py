@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agents.chat_models.spec import find_jury
@@ -16,6 +16,7 @@ from agents.strategy_files import load_strategies
 from belief.decision import Aim
 from core.errors import UserError, first_problem
 from graphs.budgets import Budgets
+from tools.online.addresses import MAPILLARY_API, checked_url
 
 WORLD_ATLAS = "world"
 """The atlas of populated places, which is built when it is asked for by this name."""
@@ -57,6 +58,16 @@ class Settings(BaseSettings):
     read_signs: bool = Field(True, description="read text in photos; about a second a photo")
     satellite_source: str = Field("blue-marble", description="where satellite pictures come from")
     geocoder: str = Field("geonames", description="where the tools find places: bundled, or a Nominatim service's URL")
+    overpass: str | None = Field(None, description="URL of an Overpass interpreter: switches map_features on")
+    mapillary: str = Field(MAPILLARY_API, description="URL of Mapillary's API; used with a token only")
+    mapillary_token: SecretStr | None = Field(
+        None, exclude=True, description="from the environment, never shown or saved: switches street_view on"
+    )
+    web_search: str | None = Field(None, description="URL of a SearXNG instance with JSON: switches web_search on")
+    image_search: str | None = Field(
+        None, description="URL of your own service that THE PHOTO IS SENT TO: switches reverse_image_search on"
+    )
+    weather: str | None = Field(None, description="URL of Open-Meteo's archive API: switches weather on")
     budgets: Budgets = Budgets()
     aim: Aim = Field(
         Aim.GEOSCORE, description="what the point is chosen for: a distance in km to lie within, or geoscore"
@@ -73,6 +84,16 @@ class Settings(BaseSettings):
     @classmethod
     def _known_model(cls, name: str) -> str:
         return ",".join(model.name for model in find_jury(name))
+
+    @field_validator("overpass", "web_search", "image_search", "weather")
+    @classmethod
+    def _usable_address(cls, url: str | None) -> str | None:
+        return checked_url(url) if url else None
+
+    @field_validator("mapillary")
+    @classmethod
+    def _usable_api(cls, url: str) -> str:
+        return checked_url(url)
 
     @model_validator(mode="after")
     def _known_strategy(self) -> Self:

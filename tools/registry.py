@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from langchain_core.tools import BaseTool
 
@@ -12,6 +14,14 @@ from retrieval.photos.store import PhotoStore
 from tools.country_facts import country_facts_tool
 from tools.find_place import find_place_tool
 from tools.look_closer import look_closer_tool
+from tools.online.map_features import map_features_tool
+from tools.online.mapillary import Mapillary
+from tools.online.open_meteo import OpenMeteo
+from tools.online.overpass import Overpass
+from tools.online.search_services import SearchService
+from tools.online.street_view import street_view_tool
+from tools.online.weather import weather_tool
+from tools.online.web_search import reverse_image_search_tool, web_search_tool
 from tools.rank_regions import Clusterer, rank_regions_tool
 from tools.read_signs import read_signs_tool
 from tools.reverse_geocode import reverse_geocode_tool
@@ -23,6 +33,19 @@ from tools.services.geocoders import PlaceSource
 from tools.services.imagery import ImagerySource
 from tools.services.ocr import OcrReader
 from tools.sun_check import sun_check_tool
+
+Service = TypeVar("Service")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineServices:
+    """Services on the network that the user configured; None where there is none."""
+
+    overpass: Overpass | None = None
+    mapillary: Mapillary | None = None
+    web_search: SearchService[str] | None = None
+    image_search: SearchService[bytes] | None = None
+    weather: OpenMeteo | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +65,12 @@ class Clients:
     imagery: ImagerySource
     picture_px: int = 1024
     atlas_photos: AtlasPhotos | None = None
+    online: OnlineServices = field(default_factory=OnlineServices)
+
+
+def _if_there(build: Callable[[Service], BaseTool], service: Service | None) -> BaseTool | None:
+    """The tool of a service; None where the user configured none."""
+    return None if service is None else build(service)
 
 
 TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
@@ -56,6 +85,13 @@ TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
     "satellite_view": lambda clients: satellite_view_tool(clients.imagery),
     "sun_check": lambda _: sun_check_tool(),
     "country_facts": lambda _: country_facts_tool(),
+    "map_features": lambda clients: _if_there(map_features_tool, clients.online.overpass),
+    "street_view": lambda clients: _if_there(street_view_tool, clients.online.mapillary),
+    "web_search": lambda clients: _if_there(web_search_tool, clients.online.web_search),
+    "reverse_image_search": lambda clients: _if_there(
+        partial(reverse_image_search_tool, clients.photo_store), clients.online.image_search
+    ),
+    "weather": lambda clients: _if_there(weather_tool, clients.online.weather),
 }
 """Every tool by the name the model calls it; None where what it needs is not there."""
 

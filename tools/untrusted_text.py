@@ -31,15 +31,15 @@ def quoted(payload: Mapping[str, Any]) -> str:
     return f"{OPENING}\n{text.replace('<', chr(92) + 'u003c').replace('>', chr(92) + 'u003e')}\n{CLOSING}"
 
 
-def untrusted(text: str) -> str:
-    """Text of others on one line: unseen characters removed, at most 200 characters.
+def untrusted(text: str, max_characters: int = MAX_TEXT_CHARACTERS) -> str:
+    """Text of others on one line: unseen characters removed, at most 200 characters if not said otherwise.
 
     >>> untrusted("two\\nlines\\u200b")
     'two lines'
     """
     seen = "".join(" " if char.isspace() else char for char in text if char.isspace() or not _hidden(char))
     line = " ".join(seen.split())
-    return line if len(line) <= MAX_TEXT_CHARACTERS else line[: MAX_TEXT_CHARACTERS - 1] + "…"
+    return line if len(line) <= max_characters else line[: max_characters - 1] + "…"
 
 
 def _hidden(char: str) -> bool:

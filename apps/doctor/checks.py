@@ -22,6 +22,7 @@ from geo.places.gazetteer import Gazetteer
 from geo.tiles import Tile
 from graphs.chat.threads import thread_names
 from graphs.components import open_parameters
+from graphs.online_services import data_sent
 from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import atlas_info, list_atlases
 from retrieval.encoders.registry import ENCODERS, load_encoder
@@ -70,7 +71,7 @@ def diagnose(settings: Settings, online: bool = False) -> list[Finding]:
         "home": _home(settings),
         "what leaves this machine": leaving(settings, os.environ),
         "environment": _environment(),
-        "services": _services(online),
+        "services": _services(settings, online),
     }
     return [replace(finding, area=area) for area, findings in areas.items() for finding in findings]
 
@@ -222,7 +223,7 @@ def _environment() -> Iterator[Finding]:
             yield Finding(name, State.OK, "present; its value is never read out")
 
 
-def _services(online: bool) -> Iterator[Finding]:
+def _services(settings: Settings, online: bool) -> Iterator[Finding]:
     """Ask each service one small question, if that is allowed."""
     if not online:
         yield Finding("network", State.UNKNOWN, "nothing is contacted unless you add --online")
@@ -230,6 +231,9 @@ def _services(online: bool) -> Iterator[Finding]:
     for name in KNOWN_SERVERS:
         yield ask(name, known_server(name).url(Tile(0, 0, 0)), "satellite views sharper than 7 km a pixel")
     yield ask("Nominatim", "https://nominatim.openstreetmap.org/status", "street-level place names")
+    for sent in data_sent(settings):
+        if sent.host:
+            yield ask(sent.tool, sent.url, f"the tool {sent.tool}")
     yield ask("Qdrant server", "http://localhost:6333/readyz", "atlases too large for one process")
 
 

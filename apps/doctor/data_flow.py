@@ -10,6 +10,7 @@ from agents.chat_models.spec import MODELS, ModelDescription, find_jury
 from apps.doctor.report import Finding, State, installed
 from graphs.components import EMBEDDED_GROUND, EMBEDDED_PLACES
 from graphs.events.telemetry import INSTALL, spans_go_to, spans_wanted
+from graphs.online_services import data_sent
 from graphs.settings import Settings
 
 LANGSMITH_SWITCHES = ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2")
@@ -55,6 +56,8 @@ def leaving(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
     yield _goes("satellite views", "positions of hypotheses", None if ground == EMBEDDED_GROUND else _host(ground))
     places = settings.geocoder
     yield _goes("geocoder", "positions, and names read on signs", None if places == EMBEDDED_PLACES else _host(places))
+    for sent in data_sent(settings):
+        yield _goes(sent.tool, sent.what, sent.host)
     yield _langsmith(environment)
     yield _opentelemetry(environment)
 

@@ -15,7 +15,7 @@ from graphs.assessment.assess import Assessment, assess, with_proposals
 from graphs.assessment.evidence import latest_look
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
-from graphs.nodes.look_closer import second_look
+from graphs.nodes.look_closer import may_look_closer, second_look
 from graphs.nodes.model_calls import ask_model_structured, model_cost, reply_sha256, reply_statuses, side_by_side
 from graphs.prompt_data import scene_data
 from graphs.state import GeolocateState, Opinion, Position
@@ -72,6 +72,7 @@ def _ask_all(context: GeolocateContext, state: GeolocateState) -> list[Reply[Pro
         max_hypotheses=MAX_PROPOSED,
         tool_name=ProposeHypotheses.__name__,
         clue_catalogue=strategy.clue_catalogue,
+        look_closer=strategy.template("ask_closer") if may_look_closer(context) else "",
     )
     asked = passing_request(f"Photo {photo_id}.", prompt, scene_data(context, state))
     ask = partial(ask_model_structured, context, state, asked, ProposeHypotheses)

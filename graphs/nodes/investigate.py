@@ -18,7 +18,8 @@ from graphs.nodes.tool_calls import limits_left, run_tool_calls
 from graphs.prompt_data import scene_data, table_data
 from graphs.state import GeolocateState
 
-SUN_TOOL = "sun_check"
+TIMED_TOOLS = frozenset({"sun_check", "weather"})
+"""Tools that need to know when the photo was taken."""
 
 FIRST_ROUND_KEEPS = frozenset({Shown.SIGNS})
 """What was read in the photo is said after the model's initial prediction, and stays."""
@@ -47,9 +48,9 @@ def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, A
 
 
 def offered_tools(context: GeolocateContext, state: GeolocateState) -> list[BaseTool]:
-    """The tools that the strategy offers; the sun can be checked only where the time of the photo is known."""
+    """The tools that the strategy offers; sun and weather only where the time of the photo is known."""
     wanted, clues = context.strategy.tools, state.get("clues")
-    usable = context.tools.keys() - (set() if clues and clues.taken_at else {SUN_TOOL})
+    usable = context.tools.keys() - (frozenset() if clues and clues.taken_at else TIMED_TOOLS)
     return [tool for name, tool in context.tools.items() if name in usable and (wanted is None or name in wanted)]
 
 
@@ -85,8 +86,8 @@ def use_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, Any
 
 
 def _with_time(call: ToolCall, state: GeolocateState) -> ToolCall:
-    """The sun check's time is what the user gave, never what the model says."""
-    if call["name"] != SUN_TOOL:
+    """The time of the sun and the weather is what the user gave, never what the model says."""
+    if call["name"] not in TIMED_TOOLS:
         return call
     clues = state.get("clues")
     return {**call, "args": {**call["args"], "taken_at": clues.taken_at if clues else None}}

@@ -46,6 +46,11 @@ class SecondLook(NamedTuple):
     notes: list[str]
 
 
+def may_look_closer(context: GeolocateContext) -> bool:
+    """Whether the strategy looks closer and the tool is there."""
+    return context.strategy.runs(Step.LOOK_CLOSER) and CLOSER_TOOL in context.tools
+
+
 def second_look(
     context: GeolocateContext, state: GeolocateState, first: Sequence[Reply[ProposeHypotheses]]
 ) -> SecondLook:
@@ -73,8 +78,7 @@ def _calls(
 ) -> Iterator[tuple[int, ToolCall]]:
     """A call for each model that asked to look closer, by its number."""
     spent = add_cost(state["cost"], Cost(model_calls=1))
-    may_ask = spent_on_asking(context.budgets, spent) is None
-    if not (context.strategy.runs(Step.LOOK_CLOSER) and CLOSER_TOOL in context.tools and may_ask):
+    if not may_look_closer(context) or spent_on_asking(context.budgets, spent):
         return
     for number, reply in enumerate(first):
         if reply.value and reply.value.look_closer:

@@ -143,16 +143,28 @@ def test_what_leaves_is_said_with_where_it_goes() -> None:
         model="openai:gpt-4o",
         geocoder="https://nominatim.example.org",
         satellite_source="https://tiles.example.org/{z}/{x}/{y}.png",
+        overpass="https://overpass.example.org/api/interpreter",
+        mapillary_token="MLY|secret",  # noqa: S106 - made up
+        web_search="http://127.0.0.1:8888",
+        image_search="https://pictures.example.org/search",
+        weather="https://archive-api.open-meteo.com/v1/archive",
     )
     goes = {name: item.detail.partition(" GO TO ")[2] for name, item in found.items()}
     assert goes == {
         "model": "api.openai.com",
         "satellite views": "tiles.example.org",
         "geocoder": "nominatim.example.org",
+        "map_features": "overpass.example.org",
+        "street_view": "graph.mapillary.com and the picture hosts it names (*.fbcdn.net)",
+        "web_search": "127.0.0.1:8888",
+        "reverse_image_search": "pictures.example.org",
+        "weather": "archive-api.open-meteo.com",
         "LangSmith": "api.smith.langchain.com",
         "OpenTelemetry": "http://collector:4318",
     }
     assert found["LangSmith"].state is State.PROBLEM
+    assert "THE PHOTO'S PIXELS" in found["reverse_image_search"].detail
+    assert "secret" not in str(found)
     hidden = {"LANGSMITH_TRACING": "true", "LANGSMITH_HIDE_INPUTS": "true", "LANGSMITH_HIDE_OUTPUTS": "true"}
     assert "hidden" in left(hidden)["LangSmith"].detail
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.tools import BaseTool
 
 from agents.schemas import AnswerStatus, EvidenceKind
 from agents.strategies import STRATEGIES
@@ -28,7 +31,11 @@ from tests.fakes.machine import (
     run,
     scripted,
 )
+from tests.tools.online.server import as_json, serving
 from tools.find_place import find_place_tool
+from tools.online.json_service import JsonService
+from tools.online.search_services import SearxNG
+from tools.online.web_search import web_search_tool
 from tools.reverse_geocode import reverse_geocode_tool
 from tools.untrusted_text import CLOSING, OPENING
 
@@ -46,8 +53,8 @@ def logged(at: GeolocateContext) -> tuple[Any, list[TraceEvent]]:
         return run(at), events
 
 
-def obeying() -> ScriptedModel:
-    """A model that does what a sign says as soon as it has read it, and cites whatever it likes."""
+def obeying(*calls: tuple[str, dict[str, Any]]) -> ScriptedModel:
+    """A model that does what a sign (or what it calls) says as soon as it has read it, and cites whatever it likes."""
 
     def policy(messages: Sequence[BaseMessage], offered: set[str]) -> tuple[str, Calls]:
         has_read = any(MARK in message.text for message in messages)
@@ -57,7 +64,7 @@ def obeying() -> ScriptedModel:
             return "", propose(("Madrid", 40.42, -3.7), ("Prague", 50.09, 14.42))
         if offered == {"ReviseHypotheses"}:
             return "", [("ReviseHypotheses", obedience(messages) if has_read else {})]
-        return "", [("read_signs", {"photo_id": given()["photo_id"]})]
+        return "", list(calls) or [("read_signs", {"photo_id": given()["photo_id"]})]
 
     return ScriptedModel(policy=policy)
 
@@ -135,6 +142,44 @@ def test_place_names_are_data_for_the_model() -> None:
         assert message.text.startswith(OPENING)
         assert message.text.count(CLOSING) == 1
         assert message.text.endswith(CLOSING)
+
+
+@contextmanager
+def web_that_says(text: str) -> Iterator[dict[str, BaseTool]]:
+    """The tools, with a web in which the one page there is says so."""
+    page = {"title": text, "url": f"https://x.example/{text}", "content": text}
+    with serving(lambda _: as_json({"results": [page]})) as server, httpx.Client(trust_env=False) as client:
+        search = SearxNG(JsonService("the search", f"{server.url}/search", client, min_interval_s=0.0))
+        yield {**context().tools, "web_search": web_search_tool(search)}
+
+
+SEARCHES: tuple[str, dict[str, Any]] = ("web_search", {"query": "a tower by a river"})
+
+
+@pytest.mark.parametrize("words", [SIGN, FAKE_RESULT])
+def test_a_page_changes_no_probability(words: str) -> None:
+    answers = []
+    for text in ("Nothing of note", words):
+        with web_that_says(text) as tools:
+            model = scripted([SEARCHES])
+            answers.append(run(context(model=model, tools=tools)))
+    for message in (message for conversation in model.seen for message in conversation):
+        outside = "".join(part.split(CLOSING)[-1] for part in message.text.split(OPENING))
+        assert MARK not in outside
+    harmless, hostile = ([(h.point, h.probability) for h in answer.hypotheses] for answer in answers)
+    assert hostile == harmless
+    assert answers[0].point == answers[1].point
+    assert not [e for e in answers[1].evidence if e.source and e.source.tool == "web_search"]
+
+
+@pytest.mark.parametrize("words", [SIGN, FAKE_RESULT])
+def test_a_model_that_obeys_a_page_cannot_move_the_answer_there(words: str) -> None:
+    with web_that_says(words) as tools:
+        answer = run(context(model=obeying(SEARCHES), tools=tools))
+    assert point_distance_km(answer.point or NOWHERE, NOWHERE) > 1000.0
+    injected = [h for h in answer.hypotheses if point_distance_km(h.point, NOWHERE) < 10.0]
+    assert injected
+    assert all(h.probability < 0.2 for h in injected)
 
 
 # --- models that misbehave

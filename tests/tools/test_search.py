@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -20,8 +21,13 @@ from retrieval.regions import rank_regions
 from retrieval.stores.filters import Exclude, Near, is_left_out
 from tests.fakes.tool_calls import as_photo, call, shown_to_model
 from tools.base import Arguments, result_tool
+from tools.online.json_service import JsonService
+from tools.online.mapillary import Mapillary
+from tools.online.open_meteo import OpenMeteo
+from tools.online.overpass import Overpass
+from tools.online.search_services import ImageSearchHook, SearxNG
 from tools.rank_regions import rank_regions_tool
-from tools.registry import TOOLS, Clients, build_tools
+from tools.registry import TOOLS, Clients, OnlineServices, build_tools
 from tools.results import Box, FoundPlaces, PhotoMatches, RankedRegions, ToolError
 from tools.search_photos import search_photos_tool
 from tools.services.atlas_search import PhotoSearch
@@ -248,6 +254,19 @@ def test_a_bug_in_a_tool_is_not_blamed_on_the_model() -> None:
         call(tool)
 
 
+def every_online_service() -> OnlineServices:
+    """Services that nothing answers for: building a tool asks nobody."""
+    client = httpx.Client()
+    service = JsonService("nobody", "http://127.0.0.1:9", client)
+    return OnlineServices(
+        overpass=Overpass(service),
+        mapillary=Mapillary("http://127.0.0.1:9", "token", client),
+        web_search=SearxNG(service),
+        image_search=ImageSearchHook(service),
+        weather=OpenMeteo(service),
+    )
+
+
 def test_the_registry_builds_every_tool(search: PhotoSearch, photo_store: PhotoStore) -> None:
     clients = Clients(
         photo_store=photo_store,
@@ -257,6 +276,7 @@ def test_the_registry_builds_every_tool(search: PhotoSearch, photo_store: PhotoS
         is_land=lambda point: point.lat > 0.0,
         reader=OcrReader(),
         imagery=BundledImagery(),
+        online=every_online_service(),
     )
     tools = {tool.name: tool for tool in build_tools(clients)}
     assert list(tools) == list(TOOLS)
@@ -288,6 +308,11 @@ def test_the_registry_builds_every_tool(search: PhotoSearch, photo_store: PhotoS
             "part_of_day",
             "places",
         },
+        "map_features": {"kinds", "within_m", "centre", "radius_km", "box", "area_name"},
+        "street_view": {"lat", "lon", "radius_m", "limit"},
+        "web_search": {"query"},
+        "reverse_image_search": {"photo_id", "box"},
+        "weather": {"lat", "lon", "taken_at"},
     }
     assert {name: set(tool.args) for name, tool in tools.items()} == expected
     for tool in tools.values():
