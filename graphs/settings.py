@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     )
     model_retries: int = Field(3, ge=0, description="after a rate limit, a server error or a lost connection")
     model_concurrency: int = Field(8, ge=1, description="requests to the model under way at once")
+    model_picture_px: int | None = Field(
+        None, ge=256, le=4096, description="long side of pictures that the model is shown; None: the provider's"
+    )
     calibrated: bool = Field(True, description="correct radius and confidence where a calibration fits this system")
     calibration: Path | None = Field(None, description="a calibration's file; None: the belief's own radii")
     model_records: Path | None = Field(None, description="records of models' reliability; None: packaged ones")

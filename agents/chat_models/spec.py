@@ -21,6 +21,9 @@ from core.errors import UserError
 
 DEFAULT_TIMEOUT_S = 120.0
 A_DAY_S = 86_400.0
+DEFAULT_PICTURE_PX = 1024
+"""Of a 4:3 photo some 1,000 tokens in models of the Qwen-VL family, whose card names 256 to 1,280 tokens as the usual
+range (https://huggingface.co/Qwen/Qwen2.5-VL-7B-Instruct); servers of open models leave larger pictures as they are."""
 
 
 class ModelDescription(BaseModel):
@@ -42,6 +45,10 @@ class ModelDescription(BaseModel):
     url: str = Field("", description="of the provider's server, or of the default one")
     takes_url: bool = Field(False, description="a spec may name another server")
     prices: str | None = Field(None, description="the provider's id in the package genai-prices")
+    picture_px: int = Field(
+        DEFAULT_PICTURE_PX, description="long side of pictures it is shown: of more it makes nothing, or only costs"
+    )
+    picture_detail: str | None = Field(None, description="`detail` of OpenAI's protocol; None: not sent")
 
     @property
     def is_served(self) -> bool:
@@ -102,6 +109,9 @@ _REGISTERED = (
         keys=("OPENAI_API_KEY",),
         url="https://api.openai.com/v1",
         prices="openai",
+        # `high` scales to fit 2,048 px, and `auto` chooses by model: platform.openai.com/docs/guides/images-vision
+        picture_px=2048,
+        picture_detail="high",
     ),
     ModelDescription(
         name="anthropic:NAME",
@@ -112,6 +122,8 @@ _REGISTERED = (
         keys=("ANTHROPIC_API_KEY",),
         url="https://api.anthropic.com",
         prices="anthropic",
+        # Larger ones are scaled down before the model sees them: platform.claude.com/docs/en/build-with-claude/vision
+        picture_px=1568,
     ),
     ModelDescription(
         name="google_genai:NAME",
@@ -122,6 +134,8 @@ _REGISTERED = (
         keys=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
         url="https://generativelanguage.googleapis.com",
         prices="google",
+        # Two by two tiles of 768 px, 258 tokens each: ai.google.dev/gemini-api/docs/image-understanding
+        picture_px=1536,
     ),
     ModelDescription(
         name="ollama:NAME[@URL]",
