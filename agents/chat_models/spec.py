@@ -19,11 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from agents.schemas import Frozen
 from core.errors import UserError
 
-DEFAULT_TIMEOUT_S = 120.0
-A_DAY_S = 86_400.0
 DEFAULT_PICTURE_PX = 1024
 """Of a 4:3 photo some 1,000 tokens in models of the Qwen-VL family, whose card names 256 to 1,280 tokens as the usual
 range (https://huggingface.co/Qwen/Qwen2.5-VL-7B-Instruct); servers of open models leave larger pictures as they are."""
+
+DEFAULT_TIMEOUT_S = 120.0
+A_DAY_S = 86_400.0
 
 
 class ModelDescription(BaseModel):

@@ -60,7 +60,7 @@ def test_refine_goes_through_a_mailbox_and_each_request_can_be_answered_alone(tm
     prompt = (second / "prompt.md").read_text()
     assert f"It continues request {first.name}" in prompt
     above, _, new = prompt.partition(f"NEW since request {first.name}")
-    assert "[picture: photo.png]" in above
+    assert "[picture: photo.png]\n\nPhoto photo-" in above
     assert "it looks so" in new, "the earlier reply is part of what is new"
     assert "You can call these tools" in new
     assert "for anna" in prompt
