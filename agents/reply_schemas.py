@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from tools.results import Box
 
@@ -148,3 +156,48 @@ class ReviseHypotheses(ModelStatement):
     )
     reject: list[str] = Field(default_factory=list, max_length=20, description="ids that cannot be right")
     settled: bool = Field(False, description="true if no further tool call would change the outcome: it ends the work")
+
+
+class StatedFact(ModelStatement):
+    """One thing that the person states about where or when the photo was taken. Fill in what it is about."""
+
+    words: str = Field(min_length=2, max_length=300, description="the person's own words that say it, copied")
+    is_denied: bool = Field(False, description="true if they say that it is not so: “not Portugal”")
+    countries: list[str] = Field(
+        default_factory=list, max_length=40, description="ISO 3166-1 alpha-2 codes: it is in one of these countries"
+    )
+    languages: list[str] = Field(
+        default_factory=list,
+        max_length=12,
+        description="ISO 639-1 codes of the writing; of a script, all of its",
+    )
+    place: str = Field("", max_length=100, description="name of a town or region that it is in or near, and no more")
+    taken_at: str | None = Field(
+        None,
+        max_length=40,
+        description="ISO 8601, such as 2024-03-15T12:00: any year and the 15th where they are not said; an offset only"
+        " if they say it",
+    )
+
+    @field_validator("countries", "languages")
+    @classmethod
+    def _codes(cls, codes: list[str], info: ValidationInfo) -> list[str]:
+        upper = info.field_name == "countries"
+        return [code.strip().upper() if upper else code.strip().lower() for code in codes]
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not (self.countries or self.languages or self.place or self.taken_at):
+            raise ValueError("say which country, language, place or time it is about")
+        return self
+
+
+class NoteFacts(ModelStatement):
+    """Note what the person states about the photo, or takes back. Only what they state as so: not what they ask, and
+    not what you conclude. It becomes evidence with the person as its source.
+    """
+
+    facts: list[StatedFact] = Field(default_factory=list, max_length=8)
+    retract: list[str] = Field(
+        default_factory=list, max_length=8, description="ids of evidence of the person that they take back, such as E7"
+    )

@@ -39,7 +39,7 @@ class EvidenceKind(StrEnum):
     JUDGEMENT = "judgement"
     """The model's judgement of a tool result."""
     PERSON = "person"
-    """A person's answer to a question of the system."""
+    """A person's answer to a question of the system, or a fact that a person states."""
     OPINION = "opinion"
 
 

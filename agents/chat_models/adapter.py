@@ -136,7 +136,7 @@ class AdaptedChat(ToolBindingModel):
         """The answer with the calls in its text, and with estimated usage if the server gave none."""
         if tools and not answer.tool_calls:
             answer = with_calls(answer, tools, id_stem=_digest(sent, answer.text))
-        return answer if answer.usage_metadata else _with_estimate(answer, sent)
+        return answer if answer.usage_metadata else with_estimate(answer, sent)
 
 
 def _first_message(result: ChatResult) -> AIMessage:
@@ -160,7 +160,7 @@ def _failures(errors: tuple[type[Exception], ...]) -> Iterator[None]:
         raise malformed(error) from error
 
 
-def _with_estimate(answer: AIMessage, sent: Sequence[BaseMessage]) -> AIMessage:
+def with_estimate(answer: AIMessage, sent: Sequence[BaseMessage]) -> AIMessage:
     """The answer with tokens estimated from characters and pictures, and marked as such."""
     prompt = sum(_tokens(message) for message in sent) + TOKENS_A_PICTURE * count_pictures(sent)
     output = _tokens(answer)

@@ -110,17 +110,10 @@ def _load_served(spec: ModelSpec, options: ModelOptions) -> LoadedModel:
 
 def _load_written(spec: ModelSpec, options: ModelOptions) -> LoadedModel:
     """A model whose replies somebody writes: tools are in the prompt, no limit but its own ends a wait."""
-    chat = AdaptedChat(
-        inner=load_written(spec, options),
-        label=spec.text,
-        calls_tools=False,
-        keeps_schema=True,
-        concurrency=options.concurrency,
-    )
     remark = f"replies of {spec.text} were written by whoever read the requests: what that cost is not known, and is 0"
     return LoadedModel(
         name=spec.text,
-        chat=chat,
+        chat=load_written(spec, options),
         kind=MODELS[spec.kind],
         leaves_the_machine=describe(spec).leaves_the_machine,
         options=options.model_copy(update={"max_retries": 0}),

@@ -32,7 +32,7 @@ from langchain_core.messages import BaseMessage
 from PIL import Image, UnidentifiedImageError
 
 from agents.chat_models.failures import ModelFailure
-from agents.messages import is_picture
+from agents.messages import PASSED_PICTURE, is_picture
 
 REPLY_FILES = ("reply.json", "reply.md", "reply.txt")
 MAX_REPLY_BYTES = 1_000_000
@@ -40,6 +40,7 @@ SETTLED_S = 2.0
 """A reply that is no JSON may be half-written: it is taken once it has stayed unchanged for so long."""
 
 _NUMBER = re.compile(r"(\d{4,})-[0-9a-f]{12}")
+_PICTURE = re.compile(r"\s*\[picture: [^\]\n]*\]\s*")
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 _HEADINGS = {"system": "Instructions", "user": "User", "assistant": "You, earlier"}
 _LOCK = threading.Lock()
@@ -224,13 +225,18 @@ class RequestFolder:
                 described = self._read(name)
                 same_options = all(described.get(key) == value for key, value in request.options.items())
                 last = described["messages"][-1]["text"] if described.get("messages") else ""
-                if same_options and shared and last.startswith(shared[-1].text):
+                if same_options and shared and _lasting(last).startswith(_lasting(shared[-1].text)):
                     return name, known
         return "", 0
 
 
 def _start(messages: Sequence[TextMessage], sample: Any) -> str:
-    return _digest([messages[:-1], sample])
+    return _digest([[_lasting(message.text) for message in messages[:-1]], sample])
+
+
+def _lasting(text: str) -> str:
+    """The text as later requests repeat it: they may leave a picture out that was shown before."""
+    return _PICTURE.sub("", text.replace(PASSED_PICTURE, "")).strip()
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict
 
-from agents.chat_models.base import current_sample
+from agents.chat_models.adapter import with_estimate
+from agents.chat_models.base import Tool, ToolBindingModel, current_sample
 from agents.chat_models.failures import ModelFailure
 from agents.chat_models.pasting import TERMINAL, PastedReply
 from agents.chat_models.request_folder import ReplyFiles, RequestFolder, WrittenRequest, written_request
 from agents.chat_models.spec import MODELS, ModelOptions, ModelSpec
+from agents.chat_models.tool_prompting import reply_schema, with_calls, with_tools_in_prompt
 from core.errors import UserError
 from core.waiting import pause, waiting
 
@@ -52,8 +53,8 @@ def load_written(spec: ModelSpec, options: ModelOptions) -> WrittenReplies:
     return MailboxModel(folder=folder, asked=asked, limit_s=options.timeout_s)
 
 
-class WrittenReplies(BaseChatModel):
-    """A chat model whose replies are written by somebody who reads the requests.
+class WrittenReplies(ToolBindingModel):
+    """A chat model whose replies are written by somebody who reads the requests; tools are in the prompt.
 
     Attributes:
         folder: that requests are written to.
@@ -78,11 +79,14 @@ class WrittenReplies(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the same
         **kwargs: Any,
     ) -> ChatResult:
-        wanted = kwargs.get("response_format", {}).get("json_schema", {}).get("schema")
-        request = written_request(messages, wanted, {**self.asked, "sample": current_sample()})
+        tools = _to_be_called(kwargs.get("tools") or [], kwargs.get("tool_choice"))
+        sent = with_tools_in_prompt(messages, tools)
+        wanted = reply_schema(tools) if tools else None
+        request = written_request(sent, wanted, {**self.asked, "sample": current_sample()})
         with waiting():
             text = self.reply(request)
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
+        answer = with_calls(AIMessage(text), tools, id_stem=f"written-{request.key}")
+        return ChatResult(generations=[ChatGeneration(message=with_estimate(answer, sent))])
 
     @abstractmethod
     def reply(self, request: WrittenRequest) -> str:
@@ -91,6 +95,11 @@ class WrittenReplies(BaseChatModel):
         Raises:
             ModelFailure: nothing in time, or nothing that can be read.
         """
+
+
+def _to_be_called(tools: Sequence[Tool], choice: str | None) -> list[Tool]:
+    """The one tool that has to be called, or all where there is a choice: nobody reads what he may not use."""
+    return [tool for tool in tools if choice in (None, tool["function"]["name"])]
 
 
 class MailboxModel(WrittenReplies):

@@ -14,7 +14,18 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
-from agents.offline.explanations import NO_LMM, Row, answer_text, compare, first, open_rows, what_would_change_it, why
+from agents.offline.explanations import (
+    NO_LMM,
+    Row,
+    answer_text,
+    compare,
+    first,
+    open_rows,
+    share,
+    what_would_change_it,
+    why,
+)
+from agents.offline.facts import is_retraction, parse_facts
 from geo.places.country_facts import country_of_name
 from geo.places.names import name_key
 from geo.point import Point
@@ -26,8 +37,8 @@ NEAR_KM = 50.0
 REGION_RADIUS_KM = 150.0
 COUNTRY_RADIUS_KM = 400.0
 HELP = (
-    "I can say why, why not somewhere (“why not Portugal?”), compare two places (“compare with Porto”), and say what"
-    " would change the answer."
+    "I can say why, why not somewhere (“why not Portugal?”), compare two places (“compare with Porto”), say what would"
+    " change the answer, and note what you know (“it is not Portugal”, “the sign is Czech”)."
 )
 
 Call = tuple[str, dict[str, Any]]
@@ -63,6 +74,7 @@ _CHANGE = re.compile(
     r"change\b.*\bmind|would it take|would convince|what else (?:would|could)|how could (?:i|we|you)", re.I
 )
 _WHY = re.compile(r"\bwhy\b|how (?:sure|certain|do you know)|\bevidence\b|\breason|\bexplain|\bbecause\b", re.I)
+_CLOSER = re.compile(r"\b(?:zoom|closer|enlarge|magnify)\b", re.I)
 _WHERE = re.compile(r"\bwhere\b|which (?:country|city|place)|what (?:country|city|place)|\banswer\b", re.I)
 _SPLIT = re.compile(r"\s+(?:and|with|to|or|vs\.?|versus|than|against|from)\s+|[,;/?!:.“”\"()]+", re.I)
 
@@ -103,7 +115,12 @@ def question_words() -> frozenset[str]:
 
 def respond(data: Row, results: Results, offered: set[str]) -> ChatReply:
     """The reply to what `data["person_asks"]` says, or the calls to make before it."""
-    question = read_question(str(data["person_asks"]))
+    asked = str(data["person_asks"])
+    if "NoteFacts" in offered and (replied := _to_a_statement(data, asked, results)):
+        return replied
+    if "look_closer" in offered and _CLOSER.search(asked):
+        return _closer(data, asked, results)
+    question = read_question(asked)
     if question.asks is Asks.PLACES and open_rows(data):
         return _about_places(data, question.places, results, offered)
     text = {
@@ -112,6 +129,49 @@ def respond(data: Row, results: Results, offered: set[str]) -> ChatReply:
         Asks.WHERE: answer_text,
     }.get(question.asks, _cannot)(data)
     return ChatReply([], f"{text}\n{NO_LMM}")
+
+
+def _to_a_statement(data: Row, words: str, results: Results) -> ChatReply | None:
+    """The call that notes what the person states or takes back, then what came of it; None: they do neither."""
+    done = next(iter(results.get("NoteFacts", {}).values()), None)
+    if done is not None:
+        said = [f"Noted: “{text}”." for text in done.get("noted", [])]
+        said += ["Taken back." for _ in done.get("taken_back", [])[:1]]
+        said += [f"Not noted: {text}." for text in done.get("problems", [])]
+        leader = next(iter(open_rows(data)), None)
+        now = f"{leader['name']} has a probability of {share(leader['probability'])} now." if leader else ""
+        return ChatReply([], f"{' '.join([*said, now])}\n{NO_LMM}")
+    if facts := parse_facts(words):
+        return ChatReply([("NoteFacts", {"facts": facts})], "")
+    stated = [item["id"] for item in data.get("evidence") or [] if str(item["claim"]).startswith("the person says")]
+    if is_retraction(words) and stated:
+        return ChatReply([("NoteFacts", {"retract": stated[-1:]})], "")
+    return None
+
+
+def _closer(data: Row, words: str, results: Results) -> ChatReply:
+    """A look at the part of the photo that is named, and then the text that was read in it."""
+    done = next(iter(results.get("look_closer", {}).values()), None)
+    if done is None:
+        return ChatReply([("look_closer", {"photo_id": data["photo_id"], "boxes": [_box(words)]})], "")
+    parts = done.get("close_ups", [])
+    if not any("text_in_it" in part for part in parts):
+        return ChatReply([], f"Signs are not read here, and I cannot look at the picture.\n{NO_LMM}")
+    lines = [sign["text"] for part in parts for sign in part.get("text_in_it", [])]
+    read = f"Text read there: {'; '.join(lines)}." if lines else "No text was read there."
+    return ChatReply([], f"{read}\n{NO_LMM}")
+
+
+def _box(words: str) -> dict[str, float]:
+    """The half, or quarter, of the photo that words name; its middle where they name none."""
+    said = {word.casefold() for word in re.findall(r"\w+", words)}
+    across = (0.0, 0.5) if "left" in said else (0.5, 1.0) if "right" in said else None
+    is_high, is_low = said & {"top", "upper", "above"}, said & {"bottom", "lower", "below"}
+    down = (0.0, 0.5) if is_high else (0.5, 1.0) if is_low else None
+    if across is None and down is None:
+        across, down = (0.25, 0.75), (0.25, 0.75)
+    (left, right), (top, bottom) = across or (0.0, 1.0), down or (0.0, 1.0)
+    return {"left": left, "top": top, "right": right, "bottom": bottom}
 
 
 def _cannot(data: Row) -> str:

@@ -22,6 +22,7 @@ GEOCODED_LEADERS = 3
 PLACES_A_NAME = 4
 MIN_NAMED_POPULATION = 1_000
 MIN_SIGN_CONFIDENCE = 0.6
+_IN_CHAT = ("find_place", "search_photos", "NoteFacts", "look_closer")
 
 
 class OfflineReasoner(LocalModel):
@@ -43,7 +44,7 @@ def _answer(messages: Sequence[BaseMessage], offered: set[str]) -> AIMessage:
             # Later data replaces earlier data: hypotheses and evidence change, the scene does not.
             data.update(read_data(message))
     if "person_asks" in data:
-        reply = respond(data, {tool: _results(messages, tool) for tool in ("find_place", "search_photos")}, offered)
+        reply = respond(data, {tool: _results(messages, tool) for tool in _IN_CHAT}, offered)
         return _message(reply.calls, len(messages), reply.text)
     if ProposeHypotheses.__name__ in offered:
         heaviest = data.get("regions", [])[:MAX_PROPOSED]

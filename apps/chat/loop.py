@@ -72,9 +72,11 @@ class LineReader:
 
 HELP = """\
 Type a question about the photo: why? · why not Portugal? · compare with Porto · what would change your mind?
+or what you know: it is not Portugal · the sign is Czech · it is near a tram depot in Brno · forget that
   /photo PATH   show another photo         /photo N   talk about photo N again
   /photos       the photos shown           /why       what speaks for the answer, without asking the model
-  /map [FILE]   write a map (HTML)         /cost      what this conversation has cost
+  /table        places × evidence          /cost      what this conversation has cost
+  /map [FILE]   write a map (HTML)
   /undo         take the last turn back    /resume    go on with a turn that was stopped
   /help         this                       /quit      leave"""
 
@@ -92,6 +94,7 @@ class ChatLoop:
             "/photo": self._photo,
             "/photos": self._photos,
             "/why": self._why,
+            "/table": self._table,
             "/map": self._map,
             "/cost": self._cost,
             "/undo": self._undo,
@@ -206,6 +209,12 @@ class ChatLoop:
             raise UserError("no photo is located yet: /photo PATH shows one")
         data = follow_up_data(self._system.context, case, "", self._conversation.is_coarse)
         self._view.show(printable_lines(why(data)))
+
+    def _table(self, _: str) -> None:
+        answer = self._conversation.answers.get(self._conversation.photo_id or "")
+        if answer is None:
+            raise UserError("no photo is located yet: /photo PATH shows one")
+        self._view.table(answer)
 
     def _map(self, rest: str) -> None:
         cases = self._conversation.cases

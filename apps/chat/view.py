@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.table import Column, Table
 from rich.text import Text
 
-from agents.schemas import Answer, Cost, add_cost
+from agents.schemas import Answer, Cost, HypothesisStatus, add_cost
 from apps.output.formatting import (
     LocatedPhoto,
     chance_bars,
@@ -67,6 +68,10 @@ class ChatView:
         """Print text to standard output."""
         self._out.print(Text(text))
 
+    def table(self, answer: Answer) -> None:
+        """Print the places with their probabilities, and how much each piece of evidence raised or lowered them."""
+        self._out.print(evidence_table(answer))
+
     def note(self, text: str, style: str = "dim") -> None:
         """Print a line about the conversation, to standard error."""
         self._err.print(Text(text, style=style))
@@ -98,8 +103,20 @@ class ChatView:
     def _reply(self, reply: TurnEnded, located: str | None) -> None:
         if located is not None and reply.answer is not None:
             print_answer(self._out, LocatedPhoto(located, reply.answer))
-        elif not reply.streamed:
-            self._out.print(Text("\n".join(_clean(line) for line in reply.text.splitlines())))
+        elif reply.rest:
+            self._out.print(Text("\n".join(_clean(line) for line in reply.rest.splitlines())))
+
+
+def evidence_table(answer: Answer) -> Table:
+    """Open hypotheses × evidence, in nats; evidence that moved none of them is left out."""
+    places = [h for h in answer.hypotheses if h.status is HypothesisStatus.OPEN]
+    moved = [e for e in answer.evidence if any(abs(e.log_likelihood_ratio.get(h.id, 0.0)) >= 0.05 for h in places)]
+    table = Table("place", Column("share", justify="right"), *(Column(e.id, justify="right") for e in moved))
+    for place in places:
+        nats = (f"{e.log_likelihood_ratio.get(place.id, 0.0):+.1f}" for e in moved)
+        table.add_row(Text(printable(place.name, 40)), percent(place.probability), *nats)
+    table.caption = Text("\n".join(f"{e.id}: {printable(e.claim, 100)}" for e in moved), justify="left")
+    return table
 
 
 def photo_line(number: int, name: str, answer: Answer | None, is_current: bool) -> str:

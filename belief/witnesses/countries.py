@@ -125,6 +125,18 @@ def language_weights(signs: Sequence[Sign], languages: Sequence[tuple[str, float
     return CountryWeights(nats, trust * _language_nats(shares, None))
 
 
+def stated_language_weights(languages: Sequence[str]) -> CountryWeights:
+    """Weights of writing that a person says to be in one of some languages.
+
+    >>> weights = stated_language_weights(["cs"])
+    >>> weights.of("CZ") > 2.0 > 0.0 > weights.of("FR")
+    True
+    """
+    either = tuple(languages)
+    countries = {code for language in languages for code in countries_of_language().get(language, {})}
+    return CountryWeights({code: _log_ratio(either, code) for code in countries}, _log_ratio(either, None))
+
+
 def _by_script(
     signs: Sequence[Sign], languages: Sequence[tuple[str, float]]
 ) -> tuple[dict[tuple[str, ...], float], float] | None:

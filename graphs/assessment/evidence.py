@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agents.chat_models.spec import short_name
+from agents.reply_schemas import StatedFact
 from agents.schemas import Evidence, EvidenceKind, Hypothesis, Source
 from belief.records import Record
 from belief.support import Disc, Support
@@ -27,6 +28,14 @@ from geo.place import Place
 from geo.places.names import holds_name, name_key
 from geo.sun import sun_nats
 from graphs.assessment.citations import citation, countries_cited_about, succeeded
+from graphs.assessment.person import (
+    PERSON_TOOL,
+    fact_circles,
+    fact_claim,
+    says_where,
+    stated_facts,
+    stated_log_ratio,
+)
 from graphs.assessment.signs import readings_of, signs_of
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, Opinion, Position, ToolRecord
@@ -148,8 +157,11 @@ def _telling(records: Sequence[ToolRecord]) -> Iterator[ToolRecord]:
     """
     lines = [sign.text for sign in signs_of(records)]
     looked_up: set[str] = set()
+    stand = {record.call_id for record, _ in stated_facts(records)}
     for record in records:
         if record.result is None or record.tool not in _FROM_TOOL:
+            continue
+        if record.tool == PERSON_TOOL and record.call_id not in stand:
             continue
         if record.tool == "find_place":
             name = str(record.arguments.get("name", ""))
@@ -188,7 +200,8 @@ def _from_signs(context: GeolocateContext, records: Sequence[ToolRecord]) -> Ite
     record, fullest = max(readings, key=lambda pair: sum(len(sign.text) for sign in pair[1].signs))
     languages = language_weights(fullest.signs, fullest.languages)
     cues = country_cues(sign.text for sign in signs_of(records))
-    if languages.nats:
+    person_read_them = any(fact.languages for _, fact in stated_facts(records))
+    if languages.nats and not person_read_them:
         yield _of_countries(context, EvidenceKind.LANGUAGE, _language_claim(languages), record, languages)
     if cues:
         yield _of_countries(context, EvidenceKind.SIGN, _cue_claim(cues), record, cue_weights(cues))
@@ -247,6 +260,18 @@ def _from_sun(context: GeolocateContext, _: GeolocateState, record: ToolRecord) 
 
     claim = f"the sun: {check.observation.summary}"
     yield Statement(_evidence(EvidenceKind.SUN, claim, _source(record)), log_ratio)
+
+
+def _from_person(context: GeolocateContext, _: GeolocateState, record: ToolRecord) -> Iterator[Statement]:
+    """A fact that the person stated."""
+    fact = StatedFact.model_validate((record.result or {})["fact"])
+    evidence = _evidence(EvidenceKind.PERSON, fact_claim(fact), _source(record))
+    if not says_where(fact):
+        yield Statement(evidence)
+        return
+    circles = fact_circles(record)
+    ratio = partial(stated_log_ratio, context, fact, circles)
+    yield Statement(evidence, ratio, [] if fact.is_denied else [circle[:2] for circle in circles])
 
 
 def _from_opinions(
@@ -314,4 +339,5 @@ _FROM_TOOL: dict[str, Callable[[GeolocateContext, GeolocateState, ToolRecord], I
     "find_place": _from_place_name,
     "reverse_geocode": _from_geocode,
     "sun_check": _from_sun,
+    PERSON_TOOL: _from_person,
 }

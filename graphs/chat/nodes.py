@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -12,19 +12,22 @@ from pydantic import ValidationError
 from agents.messages import request
 from agents.offline.explanations import why
 from agents.prompts import render
-from agents.reply_schemas import ReviseHypotheses
-from agents.schemas import Answer, Cost, add_cost, add_cost_by_model
+from agents.reply_schemas import NoteFacts, ReviseHypotheses
+from agents.schemas import Answer, AnswerStatus, Cost, add_cost, add_cost_by_model
+from agents.structured_output.position import looks_like_a_refusal
 from core.errors import first_problem
 from geo.sphere import point_distance_km
 from graphs.assessment.assess import assess
 from graphs.budgets import spent_on_asking
+from graphs.chat.facts import NOTE, note_facts
 from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.prompt_data import as_state, follow_up_data
 from graphs.chat.receive import words_of
 from graphs.chat.state import ALL_KEYS, Case, ChatState, coarsened_answer
 from graphs.context import GeolocateContext
 from graphs.geolocate import Geolocate
-from graphs.nodes.commit import commit
+from graphs.nodes.commit import commit, listed_hypotheses
+from graphs.nodes.investigate import usable_tools, with_time
 from graphs.nodes.model_calls import ask_model, reply_sha256
 from graphs.nodes.revise import apply_revision
 from graphs.nodes.tool_calls import limits_left, run_tool_calls
@@ -36,6 +39,7 @@ MAX_REMEMBERED = 12
 """Messages of the conversation that the model is shown again; hypotheses and evidence hold the rest."""
 
 REVISE = ReviseHypotheses.__name__
+_NO_MODEL_ANSWER = (AnswerStatus.REFUSED, AnswerStatus.UNPARSABLE, AnswerStatus.FAILED)
 MOVED_KM = 1.0
 """An answer that moves by less is the same answer."""
 
@@ -74,6 +78,7 @@ def locate(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     # All channels: what a step's update holds beyond these keys would be missing from the stream of its events.
     final = cast(Case, parts.geolocate.invoke(given, output_keys=list(ALL_KEYS)))
     case = {key: value for key, value in final.items() if key != "messages"}
+    case = _with_a_table(parts.context, case)
     answer = parts.coarsen(case["answer"])
     return {
         "cases": {photo_id: {**case, "coarsened": answer}},
@@ -81,6 +86,20 @@ def locate(parts: ChatParts, state: ChatState) -> dict[str, Any]:
         "reply": parts.summary(answer),
         "spent": case["cost"],
     }
+
+
+def _with_a_table(context: GeolocateContext, case: Case) -> Case:
+    """The case with hypotheses and evidence, whatever the strategy; where the model gave no answer, the belief's."""
+    without = case["answer"].status in _NO_MODEL_ANSWER
+    if case["hypotheses"] and not without:
+        return case
+    state = as_state(case)
+    case = {**case, **assess(context, state, listed_hypotheses(context, state)).update()}
+    if not without:
+        return case
+    note = f"the model gave no answer ({case['answer'].status.value}), so this is what the belief says without it"
+    case = {**case, "notes": [*case["notes"], note]}
+    return {**case, "answer": commit(context, as_state(case), by_belief=True)["answer"]}
 
 
 def discuss(parts: ChatParts, state: ChatState) -> dict[str, Any]:
@@ -91,7 +110,7 @@ def discuss(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     # The turn's own question comes with its data.
     history = state["messages"][:-1][-MAX_REMEMBERED:]
     offers_tools = not parts.is_coarse and not _is_spent(context, state)
-    offered = [*context.tools.values(), ReviseHypotheses] if offers_tools else []
+    offered = [*usable_tools(context, as_state(case)).values(), ReviseHypotheses, NoteFacts] if offers_tools else []
     reply = ask_model(context, as_state(case, [*history, *working], state["spent"]), new, offered)
     update = {
         "working": [*working, *reply.messages],
@@ -102,7 +121,14 @@ def discuss(parts: ChatParts, state: ChatState) -> dict[str, Any]:
         return {**update, "reply": f"The model gave no answer ({reply.problem}). The evidence says:\n{why(data)}"}
     # Where no tool is offered, calls are not carried out: a model that loops ends its turn here.
     wants_tools = offers_tools and bool(reply.value.tool_calls)
-    return {**update, "reply": "" if wants_tools else reply.value.text.strip() or why(data)}
+    return {**update, "reply": "" if wants_tools else _said(reply.value.text.strip(), data)}
+
+
+def _said(text: str, data: Mapping[str, Any]) -> str:
+    """The model's words; where it declines or says nothing, what the evidence says."""
+    if looks_like_a_refusal(text):
+        return f"The model declined to answer. The evidence says:\n{why(data)}"
+    return text or why(data)
 
 
 def pending_calls(state: ChatState) -> list[ToolCall]:
@@ -115,11 +141,16 @@ def act(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     """Carry out the calls: results become evidence, revisions change the hypotheses, all is weighed again."""
     context, case, calls = parts.context, _case(state), pending_calls(state)
     limits = limits_left(context, as_state(case, spent=state["spent"]))
-    outcomes = run_tool_calls([call for call in calls if call["name"] != REVISE], context.tools, limits)
+    of_tools = [with_time(call, as_state(case)) for call in calls if call["name"] not in (REVISE, NOTE)]
+    outcomes = run_tool_calls(of_tools, context.tools, limits)
     messages: list[AnyMessage] = [outcome.message for outcome in outcomes]
     # Models number the calls of each turn from the start again: ids of records begin with the turn.
     records = [r.model_copy(update={"call_id": _turn_id(r.call_id, state)}) for r in (o.record for o in outcomes)]
     grown: Case = {**case, "records": add_records(case["records"], records)}
+    for call in (call for call in calls if call["name"] == NOTE):
+        said = [words_of(message) for message in state["messages"] if message.type == "human"]
+        grown, message = note_facts(context, grown, call, said, limits, _turn_id(call["id"] or "", state))
+        messages.append(message)
     for call in (call for call in calls if call["name"] == REVISE):
         grown, message = _revised(context, grown, call, state)
         messages.append(message)
@@ -139,7 +170,8 @@ def recommit(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     case = {**case, "cost": add_cost(case["cost"], state["spent"])}
     by_model = add_cost_by_model(case.get("cost_by_model", {}), {parts.context.model.name: state["spent"]})
     case = {**case, "cost_by_model": by_model}
-    answer: Answer = commit(parts.context, as_state(case))["answer"]
+    # What was found out in the conversation is in the belief, whatever the strategy had its point from.
+    answer: Answer = commit(parts.context, as_state(case), by_belief=True)["answer"]
     coarsened = parts.coarsen(answer)
     return {
         "cases": {case["photo_id"]: {**case, "answer": answer, "coarsened": coarsened}},

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from agents.schemas import Answer, Cost, EvidenceKind, HypothesisStatus
+from agents.strategies import Shown
 from belief.records import ANY
 from belief.witnesses.areas import bounded_nats
 from belief.witnesses.place_names import MOST_CERTAIN
@@ -29,7 +30,8 @@ def follow_up_data(context: GeolocateContext, case: Case, question: str, is_coar
     """The question, hypotheses, evidence, scene and answer; if coarse, nothing but what that answer holds."""
     state, answer = as_state(case), coarsened_answer(case)
     closed = [h for h in answer.hypotheses if h.status is not HypothesisStatus.OPEN]
-    known = _coarse_ledger(answer) if is_coarse else scene_data(context, state) | ledger_data(context, state)
+    shown = context.strategy.shown | {Shown.SIGNS}
+    known = _coarse_ledger(answer) if is_coarse else scene_data(context, state, shown) | ledger_data(context, state)
     return {
         **known,
         "photo_id": case["photo_id"],

@@ -58,6 +58,9 @@ class TurnEnded(Frozen):
     text: str
     answer: Answer | None
     streamed: bool = False
+    """Whether all of the text came in tokens of the step `discuss` before."""
+    rest: str = ""
+    """What of the text did not: all of it, or what was added to the model's words."""
 
 
 ChatEvent = StepDone | ToolCalled | Token | PersonAsked | TurnEnded
@@ -218,8 +221,9 @@ class Conversation:
         if step == "__interrupt__":
             yield from (_asked(interrupt.value) for interrupt in update)
         elif step == "tell":
-            text = update["messages"][-1].text
-            yield TurnEnded(text=text, answer=update.get("answer"), streamed=bool(written) and text == written.strip())
+            text, shown = update["messages"][-1].text, written.strip()
+            rest = text[len(shown) :].strip("\n") if text.startswith(shown) else text
+            yield TurnEnded(text=text, answer=update.get("answer"), streamed=bool(shown) and not rest, rest=rest)
         elif step not in _SILENT_STEPS:
             yield StepDone(step=step, text=step) if self.is_coarse else step_event(step, update)
 
@@ -228,7 +232,7 @@ def _written_so_far(written: str, event: ChatEvent) -> str:
     """The text that the model has streamed since its last tool calls."""
     if isinstance(event, Token):
         return written + event.text
-    return "" if isinstance(event, StepDone) and event.step != "discuss" else written
+    return "" if isinstance(event, StepDone) and event.step == "act" else written
 
 
 def _tokens(message: Any, about: Mapping[str, Any]) -> Iterator[Token]:

@@ -70,10 +70,10 @@ class Refusal(NamedTuple):
     status: AnswerStatus = AnswerStatus.ABSTAINED
 
 
-def commit(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """Choose a point by the strategy's rule and put the answer together."""
-    chosen = _RULES[context.strategy.commit_rule](context, state)
-    hypotheses = _listed(context, state)
+def commit(context: GeolocateContext, state: GeolocateState, *, by_belief: bool = False) -> dict[str, Any]:
+    """Choose a point by the strategy's rule, or by the belief alone, and put the answer together."""
+    chosen = None if by_belief else _RULES[context.strategy.commit_rule](context, state)
+    hypotheses = listed_hypotheses(context, state)
     assessed = assess(context, state, hypotheses)
     chosen = chosen or _best_point(context, state, assessed.belief)
     if isinstance(chosen, Chosen):
@@ -146,7 +146,7 @@ _OF_ATLAS = {AtlasKind.PHOTO: PointSource.RETRIEVED_PHOTO, AtlasKind.GPS: PointS
 _OF_ORIGIN = {Origin.MODEL: PointSource.MODEL, Origin.PLACE_NAME: PointSource.NAMED_PLACE}
 
 
-def _listed(context: GeolocateContext, state: GeolocateState) -> list[Hypothesis]:
+def listed_hypotheses(context: GeolocateContext, state: GeolocateState) -> list[Hypothesis]:
     """The hypotheses of the run; without a list of its own, what the model said, else the regions retrieved."""
     if state["hypotheses"]:
         return list(state["hypotheses"])

@@ -49,9 +49,15 @@ def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, A
 
 def offered_tools(context: GeolocateContext, state: GeolocateState) -> list[BaseTool]:
     """The tools that the strategy offers; sun and weather only where the time of the photo is known."""
-    wanted, clues = context.strategy.tools, state.get("clues")
-    usable = context.tools.keys() - (frozenset() if clues and clues.taken_at else TIMED_TOOLS)
-    return [tool for name, tool in context.tools.items() if name in usable and (wanted is None or name in wanted)]
+    wanted = context.strategy.tools
+    return [tool for name, tool in usable_tools(context, state).items() if wanted is None or name in wanted]
+
+
+def usable_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, BaseTool]:
+    """All tools but those that what is known does not suffice for."""
+    clues = state.get("clues")
+    knows_time = bool(clues and clues.taken_at)
+    return {name: tool for name, tool in context.tools.items() if knows_time or name not in TIMED_TOOLS}
 
 
 def all_tools(context: GeolocateContext, state: GeolocateState) -> list[Any]:
@@ -74,7 +80,7 @@ def _request(context: GeolocateContext, state: GeolocateState, prompt: str) -> H
 
 def use_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Carry out the calls of the model's last message."""
-    calls = [_with_time(call, state) for call in pending_calls(state)]
+    calls = [with_time(call, state) for call in pending_calls(state)]
     limits = limits_left(context, state)
     offered = {tool.name: tool for tool in offered_tools(context, state)}
     outcomes = run_tool_calls(calls, offered, limits)
@@ -85,7 +91,7 @@ def use_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, Any
     }
 
 
-def _with_time(call: ToolCall, state: GeolocateState) -> ToolCall:
+def with_time(call: ToolCall, state: GeolocateState) -> ToolCall:
     """The time of the sun and the weather is what the user gave, never what the model says."""
     if call["name"] not in TIMED_TOOLS:
         return call

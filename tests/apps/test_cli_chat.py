@@ -47,6 +47,9 @@ def test_a_conversation_through_a_pipe_saved_and_gone_on_with(talk: Talk, home: 
         *("--thread", "trip", "--events", "events.jsonl"),
         lines=(
             "why?",
+            "it is near a tram depot in Brno",
+            "/table",
+            "forget that",
             f"/photo {second}",
             "/photos",
             "/photo 1",
@@ -59,6 +62,9 @@ def test_a_conversation_through_a_pipe_saved_and_gone_on_with(talk: Talk, home: 
     assert begun.returncode == 0, begun.stderr
     assert "coordinates" in begun.stdout
     assert "no LMM" in begun.stdout
+    assert begun.stdout.count("Noted: “it is near a tram depot in Brno”") == 1
+    assert "the person says “it is near a tram depot in Brno”" in begun.stdout
+    assert "Taken back." in begun.stdout
     assert "* 2  second.jpg" in begun.stdout
     assert "tool calls" in begun.stdout
     assert "recall" in begun.stderr
@@ -70,7 +76,7 @@ def test_a_conversation_through_a_pipe_saved_and_gone_on_with(talk: Talk, home: 
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert {"locate", "discuss", "search_photos"} <= {event["name"] for event in events}
     lines = [json.loads(line) for line in (home / "audit.jsonl").read_text().splitlines()][-3:]
-    assert [line["question"] for line in lines] == ["", "why?", ""]
+    assert [line["question"] for line in lines] == ["it is near a tram depot in Brno", "forget that", ""]
     assert (home / "threads" / "trip").stat().st_mode & 0o077 == 0
 
     resumed = talk("--thread", "trip", lines=("/photos", "what would change your mind?", "/undo", "/undo", "/photos"))
