@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import ModelOptions, find_jury, split_jury
+from agents.fingerprint import asked_parts, combined_digest, digests
 from agents.schemas import Answer
 from agents.strategies import Strategy
 from belief.parameters import Parameters
@@ -26,10 +27,12 @@ from evals.runs.reply_cache import ReplyCache, calls_about_one_photo
 from evals.runs.reply_recorder import ReplyRecorder, record_replies
 from evals.runs.sample_selection import RunPhotos
 from graphs.context import GeolocateContext
+from graphs.nodes.investigate import offered_tools
 from graphs.settings import Settings
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo, load_photo, name_sha256
 
+BELIEF = "the parameters of the belief"
 NEUTRAL_NAME = "photo"
 """The name of every photo of an evaluation: a file's own may name the place."""
 
@@ -41,12 +44,14 @@ class EvaluatedSystems:
     Attributes:
         models: the chat model, or those of a jury.
         by_strategy: by strategy; they share models, atlases, encoder, and the vectors of photos.
+        asked: by strategy, the text of each part of what it asks, by the part's name.
         exclusion: what searches do not see; None: nothing is hidden.
     """
 
     description: SystemDescription
     models: tuple[LoadedModel, ...]
     by_strategy: dict[str, GeoSleuth]
+    asked: dict[str, dict[str, str]]
     exclusion: CleanExclusion | None
     budget: CostBudget
 
@@ -80,7 +85,15 @@ class EvaluatedSystems:
             answer = system.locate(photo)
         excluded = self.exclusion.excluded(photo.id) if self.exclusion else 0
         answer, replies = _at_list_price(answer, system.context, recorder), _replies(system.context, recorder)
-        return answer_record(self.description, query, answer, excluded, replies)
+        return answer_record(
+            self.description,
+            query,
+            answer,
+            excluded,
+            replies,
+            unreachable=recorder.unreachable(),
+            calls=recorder.calls(),
+        )
 
     def error_record(self, query: EvalQuery, error: BaseException) -> EvalRecord:
         """The record of a query that raised."""
@@ -126,19 +139,30 @@ def open_systems(
         models, budget = _open_models(chosen, settings, photos.data.benchmark, out, opened)
         first = opened.enter_context(GeoSleuth.open(settings, model=models, exclusion=photos.exclusion))
         others = {name: first.with_strategy(name) for name in options.strategies(chosen)[1:]}
+        by_strategy = {settings.strategy: first, **others}
+        asked = {name: _asked(system) for name, system in by_strategy.items()}
         description = SystemDescription(
             benchmark=photos.data.benchmark.name,
             protocol=Protocol.CLEAN if photos.exclusion else Protocol.PUBLISHED,
             model=first.context.versions.model,
             encoder=first.context.versions.encoder,
+            asked={name: combined_digest(digests(parts)) for name, parts in asked.items()},
         )
         yield EvaluatedSystems(
             description=description,
             models=models,
-            by_strategy={settings.strategy: first, **others},
+            by_strategy=by_strategy,
+            asked=asked,
             exclusion=photos.exclusion,
             budget=budget,
         )
+
+
+def _asked(system: GeoSleuth) -> dict[str, str]:
+    """What the system's strategy asks, and the belief that its answers are read off."""
+    context, folder = system.context, system.settings.strategies_folder
+    parts = asked_parts(context.strategy, offered_tools(context), context.model.options, folder.name if folder else "")
+    return {**parts, BELIEF: context.parameters.model_dump_json()}
 
 
 def _open_models(

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from agents.fingerprint import digests
 from core.checkout import commit_of
 from core.files import sha256_if_readable
 from evals import options
-from evals.runs.evaluated_systems import EvaluatedSystems
+from evals.runs.evaluated_systems import BELIEF, EvaluatedSystems
 from evals.runs.folder import now
 from evals.runs.records import RunInfo
 from evals.runs.sample_selection import RunPhotos, ids_sha256
@@ -28,9 +29,8 @@ NOT_OF_THE_ANSWER = {"home", "audit_log", "checkpoints", "threads", "strategy", 
 def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: EvaluatedSystems) -> RunInfo:
     """The description of a run that begins, for `run.json`."""
     data, benchmark = photos.data, photos.data.benchmark
-    answering = {"temperature": chosen.temperature, "max_output_tokens": chosen.max_output_tokens}
-    if chosen.swap_lat_lon:
-        answering["swap_lat_lon"] = True
+    swapped = {"swap_lat_lon": True} if chosen.swap_lat_lon else {}
+    asked = {name: digests(parts) for name, parts in systems.asked.items()}
     return RunInfo(
         benchmark=benchmark.name,
         protocol=systems.description.protocol,
@@ -46,7 +46,7 @@ def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: 
         limit=chosen.limit,
         seed=chosen.seed,
         arguments=options.as_given(chosen),
-        settings_sha256=settings_sha256(settings, answering),
+        settings_sha256=settings_sha256(settings, swapped),
         posterior=parameters_digest(systems.parameters, systems.description.model),
         commit=commit_of(Path(__file__).parent, "+"),
         versions=versions(),
@@ -54,7 +54,16 @@ def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: 
         licence=benchmark.licence,
         started_at=now(),
         excluded_reference=photos.excluded_reference,
+        asked=asked,
+        asked_texts=asked_texts(systems.asked, asked),
     )
+
+
+def asked_texts(parts: Mapping[str, Mapping[str, str]], asked: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Texts of what is asked by their sha256; numbers of the belief are in the package, and only hashed."""
+    return {
+        asked[strategy][name]: text for strategy, of in parts.items() for name, text in of.items() if name != BELIEF
+    }
 
 
 def settings_sha256(settings: Settings, more: Mapping[str, object]) -> str:
