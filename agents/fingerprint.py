@@ -15,14 +15,16 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
 from agents.chat_models.spec import ModelOptions
-from agents.messages import JPEG_QUALITY, MODEL_LONG_SIDE_PX
+from agents.prompts import placeholders
 from agents.reply_schemas import GivePosition, NamePlace, ProposeHypotheses, ReviseHypotheses
 from agents.strategies import ReplyKind, Step, Strategy
 from agents.strategy_files import used_templates
 
 FOR_EVERY_REPLY = ("repair", "call_one_tool", "call_tools")
 """Templates around any structured reply: its repair, and the tools as text for models that call none."""
-NOT_ASKED = frozenset({"timeout_s", "max_retries", "backoff_s", "concurrency", "prices", "cache", "capabilities"})
+NOT_ASKED = frozenset(
+    {"timeout_s", "max_retries", "backoff_s", "load_s", "on_wait", "concurrency", "prices", "cache", "capabilities"}
+)
 """Options of a model that change how long or how dear a reply is, not what is asked."""
 
 _STEP_SCHEMAS: dict[Step, type[BaseModel]] = {Step.HYPOTHESISE: ProposeHypotheses, Step.REVISE: ReviseHypotheses}
@@ -50,8 +52,7 @@ def asked_parts(
     if strategy.runs(Step.INVESTIGATE):
         parts |= {f"the tool {tool.name}": _as_json(convert_to_openai_tool(tool)) for tool in tools}
     asked = options.model_dump(mode="json", exclude=set(NOT_ASKED))
-    parts |= {f"the model option {name}": _as_json(value) for name, value in asked.items()}
-    return parts | {"the size of pictures": f"{MODEL_LONG_SIDE_PX} px, JPEG quality {JPEG_QUALITY}"}
+    return parts | {f"the model option {name}": _as_json(value) for name, value in asked.items()}
 
 
 def digests(parts: Mapping[str, str]) -> dict[str, str]:
@@ -82,7 +83,18 @@ def _fields(strategy: Strategy) -> Iterator[tuple[str, str]]:
 
 
 def _names(strategy: Strategy) -> list[str]:
-    return list(dict.fromkeys([*(name for name, _ in used_templates(strategy)), *FOR_EVERY_REPLY]))
+    """Templates that the strategy uses, those that stand in them by a placeholder of their name, and the shared ones."""
+    used = [name for name, _ in used_templates(strategy)]
+    inner = [each for name in used for each in sorted(placeholders(strategy.template(name)))]
+    return list(dict.fromkeys([*used, *(name for name in inner if _is_template(strategy, name)), *FOR_EVERY_REPLY]))
+
+
+def _is_template(strategy: Strategy, name: str) -> bool:
+    try:
+        strategy.template(name)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _file(strategy: Strategy, name: str, own_folder: str) -> str:

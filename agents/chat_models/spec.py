@@ -207,16 +207,22 @@ def _is_recorded(spec: str) -> bool:
 
 
 def short_name(model: str) -> str:
-    """A model's name for tables and plots: its spec, shortened to the file's stem where answers were recorded.
+    """A model's name for tables and plots: without its provider, folders and address; of a jury, each model's.
 
-    Any text is accepted, as it may come from an old run's record; of a jury, each model's.
+    Any text is accepted, as it may come from an old run's record.
+
+    >>> short_name("openai:gpt-4o,vllm:Qwen/Qwen2.5-VL-7B-Instruct@http://127.0.0.1:8000/v1")
+    'gpt-4o + Qwen2.5-VL-7B-Instruct'
     """
     return " + ".join(_short_name(spec) for spec in model.split(","))
 
 
 def _short_name(model: str) -> str:
     kind, _, rest = model.partition(":")
-    return f"{kind} {Path(rest.partition('@')[0]).stem}" if _is_recorded(model) else model
+    target = rest.partition("@")[0]
+    if _is_recorded(model):
+        return f"{kind} {Path(target).stem}"
+    return target.rpartition("/")[2] if target and kind in MODELS else model
 
 
 def _parse_served(kind: str, rest: str) -> ModelSpec:

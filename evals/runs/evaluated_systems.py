@@ -12,6 +12,7 @@ from pathlib import Path
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import ModelOptions, find_jury, split_jury
 from agents.fingerprint import asked_parts, combined_digest, digests
+from agents.messages import JPEG_QUALITY, MODEL_LONG_SIDE_PX
 from agents.schemas import Answer
 from agents.strategies import Strategy
 from belief.parameters import Parameters
@@ -162,7 +163,8 @@ def _asked(system: GeoSleuth) -> dict[str, str]:
     """What the system's strategy asks, and the belief that its answers are read off."""
     context, folder = system.context, system.settings.strategies_folder
     parts = asked_parts(context.strategy, offered_tools(context), context.model.options, folder.name if folder else "")
-    return {**parts, BELIEF: context.parameters.model_dump_json()}
+    pictures = f"{MODEL_LONG_SIDE_PX} px, JPEG quality {JPEG_QUALITY}"
+    return {**parts, "the size of pictures": pictures, BELIEF: context.parameters.model_dump_json()}
 
 
 def _open_models(
