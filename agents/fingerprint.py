@@ -83,7 +83,7 @@ def _fields(strategy: Strategy) -> Iterator[tuple[str, str]]:
 
 
 def _names(strategy: Strategy) -> list[str]:
-    """Templates that the strategy uses, those that stand in them by a placeholder of their name, and the shared ones."""
+    """Templates that the strategy uses, those that stand in them by a placeholder of their name, and shared ones."""
     used = [name for name, _ in used_templates(strategy)]
     inner = [each for name in used for each in sorted(placeholders(strategy.template(name)))]
     return list(dict.fromkeys([*used, *(name for name in inner if _is_template(strategy, name)), *FOR_EVERY_REPLY]))

@@ -4,8 +4,9 @@
 
 Every strategy of every run is a system. Differences are paired; their intervals resample photographers, not photos.
 Two systems are distinguished only if a test that flips the signs of whole photographers says so after Holm's
-correction over all pairs, and it says where the photographers are too few for that; McNemar's exact test, which takes photos as independent, is given for each threshold beside
-it. Prints Markdown; `--out` writes comparison.md and comparison.json.
+correction over all pairs; where the photographers are too few for any such claim, it says so, and how many could show
+one. McNemar's exact test, which takes photos as independent, is given for each threshold beside it. Prints Markdown;
+`--out` writes comparison.md and comparison.json.
 """
 
 from __future__ import annotations
