@@ -269,7 +269,8 @@ class RunInfo(Frozen):
 
     def heading(self) -> str:
         """One line for the top of every table."""
-        run = f"{self.benchmark}, {self.protocol.value} protocol, {self.photos} photos, encoder {self.encoder}"
+        encoder = f"encoder {self.encoder}" if self.encoder else "no encoder"
+        run = f"{self.benchmark}, {self.protocol.value} protocol, {self.photos} photos, {encoder}"
         return f"{run}. {self.partial}" if self.partial else f"{run}, the whole benchmark"
 
 

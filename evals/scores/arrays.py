@@ -27,7 +27,7 @@ Bools = NDArray[np.bool_]
 Texts = NDArray[np.str_]
 
 CITY = THRESHOLDS_KM.index(25.0)
-COSTS = ("model_calls", "tool_calls", "tokens", "usd", "seconds")
+COSTS = tuple(Cost.model_fields)
 ANYWHERE_LOG_DENSITY = -float(np.log(EARTH_AREA_KM2))
 """Nats per km2 of knowing nothing: what a photo without an answer gets."""
 UNKNOWN = "not said"
