@@ -114,6 +114,8 @@ class AdaptedChat(ToolBindingModel):
         given = dict(kwargs)
         tools: list[dict[str, Any]] = given.pop("tools", None) or []
         choice = given.pop("tool_choice", None)
+        if not self.calls_tools and choice:  # nothing holds the model to one of several in its prompt
+            tools = [tool for tool in tools if tool["function"]["name"] == choice]
         seen = list(messages) if self.sees_images else without_pictures(messages)
         if self.calls_tools:
             shown = seen if self.shows_results else pictures_after_results(seen)

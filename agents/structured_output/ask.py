@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -74,19 +75,32 @@ def ask(
 
 
 def ask_structured(
-    model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], *, seconds: float | None = None
+    model: LoadedModel,
+    messages: Sequence[BaseMessage],
+    schema: type[T],
+    *,
+    seconds: float | None = None,
+    beside: Sequence[Offered] = (),
 ) -> Reply[T]:
     """Ask for one value of a schema, which is offered as the tool to call.
 
     A call of the tool counts, or else JSON or, for a position, prose in the text. What does not fit the schema is
     sent back once with the problem; then it is unparsable. A refusal is not argued with.
+
+    Args:
+        model: the model to ask.
+        messages: the whole conversation, system prompt and photo included.
+        schema: of the value.
+        seconds: for everything, as for `ask`.
+        beside: tools in the request that are not to be called now: where the tools stay the same from request to
+            request, servers find what they have read before in their caches.
     """
     deadline = _deadline(seconds)
-    first = _ask_once(model, messages, schema, deadline)
+    first = _ask_once(model, messages, schema, deadline, beside)
     if first.status is not ReplyStatus.UNPARSABLE:
         return first
     repair = HumanMessage(render("repair", problem=first.problem, tool_name=schema.__name__))
-    second = _ask_once(model, [*messages, *first.messages, repair], schema, deadline)
+    second = _ask_once(model, [*messages, *first.messages, repair], schema, deadline, beside)
     return second._replace(
         messages=[*first.messages, repair, *second.messages],
         cost=add_cost(first.cost, second.cost),
@@ -95,8 +109,15 @@ def ask_structured(
     )
 
 
-def _ask_once(model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], deadline: float | None) -> Reply[T]:
-    reply = _ask(model, messages, [schema], schema.__name__, deadline)
+def _ask_once(
+    model: LoadedModel,
+    messages: Sequence[BaseMessage],
+    schema: type[T],
+    deadline: float | None,
+    beside: Sequence[Offered],
+) -> Reply[T]:
+    tools = beside if schema in beside else [*beside, schema]
+    reply = _ask(model, messages, tools, schema.__name__, deadline)
     value, status, problem = _parse(reply.value, schema) if reply.value else (None, reply.status, reply.problem)
     # Chat models require an answer to each of their calls.
     text = f"Error: {problem}" if problem else "Noted."
@@ -143,7 +164,9 @@ def _ask_in_time(
     deadline: float | None,
 ) -> Reply[AIMessage]:
     bound = model.chat.bind_tools(list(tools), tool_choice=choice) if tools else model.chat
-    attempts = Attempts(model.options, deadline)
+    # A wait for somebody to write a reply has a limit of its own, and is no work of the run.
+    options = model.options.model_copy(update={"timeout_s": math.inf}) if model.kind.is_written else model.options
+    attempts = Attempts(options, None if model.kind.is_written else deadline)
     try:
         answer = attempts(lambda: bound.invoke(list(messages)))
     except ModelFailure as failure:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import ModelOptions, find_jury, split_jury
 from agents.fingerprint import asked_parts, combined_digest, digests
-from agents.messages import JPEG_QUALITY, MODEL_LONG_SIDE_PX
 from agents.schemas import Answer
 from agents.strategies import Strategy
 from belief.parameters import Parameters
@@ -30,6 +30,7 @@ from evals.runs.sample_selection import RunPhotos
 from graphs.context import GeolocateContext
 from graphs.nodes.investigate import offered_tools
 from graphs.settings import Settings
+from graphs.state import GeolocateState
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo, load_photo, name_sha256
 
@@ -162,8 +163,12 @@ def open_systems(
 def _asked(system: GeoSleuth) -> dict[str, str]:
     """What the system's strategy asks, and the belief that its answers are read off."""
     context, folder = system.context, system.settings.strategies_folder
-    parts = asked_parts(context.strategy, offered_tools(context), context.model.options, folder.name if folder else "")
-    pictures = f"{MODEL_LONG_SIDE_PX} px, JPEG quality {JPEG_QUALITY}"
+    tools = offered_tools(context, cast(GeolocateState, {}))  # nobody says when a photo was taken
+    parts = asked_parts(context.strategy, tools, context.model.options, folder.name if folder else "")
+    kinds = [model.kind for model in context.models]
+    pictures = ", ".join(f"{context.picture_px or kind.picture_px} px {kind.picture_detail or ''}" for kind in kinds)
+    if not context.strategy.uses_model:
+        return {**parts, BELIEF: context.parameters.model_dump_json()}
     return {**parts, "the size of pictures": pictures, BELIEF: context.parameters.model_dump_json()}
 
 
@@ -171,7 +176,7 @@ def _open_models(
     chosen: argparse.Namespace, settings: Settings, benchmark: Benchmark, out: Path, opened: ExitStack
 ) -> tuple[tuple[LoadedModel, ...], CostBudget]:
     """The models with their cache of replies, and the budget of all their calls."""
-    asked = ModelOptions(
+    asked = ModelOptions.chosen(
         timeout_s=chosen.timeout,
         max_retries=chosen.retries,
         concurrency=chosen.concurrency,
@@ -181,6 +186,9 @@ def _open_models(
         has_photos=benchmark.has_photos,
     )
     check_photos_suffice(benchmark, settings, options.strategies(chosen))
+    pasted = next((model.name for model in find_jury(settings.model) if model.needs_terminal), None)
+    if pasted:
+        raise UserError(f"the model {pasted} is for one photo at a terminal: use mailbox:FOLDER in evaluations")
     models = [load_model(spec, asked) for spec in split_jury(settings.model)]
     unknown = next((model.name for model in models if model.price is None), None)
     if chosen.max_usd is not None and unknown is not None:

@@ -31,7 +31,7 @@ from evals.runs.transcripts import TRANSCRIPTS_FILE, Transcript
 
 MAY_CHANGE = {"started_at", "finished_at", "spent_usd", "arguments", "commit", "versions"}
 """What may differ when a run is resumed; a change of anything else would mix two runs."""
-COMPARED_BY_PART = {"asked", "asked_texts", "replaced"}
+COMPARED_BY_PART = {"asked", "asked_texts", "replaced", "settings"}
 REPLACED_FOLDER = "replaced"
 
 Key = tuple[str, str]
@@ -123,9 +123,7 @@ class RunFolder(Closing):
             write_info(self.folder, info)
             return info
         begun = read_info(self.folder)
-        aside = MAY_CHANGE | COMPARED_BY_PART
-        before, now_ = begun.model_dump(exclude=aside), info.model_dump(exclude=aside)
-        changed = [f"{name} {before[name]!r}, not {now_[name]!r}" for name in before if before[name] != now_[name]]
+        changed = _differences(begun, info)
         if changed:
             raise RecordError(f"{self.folder} was begun with {'; '.join(changed)[:500]}: choose another --out")
         return begun
@@ -195,6 +193,18 @@ class RunFolder(Closing):
             for key in order:
                 stream.seek(starts[key])
                 yield stream.readline()
+
+
+def _differences(begun: RunInfo, now_: RunInfo) -> list[str]:
+    """What would make another run of it; settings by their names, where these and not only their files differ."""
+    compared = [name for name in RunInfo.model_fields if name not in MAY_CHANGE | COMPARED_BY_PART]
+    found = {name: (getattr(begun, name), getattr(now_, name)) for name in compared}
+    settings = {name: (begun.settings.get(name), value) for name, value in now_.settings.items() if begun.settings}
+    by_name = {name: pair for name, pair in settings.items() if pair[0] != pair[1]}
+    if by_name:
+        found = {**found, **by_name}
+        del found["settings_sha256"]
+    return [f"{name} {before!r}, not {now!r}" for name, (before, now) in found.items() if before != now]
 
 
 def _changed(folder: Path, parts: Sequence[str], strategies: str, *, is_known: bool) -> str:

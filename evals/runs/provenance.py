@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from agents.fingerprint import digests
 from core.checkout import commit_of
@@ -24,6 +25,8 @@ from graphs.settings import Settings
 LIBRARIES = ("geosleuth", "langchain-core", "langgraph", "numpy", "onnxruntime", "pillow", "qdrant-edge-py")
 NOT_OF_THE_ANSWER = {"home", "audit_log", "checkpoints", "threads", "strategy", "model_concurrency", "model_retries"}
 """Settings that change where things lie or how fast they go, not what is answered."""
+ASKED_OF_MODELS = {"model_picture_px", "strategies_folder"}
+"""Settings that are parts of what each strategy asks, and compared there."""
 
 
 def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: EvaluatedSystems) -> RunInfo:
@@ -47,6 +50,7 @@ def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: 
         seed=chosen.seed,
         arguments=options.as_given(chosen),
         settings_sha256=settings_sha256(settings, swapped),
+        settings=answering_settings(settings),
         posterior=parameters_digest(systems.parameters, systems.description.model),
         commit=commit_of(Path(__file__).parent, "+"),
         versions=versions(),
@@ -66,12 +70,16 @@ def asked_texts(parts: Mapping[str, Mapping[str, str]], asked: Mapping[str, Mapp
     }
 
 
+def answering_settings(settings: Settings) -> dict[str, Any]:
+    """Settings that can change an answer, beside what `run.json` names by itself."""
+    return settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER | ASKED_OF_MODELS)
+
+
 def settings_sha256(settings: Settings, more: Mapping[str, object]) -> str:
     """Of all that can change an answer, beside what `run.json` names by itself."""
     files = (settings.calibration, settings.model_records)
     fitted = {str(path): sha256_if_readable(path) for path in files if path}
-    # Earlier versions had a chooser; without one their unfinished runs still have the same hash, and go on.
-    answering = {"chooser": None} | settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER) | dict(more) | fitted
+    answering = answering_settings(settings) | dict(more) | fitted
     return hashlib.sha256(json.dumps(answering, sort_keys=True, default=str).encode()).hexdigest()
 
 

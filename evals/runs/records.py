@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -251,7 +251,8 @@ class RunInfo(Frozen):
     limit: int | None
     seed: int
     arguments: dict[str, str | int | float | bool | None] = Field(description="as given on the command line")
-    settings_sha256: str = Field(description="of all settings that can change an answer")
+    settings_sha256: str = Field(description="of all settings that can change an answer, and of the files they name")
+    settings: dict[str, Any] = Field({}, description="those settings, to say which one has changed")
     posterior: str = Field("", description="digest of the posterior's parameters; empty: the packaged ones")
     commit: str | None = Field(description="of the checkout, '+' added where files differ from it; None: no checkout")
     versions: dict[str, str] = Field(description="of Python, GeoSleuth and the libraries that matter")

@@ -20,6 +20,9 @@ LOCAL = "http://127.0.0.1:8000/v1"
     [
         ("offline", None),
         ("recorded:answers.jsonl@photos", None),
+        ("mailbox:requests/today", "whoever reads the folder"),
+        ("mailbox:anna@requests/to@day", "whoever reads the folder"),
+        ("paste", "whatever service you give them to"),
         ("openai:gpt-4o", "api.openai.com"),
         ("anthropic:claude-sonnet-4-5", "api.anthropic.com"),
         ("google_genai:gemini-2.5-flash", "generativelanguage.googleapis.com"),
@@ -45,6 +48,9 @@ def test_a_spec_says_where_photos_go(spec: str, host: str | None) -> None:
         ("openai:gpt-4o", "gpt-4o"),
         ("vllm:Qwen/Qwen2.5-VL-7B@http://127.0.0.1:8000/v1", "Qwen2.5-VL-7B"),
         ("offline", "offline"),
+        ("mailbox:anna@requests/today", "mailbox anna"),
+        ("mailbox:./requests/to@day", "mailbox to@day"),
+        ("paste", "paste"),
         ("something of an old run", "something of an old run"),
     ],
 )
@@ -66,7 +72,7 @@ def test_a_jury_is_named_with_commas() -> None:
 @pytest.mark.parametrize(
     ("jury", "problem"),
     [
-        ("recorded:Lisbon, Portugal.jsonl,offline", "path of recorded answers can hold none"),
+        ("recorded:Lisbon, Portugal.jsonl,offline", "or of a mailbox can hold none"),
         ("offline,openai:a,offline", "names 'offline' twice"),
         ("offline,", "without empty places"),
         ("offline,gpt-9", "unknown model 'gpt-9'"),
@@ -91,6 +97,8 @@ def test_a_models_own_name_may_hold_colons_and_ats() -> None:
         ("offline:x", "takes no name"),
         ("openai:", "write openai:NAME"),
         ("recorded:", "write recorded:FILE"),
+        ("mailbox:", "write mailbox:"),
+        ("paste:me", "takes no name"),
         ("vllm:m", "say where the server is"),
         ("vllm:m@gpu.example.org", "must start with http"),
         ("vllm:m@ftp://gpu.example.org", "must start with http"),

@@ -85,3 +85,19 @@ def test_messages_are_kept_with_calls_reasoning_and_tokens() -> None:
     assert as_message(ToolMessage("4", tool_call_id="1", name="measure")).tool == "measure"
     picture = {"type": "image", "base64": "AAAA", "mime_type": "image/jpeg"}
     assert as_message(HumanMessage([picture, {"type": "text", "text": "where?"}])).text == "[picture]\nwhere?"
+
+
+def test_a_changed_setting_is_named_and_a_changed_file_is_not_missed(tmp_path: Path) -> None:
+    begun = run_info(3).model_copy(update={"settings": {"recall_limit": 100, "aim": "geoscore"}})
+    RunFolder(tmp_path, begun).close()
+    changed = {"settings_sha256": "f" * 64, "settings": {"recall_limit": 50, "aim": "geoscore"}}
+    with pytest.raises(RecordError, match=r"begun with recall_limit 100, not 50: choose another"):
+        RunFolder(tmp_path, begun.model_copy(update=changed))
+    with pytest.raises(RecordError, match="begun with settings_sha256"):
+        RunFolder(tmp_path, begun.model_copy(update={"settings_sha256": "f" * 64}))
+    RunFolder(tmp_path, begun).close()
+
+
+def test_what_a_template_shows_of_another_is_part_of_it() -> None:
+    own = {"clues": "Go by this list: $catalogue", "catalogue": "poles, plates"}
+    assert parts_of("chain_of_thought", templates=own)["the prompt mine/catalogue.md"] == "poles, plates"
