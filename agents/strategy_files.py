@@ -54,7 +54,7 @@ def _strategy(path: Path, templates: Mapping[str, str]) -> Strategy:
         strategy = Strategy.model_validate({"templates": dict(templates), **_parsed(path)})
     except ValidationError as error:
         raise UserError(f"strategy {path}: {first_problem(error)}; see docs/models.md") from error
-    for name, allowed in _used(strategy):
+    for name, allowed in used_templates(strategy):
         _check_use(path, strategy, name, allowed)
     return strategy
 
@@ -89,7 +89,7 @@ def _check_template(path: Path, text: str) -> None:
         raise UserError(f"template {path}: {error}") from error
 
 
-def _used(strategy: Strategy) -> list[tuple[str, frozenset[str]]]:
+def used_templates(strategy: Strategy) -> list[tuple[str, frozenset[str]]]:
     """Templates that the strategy's steps need, each with the placeholders that get a value."""
     used = [(strategy.system, frozenset[str]())] if strategy.uses_model else []
     if strategy.runs(Step.HYPOTHESISE):

@@ -4,8 +4,9 @@
 
 Every strategy of every run is a system. Differences are paired; their intervals resample photographers, not photos.
 Two systems are distinguished only if a test that flips the signs of whole photographers says so after Holm's
-correction over all pairs; McNemar's exact test, which takes photos as independent, is given for each threshold beside
-it. Prints Markdown; `--out` writes comparison.md and comparison.json.
+correction over all pairs; where the photographers are too few for any such claim, it says so, and how many could show
+one. McNemar's exact test, which takes photos as independent, is given for each threshold beside it. Prints Markdown;
+`--out` writes comparison.md and comparison.json.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from core.errors import UserError
 from evals.command import add_runs, command_parser, run_command
-from evals.scores import comparison, distance, reliability
+from evals.scores import distance, reliability, significance
 from evals.scores.arrays import CITY, System, load_systems
 from evals.scores.comparison import AtThreshold, Comparison, Pair, Rank, as_markdown
 from evals.scores.distance import Interval
@@ -137,7 +138,7 @@ def _pair(paired: PairedAnswers, selective: SelectiveAreas, i: int, j: int, thre
     first_km, second_km = paired.distance_km[i], paired.distance_km[j]
     gain = distance.geoscore(first_km) - distance.geoscore(second_km)
     near = distance.hits(first_km, NEAR_KM).astype(int) - distance.hits(second_km, NEAR_KM)
-    p = comparison.sign_flip_p_value(gain, paired.author)
+    p = significance.sign_flip_p_value(gain, paired.author, draws=significance.flips_drawn(len(paired.labels)))
     return Pair(
         first=paired.labels[i],
         second=paired.labels[j],
@@ -162,7 +163,7 @@ def _mean_of_known(values: Floats, authors: Sequence[str]) -> Interval | None:
 def _at(authors: Sequence[str], first_km: Floats, second_km: Floats, threshold_km: float) -> AtThreshold:
     first, second = distance.hits(first_km, threshold_km), distance.hits(second_km, threshold_km)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    p = comparison.mcnemar_exact(only_first, only_second)
+    p = significance.mcnemar_exact(only_first, only_second)
     return AtThreshold(
         km=threshold_km,
         difference=distance.clustered_bootstrap(100.0 * (first.astype(np.float64) - second), authors),
@@ -175,8 +176,8 @@ def _at(authors: Sequence[str], first_km: Floats, second_km: Floats, threshold_k
 
 def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs with Holm's correction over all of them."""
-    overall = comparison.holm([pair.p for pair in pairs])
-    each = iter(comparison.holm([at.mcnemar_p for pair in pairs for at in pair.thresholds]))
+    overall = significance.holm([pair.p for pair in pairs])
+    each = iter(significance.holm([at.mcnemar_p for pair in pairs for at in pair.thresholds]))
     return [
         pair.model_copy(
             update={

@@ -84,6 +84,12 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--retries", type=int, default=3, help="of one call of the model")
     group.add_argument("--max-errors", type=int, default=MAX_ERRORS, help="stop after more photos with an error")
     group.add_argument("--retry-errors", action="store_true", help="do photos again that ended in an error")
+    group.add_argument(
+        "--fresh-strategy",
+        default="",
+        metavar="NAME",
+        help="ask these strategies again where what they ask has changed since the run began; old records are kept",
+    )
     group.add_argument("--cache", type=Path, help="SQLite file of model replies (default: HOME/replies.sqlite)")
     group.add_argument("--no-cache", action="store_true", help="ask the model anew")
     group.add_argument("--threads", type=int, help="CPU threads of one encoder call")
@@ -96,13 +102,13 @@ def strategies(chosen: argparse.Namespace) -> tuple[str, ...]:
     Raises:
         UserError: none is named.
     """
-    named = _names(chosen.strategy)
+    named = names(chosen.strategy)
     if not named:
         raise UserError("--strategy names no strategy")
     return named
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names(text: str) -> tuple[str, ...]:
     """A list separated by commas, each name once."""
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
@@ -118,7 +124,7 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
     given: dict[str, Any] = {
         "home": chosen.home,
         "encoder": chosen.encoder,
-        "atlases": _names(chosen.atlas) if chosen.atlas else no_atlas,
+        "atlases": names(chosen.atlas) if chosen.atlas else no_atlas,
         "model": chosen.model,
         "strategy": strategies(chosen)[0],
         "read_signs": False if chosen.no_signs else None,

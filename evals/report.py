@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from core.errors import UserError
 from core.page import self_contained_page
@@ -26,8 +27,9 @@ from evals.benchmarks.registry import find_benchmark
 from evals.command import add_runs, command_parser, run_command
 from evals.compare import compare
 from evals.leaderboard import leaderboard_table, published
-from evals.reporting.charts import COLOURS, curves, information_chart, reliability_curves
-from evals.reporting.photos import photo_data
+from evals.reporting.curves import curves, information_chart, reliability_curves
+from evals.reporting.photos import add_transcripts, photo_data
+from evals.reporting.strategies import cost_charts, legend, pair_matrices, prompts_as_asked, radii_chart
 from evals.runs.records import RunInfo
 from evals.scores.arrays import System, load_systems
 from evals.scores.comparison import comparison_tables
@@ -55,40 +57,59 @@ def report_page(systems: Sequence[System], files: Mapping[str, Path], photo_page
         limit = f"a page holds {MOST_ANSWERS:,}: give fewer runs, or --no-photo-pages"
         raise UserError(f"{answers:,} answers are too many for one page ({limit})")
     scores = [score(system) for system in systems]
-    data = {**photo_data(systems, files), "land": land_path()} if photo_pages else {}
-    style, script = _asset("report.css"), _asset("report.js")
+    data = _page_data(systems, files) if photo_pages else {}
+    style, scripts = _asset("report.css"), [_asset("heatmap.js"), _asset("report.js")]
     title = f"{', '.join(sorted({s.info.benchmark for s in systems}))} · GeoSleuth evaluation"
     body = "\n".join(['<div class="wrap">', *_body(systems, scores, photo_pages), "</div>"])
-    return self_contained_page(title, style, body, data, [script])
+    return self_contained_page(title, style, body, data, scripts)
+
+
+def _page_data(systems: Sequence[System], files: Mapping[str, Path]) -> dict[str, Any]:
+    """What the page's scripts draw and show."""
+    data = {**photo_data(systems, files), "land": land_path()}
+    add_transcripts(data, systems)
+    return data
 
 
 def _body(systems: Sequence[System], scores: Sequence[Score], photo_pages: bool) -> list[str]:
     infos = list({s.run: s.info for s in systems}.values())
     tables = all_tables(scores)
     summary, strata = tables[: -len(scores)], tables[-len(scores) :]
-    compared, words = _comparison(systems)
+    compared, words, matrices = _comparison(systems)
     parts = [*_header(infos, photo_pages), '<h2 id="scores">Scores</h2>', *map(_table, summary)]
-    parts += ['<h2 id="curves">Curves</h2>', _key(systems), *_grid("charts", curves(systems, scores))]
+    parts += ['<h2 id="comparison">Comparison</h2>', *words, *([legend(systems)] if matrices else []), *matrices]
+    parts += [_folded(t.title, _table(t)) for t in compared]
+    parts += _costs(systems, scores)
+    parts += ['<h2 id="curves">Curves</h2>', legend(systems), *_grid("charts", curves(systems, scores))]
     parts += _uncertainty(systems, scores)
-    parts += ['<h2 id="comparison">Comparison</h2>', *words, *map(_table, compared)]
     if photo_pages:
+        parts += [_asset("heatmap.html"), legend(systems)]
         parts += [_asset("browser.html"), f'<p class="small">{escape(SHORES_ATTRIBUTION)}</p>']
     parts += ['<h2 id="parts">Parts of the photos</h2>', *(_folded(t.title, _table(t)) for t in strata)]
     parts += _published(infos, scores)
     parts += ['<h2 id="paste">Tables to paste</h2>', *_to_paste([*summary, *compared])]
+    parts += ['<h2 id="prompts">Prompts</h2>', *prompts_as_asked(infos)]
     return [*parts, '<h2 id="runs">Runs</h2>', *map(_provenance, infos)]
+
+
+def _costs(systems: Sequence[System], scores: Sequence[Score]) -> list[str]:
+    charts = cost_charts(scores)
+    if not charts:
+        return []
+    return ['<h2 id="cost">Cost</h2>', legend(systems), *_grid("charts", charts)]
 
 
 def _header(infos: Sequence[RunInfo], photo_pages: bool) -> list[str]:
     names = ", ".join(sorted({info.benchmark for info in infos}))
     sections = [
         "scores",
+        "comparison",
         "curves",
         "reliability",
-        "comparison",
-        *(["photos"] if photo_pages else []),
+        *(["strategies", "photos"] if photo_pages else []),
         "parts",
         "paste",
+        "prompts",
         "runs",
     ]
     links = "".join(f'<a href="#{name}">{name.capitalize()}</a>' for name in sections)
@@ -103,14 +124,17 @@ def _header(infos: Sequence[RunInfo], photo_pages: bool) -> list[str]:
     return [f"<h1>{escape(names)}: where was it taken?</h1>", *shown, rule, f"<nav>{links}</nav>"]
 
 
-def _comparison(systems: Sequence[System]) -> tuple[list[Table], list[str]]:
-    """Tables of the comparison, or why there is none."""
+def _comparison(systems: Sequence[System]) -> tuple[list[Table], list[str], list[str]]:
+    """Tables of the comparison, what is to be said of it, and its matrices; or why there is none."""
     try:
         found = compare(systems)
     except UserError as error:
-        return [], [f'<p class="muted">{escape(str(error))}.</p>']
+        return [], [f'<p class="muted">{escape(str(error))}.</p>'], []
     counted = f"{found.photos} photos by {found.photographers} photographers, the same for every system."
-    return comparison_tables(found), [f"<p>{escape(counted)}</p>"]
+    words = [f"<p>{escape(counted)}</p>"]
+    if found.design_note:
+        words.append(f'<p class="partial">{escape(found.design_note)}</p>')
+    return comparison_tables(found), words, pair_matrices(found, [s.label for s in systems])
 
 
 def _table(table: Table) -> str:
@@ -151,11 +175,6 @@ def _cell(text: str) -> str:
     return f'{escape(estimate)}<span class="interval">({escape(rest)}</span>'
 
 
-def _key(systems: Sequence[System]) -> str:
-    names = "".join(f'<li><i class="s{i % COLOURS}"></i>{escape(s.label)}</li>' for i, s in enumerate(systems))
-    return f'<ul class="key">{names}</ul>'
-
-
 def _grid(kind: str, charts: Sequence[str]) -> list[str]:
     return [f'<div class="{kind}">', *charts, "</div>"]
 
@@ -163,13 +182,19 @@ def _grid(kind: str, charts: Sequence[str]) -> list[str]:
 def _uncertainty(systems: Sequence[System], scores: Sequence[Score]) -> list[str]:
     """Charts of stated chances and of what evidence told."""
     head, charts, told = '<h2 id="reliability">Reliability</h2>', reliability_curves(scores), information_chart(scores)
+    radii = radii_chart(scores)
     if not charts:
-        return [head, '<p class="muted">These runs state no chances: they are of an earlier version.</p>']
+        return [
+            head,
+            legend(systems),
+            *radii,
+            '<p class="muted">These runs state no chances: they are of an earlier version.</p>',
+        ]
     words = (
         '<p class="muted">The chance stated that the truth lies within a distance, against how often it does; below the'
         " diagonal a system is too sure. A dot is about a tenth of the photos that state the chance.</p>"
     )
-    return [head, words, _key(systems), *_grid("charts small-charts", charts), *told]
+    return [head, legend(systems), *radii, words, *_grid("charts small-charts", charts), *told]
 
 
 def _folded(title: str, inner: str) -> str:
@@ -195,7 +220,7 @@ def _to_paste(tables: Sequence[Table]) -> list[str]:
 
 
 def _provenance(info: RunInfo) -> str:
-    return _folded(info.heading(), f"<pre>{escape(info.model_dump_json(indent=2))}</pre>")
+    return _folded(info.heading(), f"<pre>{escape(info.model_dump_json(indent=2, exclude={'asked_texts'}))}</pre>")
 
 
 def _asset(name: str) -> str:

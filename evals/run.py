@@ -1,8 +1,8 @@
 """Run a benchmark: `python -m evals.run im2gps3k --strategy retrieval,refine --concurrency 8`.
 
 Writes `run.json` and `records.jsonl` into a folder that `python -m evals.compare`, `evals.calibrate` and
-`evals.report` read. Exit status: 0 complete; 1 stopped for money or errors (the same command goes on); 2 something
-the user can mend; 130 interrupted (the same command goes on).
+`evals.report` read. Exit status: 0 complete; 1 stopped for money, errors or a dead model (the same command goes on);
+2 something the user can mend; 130 interrupted (the same command goes on).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from evals.scores.score_tables import accuracy_table
 from evals.scores.scoring import score
 from evals.scores.tables import markdown
 
-EXIT = {Ended.COMPLETE: 0, Ended.MONEY: 1, Ended.ERRORS: 1, Ended.INTERRUPTED: 130}
+EXIT = {Ended.COMPLETE: 0, Ended.MONEY: 1, Ended.ERRORS: 1, Ended.MODEL: 1, Ended.INTERRUPTED: 130}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,7 +53,9 @@ def run(chosen: argparse.Namespace) -> int:
         print_estimate(systems, photos, out.parent)
         if chosen.estimate:
             return 0
-        folder = opened.enter_context(RunFolder(out, run_info(chosen, settings, photos, systems)))
+        fresh = options.names(chosen.fresh_strategy)
+        folder = opened.enter_context(RunFolder(out, run_info(chosen, settings, photos, systems), fresh))
+        print_replaced(folder, fresh)
         session = run_photos(chosen, photos, systems, folder)
         if session.ended is Ended.COMPLETE:
             print_results(out)
@@ -67,12 +69,13 @@ def run(chosen: argparse.Namespace) -> int:
 def run_photos(
     chosen: argparse.Namespace, photos: RunPhotos, systems: EvaluatedSystems, folder: RunFolder
 ) -> RunSession:
-    """Locate the photos that have no record yet; a record each is appended to the folder.
+    """Locate the photos that have no record yet, or whose model failed; a record each is appended to the folder.
 
     Raises:
         UserError: the folder cannot be written.
     """
     systems.budget.start_from(folder.info.spent_usd)
+    folder.forget(lambda record: record.model_failed)
     if chosen.retry_errors:
         folder.forget(lambda record: record.status is RecordStatus.ERROR)
     queries = photos.queries(tuple(systems.by_strategy))
@@ -94,6 +97,17 @@ def print_estimate(systems: EvaluatedSystems, photos: RunPhotos, earlier: Path) 
         sys.stderr.write(estimate_text(estimates, len(photos.samples)) + "\n")
 
 
+def print_replaced(folder: RunFolder, fresh: Sequence[str]) -> None:
+    """Print where the records of strategies that are asked again are kept."""
+    aside = [one for one in folder.info.replaced if one.strategy in fresh]
+    for one in aside:
+        sys.stderr.write(
+            f"{one.records} records of {one.strategy}, asked otherwise, are in {folder.folder / one.file}\n"
+        )
+    for name in sorted(set(fresh) - {one.strategy for one in aside}):
+        sys.stderr.write(f"{name}: what it asks has not changed, so nothing is asked again\n")
+
+
 def print_results(run: Path) -> None:
     """Score a finished run and print its tables."""
     systems = load_systems([run])
@@ -111,8 +125,11 @@ def print_stopped(session: RunSession, folder: RunFolder) -> None:
     total = folder.info.photos * len(folder.info.strategies)
     text = f"stopped: {session.ended.value}; {len(folder.scores)} of {total} records are in {folder.folder}"
     if session.ended is Ended.ERRORS:
-        kinds = Counter(score.error for score in folder.scores.values() if score.error)
+        errors = [score for score in folder.scores.values() if score.status is RecordStatus.ERROR]
+        kinds = Counter(score.error for score in errors)
         text += f"; the last one: {session.last_error}; {len(kinds)} different ones. Mend it, then --retry-errors"
+    if session.ended is Ended.MODEL:
+        text += f"; {session.last_error}"
     if session.ended is Ended.MONEY:
         text += f"; US$ {folder.info.spent_usd:.4f} are spent. A higher --max-usd goes on"
     sys.stderr.write(f"evals.run: {text}. The same command goes on where this ended.\n")

@@ -14,6 +14,7 @@ from langchain_core.exceptions import ModelError, ModelTimeoutError
 
 from tools.untrusted_text import untrusted
 
+UNREACHABLE_STATUS = frozenset({401, 403, 404})
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429, *range(500, 600)})
 _KEY_NAMES = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD)$")
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|gsk|key|AIza)[-_A-Za-z0-9*]{8,}")
@@ -25,12 +26,21 @@ class ModelFailure(Exception):
     Attributes:
         is_retryable: whether the same request may succeed later.
         retry_after_s: how long the server asks to wait; None: no wish.
+        is_unreachable: whether any other request would fail alike: no connection, no permission, no such model.
     """
 
-    def __init__(self, problem: str, *, is_retryable: bool, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        is_retryable: bool,
+        retry_after_s: float | None = None,
+        is_unreachable: bool = False,
+    ) -> None:
         super().__init__(problem)
         self.is_retryable = is_retryable
         self.retry_after_s = retry_after_s
+        self.is_unreachable = is_unreachable
 
 
 def as_failure(error: BaseException) -> ModelFailure:
@@ -42,7 +52,13 @@ def as_failure(error: BaseException) -> ModelFailure:
         is_retryable = error.is_retryable
     else:
         is_retryable = status in RETRYABLE_STATUS if status else _is_connection_trouble(error)
-    return ModelFailure(_problem(error, status), is_retryable=is_retryable, retry_after_s=retry_after_s(error))
+    is_unreachable = status in UNREACHABLE_STATUS if status else _is_connection_trouble(error)
+    return ModelFailure(
+        _problem(error, status),
+        is_retryable=is_retryable,
+        retry_after_s=retry_after_s(error),
+        is_unreachable=is_unreachable,
+    )
 
 
 def malformed(error: BaseException) -> ModelFailure:

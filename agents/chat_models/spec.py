@@ -251,21 +251,26 @@ def _has_a_path(spec: str) -> bool:
 
 
 def short_name(model: str) -> str:
-    """A model's name for tables and plots: its spec, shortened to the file's stem where answers were recorded, and to
-    the model's name, or else the folder's, where they are written.
+    """A model's name for tables and plots: without its provider, folders and address; of a jury, each model's.
 
-    Any text is accepted, as it may come from an old run's record; of a jury, each model's.
+    Any text is accepted, as it may come from an old run's record.
+
+    >>> short_name("openai:gpt-4o,vllm:Qwen/Qwen2.5-VL-7B-Instruct@http://127.0.0.1:8000/v1")
+    'gpt-4o + Qwen2.5-VL-7B-Instruct'
     """
     return " + ".join(_short_name(spec) for spec in model.split(","))
 
 
 def _short_name(model: str) -> str:
     kind, _, rest = model.partition(":")
-    if not rest or not _has_a_path(model):
+    if not rest or kind not in MODELS:
         return model
+    target = rest.partition("@")[0]
     if MODELS[kind].is_recorded:
-        return f"{kind} {Path(rest.partition('@')[0]).stem}"
-    return f"{kind} {model_name(_parse_mailbox(kind, rest))}"
+        return f"{kind} {Path(target).stem}"
+    if _has_a_path(model):
+        return f"{kind} {model_name(_parse_mailbox(kind, rest))}"
+    return target.rpartition("/")[2]
 
 
 def model_name(spec: ModelSpec) -> str:

@@ -29,7 +29,7 @@ class FakeLmm:
                 self.most_at_once = max(self.most_at_once, self.at_once)
                 await asyncio.sleep(self.seconds)
                 self.at_once -= 1
-                writer.write(_reply(body))
+                writer.write(reply(body))
                 await writer.drain()
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             return
@@ -44,7 +44,8 @@ class FakeLmm:
         return await reader.readexactly(int(length.partition(b":")[2]))
 
 
-def _reply(body: bytes) -> bytes:
+def reply(body: bytes) -> bytes:
+    """The HTTP reply to a request's body: a position that depends on nothing else."""
     digest = hashlib.sha256(body).digest()
     position = {"latitude": round(digest[0] / 255 * 140 - 60, 2), "longitude": round(digest[1] / 255 * 340 - 170, 2)}
     text = json.dumps({**position, "name": "somewhere", "confidence": 0.5, "reason": "none"})

@@ -8,15 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.scores.arrays import System
-from evals.scores.distance import THRESHOLDS_KM, Interval
-from evals.scores.reliability import EARTH_AREA_KM2, ChanceReliability
-from evals.scores.scoring import Score
-from evals.scores.tables import decimals
+from evals.scores.distance import Interval
 from geo.sphere import Floats
 
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 22.0, 12.0, 40.0
-COLOURS = 8
+ROW_PX = 26.0
+COLOURS = 16
+"""Colours of the page's style; the second half of them draws dashed lines."""
 BAR_PX, BAR_GAP_PX, NAME_PX, VALUE_PX, BARS_WIDTH = 11.0, 10.0, 96.0, 60.0, 1160.0
 
 
@@ -57,6 +55,26 @@ class Line(NamedTuple):
     """The title of each dot; none: a plain line."""
 
 
+def code(number: int) -> str:
+    """The short label of a system by its place in the legend.
+
+    >>> code(0), code(25), code(26)
+    ('A', 'Z', 'AA')
+    """
+    rest, letter = divmod(number, 26)
+    return (code(rest - 1) if rest else "") + chr(ord("A") + letter)
+
+
+class Dot(NamedTuple):
+    """A dot of a scatter chart: its short label, its colour, where it is, and the interval of its height."""
+
+    code: str
+    title: str
+    colour: int
+    x: float
+    y: Interval
+
+
 PERCENT = [(share / 100.0, f"{share} %") for share in (0, 25, 50, 75, 100)]
 
 
@@ -91,6 +109,55 @@ def chart(title: str, x: Axis, y: Axis, lines: Sequence[Line], *, diagonal: bool
     parts = [*_grid(frame), *(_diagonal(frame) if diagonal else ())]
     parts += [part for line in lines for part in _line(frame, line)]
     return _figure(title, size, parts)
+
+
+def scatter(title: str, x: Axis, y: Axis, dots: Sequence[Dot]) -> str:
+    """Dots with their short labels and intervals, and the caption."""
+    frame, named, parts = Frame(x, y), list[tuple[float, float]](), []
+    for dot in dots:
+        (px,), (middle, low, high) = frame.x_px([dot.x]), frame.y_px(dot.y)
+        at = (float(px) + 8.0, float(middle) - 5.0)
+        # Labels of dots in one place stand side by side.
+        while any(abs(at[0] - other[0]) < 9.0 and abs(at[1] - other[1]) < 11.0 for other in named):
+            at = (at[0] + 10.0, at[1])
+        named.append(at)
+        parts += _dot_parts(dot, at, (float(px), float(middle), float(low), float(high)))
+    return _figure(title, frame.size, [*_grid(frame), *parts])
+
+
+def _dot_parts(dot: Dot, label_px: tuple[float, float], place_px: tuple[float, float, float, float]) -> list[str]:
+    """A dot at x and y, the interval between low and high, and its short label."""
+    px, middle, low, high = place_px
+    name = f"s{dot.colour % COLOURS}"
+    return [
+        f'<line class="line thin {name}" x1="{px:.1f}" x2="{px:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>',
+        f'<circle class="dot {name}" cx="{px:.1f}" cy="{middle:.1f}" r="5"><title>{escape(dot.title)}</title></circle>',
+        f'<text class="code" x="{label_px[0]:.1f}" y="{label_px[1]:.1f}">{escape(dot.code)}</text>',
+    ]
+
+
+def ranges(title: str, marks: Sequence[float], rows: Sequence[tuple[str, Sequence[Bar]]]) -> str:
+    """Rows of shares with their intervals, dashed lines where they should lie, and the caption."""
+    height = TOP + len(rows) * ROW_PX + BOTTOM
+    frame = Frame(Axis("", 0.0, 1.0, PERCENT), Axis("", 0.0, 1.0, []), Size(LARGE.width, height))
+    parts = _grid(frame)
+    for at in frame.x_px(marks):
+        parts.append(f'<line class="ideal" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP:g}" y2="{height - BOTTOM:g}"/>')
+    for number, (name, shares) in enumerate(rows):
+        top = TOP + (number + 0.5) * ROW_PX
+        parts.append(f'<text class="tick" x="{LEFT - 8:g}" y="{top + 4:g}" text-anchor="end">{escape(name)}</text>')
+        for place, bar in enumerate(shares):
+            parts += _range_parts(frame, bar, top + (place - (len(shares) - 1) / 2) * 8.0)
+    return _figure(title, frame.size, parts, "chart narrow")
+
+
+def _range_parts(frame: Frame, bar: Bar, at: float) -> list[str]:
+    middle, low, high = frame.x_px(bar.interval)
+    name = f"s{bar.colour % COLOURS}"
+    return [
+        f'<line class="line thin {name}" x1="{low:.1f}" x2="{high:.1f}" y1="{at:g}" y2="{at:g}"/>',
+        f'<circle class="dot {name}" cx="{middle:.1f}" cy="{at:g}" r="4.5"><title>{escape(bar.title)}</title></circle>',
+    ]
 
 
 def bars(title: str, rows: Sequence[tuple[str, Sequence[Bar]]]) -> str:
@@ -166,85 +233,3 @@ def _line(frame: Frame, line: Line) -> list[str]:
         for (px, py), text in zip(spots, line.dots, strict=False)
     ]
     return parts
-
-
-ERROR_STEPS_KM = np.geomspace(0.1, 20_015.0, 120)
-_SHARE = Axis("", 0.0, 1.0, PERCENT)
-
-
-def curves(systems: Sequence[System], scores: Sequence[Score]) -> list[str]:
-    """Charts of errors and of what ranks answers, as SVG."""
-    confidence = [] if all(s.chances for s in scores) else [_confidence(scores)]
-    selective = [_selective(scores, km) for km in (25.0, 750.0)]
-    return [_errors(systems), *selective, *confidence, _recall_area(scores)]
-
-
-def reliability_curves(scores: Sequence[Score]) -> list[str]:
-    """A small chart for each distance: the chances stated against the share that held; none if none is stated."""
-    return [_reliability(scores, km) for km in THRESHOLDS_KM if any(km in s.chances for s in scores)]
-
-
-def information_chart(scores: Sequence[Score]) -> list[str]:
-    """What each kind of evidence told, most first, as bars; none if no system says it."""
-    total = {
-        kind: sum(s.information[kind].nats.estimate for s in scores if kind in s.information) for kind in _kinds(scores)
-    }
-    rows = [
-        (kind.replace("_", " "), [_bar(s, i, kind) for i, s in enumerate(scores) if kind in s.information])
-        for kind in sorted(total, key=lambda kind: -total[kind])
-    ]
-    return [bars("Nats a photo by kind of evidence, with 95 % intervals over photographers", rows)] if rows else []
-
-
-def _kinds(scores: Sequence[Score]) -> set[str]:
-    return {kind for s in scores for kind in s.information}
-
-
-def _bar(s: Score, colour: int, kind: str) -> Bar:
-    found = s.information[kind]
-    title = f"{s.label}: {kind} told {decimals(found.nats)} nats a photo; {found.told.estimate:.0%} of photos something"
-    return Bar(title, colour, found.nats)
-
-
-def _errors(systems: Sequence[System]) -> str:
-    ticks = [(km, f"{km:g}") for km in (0.1, 1.0, 25.0, 200.0, 750.0, 2500.0, 20000.0)]
-    x = Axis("error in km", 0.1, 20_015.0, ticks, is_log=True)
-    lines = [Line(s.label, i, ERROR_STEPS_KM.tolist(), _within(s)) for i, s in enumerate(systems)]
-    return chart("Share of all photos answered within a distance", x, _SHARE, lines)
-
-
-def _within(system: System) -> list[float]:
-    # NaN, a photo without an answer, sorts last and is within no distance.
-    order = np.sort(system.arrays.distance_km)
-    return list(np.searchsorted(order, ERROR_STEPS_KM, side="right") / len(order))
-
-
-def _confidence(scores: Sequence[Score]) -> str:
-    x = Axis("confidence", 0.0, 1.0, PERCENT)
-    lines = [_bins(s.label, i, s.confidence) for i, s in enumerate(scores) if not s.chances]
-    return chart("Confidence against the share that is right", x, _SHARE, lines, diagonal=True)
-
-
-def _reliability(scores: Sequence[Score], km: float) -> str:
-    x, y = Axis("chance stated", 0.0, 1.0, PERCENT[::2]), Axis("", 0.0, 1.0, PERCENT[::2])
-    lines = [_bins(s.label, i, s.chances.get(km)) for i, s in enumerate(scores)]
-    return chart(f"Within {km:g} km", x, y, lines, diagonal=True, size=SMALL)
-
-
-def _bins(label: str, colour: int, found: ChanceReliability | None) -> Line:
-    bins = found.bins if found else ()
-    dots = [f"{label}: {b.photos} photos, stated {b.confidence:.0%}, held {b.right:.0%}" for b in bins]
-    return Line(label, colour, [b.confidence for b in bins], [b.right for b in bins], dots)
-
-
-def _selective(scores: Sequence[Score], km: float) -> str:
-    x = Axis("share of photos answered, surest first", 0.0, 1.0, PERCENT)
-    lines = [Line(s.label, i, s.selective_curve[km].x, s.selective_curve[km].y) for i, s in enumerate(scores)]
-    return chart(f"Share within {km:g} km of those answered", x, _SHARE, lines)
-
-
-def _recall_area(scores: Sequence[Score]) -> str:
-    ticks = [(10.0**power, label) for power, label in ((0, "1"), (2, "100"), (4, "10⁴"), (6, "10⁶"), (8, "10⁸"))]
-    x = Axis("area searched in km², in the answer's order", 1.0, EARTH_AREA_KM2, ticks, is_log=True)
-    lines = [Line(s.label, i, s.recall_area.x, s.recall_area.y) for i, s in enumerate(scores)]
-    return chart("Share of photos found within an area (Recall-vs-Area)", x, _SHARE, lines)

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.chat_models.spec import short_name
 from agents.schemas import LEVEL_KM
 from evals.runs.records import EvalRecord, LatLon, PlaceNames, RecordStatus, read_records
+from evals.runs.transcripts import TranscriptCall, TranscriptMessage, read_transcripts
 from evals.scores.arrays import System
 from geo.places.continents import continent_of
 from geo.sphere import distance_km
@@ -17,7 +19,9 @@ from retrieval.photos.thumbnail import thumbnail_jpeg
 
 THUMBNAIL_PX = 168
 CLAIMS, HYPOTHESES, CANDIDATES, REPLIES = 12, 6, 6, 4
-SHORT, LONG = 300, 1500
+SHORT, LONG, MESSAGE = 300, 1500, 6000
+MOST_CHARACTERS = 12_000_000
+"""Of transcripts on a page."""
 Data = dict[str, Any]
 
 
@@ -39,6 +43,60 @@ def photo_data(systems: Sequence[System], files: Mapping[str, Path]) -> Data:
         "photos": [_photo(first[name], files.get(name)) for name in names],
         "answers": [[_answer(own[name]) if name in own else None for name in names] for own in records],
     }
+
+
+def add_transcripts(data: Data, systems: Sequence[System]) -> None:
+    """Add what was said to models and what they replied to the answers; each text once, and not more than a page holds.
+
+    Every text is kept in `data["texts"]`, and calls name its place there.
+    """
+    texts, by_run = _Texts(), {s.run: read_transcripts(s.run) for s in systems}
+    for s, answers in zip(systems, data["answers"], strict=True):
+        for photo, answer in zip(data["photos"], answers, strict=True):
+            kept = by_run[s.run].get((photo["id"], s.strategy))
+            if answer is None or kept is None:
+                continue
+            if texts.characters < MOST_CHARACTERS:
+                answer["calls"] = [_call(call, texts) for call in kept.calls]
+            else:
+                answer["more"] = ", ".join(filter(None, [answer["more"], "the transcript"]))
+    data["texts"] = texts.every
+
+
+class _Texts:
+    """Texts of a page, each of them once."""
+
+    def __init__(self) -> None:
+        self.every: list[str] = []
+        self.characters = 0
+        self._place: dict[str, int] = {}
+
+    def place(self, text: str) -> int | None:
+        """Where a text is; None for an empty one."""
+        short = _cut(text, MESSAGE)
+        if short and short not in self._place:
+            self._place[short] = len(self.every)
+            self.every.append(short)
+            self.characters += len(short)
+        return self._place.get(short)
+
+
+def _call(call: TranscriptCall, texts: _Texts) -> Data:
+    return {
+        "model": short_name(call.model),
+        "repeated": call.repeated,
+        "sent": [_message(message, texts) for message in call.sent],
+        "reply": _message(call.reply, texts) if call.reply else None,
+        "reasoning": texts.place(call.reasoning),
+        "finish": call.finish_reason,
+        "tokens": call.tokens,
+        "error": call.error,
+    }
+
+
+def _message(message: TranscriptMessage, texts: _Texts) -> Data:
+    calls = [texts.place(call) for call in message.tool_calls]
+    return {"role": message.role, "tool": message.tool, "text": texts.place(message.text), "calls": calls}
 
 
 def _photo(record: EvalRecord, file: Path | None) -> Data:

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import ModelOptions, find_jury, split_jury
+from agents.fingerprint import asked_parts, combined_digest, digests
 from agents.schemas import Answer
 from agents.strategies import Strategy
 from belief.parameters import Parameters
@@ -26,10 +28,13 @@ from evals.runs.reply_cache import ReplyCache, calls_about_one_photo
 from evals.runs.reply_recorder import ReplyRecorder, record_replies
 from evals.runs.sample_selection import RunPhotos
 from graphs.context import GeolocateContext
+from graphs.nodes.investigate import offered_tools
 from graphs.settings import Settings
+from graphs.state import GeolocateState
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo, load_photo, name_sha256
 
+BELIEF = "the parameters of the belief"
 NEUTRAL_NAME = "photo"
 """The name of every photo of an evaluation: a file's own may name the place."""
 
@@ -41,12 +46,14 @@ class EvaluatedSystems:
     Attributes:
         models: the chat model, or those of a jury.
         by_strategy: by strategy; they share models, atlases, encoder, and the vectors of photos.
+        asked: by strategy, the text of each part of what it asks, by the part's name.
         exclusion: what searches do not see; None: nothing is hidden.
     """
 
     description: SystemDescription
     models: tuple[LoadedModel, ...]
     by_strategy: dict[str, GeoSleuth]
+    asked: dict[str, dict[str, str]]
     exclusion: CleanExclusion | None
     budget: CostBudget
 
@@ -80,7 +87,15 @@ class EvaluatedSystems:
             answer = system.locate(photo)
         excluded = self.exclusion.excluded(photo.id) if self.exclusion else 0
         answer, replies = _at_list_price(answer, system.context, recorder), _replies(system.context, recorder)
-        return answer_record(self.description, query, answer, excluded, replies)
+        return answer_record(
+            self.description,
+            query,
+            answer,
+            excluded,
+            replies,
+            unreachable=recorder.unreachable(),
+            calls=recorder.calls(),
+        )
 
     def error_record(self, query: EvalQuery, error: BaseException) -> EvalRecord:
         """The record of a query that raised."""
@@ -126,19 +141,35 @@ def open_systems(
         models, budget = _open_models(chosen, settings, photos.data.benchmark, out, opened)
         first = opened.enter_context(GeoSleuth.open(settings, model=models, exclusion=photos.exclusion))
         others = {name: first.with_strategy(name) for name in options.strategies(chosen)[1:]}
+        by_strategy = {settings.strategy: first, **others}
+        asked = {name: _asked(system) for name, system in by_strategy.items()}
         description = SystemDescription(
             benchmark=photos.data.benchmark.name,
             protocol=Protocol.CLEAN if photos.exclusion else Protocol.PUBLISHED,
             model=first.context.versions.model,
             encoder=first.context.versions.encoder,
+            asked={name: combined_digest(digests(parts)) for name, parts in asked.items()},
         )
         yield EvaluatedSystems(
             description=description,
             models=models,
-            by_strategy={settings.strategy: first, **others},
+            by_strategy=by_strategy,
+            asked=asked,
             exclusion=photos.exclusion,
             budget=budget,
         )
+
+
+def _asked(system: GeoSleuth) -> dict[str, str]:
+    """What the system's strategy asks, and the belief that its answers are read off."""
+    context, folder = system.context, system.settings.strategies_folder
+    tools = offered_tools(context, cast(GeolocateState, {}))  # nobody says when a photo was taken
+    parts = asked_parts(context.strategy, tools, context.model.options, folder.name if folder else "")
+    kinds = [model.kind for model in context.models]
+    pictures = ", ".join(f"{context.picture_px or kind.picture_px} px {kind.picture_detail or ''}" for kind in kinds)
+    if not context.strategy.uses_model:
+        return {**parts, BELIEF: context.parameters.model_dump_json()}
+    return {**parts, "the size of pictures": pictures, BELIEF: context.parameters.model_dump_json()}
 
 
 def _open_models(

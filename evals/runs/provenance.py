@@ -9,11 +9,13 @@ from argparse import Namespace
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+from agents.fingerprint import digests
 from core.checkout import commit_of
 from core.files import sha256_if_readable
 from evals import options
-from evals.runs.evaluated_systems import EvaluatedSystems
+from evals.runs.evaluated_systems import BELIEF, EvaluatedSystems
 from evals.runs.folder import now
 from evals.runs.records import RunInfo
 from evals.runs.sample_selection import RunPhotos, ids_sha256
@@ -23,14 +25,15 @@ from graphs.settings import Settings
 LIBRARIES = ("geosleuth", "langchain-core", "langgraph", "numpy", "onnxruntime", "pillow", "qdrant-edge-py")
 NOT_OF_THE_ANSWER = {"home", "audit_log", "checkpoints", "threads", "strategy", "model_concurrency", "model_retries"}
 """Settings that change where things lie or how fast they go, not what is answered."""
+ASKED_OF_MODELS = {"model_picture_px", "strategies_folder"}
+"""Settings that are parts of what each strategy asks, and compared there."""
 
 
 def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: EvaluatedSystems) -> RunInfo:
     """The description of a run that begins, for `run.json`."""
     data, benchmark = photos.data, photos.data.benchmark
-    answering = {"temperature": chosen.temperature, "max_output_tokens": chosen.max_output_tokens}
-    if chosen.swap_lat_lon:
-        answering["swap_lat_lon"] = True
+    swapped = {"swap_lat_lon": True} if chosen.swap_lat_lon else {}
+    asked = {name: digests(parts) for name, parts in systems.asked.items()}
     return RunInfo(
         benchmark=benchmark.name,
         protocol=systems.description.protocol,
@@ -46,7 +49,8 @@ def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: 
         limit=chosen.limit,
         seed=chosen.seed,
         arguments=options.as_given(chosen),
-        settings_sha256=settings_sha256(settings, answering),
+        settings_sha256=settings_sha256(settings, swapped),
+        settings=answering_settings(settings),
         posterior=parameters_digest(systems.parameters, systems.description.model),
         commit=commit_of(Path(__file__).parent, "+"),
         versions=versions(),
@@ -54,15 +58,28 @@ def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: 
         licence=benchmark.licence,
         started_at=now(),
         excluded_reference=photos.excluded_reference,
+        asked=asked,
+        asked_texts=asked_texts(systems.asked, asked),
     )
+
+
+def asked_texts(parts: Mapping[str, Mapping[str, str]], asked: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Texts of what is asked by their sha256; numbers of the belief are in the package, and only hashed."""
+    return {
+        asked[strategy][name]: text for strategy, of in parts.items() for name, text in of.items() if name != BELIEF
+    }
+
+
+def answering_settings(settings: Settings) -> dict[str, Any]:
+    """Settings that can change an answer, beside what `run.json` names by itself."""
+    return settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER | ASKED_OF_MODELS)
 
 
 def settings_sha256(settings: Settings, more: Mapping[str, object]) -> str:
     """Of all that can change an answer, beside what `run.json` names by itself."""
     files = (settings.calibration, settings.model_records)
     fitted = {str(path): sha256_if_readable(path) for path in files if path}
-    # Earlier versions had a chooser; without one their unfinished runs still have the same hash, and go on.
-    answering = {"chooser": None} | settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER) | dict(more) | fitted
+    answering = answering_settings(settings) | dict(more) | fitted
     return hashlib.sha256(json.dumps(answering, sort_keys=True, default=str).encode()).hexdigest()
 
 

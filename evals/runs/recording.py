@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import shapely
 
@@ -24,6 +25,7 @@ from evals.runs.records import (
     Protocol,
     RecordStatus,
 )
+from evals.runs.transcripts import TranscriptCall
 from geo.point import Point
 from geo.sphere import point_distance_km
 from retrieval.candidate import Candidate
@@ -54,12 +56,31 @@ class SystemDescription:
     protocol: Protocol
     model: str
     encoder: str
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """By strategy, the sha256 of all that it asks."""
 
 
 def answer_record(
-    system: SystemDescription, query: EvalQuery, answer: Answer, excluded: int, replies: tuple[str, ...]
+    system: SystemDescription,
+    query: EvalQuery,
+    answer: Answer,
+    excluded: int,
+    replies: tuple[str, ...],
+    *,
+    unreachable: str | None = None,
+    calls: tuple[TranscriptCall, ...] = (),
 ) -> EvalRecord:
-    """The record of a photo that the system has finished, whether or not it found a place."""
+    """The record of a photo that the system has finished, whether or not it found a place.
+
+    Args:
+        system: the same for the whole run.
+        query: what was asked, and what only the scorer knows.
+        answer: of the system.
+        excluded: reference items hidden from it.
+        replies: of the models.
+        unreachable: why no model could be reached; None: one was.
+        calls: of the models.
+    """
     point = answer.point
     return EvalRecord(
         **_common(system, query),
@@ -80,7 +101,9 @@ def answer_record(
         level=answer.level,
         place=PlaceNames.of(answer.place),
         excluded=excluded,
-        error=None,
+        error=unreachable,
+        is_model_unreachable=unreachable is not None,
+        model_status=answer.model_status,
         cost=answer.cost,
         cost_by_model=answer.cost_by_model,
         hypotheses=tuple(
@@ -93,6 +116,7 @@ def answer_record(
         candidates=_candidates(answer.candidates),
         reasoning=answer.reasoning,
         raw_replies=replies,
+        calls=calls,
     )
 
 
@@ -128,6 +152,7 @@ def _common(system: SystemDescription, query: EvalQuery) -> dict[str, object]:
         "strategy": query.strategy,
         "model": system.model,
         "encoder": system.encoder,
+        "asked": system.asked.get(query.strategy, ""),
         "photo": query.sample.photo,
         "author": query.sample.author,
         "truth": _lat_lon(query.sample.truth),

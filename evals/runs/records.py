@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -18,6 +18,7 @@ from core.errors import UserError, first_problem
 from core.files import write_atomic
 from core.frozen import Frozen, Immutable
 from core.jsonl_log import whole_lines
+from evals.runs.transcripts import TranscriptCall
 from geo.place import Place
 from retrieval.candidate import AtlasKind
 
@@ -162,9 +163,17 @@ class Scored(Immutable):
     excluded: int = Field(description="reference items hidden from this query (clean protocol)")
     flags: tuple[Flag, ...]
     strata: dict[str, str | float]
-    error: str | None = Field(description="what broke, on one line; only with status error")
+    error: str | None = Field(description="what broke, on one line: the system, or the way to the model")
     cost: Cost = Field(description="of the answer, whether or not replies came from the cache")
     cost_by_model: dict[str, Cost] = Field({}, description="of a jury: what each model used")
+    asked: str = Field("", description="sha256 of all that its strategy asks; empty: an earlier version")
+    model_status: str | None = Field(None, description="the best of the model's replies; None: it was not asked")
+    is_model_unreachable: bool = Field(False, description="whether no model could be reached at all")
+
+    @property
+    def model_failed(self) -> bool:
+        """Whether the model brought no reply after all retries; such a photo is asked again when the run goes on."""
+        return self.status is RecordStatus.FAILED or self.model_status == RecordStatus.FAILED.value
 
     @property
     def photographer(self) -> str:
@@ -190,7 +199,7 @@ class EvalRecord(Scored):
     candidates: tuple[CandidateNote, ...] = Field(description="the 20 best of each atlas, most similar first")
     reasoning: str
     raw_replies: tuple[str, ...] = Field(description="what the model wrote, one a call, tool calls as JSON")
-    cost_by_model: dict[str, Cost] = Field(default_factory=dict, description="of a jury: what each model used")
+    calls: tuple[TranscriptCall, ...] = Field((), exclude=True, description="kept apart, in the run's transcripts")
 
     def line(self) -> bytes:
         """The record as one line of JSON."""
@@ -215,6 +224,15 @@ class Partial(Frozen):
         return f"PARTIAL: {self.run} of {self.expected} photos ({self.why})"
 
 
+class Replaced(Frozen):
+    """Records that were put aside because their strategy was asked again."""
+
+    strategy: str
+    file: str = Field(description="in the run's folder")
+    records: int
+    asked: dict[str, str] = Field(description="sha256 of each part of what the strategy asked then")
+
+
 class RunInfo(Frozen):
     """What a run was: enough to run it again, and to know which runs may be compared."""
 
@@ -233,7 +251,8 @@ class RunInfo(Frozen):
     limit: int | None
     seed: int
     arguments: dict[str, str | int | float | bool | None] = Field(description="as given on the command line")
-    settings_sha256: str = Field(description="of all settings that can change an answer")
+    settings_sha256: str = Field(description="of all settings that can change an answer, and of the files they name")
+    settings: dict[str, Any] = Field({}, description="those settings, to say which one has changed")
     posterior: str = Field("", description="digest of the posterior's parameters; empty: the packaged ones")
     commit: str | None = Field(description="of the checkout, '+' added where files differ from it; None: no checkout")
     versions: dict[str, str] = Field(description="of Python, GeoSleuth and the libraries that matter")
@@ -243,10 +262,16 @@ class RunInfo(Frozen):
     finished_at: str | None = None
     spent_usd: float = Field(0.0, description="money really spent, in all sessions of the run, without cached replies")
     excluded_reference: str = Field("", description="how reference items were excluded; empty: not at all")
+    asked: dict[str, dict[str, str]] = Field(
+        {}, description="by strategy, sha256 of each part of what it asks: templates, schemas, tools, options, fields"
+    )
+    asked_texts: dict[str, str] = Field({}, description="the parts' texts by sha256")
+    replaced: tuple[Replaced, ...] = ()
 
     def heading(self) -> str:
         """One line for the top of every table."""
-        run = f"{self.benchmark}, {self.protocol.value} protocol, {self.photos} photos, encoder {self.encoder}"
+        encoder = f"encoder {self.encoder}" if self.encoder else "no encoder"
+        run = f"{self.benchmark}, {self.protocol.value} protocol, {self.photos} photos, {encoder}"
         return f"{run}. {self.partial}" if self.partial else f"{run}, the whole benchmark"
 
 

@@ -13,6 +13,8 @@ from evals.runs.recording import EvalQuery
 from evals.runs.records import EvalRecord, RecordStatus
 
 NOTE_SPENDING_EVERY = 20
+UNREACHABLE_IN_A_ROW = 5
+"""Set by hand: answers in a row, retries included, for which no model could be reached."""
 
 
 class Ended(StrEnum):
@@ -21,6 +23,7 @@ class Ended(StrEnum):
     COMPLETE = "complete"
     MONEY = "the money limit"
     ERRORS = "too many errors"
+    MODEL = "the model cannot be reached"
     INTERRUPTED = "interrupted"
 
 
@@ -28,7 +31,7 @@ class RunSession(NamedTuple):
     """What one session of a run came to: a run that stops is resumed in another session.
 
     Attributes:
-        last_error: of a photo on which the system raised one.
+        last_error: of a photo on which the system raised one, or for which no model could be reached.
         has_abandoned_queries: whether it was interrupted twice: threads still work on queries whose records are lost.
     """
 
@@ -61,7 +64,7 @@ def run_queries(
     """Answer the queries that have no record yet.
 
     A first interrupt lets the queries under way end; a second one abandons them. More than `max_errors` records of
-    status error end the session.
+    status error end the session, and so do a few in a row for which no model could be reached.
 
     Raises:
         RecordError: a record cannot be written.
@@ -90,7 +93,7 @@ class _Session:
     ) -> None:
         self._plan, self._folder, self._on_record, self._max_errors = plan, folder, on_record, max_errors
         self._errors = sum(score.status is RecordStatus.ERROR for score in folder.scores.values())
-        self._done = 0
+        self._done = self._unreachable = 0
         self._query_of: dict[Future[EvalRecord], EvalQuery] = {}
         self.ended: Ended | None = None
         self.last_error: str | None = None
@@ -129,7 +132,16 @@ class _Session:
         self._done += 1
         if self._done % NOTE_SPENDING_EVERY == 0:
             self._folder.note_spending(self._plan.spent_usd())
+        self._watch_model(record)
         if record.status is RecordStatus.ERROR:
             self._errors, self.last_error = self._errors + 1, f"{record.photo}: {record.error}"
             if self._errors > self._max_errors:
                 self.ended = self.ended or Ended.ERRORS
+
+    def _watch_model(self, record: EvalRecord) -> None:
+        """End the session where the model is dead; strategies that ask none say nothing of it."""
+        if record.model_status is None:
+            return
+        self._unreachable = self._unreachable + 1 if record.is_model_unreachable else 0
+        if self._unreachable >= UNREACHABLE_IN_A_ROW:
+            self.ended, self.last_error = self.ended or Ended.MODEL, record.error

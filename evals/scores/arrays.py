@@ -27,7 +27,7 @@ Bools = NDArray[np.bool_]
 Texts = NDArray[np.str_]
 
 CITY = THRESHOLDS_KM.index(25.0)
-COSTS = ("model_calls", "tool_calls", "tokens", "usd", "seconds")
+COSTS = tuple(Cost.model_fields)
 ANYWHERE_LOG_DENSITY = -float(np.log(EARTH_AREA_KM2))
 """Nats per km2 of knowing nothing: what a photo without an answer gets."""
 UNKNOWN = "not said"
@@ -115,10 +115,16 @@ def _systems_of(run: Path, unfinished: bool) -> list[System]:
     for strategy, records in by_strategy.items():
         _check_complete(run, strategy, records, info, unfinished)
     return [
-        System(f"{strategy}, {short_name(info.model)}", strategy, run, info, score_arrays_of(records))
+        System(_label(strategy, info, records), strategy, run, info, score_arrays_of(records))
         for strategy, records in by_strategy.items()
         if records
     ]
+
+
+def _label(strategy: str, info: RunInfo, records: Sequence[Scored]) -> str:
+    """The strategy with the model that it asks; one that asks none goes by its own name."""
+    asks = any(record.model_status for record in records) or any(record.cost.model_calls for record in records)
+    return f"{strategy} ({short_name(info.model)})" if asks else strategy
 
 
 def _check_complete(run: Path, strategy: str, records: Sequence[Scored], info: RunInfo, unfinished: bool) -> None:

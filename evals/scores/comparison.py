@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
 
-import numpy as np
-from numpy.typing import ArrayLike
 from pydantic import Field
 
 from core.frozen import Frozen
 from evals.scores.distance import Interval
 from evals.scores.reliability import ChanceReliability, Coverage
+from evals.scores.significance import LEVEL, can_reject, design_note
 from evals.scores.tables import (
     DASH,
     NOT_AVAILABLE,
@@ -24,8 +22,6 @@ from evals.scores.tables import (
     signed,
 )
 
-LEVEL = 0.05
-"""Of significance."""
 SHOWN = 10
 
 
@@ -100,6 +96,12 @@ class Comparison(Frozen):
     pairs: tuple[Pair, ...]
     ranking: tuple[Rank, ...]
 
+    @property
+    def design_note(self) -> str | None:
+        """Why no difference could be significant, however large, and what could be done; None: one could."""
+        systems = len(self.ranking)
+        return None if can_reject(self.photographers, systems) else design_note(self.photographers, systems)
+
 
 def comparison_tables(found: Comparison) -> list[Table]:
     """The ranking, the differences, and what the systems say of themselves."""
@@ -171,6 +173,8 @@ def as_markdown(found: Comparison) -> str:
     """The comparison as Markdown."""
     lines = [*(f"{heading}." for heading in found.headings)]
     lines.append(f"{found.photos} photos by {found.photographers} photographers, the same for every system.")
+    if found.design_note:
+        lines.append(f"**{found.design_note}**")
     if found.left_out:
         left_out = ", ".join(f"{count} of {label}" for label, count in found.left_out.items())
         lines.append(f"**Only the photos that all systems have: left out are {left_out}.**")
@@ -190,60 +194,3 @@ def _only_one(label: str, other: str, photos: Sequence[str]) -> str:
     more = f" and {len(photos) - SHOWN} more" if len(photos) > SHOWN else ""
     names = ", ".join(f"`{name.replace('`', '')}`" for name in photos[:SHOWN])
     return f"- {label} within 25 km where {other} is not: {len(photos)}{f' ({names}{more})' if photos else ''}"
-
-
-def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Two-sided exact p-value that two systems are equally often right (McNemar 1947, the binomial form).
-
-    The counts are of the photos that one of the systems alone gets right.
-
-    >>> round(mcnemar_exact(1, 9), 4)
-    0.0215
-
-    Raises:
-        ValueError: a negative count.
-    """
-    if min(only_first, only_second) < 0:
-        raise ValueError("counts of photos cannot be negative")
-    discordant = only_first + only_second
-    tail = sum(comb(discordant, k) for k in range(min(only_first, only_second) + 1))
-    # Whole numbers until the last division: no rounding however small the p-value.
-    return min(1.0, 2 * tail / (1 << discordant))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted so that the chance of any false claim among them stays at the level (Holm 1979).
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(np.asarray(p_values, dtype=np.float64), kind="stable")
-    adjusted = np.empty(len(p_values))
-    running = 0.0
-    for step, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - step) * p_values[index]))
-        adjusted[index] = running
-    return [float(value) for value in adjusted]
-
-
-def sign_flip_p_value(values: ArrayLike, clusters: ArrayLike, *, draws: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p-value that a mean difference is zero, flipping the signs of whole clusters such as photographers.
-
-    McNemar's test takes photos as independent, which those of one photographer are not; this one does not. With up
-    to 12 clusters that differ every flip is tried, otherwise a seeded sample of them (Phipson and Smyth 2010).
-
-    >>> sign_flip_p_value([1.0, 2.0, 1.0], ["ann", "bob", "cem"])
-    0.25
-    """
-    data = np.asarray(values, dtype=np.float64)
-    _, index = np.unique(np.asarray(clusters), return_inverse=True)
-    totals = np.bincount(index, weights=data)
-    totals = totals[totals != 0.0]
-    if not totals.size:
-        return 1.0
-    observed = abs(float(totals.sum())) - 1e-9
-    if totals.size <= 12:
-        signs = 1 - 2 * ((np.arange(1 << totals.size)[:, None] >> np.arange(totals.size)) & 1)
-        return float((np.abs(signs @ totals) >= observed).mean())
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(draws, totals.size))
-    return float(((np.abs(signs @ totals) >= observed).sum() + 1) / (draws + 1))

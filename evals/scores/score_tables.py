@@ -155,13 +155,20 @@ def place_table(scores: Sequence[Score]) -> Table:
 
 def cost_table(scores: Sequence[Score]) -> Table:
     """What a photo costs, and answers within 25 km per dollar."""
-    head = ["system", "model calls", "tool calls", "tokens", "US dollars", "seconds", "answers within 25 km per dollar"]
-    return Table("Cost of a photo", head, [[s.label, *_cost_cells(s)] for s in scores])
+    parts = {name: head for name, head in TOKEN_PARTS.items() if any(s.cost_per_photo.get(name) for s in scores)}
+    head = ["system", "model calls", "tool calls", "tokens", *parts.values(), "US dollars", "seconds"]
+    rows = [[s.label, *_cost_cells(s, list(parts))] for s in scores]
+    return Table("Cost of a photo", [*head, "answers within 25 km per dollar"], rows)
 
 
-def _cost_cells(s: Score) -> Iterable[str]:
+TOKEN_PARTS = {"input_tokens": "tokens in", "output_tokens": "tokens out", "cached_tokens": "tokens in, cached"}
+"""Shown where records have them."""
+
+
+def _cost_cells(s: Score, token_parts: Sequence[str]) -> Iterable[str]:
     cost = s.cost_per_photo
     yield from (f"{cost['model_calls']:.1f}", f"{cost['tool_calls']:.1f}", f"{cost['tokens']:,.0f}")
+    yield from (f"{cost[name]:,.0f}" for name in token_parts)
     yield from (f"{cost['usd']:.4f}", f"{cost['seconds']:.2f}")
     yield DASH if s.hits_per_usd is None else f"{s.hits_per_usd:.1f}"
 

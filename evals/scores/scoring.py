@@ -74,6 +74,10 @@ class Score(Frozen):
     named: dict[str, NamedShare] = Field(description="by country, region, city")
     coverage_50: Coverage | None
     coverage_90: Coverage | None
+    radius_held: dict[int, Interval] = Field(
+        description="by percent, 50 and 90: how often the radius holds, over photos that state one; bootstrap over"
+        " photographers"
+    )
     area_50: Coverage | None
     area_90: Coverage | None
     confidence: ChanceReliability | None = Field(description="at the distance of each answer's level")
@@ -110,6 +114,7 @@ def score(system: System) -> Score:
         named=_named(arrays),
         coverage_50=reliability.coverage(away_km, arrays.radius_50_km),
         coverage_90=reliability.coverage(away_km, arrays.radius_90_km),
+        radius_held=_radius_held(arrays),
         area_50=reliability.area_coverage(arrays.areas[50].inside, arrays.areas[50].area_km2),
         area_90=reliability.area_coverage(arrays.areas[90].inside, arrays.areas[90].area_km2),
         confidence=reliability.chance_reliability(arrays.confidence, arrays.claim_right, arrays.author),
@@ -131,6 +136,16 @@ def _finite_or_none(value: float) -> float | None:
 
 def _accuracy(away_km: Floats, thresholds_km: Sequence[float]) -> dict[float, Interval]:
     return {km: distance.accuracy_interval(away_km, km) for km in thresholds_km}
+
+
+def _radius_held(arrays: ScoreArrays) -> dict[int, Interval]:
+    found = {}
+    for share, radius_km in ((50, arrays.radius_50_km), (90, arrays.radius_90_km)):
+        stated = np.isfinite(radius_km)
+        if stated.any():
+            held = (arrays.distance_km[stated] <= radius_km[stated]).astype(np.float64)
+            found[share] = distance.clustered_bootstrap(held, arrays.author[stated])
+    return found
 
 
 def _named(arrays: ScoreArrays) -> dict[str, NamedShare]:

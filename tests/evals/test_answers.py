@@ -70,7 +70,7 @@ def test_a_recorded_jury_is_scored_without_photos(
     assert list(records["a.jpg"].cost_by_model) == [first, second]
     info = read_info(out)
     assert (info.model, info.photos, info.atlases) == (f"{first},{second}", 4, ())
-    assert "jury, recorded first + recorded second" in capsys.readouterr().out
+    assert "jury (recorded first + recorded second)" in capsys.readouterr().out
     assert run(truth, tmp_path / "part", "--model", first, "--only", "train") == 2, "refine looks at pixels"
 
 

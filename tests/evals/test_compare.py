@@ -58,9 +58,9 @@ def test_a_better_system_is_called_better_and_ranked_first(tmp_path: Path) -> No
     good = write_run(tmp_path / "good", random_records(160, seed=1, typical_km=30.0))
     poor = write_run(tmp_path / "poor", random_records(160, seed=2, typical_km=3000.0))
     found = compared(poor, good)
-    assert found.pairs[0].verdict == "refine, offline, good is better"
-    assert [rank.system for rank in found.ranking] == ["refine, offline, good", "refine, offline, poor"]
-    assert found.ranking[0].better_than == ("refine, offline, poor",)
+    assert found.pairs[0].verdict == "refine (offline), good is better"
+    assert [rank.system for rank in found.ranking] == ["refine (offline), good", "refine (offline), poor"]
+    assert found.ranking[0].better_than == ("refine (offline), poor",)
     assert found.ranking[1].better_than == ()
 
 
@@ -74,6 +74,17 @@ def test_two_draws_of_the_same_system_are_not_distinguished(tmp_path: Path) -> N
     assert "not distinguishable" in as_markdown(found)
 
 
+def test_too_few_photographers_for_any_claim_are_said_to_be(tmp_path: Path) -> None:
+    few = [albums(tmp_path / str(km), [[km]] * 3) for km in (0.5, 9000.0)]
+    said = as_markdown(compared(*few))
+    assert "With 3 photographers and 2 systems (1 pair) no difference can be significant" in said
+    assert "the smallest possible p is 0.25. 6 photographers could" in said
+    enough = [albums(tmp_path / f"more{km}", [[km]] * 6) for km in (0.5, 9000.0)]
+    found = compared(*enough)
+    assert found.design_note is None
+    assert found.pairs[0].better is not None
+
+
 def test_one_large_album_decides_nothing(tmp_path: Path) -> None:
     rest = [[5000.0] for _ in range(20)]
     found = compared(albums(tmp_path / "a", [[1.0] * 60, *rest]), albums(tmp_path / "b", [[9000.0] * 60, *rest]))
@@ -84,11 +95,11 @@ def test_one_large_album_decides_nothing(tmp_path: Path) -> None:
 def test_other_photos_are_refused_or_left_out_loudly(tmp_path: Path) -> None:
     records = random_records(40, seed=0, typical_km=100.0)
     whole, part = write_run(tmp_path / "whole", records), write_run(tmp_path / "part", records[:30])
-    with pytest.raises(UserError, match=r"10 of refine, offline, whole.*--intersect"):
+    with pytest.raises(UserError, match=r"10 of refine \(offline\), whole.*--intersect"):
         compared(whole, part)
     found = compared(whole, part, intersect=True)
     assert found.photos == 30
-    assert "left out are 10 of refine, offline, whole" in as_markdown(found)
+    assert "left out are 10 of refine (offline), whole" in as_markdown(found)
 
 
 def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from agents.schemas import Cost
 from evals.report import main, report_page
 from evals.runs.records import EvalRecord
+from evals.runs.transcripts import Transcript, TranscriptCall, TranscriptMessage
 from evals.scores.arrays import load_systems
 from retrieval.photos.photo import load_photo
 from tests.fakes.records import calibrated_records, made_record, random_records, write_run
@@ -54,6 +55,20 @@ def hostile_record(photo: str, **chosen: Any) -> EvalRecord:
     )
 
 
+def hostile_transcript(photo: str) -> Transcript:
+    said = TranscriptMessage(role=ATTACK, tool=ATTACK, text=ATTACK, tool_calls=(ATTACK,))
+    call = TranscriptCall(
+        model=ATTACK,
+        repeated=2,
+        sent=(said,),
+        reply=TranscriptMessage(role="assistant", text="the reply"),
+        reasoning=ATTACK,
+        finish_reason=ATTACK,
+        tokens={"input": 1200, "output": 30, "cached": 1000},
+    )
+    return Transcript(photo=photo, strategy="refine", asked="", calls=(call,))
+
+
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
@@ -65,7 +80,13 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = [hostile_record(seen.photo, point=(10.0, 10.0)), made_record("failed.jpg", truth=(-33.0, 151.0))]
     few = random_records(60, seed=1, typical_km=50.0)
     more = random_records(60, seed=2, typical_km=900.0)
-    runs = [write_run(folder / "one", [seen, failed, *few], model=ATTACK), write_run(folder / "two", [*other, *more])]
+    asked = {"refine": {f"the prompt {ATTACK}.md": "a" * 64, "the tool search": "b" * 64}}
+    texts = {"a" * 64: f"Where? {ATTACK}", "b" * 64: "{}"}
+    runs = [
+        write_run(folder / "one", [seen, failed, *few], model=ATTACK, asked=asked, asked_texts=texts),
+        write_run(folder / "two", [*other, *more]),
+    ]
+    (runs[0] / "transcripts.jsonl").write_text(hostile_transcript(seen.photo).model_dump_json() + "\n")
     file = folder / "report.html"
     files = {seen.photo: photo, "failed.jpg": photo}
     file.write_text(report_page(load_systems(runs), files), encoding="utf-8")
@@ -107,6 +128,71 @@ def test_no_text_of_a_record_acts(page: Any) -> None:
     # The only picture is the thumbnail of the very photo that was answered.
     assert photo.locator("img").count() == 1
     assert page.said == []
+
+
+def test_what_was_said_to_the_model_is_a_click_away(page: Any) -> None:
+    canvas = page.locator("#heat")
+    canvas.scroll_into_view_if_needed()
+    page.select_option("#heat-order", "name")
+    canvas.hover(position={"x": 3, "y": 5})
+    assert page.locator("#heat-said").inner_text().startswith("000000.jpg · A refine")
+    page.locator("#heat").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#heat-said").inner_text().startswith("000001.jpg · A refine")
+    page.fill("#name", "nothing")
+    page.keyboard.press("End")
+    # The photo with the transcript comes last by name; filters give way to what was chosen.
+    box = canvas.bounding_box()
+    canvas.click(position={"x": box["width"] - 3, "y": 5})
+    assert "hostile" in page.locator("#photo h3").first.inner_text()
+    transcript = page.locator("#photo .transcript")
+    assert transcript.count() == 1, "the other system's run has none"
+    said = transcript.inner_text()
+    assert "the reply" in said
+    assert "1,200 tokens in (1,000 cached), 30 out" in said
+    assert "2 earlier messages" in said
+    assert ATTACK in said
+    assert "owned" not in page.title()
+    assert page.said == []
+
+
+def test_every_system_is_compared_with_every_other(page: Any) -> None:
+    matrix = page.locator("table.pairs").first
+    assert matrix.locator("tbody tr").count() == 2
+    ours, theirs = (matrix.locator("td[title]").nth(i).inner_text().split("\n") for i in (0, 1))
+    assert float(ours[0]) == -float(theirs[0])
+    assert [float(part) for part in ours[1].split(" to ")] == [-float(part) for part in theirs[1].split(" to ")[::-1]]
+    assert matrix.locator("td.same").count() == 2
+    assert "smallest possible p" not in page.locator("body").inner_text()
+
+
+def test_prompts_are_shown_as_they_were_asked(page: Any) -> None:
+    asked = page.locator("details.asked")
+    assert asked.count() == 1
+    asked.locator("summary").first.click()
+    assert f"Where? {ATTACK}" in asked.inner_text()
+    assert "owned" not in page.title()
+
+
+def test_fourteen_systems_have_a_colour_each(browser: Any, tmp_path: Path) -> None:
+    records = [
+        record.model_copy(update={"cost": Cost(usd=0.001 * (number + 1), tokens=100 * number, model_calls=1)})
+        for number in range(14)
+        for record in calibrated_records(24, seed=number, typical_km=50.0, strategy=f"s{number}")
+    ]
+    file = tmp_path / "report.html"
+    file.write_text(report_page(load_systems([write_run(tmp_path / "run", records)]), {}), encoding="utf-8")
+    opened = browser.new_page()
+    opened.goto(file.as_uri())
+    for scheme in ("light", "dark"):
+        opened.emulate_media(color_scheme=scheme)
+        marks = "[...document.querySelectorAll('.key')][0].querySelectorAll('i')"
+        colours = opened.evaluate(f"[...{marks}].map(i => getComputedStyle(i).getPropertyValue('--own'))")
+        assert len(set(colours)) == 14
+    assert opened.locator("figure:has-text('US dollars a photo') circle").count() == 14
+    assert opened.locator("figure:has-text('radius hold') circle").count() == 28
+    assert "With 8 photographers and 14 systems" in opened.locator("#comparison ~ .partial").first.inner_text()
+    opened.close()
 
 
 def test_a_file_that_is_not_the_photo_answered_is_not_shown(page: Any) -> None:
@@ -179,7 +265,7 @@ def test_uncertainty_is_drawn_and_told_of_each_photo(browser: Any, tmp_path: Pat
 def test_static_parts_escape_what_runs_say(page_file: Path) -> None:
     text = page_file.read_text(encoding="utf-8")
     assert "<img src=x" not in text
-    assert len(re.findall(r"<script", text)) == 2
+    assert len(re.findall(r"<script", text)) == 3
 
 
 def test_the_command_writes_a_page_or_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 from typing_extensions import override
 
-from benchmarks.speed.fake_lmm import FakeLmm
+from benchmarks.speed.fake_lmm import FakeLmm, reply
 from evals import report
 from evals import run as evals_run
 from evals.clean.gap import gap_table
 from evals.runs.records import RecordStatus, read_info, read_records
+from evals.runs.transcripts import read_transcripts
 from geo.point import Point
 from geo.sphere import point_distance_km
 from retrieval.atlas.build import build_photo_atlas
@@ -30,6 +31,10 @@ from tests.fakes.people.colleague import colleague, requests
 
 PLACES = {"lisbon-tower.jpg": (38.6916, -9.2160), "b.jpg": (48.8584, 2.2945), "c.jpg": (35.6595, 139.7005)}
 SECRETS = ("lisbon", "Secretcam", "a comment about Belém", "38.69", "38.6916")
+UNAUTHORIZED = (
+    b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 35\r\n\r\n"
+    b'{"error": {"message": "wrong key"}}'
+)
 pytest.importorskip("langchain_openai")
 
 
@@ -39,6 +44,17 @@ class KeepingLmm(FakeLmm):
     def __init__(self) -> None:
         super().__init__(0.0)
         self.bodies: list[bytes] = []
+        self.accepts_key = True
+
+    @override
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Questions about photos are refused where the key is not accepted."""
+        if self.accepts_key:
+            return await super().serve(reader, writer)
+        while body := await self._request(reader):
+            writer.write(UNAUTHORIZED if b"photo-" in body else reply(body))
+            await writer.drain()
+        return None
 
     @property
     def about_photos(self) -> int:
@@ -243,6 +259,104 @@ def test_a_photo_that_is_none_is_an_error_and_stays_counted(data: Path, home: Pa
     assert bad.error is not None
     assert "PhotoError" in bad.error
     assert bad.photo_sha256 is not None
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the user's own strategies, each with a template of its own."""
+    folder = tmp_path / "my_strategies"
+    folder.mkdir()
+    for name in ("signs", "roads"):
+        fields = {"name": name, "summary": "", "steps": ["guess"], "commit_rule": "model"}
+        (folder / f"{name}.json").write_text(json.dumps({**fields, "asks": [{"prompt": name}]}))
+        (folder / f"{name}.md").write_text(f"Look at the {name} in photo $photo_id and call $tool_name.")
+    monkeypatch.setenv("GEOSLEUTH_STRATEGIES_FOLDER", str(folder))
+    return folder
+
+
+def test_a_run_does_not_go_on_over_a_changed_prompt(
+    data: Path, home: Path, tmp_path: Path, own: Path, lmm: tuple[str, KeepingLmm], capsys: pytest.CaptureFixture[str]
+) -> None:
+    address, model = lmm
+    out = tmp_path / "run"
+    options = ["--model", address, "--strategy", "signs,roads,retrieval", "--no-cache", "--concurrency", "1"]
+    assert run(data, home, out, *options) == 0
+    before = {record.key: record for record in read_records(out)}
+    asked, info = model.about_photos, read_info(out)
+    assert {record.asked for record in before.values() if record.strategy == "signs"} != {""}
+    texts = [info.asked_texts[sha256] for sha256 in info.asked["signs"].values() if sha256 in info.asked_texts]
+    assert "Look at the signs in photo $photo_id and call $tool_name." in texts
+
+    (own / "signs.md").write_text("Name the script of the signs in photo $photo_id, then call $tool_name.")
+    capsys.readouterr()
+    assert run(data, home, out, *options) == 2
+    said = capsys.readouterr().err
+    assert "the prompt my_strategies/signs.md has changed since this run began" in said
+    assert "`--fresh-strategy signs` asks that strategy again" in said
+    assert model.about_photos == asked
+    assert run(data, home, out, *options, "--fresh-strategy", "roads") == 2
+    assert run(data, home, out, *options, "--fresh-strategy", "sings") == 2
+    assert "this run's strategies are signs, roads, retrieval" in capsys.readouterr().err
+
+    assert run(data, home, out, *options, "--fresh-strategy", "signs") == 0
+    assert model.about_photos == asked + 3, "one strategy is asked again"
+    after, again = {record.key: record for record in read_records(out)}, read_info(out)
+    assert {key for key in before if before[key].line() != after[key].line()} == {(name, "signs") for name in PLACES}
+    kept = out / again.replaced[0].file
+    assert kept.read_bytes() == b"".join(r.line() for r in before.values() if r.strategy == "signs")
+    assert again.replaced[0].asked == info.asked["signs"]
+    # The same command goes on, and asks nothing that was asked already.
+    assert run(data, home, out, *options, "--fresh-strategy", "signs") == 0
+    assert run(data, home, out, *options) == 0
+    assert model.about_photos == asked + 3
+
+
+def test_an_option_of_the_model_is_part_of_what_was_asked(
+    data: Path, home: Path, tmp_path: Path, lmm: tuple[str, KeepingLmm], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", lmm[0], "--strategy", "zero_shot,retrieval", "--no-cache"]
+    assert run(data, home, tmp_path / "run", *options, "--temperature", "0.1") == 0
+    assert run(data, home, tmp_path / "run", *options, "--temperature", "0.9") == 2
+    said = capsys.readouterr().err
+    assert "the model option temperature has changed since this run began" in said
+    assert "`--fresh-strategy zero_shot` asks" in said, "a strategy without a model is not concerned"
+
+
+@pytest.mark.usefixtures("own")
+def test_a_dead_model_ends_the_run_and_its_photos_are_asked_again(
+    data: Path, home: Path, tmp_path: Path, lmm: tuple[str, KeepingLmm], capsys: pytest.CaptureFixture[str]
+) -> None:
+    address, model = lmm
+    options = ["--model", address, "--strategy", "signs,roads,zero_shot", "--no-cache", "--concurrency", "1"]
+    assert run(data, home, tmp_path / "warm", *options) == 0
+    asked, model.accepts_key = model.about_photos, False
+    capsys.readouterr()
+    assert run(data, home, tmp_path / "run", *options) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "stopped: the model cannot be reached; 5 of 9 records" in said
+    assert "the key is not accepted" in said
+    failed = read_records(tmp_path / "run")
+    assert {record.status for record in failed} == {RecordStatus.FAILED}
+    assert {record.is_model_unreachable for record in failed} == {True}
+    model.accepts_key = True
+    assert run(data, home, tmp_path / "run", *options) == 0
+    assert {record.status for record in read_records(tmp_path / "run")} == {RecordStatus.ANSWERED}
+    assert model.about_photos == asked + 5 + 9
+
+
+def test_what_was_said_is_kept_without_pictures(
+    data: Path, home: Path, tmp_path: Path, lmm: tuple[str, KeepingLmm]
+) -> None:
+    assert run(data, home, tmp_path, "--model", lmm[0], "--strategy", "chain_of_thought", "--no-cache") == 0
+    kept = read_transcripts(tmp_path)
+    assert kept.keys() == {(photo, "chain_of_thought") for photo in PLACES}
+    first, second = kept["b.jpg", "chain_of_thought"].calls
+    assert [message.role for message in first.sent] == ["system", "user"]
+    assert first.sent[1].text.startswith("[picture]")
+    assert (second.repeated, [message.role for message in second.sent]) == (3, ["user"])
+    assert second.tokens == {"input": 1000, "output": 50, "cached": 0}
+    assert second.reply is not None
+    assert "base64" not in (tmp_path / "transcripts.jsonl").read_text()
 
 
 def test_a_colleague_answers_a_run_through_a_mailbox(data: Path, home: Path, tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ BELIEF_FIELDS = (
     "log_density",
     "information_nats",
     "cost_by_model",
+    "asked",
+    "model_status",
+    "is_model_unreachable",
 )
 UNANSWERED = {
     "point": None,
@@ -68,6 +71,7 @@ def made_record(photo: str = "a.jpg", **chosen: Any) -> EvalRecord:
         "candidates": (),
         "reasoning": "",
         "raw_replies": (),
+        "model_status": "ok",
         **ANSWERED,
     }
     silent = UNANSWERED if chosen.get("status", "answered") != "answered" else {}

@@ -161,6 +161,22 @@
     var top = el("tr", {}, head.map(function (cell) { return el("th", {}, [cell]); }));
     return el("details", { open: "" }, [el("summary", {}, [title]), el("div", { "class": "scroll" }, [el("table", {}, [el("thead", {}, [top]), el("tbody", {}, body)])])]);
   }
+  function said(index, kind) { return index === null ? null : el("pre", { "class": kind }, [data.texts[index]]); }
+  function message(one) {
+    var name = one.role + (one.tool ? ", " + one.tool : "");
+    return el("div", { "class": "message " + (one.role === "assistant" ? "reply" : "sent") }, [
+      el("b", {}, [name]), said(one.text, "said")].concat(one.calls.map(function (call) { return said(call, "call"); })));
+  }
+  function transcript(calls) {
+    return el("details", { "class": "transcript" }, [el("summary", {}, ["Transcript: " + calls.length + (calls.length === 1 ? " call" : " calls") + " of the model"])].concat(calls.map(function (call, n) {
+      var used = call.tokens, counted = used.input === undefined ? null : used.input.toLocaleString("en") + " tokens in" + (used.cached ? " (" + used.cached.toLocaleString("en") + " cached)" : "") + ", " + used.output.toLocaleString("en") + " out";
+      var facts = [fact("call", n + 1), fact("model", call.model || "–"), counted ? fact("used", counted) : null, call.finish ? fact("finish reason", call.finish) : null,
+        call.repeated ? fact("sent again", call.repeated + " earlier messages") : null];
+      return el("div", { "class": "exchange" }, [el("div", { "class": "facts small" }, facts)].concat(call.sent.map(message), [
+        call.reasoning === null ? null : el("details", {}, [el("summary", {}, ["Reasoning"]), said(call.reasoning, "said")]),
+        call.reply ? message(call.reply) : null, call.error ? el("p", { "class": "partial" }, [call.error]) : null]));
+    })));
+  }
   function answerView(answer, system) {
     if (!answer) { return el("section", { "class": "answer" }, [el("h3", {}, [system.label]), el("p", { "class": "muted" }, ["This system was not run on this photo."])]); }
     var cost = answer.cost, facts = [
@@ -183,7 +199,7 @@
       rows("Hypotheses", ["name", "probability", "radius", "off by"], answer.hypotheses.map(function (h) { return [h[0], percent(h[3]), km(h[2]), km(h[4])]; })),
       rows("Candidates", ["atlas", "rank", "similarity", "position", "off by"], answer.candidates.map(function (c) { return [c[0], c[1] + 1, c[2], place(c[3]), km(c[4])]; })),
       rows("Models", ["model", "calls", "tokens", "US dollars", "seconds"], answer.costs.map(function (c) { return [c[0], c[1].model_calls, c[1].tokens, c[1].usd.toFixed(4), c[1].seconds.toFixed(2)]; })),
-      answer.replies.length ? el("details", {}, [el("summary", {}, ["The model's replies"])].concat(answer.replies.map(function (r) { return el("pre", {}, [r]); }))) : null,
+      answer.calls ? transcript(answer.calls) : answer.replies.length ? el("details", {}, [el("summary", {}, ["The model's replies"])].concat(answer.replies.map(function (r) { return el("pre", {}, [r]); }))) : null,
       el("p", { "class": "small" }, [spent + (answer.more ? ". Not shown: " + answer.more + " (see records.jsonl)" : "")])]);
   }
   function show(i) {
@@ -202,6 +218,17 @@
     draw();
     if (window.matchMedia("(max-width: 760px)").matches) { byId("photo").scrollIntoView(); }
   }
+  document.addEventListener("show-photo", function (event) {
+    byId("system").value = event.detail.system;
+    ["status", "error", "country", "rival", "name"].forEach(function (id) { byId(id).value = ""; });
+    keep();
+    state.page = Math.max(0, Math.floor(state.kept.indexOf(event.detail.photo) / PER_PAGE));
+    list();
+    show(event.detail.photo);
+    var opened = document.querySelector("#photo .transcript");
+    if (opened) { opened.open = true; }
+    byId("photo").scrollIntoView();
+  });
   function fromAddress() {
     if (location.hash.indexOf("#photo=") !== 0) { return; }
     var wanted = decodeURIComponent(location.hash.slice(7));

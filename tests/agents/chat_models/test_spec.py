@@ -45,10 +45,12 @@ def test_a_spec_says_where_photos_go(spec: str, host: str | None) -> None:
     ("model", "short"),
     [
         ("recorded:answers/o4-mini.jsonl@photos", "recorded o4-mini"),
+        ("openai:gpt-4o", "gpt-4o"),
+        ("vllm:Qwen/Qwen2.5-VL-7B@http://127.0.0.1:8000/v1", "Qwen2.5-VL-7B"),
+        ("offline", "offline"),
         ("mailbox:anna@requests/today", "mailbox anna"),
         ("mailbox:./requests/to@day", "mailbox to@day"),
         ("paste", "paste"),
-        ("openai:gpt-4o", "openai:gpt-4o"),
         ("something of an old run", "something of an old run"),
     ],
 )
@@ -64,7 +66,7 @@ def test_a_jury_is_named_with_commas() -> None:
         (f"vllm:m@{LOCAL}", None),
     ]
     assert split_jury("offline") == ("offline",)
-    assert short_name("recorded:a/x.jsonl@photos,openai:gpt-4o") == "recorded x + openai:gpt-4o"
+    assert short_name("recorded:a/x.jsonl@photos,openai:gpt-4o") == "recorded x + gpt-4o"
 
 
 @pytest.mark.parametrize(

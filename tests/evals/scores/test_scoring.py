@@ -246,4 +246,4 @@ def test_doubled_photos_are_refused(tmp_path: Path) -> None:
 
 def test_labels_tell_runs_apart(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / name, random_records(10, seed=0, typical_km=9.0)) for name in ("one", "two")]
-    assert [s.label for s in load_systems(runs)] == ["refine, offline, one", "refine, offline, two"]
+    assert [s.label for s in load_systems(runs)] == ["refine (offline), one", "refine (offline), two"]

@@ -36,7 +36,7 @@ def test_latex_escapes_every_special_character() -> None:
 def test_the_accuracy_table_counts_failures_by_kind(tmp_path: Path) -> None:
     records = [made_record("a"), made_record("b", status="refused"), made_record("c", status="failed")]
     table = accuracy_table([score(load_systems([write_run(tmp_path / "run", records)])[0])])
-    assert table.rows[0][0] == "refine, offline"
+    assert table.rows[0][0] == "refine (offline)"
     assert table.rows[0][1].startswith("33.3 (")
     assert table.rows[0][-1] == "1 failed, 1 refused"
     assert table.rows[0][-4] == "–"
@@ -57,7 +57,7 @@ def test_what_records_do_not_say_is_not_available_rather_than_zero(tmp_path: Pat
     assert reliability[0][1:] == ["within each distance", *["n/a"] * 5]
     assert reliability[1][1:3] == ["in the committed hypothesis (confidence)", "36 of 40"]
     assert selective[0][1] == "confidence"
-    assert information == [["refine, offline", "n/a", "n/a", "n/a"]]
+    assert information == [["refine (offline)", "n/a", "n/a", "n/a"]]
 
 
 def test_what_records_say_is_in_the_tables(tmp_path: Path) -> None:
