@@ -21,6 +21,7 @@ JPEG_QUALITY = 85
 LEFT_OUT = (
     "[A picture is left out here: you cannot be shown pictures. Go by the data alone, and say what you cannot know.]"
 )
+_TEXT_INSTEAD = {"type": "text", "text": LEFT_OUT}
 
 _BLOCK = re.compile(re.escape(OPENING) + r"\n(.*?)\n" + re.escape(CLOSING), re.DOTALL)
 
@@ -70,13 +71,25 @@ def count_pictures(messages: Sequence[BaseMessage]) -> int:
 
 def without_pictures(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """The conversation with a text in place of each picture; the messages given stay as they are."""
-    word = {"type": "text", "text": LEFT_OUT}
     return [
-        _with_blocks(message, [word if is_picture(block) else block for block in _blocks(message)])
+        _with_blocks(message, [_TEXT_INSTEAD if is_picture(block) else block for block in _blocks(message)])
         if any(map(is_picture, _blocks(message)))
         else message
         for message in messages
     ]
+
+
+def first_picture_only(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The conversation with a text in place of each picture but the first, which is the photo."""
+    shown: list[BaseMessage] = []
+    for message in messages:
+        has_photo = count_pictures(shown) > 0
+        blocks, seen = [], has_photo
+        for block in _blocks(message):
+            blocks.append(_TEXT_INSTEAD if is_picture(block) and seen else block)
+            seen = seen or is_picture(block)
+        shown.append(_with_blocks(message, blocks) if count_pictures([message]) > int(not has_photo) else message)
+    return shown
 
 
 def pictures_after_results(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

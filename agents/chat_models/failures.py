@@ -15,6 +15,7 @@ from langchain_core.exceptions import ModelError, ModelTimeoutError
 from tools.untrusted_text import untrusted
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429, *range(500, 600)})
+MAX_SAID_CHARACTERS = 4_000
 _KEY_NAMES = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD)$")
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|gsk|key|AIza)[-_A-Za-z0-9*]{8,}")
 
@@ -25,10 +26,22 @@ class ModelFailure(Exception):
     Attributes:
         is_retryable: whether the same request may succeed later.
         retry_after_s: how long the server asks to wait; None: no wish.
+        status: of HTTP; None: the server did not answer.
+        said: the server's error, of at most `MAX_SAID_CHARACTERS`; only to be searched for words.
     """
 
-    def __init__(self, problem: str, *, is_retryable: bool, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        is_retryable: bool,
+        retry_after_s: float | None = None,
+        status: int | None = None,
+        said: str = "",
+    ) -> None:
         super().__init__(problem)
+        self.status = status
+        self.said = said[:MAX_SAID_CHARACTERS]
         self.is_retryable = is_retryable
         self.retry_after_s = retry_after_s
 
@@ -42,7 +55,13 @@ def as_failure(error: BaseException) -> ModelFailure:
         is_retryable = error.is_retryable
     else:
         is_retryable = status in RETRYABLE_STATUS if status else _is_connection_trouble(error)
-    return ModelFailure(_problem(error, status), is_retryable=is_retryable, retry_after_s=retry_after_s(error))
+    return ModelFailure(
+        _problem(error, status),
+        is_retryable=is_retryable,
+        retry_after_s=retry_after_s(error),
+        status=status,
+        said=str(error),
+    )
 
 
 def malformed(error: BaseException) -> ModelFailure:

@@ -17,30 +17,26 @@ from agents.structured_output.json_repair import find_objects
 def with_tools_in_prompt(messages: Sequence[BaseMessage], tools: Sequence[Tool]) -> list[BaseMessage]:
     """The conversation with past calls and results as text, and the tools at the end."""
     plain = [_without_tools(message) for message in messages]
-    if not tools:
-        return plain
-    instruction = _instruction(tools)
-    if plain and isinstance(plain[-1], HumanMessage):
-        return [*plain[:-1], _with_text(plain[-1], instruction)]
-    return [*plain, HumanMessage(instruction)]
+    return [*plain, HumanMessage(_instruction(tools))] if tools else plain
+
+
+def name_the_tool(tool_name: str) -> str:
+    """The request to call a tool, where the server cannot be told to force a call."""
+    return render("call_named_tool", tool_name=tool_name)
 
 
 def _without_tools(message: BaseMessage) -> BaseMessage:
     if isinstance(message, ToolMessage):
-        before = f"Result of the tool {message.name or 'called'}:\n"
+        before = f"Result of the tool {message.name or 'called'} (tool_call_id {message.tool_call_id}):\n"
         if isinstance(message.content, str):
             return HumanMessage(before + message.content)
         return HumanMessage([{"type": "text", "text": before}, *message.content])
     if isinstance(message, AIMessage) and message.tool_calls:
-        calls = [{"name": call["name"], "arguments": call["args"]} for call in message.tool_calls]
+        calls = [
+            {"name": call["name"], "arguments": call["args"], "tool_call_id": call["id"]} for call in message.tool_calls
+        ]
         return AIMessage(json.dumps({"calls": calls}, ensure_ascii=False))
     return message
-
-
-def _with_text(message: HumanMessage, text: str) -> HumanMessage:
-    if isinstance(message.content, str):
-        return HumanMessage(f"{message.content}\n\n{text}")
-    return HumanMessage([*message.content, {"type": "text", "text": text}])
 
 
 def _instruction(tools: Sequence[Tool]) -> str:

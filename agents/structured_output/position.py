@@ -24,7 +24,6 @@ MAX_REFUSAL_CHARACTERS = 1_500
 MAX_NESTING = 4
 MAX_RADIUS_KM = 20_015.0
 
-_THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"[-+\d.,°'\"]+\s*\Z")
 _NAME_KEYS = ("name", "place", "location", "location_name", "exact_location_name", "landmark")
 _AREA_KEYS = ("neighborhood", "neighbourhood", "city", "town", "state", "region", "province", "country")
@@ -74,17 +73,16 @@ def parse_position(text: str) -> ParsedReply:
     if len(text) > MAX_TEXT_CHARACTERS:
         problem = f"the reply has {len(text):,} characters; at most {MAX_TEXT_CHARACTERS:,} are read"
         return ParsedReply(ReplyStatus.UNPARSABLE, problem=problem)
-    said = _THOUGHT.sub(" ", text)
-    from_objects = _in_objects(find_object_lists(said))
+    from_objects = _in_objects(find_object_lists(text))
     if from_objects.status is ReplyStatus.OK:
         return from_objects
     # The last number of a text that was cut off may be short of digits; prose may stand in a string of broken JSON.
-    whole = _LAST_NUMBER.sub("", said) if is_cut_off(said) else said
+    whole = _LAST_NUMBER.sub("", text) if is_cut_off(text) else text
     pair = pair_in_text(whole.replace("\\n", "\n").replace('\\"', '"'))
     if isinstance(pair, LatLon):
         place = {**from_objects.place, **pair._asdict()}
         return ParsedReply(ReplyStatus.OK, place, (place,))
-    if looks_like_a_refusal(said) and not from_objects.place:
+    if looks_like_a_refusal(text) and not from_objects.place:
         return ParsedReply(ReplyStatus.REFUSED, problem="the model declined to answer")
     return from_objects._replace(problem=from_objects.problem or pair)
 

@@ -33,8 +33,8 @@ def reciter(real_server: RealServer) -> LoadedModel:
 
 
 def test_the_probe_finds_out_what_each_model_can_do(random: LoadedModel, reciter: LoadedModel) -> None:
-    assert random.capabilities == Capabilities(images=True, tools=False, structured_output=False)
-    assert reciter.capabilities == Capabilities(images=True, tools=True, structured_output=False)
+    assert random.capabilities == Capabilities(images=True, tools=False, samples=True)
+    assert reciter.capabilities == Capabilities(images=True, tools=True, samples=True)
     assert random.leaves_the_machine is None
     assert random.remarks == ()
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from agents.chat_models.adapter import AdaptedChat
 from agents.chat_models.prices import Price
 from agents.chat_models.registry import LoadedModel
-from agents.chat_models.spec import ModelOptions
+from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.messages import LEFT_OUT, pictures_after_results, without_pictures
 from agents.reply_schemas import GivePosition, ProposeHypotheses, ReviseHypotheses
 from agents.structured_output.ask import ask, ask_structured
@@ -73,6 +73,8 @@ class Streaming(Server):
         text = self._generate(messages, **kwargs).generations[0].message.text
         for word in text.split(" "):
             yield ChatGenerationChunk(message=AIMessageChunk(content=f"{word} "))
+        ended = {"finish_reason": "stop"}
+        yield ChatGenerationChunk(message=AIMessageChunk(content=""), generation_info=ended)
 
 
 def called(name: str, args: dict[str, Any], number: int = 0) -> AIMessage:
@@ -83,7 +85,7 @@ def loaded(*plays: AIMessage | Exception | str, price: Price | None = None, **ab
     server = Server(plays=list(plays))
     options = ModelOptions(max_retries=2, backoff_s=0.0)
     return LoadedModel(
-        name="x", chat=AdaptedChat(inner=server, label="x", **able), options=options, price=price
+        name="x", chat=AdaptedChat(inner=server, label="x", able=Capabilities(**able)), options=options, price=price
     ), server
 
 
@@ -215,7 +217,7 @@ def test_tools_stand_in_the_prompt_and_calls_read_from_the_text() -> None:
         {"name": "read_signs", "arguments": {"photo_id": "p"}},
     ]
     text = json.dumps({"calls": calls})
-    model, server = loaded(text, calls_tools=False)
+    model, server = loaded(text, tools=False)
     reply = ask(model, ASKED, [read_signs, find_place])
     assert reply.value is not None
     assert [(call["name"], call["args"]) for call in reply.value.tool_calls] == [
@@ -237,21 +239,21 @@ def test_tools_stand_in_the_prompt_and_calls_read_from_the_text() -> None:
     ],
 )
 def test_calls_are_read_in_the_forms_models_write_them(text: str) -> None:
-    reply = ask(loaded(text, calls_tools=False)[0], ASKED, [read_signs, find_place])
+    reply = ask(loaded(text, tools=False)[0], ASKED, [read_signs, find_place])
     assert reply.value is not None
     assert [(call["name"], call["args"]) for call in reply.value.tool_calls] == [("find_place", {"name": "Porto"})]
 
 
 def test_one_tool_needs_only_its_arguments_and_a_server_may_be_held_to_them() -> None:
-    model, server = loaded('{"lat": 48.85, "lon": 2.29}', calls_tools=False, keeps_schema=True)
+    model, server = loaded('{"lat": 48.85, "lon": 2.29}', tools=False, structured_output=True)
     assert ask_structured(model, ASKED, GivePosition).status is ReplyStatus.OK
-    schema = server.sent[0][1]["response_format"]["json_schema"]["schema"]
+    schema = server.sent[0][1]["extra_body"]["response_format"]["json_schema"]["schema"]
     assert {"lat", "lon"} <= schema["properties"].keys()
 
 
 def test_past_calls_and_results_are_sent_as_text() -> None:
     past = [*ASKED, called("find_place", {"name": "Porto"}), ToolMessage("41.15", tool_call_id="c0", name="find_place")]
-    model, server = loaded('{"calls": []}', calls_tools=False)
+    model, server = loaded('{"calls": []}', tools=False)
     ask(model, past, [read_signs, find_place])
     sent = server.sent[0][0]
     assert not any(isinstance(message, ToolMessage) for message in sent)
@@ -261,7 +263,7 @@ def test_past_calls_and_results_are_sent_as_text() -> None:
 
 def test_the_same_reply_has_the_same_call_ids() -> None:
     text = '{"calls": [{"name": "find_place", "arguments": {"name": "Porto"}}]}'
-    first, second = (ask(loaded(text, calls_tools=False)[0], ASKED, [read_signs, find_place]).value for _ in range(2))
+    first, second = (ask(loaded(text, tools=False)[0], ASKED, [read_signs, find_place]).value for _ in range(2))
     assert first is not None
     assert second is not None
     assert first.tool_calls == second.tool_calls
@@ -269,7 +271,7 @@ def test_the_same_reply_has_the_same_call_ids() -> None:
 
 def test_text_streams_and_the_calls_in_it_come_last() -> None:
     server = Streaming(plays=['{"calls": [{"name": "find_place", "arguments": {"name": "Porto"}}]}'])
-    chat = AdaptedChat(inner=server, label="x", calls_tools=False)
+    chat = AdaptedChat(inner=server, label="x", able=Capabilities(tools=False))
     whole: Any = None
     pieces = 0
     for piece in chat.bind_tools([read_signs, find_place]).stream(ASKED):
@@ -283,7 +285,7 @@ def test_text_streams_and_the_calls_in_it_come_last() -> None:
 
 
 def test_a_model_without_pictures_gets_a_text_instead() -> None:
-    model, server = loaded("a", sees_images=False)
+    model, server = loaded("a", images=False)
     ask(model, ASKED)
     assert server.sent[0][0][1].content == f"{LEFT_OUT}\nWhere?"
     assert isinstance(ASKED[1].content, list)  # what was given stays as it is
