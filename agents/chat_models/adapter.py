@@ -186,8 +186,9 @@ class AdaptedChat(ToolBindingModel):
         """The reply in the common form, with the calls in its text, and an estimated usage if the server gave none."""
         self._note_thoughts(raw)
         answer = normalised(raw, info)
-        if request.text_tools and not answer.tool_calls:
-            answer = with_calls(answer, request.text_tools, id_stem=_digest(request.messages, answer.text))
+        if request.tools and not answer.tool_calls and not answer.invalid_tool_calls:
+            stem = _digest(request.messages, answer.text)
+            answer = with_calls(answer, request.tools, id_stem=stem, by_name=not request.is_text)
         said = list(remarks(self._refused, self.label))
         if said:
             answer.response_metadata[REMARKS] = said

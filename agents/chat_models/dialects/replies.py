@@ -13,9 +13,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
+from agents.structured_output.arguments import FINISH_REASON as FINISH_REASON
 from agents.structured_output.thoughts import split_thoughts
 
-FINISH_REASON = "finish_reason"
 REASONING = "reasoning_content"
 MAX_REASONING_CHARACTERS = 6_000
 """Characters kept of the reasoning: it goes into records and checkpoints."""

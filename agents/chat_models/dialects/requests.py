@@ -41,14 +41,16 @@ class Request(NamedTuple):
         model: the provider's, without the parameters that the server refuses.
         messages: to send.
         arguments: of the provider's request.
-        text_tools: tools whose calls the text of the reply will hold.
+        tools: on offer.
+        is_text: whether the text of the reply will hold their calls.
         used: what the server might refuse of it.
     """
 
     model: BaseChatModel
     messages: list[BaseMessage]
     arguments: dict[str, Any]
-    text_tools: list[dict[str, Any]]
+    tools: list[dict[str, Any]]
+    is_text: bool
     used: frozenset[Unsupported]
 
 
@@ -74,15 +76,14 @@ def request_for(
     """The request for what is wanted, without what the server refuses."""
     messages = _pictured(wanted.messages, dialect, refused)
     shown = count_pictures(messages)
-    arguments, text_tools = dict(wanted.arguments), []
-    is_native = bool(wanted.tools) and Unsupported.TOOLS not in refused
-    if is_native:
+    arguments = dict(wanted.arguments)
+    is_text = Unsupported.TOOLS in refused
+    if wanted.tools and not is_text:
         choice = wanted.choice if Unsupported.FORCED_CHOICE not in refused else None
         arguments |= _bound(inner, wanted.tools, choice)
         if wanted.choice and not choice:
             messages = [*messages, HumanMessage(name_the_tool(wanted.choice))]
-    elif Unsupported.TOOLS in refused:
-        text_tools = wanted.tools
+    elif is_text:
         messages = with_tools_in_prompt(messages, wanted.tools)
         if wanted.tools and Unsupported.SCHEMA not in refused:
             arguments |= schema_argument(reply_schema(wanted.tools))
@@ -92,7 +93,7 @@ def request_for(
     used = frozenset(_used(inner, wanted, dialect, messages, arguments, shown, is_stream)) - refused
     if Unsupported.CACHE_MARKS in used:
         messages = mark_for_cache(messages)
-    return Request(_without_parameters(inner, dialect, refused), messages, arguments, text_tools, used)
+    return Request(_without_parameters(inner, dialect, refused), messages, arguments, wanted.tools, is_text, used)
 
 
 def schema_argument(schema: Mapping[str, Any]) -> dict[str, Any]:

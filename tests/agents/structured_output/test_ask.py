@@ -27,6 +27,7 @@ from agents.structured_output.position import ReplyStatus
 
 PICTURE = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
 ASKED = [SystemMessage("rules"), HumanMessage([PICTURE, {"type": "text", "text": "Where?"}])]
+LYON = {"lat": 45.76, "lon": 4.84, "name": "Lyon"}
 HERE = {"lat": 48.85, "lon": 2.29, "name": "Paris"}
 
 
@@ -172,11 +173,59 @@ def test_after_one_repair_it_is_unparsable_and_never_a_guess(bad: str) -> None:
     assert reply.problem
 
 
-def test_two_calls_where_one_was_asked_for_are_not_chosen_between() -> None:
-    two = AIMessage("", tool_calls=[ToolCall(name="GivePosition", args=HERE, id=i) for i in "ab"])
-    reply = ask_structured(loaded(two, two)[0], ASKED, GivePosition)
+def test_of_two_calls_with_a_place_each_the_more_probable_one_counts() -> None:
+    places = [{**HERE, "confidence": 0.3}, {"place": "Lyon", "lat": 45.76, "lon": 4.84, "probability": "60 %"}]
+    two = AIMessage(
+        "", tool_calls=[ToolCall(name="GivePosition", args=p, id=i) for p, i in zip(places, "ab", strict=True)]
+    )
+    reply = ask_structured(loaded(two)[0], ASKED, GivePosition)
+    assert reply.value is not None, reply.problem
+    assert (reply.value.name, reply.value.confidence) == ("Lyon", 0.6)
+    assert sum(isinstance(message, ToolMessage) for message in reply.messages) == 2  # each call is acknowledged
+
+
+def test_two_calls_with_hypotheses_are_one_list() -> None:
+    calls = [ToolCall(name="ProposeHypotheses", args={"hypotheses": [p]}, id=str(p["name"])) for p in (HERE, LYON)]
+    reply = ask_structured(loaded(AIMessage("", tool_calls=calls))[0], ASKED, ProposeHypotheses)
+    assert reply.value is not None, reply.problem
+    assert [h.name for h in reply.value.hypotheses] == ["Paris", "Lyon"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"name": "Paris", "confidence": 0.3}, {"name": "Lyon", "confidence": 0.6}]',
+        '{"places": [{"place": "Paris", "probability": 0.3}, {"place": "Lyon", "probability": "60%"}]}',
+        '{"reasoning": "roofs", "places": [{"place": "Paris", "probability": 30}, {"place": "Lyon", "share": 60}]}',
+        '[{"name": "ProposeHypotheses", "arguments": {"hypotheses": [{"name": "Paris", "confidence": 0.3}]}},'
+        ' {"name": "ProposeHypotheses", "arguments": {"hypotheses": [{"name": "Lyon", "confidence": 0.6}]}}]',
+    ],
+)
+@pytest.mark.parametrize("tools", [True, False])
+def test_places_by_name_alone_are_read_in_the_forms_models_write_them(text: str, tools: bool) -> None:
+    reply = ask_structured(loaded(text, tools=tools)[0], ASKED, ProposeHypotheses)
+    assert reply.value is not None, reply.problem
+    assert [(h.name, h.confidence) for h in reply.value.hypotheses] == [("Paris", 0.3), ("Lyon", 0.6)]
+
+
+def test_places_under_another_name_in_a_call_are_read() -> None:
+    listed = {"places": [{"place": "Paris", "lat": 48.85, "lon": 2.29, "probability": 0.3}]}
+    reply = ask_structured(loaded(called("ProposeHypotheses", listed))[0], ASKED, ProposeHypotheses)
+    assert reply.value is not None, reply.problem
+    assert [(h.name, h.lat, h.confidence) for h in reply.value.hypotheses] == [("Paris", 48.85, 0.3)]
+
+
+@pytest.mark.parametrize("garbage", [{"foo": 1}, {"answer": "yes", "notes": []}])
+def test_a_revision_without_any_of_its_fields_is_no_revision(garbage: dict[str, Any]) -> None:
+    model, server = loaded(called("ReviseHypotheses", garbage), json.dumps(garbage))
+    reply = ask_structured(model, ASKED, ReviseHypotheses)
     assert reply.status is ReplyStatus.UNPARSABLE
-    assert sum(isinstance(message, ToolMessage) for message in reply.messages) == 4  # each call is acknowledged
+    assert "judgements" in server.sent[1][0][-1].text
+
+
+def test_an_empty_revision_changes_nothing() -> None:
+    reply = ask_structured(loaded(called("ReviseHypotheses", {}))[0], ASKED, ReviseHypotheses)
+    assert reply.value == ReviseHypotheses()
 
 
 def test_a_refusal_is_not_argued_with() -> None:
