@@ -209,7 +209,9 @@ def _wanted(messages: Sequence[BaseMessage], kwargs: Mapping[str, Any]) -> Wante
 
 def _replies(result: ChatResult) -> list[tuple[AIMessage, dict[str, Any]]]:
     """The replies of a request, and what the integration says of each."""
-    said = [(item.message, item.generation_info or {}) for item in result.generations]
+    # Anthropic's integration says in the whole why the one reply ended.
+    whole = result.llm_output or {}
+    said = [(item.message, {**whole, **(item.generation_info or {})}) for item in result.generations]
     replies = [(message, info) for message, info in said if isinstance(message, AIMessage)]
     if not replies:
         raise ModelFailure("the server's reply is empty", is_retryable=True)

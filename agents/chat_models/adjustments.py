@@ -108,12 +108,12 @@ _WORDS = {
     r"|(?:parameter|param|field|value|for)\W{1,3}n\b|best_of|multiple (?:choices|completions)",
     Unsupported.MISSING_REASONING: r"reasoning_content|passed back|thinking block",
     Unsupported.FORCED_CHOICE: r"tool.?choice|forces? (?:a )?tool|named? tool|function.?call",
+    Unsupported.SYSTEM_ROLE: rf"system.{{0,40}}{_NOT}|{_NOT}.{{0,40}}system",
+    Unsupported.REPEATED_ROLES: r"alternat|consecutive|unexpected role|after role|same role|roles? must|last role",
     Unsupported.TOOLS: r"\btools?\b|tool.?(?:choice|call|use)|function.?call|\bfunctions?\b",
     Unsupported.RESULT_PICTURES: _IMAGE,
     Unsupported.SEVERAL_PICTURES: rf"(?:at most|only one|more than|multiple|too many|number of).{{0,30}}(?:{_IMAGE})",
     Unsupported.PICTURES: _IMAGE,
-    Unsupported.SYSTEM_ROLE: rf"system.{{0,40}}{_NOT}|{_NOT}.{{0,40}}system",
-    Unsupported.REPEATED_ROLES: r"alternat|consecutive|unexpected role|after role|same role|roles? must|last role",
 }
 """In the order in which they are looked for: names of parameters before words that other messages hold too."""
 _PATTERNS = {refusal: re.compile(words, re.IGNORECASE | re.DOTALL) for refusal, words in _WORDS.items()}

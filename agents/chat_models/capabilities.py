@@ -74,10 +74,11 @@ def probe(spec: ModelSpec, provided: Provided, options: ModelOptions) -> Capabil
     ask = _Prober(spec, provided, options)
     with_picture = ask(_picture_message())
     has_seen = isinstance(with_picture, AIMessage) and ask.able.images
-    without_picture = ask(HumanMessage("Say: ready")) if isinstance(with_picture, ModelFailure) else None
-    if isinstance(without_picture, ModelFailure):
-        problem = f"the model server of {spec.text} cannot be used: {without_picture}"
-        raise UserError(f"{problem}; start it, or check the URL, the model's name and the key") from without_picture
+    if isinstance(with_picture, ModelFailure):
+        without_picture = with_picture if ask.is_late else ask(HumanMessage("Say: ready"))
+        if isinstance(without_picture, ModelFailure):
+            problem = f"the model server of {spec.text} cannot be used: {without_picture}"
+            raise UserError(f"{problem}; start it, or check the URL, the model's name and the key") from without_picture
     tools = _calls_a_tool(ask) and ask.able.tools
     keeps_schema = not tools and _keeps_a_schema(ask)
     found = ask.able
@@ -110,6 +111,11 @@ class _Prober:
     def able(self) -> Capabilities:
         """What has not been refused so far."""
         return self._chat.capabilities
+
+    @property
+    def is_late(self) -> bool:
+        """Whether no time is left."""
+        return time.monotonic() >= self._deadline
 
     def __call__(self, message: HumanMessage, **kwargs: Any) -> AIMessage | ModelFailure:
         """The answer, or why there is none."""

@@ -91,7 +91,9 @@ def _is_connection_trouble(error: BaseException) -> bool:
 def _problem(error: BaseException, status: int | None) -> str:
     kind = {401: "the key is not accepted", 403: "not permitted", 404: "no such model or address", 429: "rate-limited"}
     said = kind.get(status or 0) or (f"the server answers {status}" if status else "no reply")
-    return f"{said} ({_line(error)})"
+    # OpenAI's library says "Connection error." and keeps what it was as the cause.
+    cause = error.__cause__ if not status and isinstance(error.__cause__, Exception) else None
+    return f"{said} ({_line(cause or error)})"
 
 
 def _line(error: BaseException) -> str:

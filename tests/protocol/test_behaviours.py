@@ -5,35 +5,23 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from typing import Any, cast
 
 import pytest
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolCall, ToolMessage
 
 from agents.chat_models import providers
-from agents.chat_models.adjustments import Unsupported
 from agents.chat_models.registry import LoadedModel, load_model
-from agents.chat_models.spec import MODELS, Capabilities, ModelOptions
-from agents.reply_schemas import GivePosition, ProposeHypotheses
+from agents.chat_models.spec import MODELS, ModelOptions
 from agents.schemas import Answer, AnswerStatus
 from agents.strategies import STRATEGIES
-from agents.structured_output.ask import ask, ask_structured, ask_structured_samples
-from agents.structured_output.position import ReplyStatus
-from core.errors import UserError
 from graphs.budgets import Budgets
 from graphs.geolocate import build_geolocate
-from tests.fakes.behaviours.model import PRAGUE, REASONING
-from tests.fakes.behaviours.server import BEHAVIOURS, Behaviour, BehavingServer, behaving, thinks_aside
+from tests.fakes.behaviours.server import BEHAVIOURS, BehavingServer, behaving
 from tests.fakes.machine import context, given
 
 pytest.importorskip("langchain_openai")
 
-PICTURE = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
-QUESTION = [SystemMessage("You locate photos."), HumanMessage([PICTURE, {"type": "text", "text": "Where is this?"}])]
 SAME_REQUESTS_AS_RAG = {"rag_contrast", "cluster_rag"}
 ASKING = sorted(name for name, one in STRATEGIES.items() if one.uses_model and name not in SAME_REQUESTS_AS_RAG)
 

@@ -87,7 +87,7 @@ def request_for(
         messages = with_tools_in_prompt(messages, wanted.tools)
         if wanted.tools and Unsupported.SCHEMA not in refused:
             arguments |= schema_argument(reply_schema(wanted.tools))
-    if wanted.samples > 1:
+    if wanted.samples > 1 and Unsupported.SAMPLES not in refused:
         arguments["n"] = wanted.samples
     messages = _roles(messages, refused)
     used = frozenset(_used(inner, wanted, dialect, messages, arguments, shown, is_stream)) - refused

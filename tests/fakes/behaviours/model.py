@@ -17,7 +17,10 @@ _ANSWERS: dict[str, Json] = {
     "NamePlace": {"name": "Prague", "why": "the bridge"},
     "SayReady": {"ready": True},
 }
-_TO_CALL = (("find_place", {"name": "Prague"}), ("reverse_geocode", {"lat": 50.09, "lon": 14.42}))
+_TO_CALL: tuple[tuple[str, Json], ...] = (
+    ("find_place", {"name": "Prague"}),
+    ("reverse_geocode", {"lat": 50.09, "lon": 14.42}),
+)
 _IN_PROMPT = re.compile(r"arguments of (\w+) as one JSON object|Call (?:the tool )?(\w+)|one call of the tool (\w+)")
 
 
@@ -54,7 +57,12 @@ def _revision(asked: Json) -> Json:
     """A judgement that cites the last tool call that the model can see."""
     seen = re.findall(r"tool_call_id\W+([\w-]+)", json.dumps(asked["messages"]))
     seen += [block["id"] for m in asked["messages"] for block in m.get("tool_calls") or []]
-    judged = {"hypothesis_id": "h1", "claim": "it is there", "strength": 1.0, "tool_call_id": seen[-1] if seen else None}
+    judged = {
+        "hypothesis_id": "h1",
+        "claim": "it is there",
+        "strength": 1.0,
+        "tool_call_id": seen[-1] if seen else None,
+    }
     return {"judgements": [judged], "settled": True}
 
 

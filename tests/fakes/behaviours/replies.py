@@ -1,7 +1,7 @@
 """Replies in the form of two providers' protocols, whole and as events of a stream.
 
-OpenAI's protocol as DeepSeek and Qwen speak it, with `reasoning_content` beside the text and DeepSeek's counts of cached
-tokens: https://api-docs.deepseek.com/guides/thinking_mode and
+OpenAI's protocol as DeepSeek and Qwen speak it, with `reasoning_content` beside the text and DeepSeek's counts of
+cached tokens: https://api-docs.deepseek.com/guides/thinking_mode and
 https://api-docs.deepseek.com/api/create-chat-completion. Anthropic's messages, with blocks of thinking and their
 signature: https://platform.claude.com/docs/en/build-with-claude/extended-thinking and
 https://platform.claude.com/docs/en/build-with-claude/streaming.

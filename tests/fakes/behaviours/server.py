@@ -131,12 +131,14 @@ def refuses_images_in_results(asked: Json) -> str | None:
 
 
 def refuses_temperature(asked: Json) -> str | None:
-    problem = "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) is supported."
+    problem = "Unsupported value: 'temperature' does not support 0.7 with this model. Only 1, the default, is."
     return problem if asked.get("temperature") is not None else None
 
 
 def refuses_max_tokens(asked: Json) -> str | None:
-    problem = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    problem = (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    )
     return problem if "max_tokens" in asked else None
 
 
@@ -168,7 +170,8 @@ def thinks_aside(said: Said) -> Said:
 def answers_in_tags(said: Said) -> Said:
     """A call in the text, behind reasoning: of a server without a parser for its model's calls."""
     calls = "".join(
-        f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>" for name, arguments, _ in said.calls
+        f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
+        for name, arguments, _ in said.calls
     )
     return thinks_in_tags(Said(text=f"{said.text}{calls}"))
 
