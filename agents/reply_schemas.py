@@ -1,13 +1,23 @@
-"""Schemas of the LMM's replies: the arguments of its tool calls. Models read the texts of these classes."""
+"""Schemas of the LMM's replies: the arguments of its tool calls. Models read the texts of these classes.
+
+Observations and reasoning come before coordinates: a model writes in this order, and what it has written is what it
+goes by.
+"""
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tools.results import Box
 
 MAX_PROPOSED = 8
+MAX_ALTERNATIVES = 4
+MAX_ENLARGED = 4
+"""Parts of the photo that a model may ask to see enlarged at once."""
 MAX_TEXT_CHARACTERS = 600
+MAX_OBSERVATIONS_CHARACTERS = 1_500
 MAX_NAME_CHARACTERS = 200
 
 
@@ -15,6 +25,28 @@ class ModelStatement(BaseModel):
     """Something a model said: validated, never trusted."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Observed(ModelStatement):
+    """What a model sees, and what it makes of it, before it names a place."""
+
+    observations: str = Field(
+        "",
+        max_length=MAX_OBSERVATIONS_CHARACTERS,
+        description="first: what can be seen or read that bears on the place, without conclusions",
+    )
+    reasoning: str = Field(
+        "",
+        max_length=MAX_OBSERVATIONS_CHARACTERS,
+        description="then: which places fit, which would be confused with them, and what tells them apart",
+    )
+
+    @field_validator("observations", "reasoning", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """A list of remarks is a text too."""
+        text = "; ".join(map(str, value)) if isinstance(value, list) else value
+        return text[:MAX_OBSERVATIONS_CHARACTERS] if isinstance(text, str) else text
 
 
 class PredictedPlace(ModelStatement):
@@ -26,7 +58,9 @@ class PredictedPlace(ModelStatement):
     radius_km: float | None = Field(
         None, gt=0.0, le=20_100.0, description="half of the probability lies within this distance of the position"
     )
-    confidence: float | None = Field(None, ge=0.0, le=1.0, description="probability that this is the place")
+    confidence: float | None = Field(
+        None, ge=0.0, le=1.0, description="probability that it is this place; over all places given at most 1"
+    )
     why: str = Field("", max_length=MAX_TEXT_CHARACTERS, description="what in the photo or the data speaks for it")
 
     @model_validator(mode="after")
@@ -38,25 +72,56 @@ class PredictedPlace(ModelStatement):
         return self
 
 
-class GivePosition(PredictedPlace):
-    """Say where the photo was taken: one place, as exactly as the evidence allows."""
+class AlternativePlace(PredictedPlace):
+    """Where the photo may have been taken instead."""
+
+
+class GivePosition(PredictedPlace, Observed):
+    """Say where the photo was taken: one place, as exactly as the evidence allows, and what it may be instead."""
+
+    alternatives: list[AlternativePlace] = Field(
+        default_factory=list,
+        max_length=MAX_ALTERNATIVES,
+        description="other places, likeliest first, with shares",
+    )
+
+
+def _box(value: Any) -> Box | None:
+    """A box from an object, or from left, top, right and bottom in a list."""
+    edges = dict(zip(Box.model_fields, value, strict=False)) if isinstance(value, list) else value
+    try:
+        return Box.model_validate(edges)
+    except ValidationError:
+        return None
 
 
 class ProposedHypothesis(PredictedPlace):
     """One place where the photo may have been taken."""
 
 
-class ProposeHypotheses(ModelStatement):
+class ProposeHypotheses(Observed):
     """Propose distinct places where the photo may have been taken, most likely first."""
 
     hypotheses: list[ProposedHypothesis] = Field(max_length=MAX_PROPOSED)
+    look_closer: list[Box] = Field(
+        default_factory=list,
+        max_length=MAX_ENLARGED,
+        description="parts of the photo that would tell these places apart if you saw them enlarged",
+    )
+
+    @field_validator("look_closer", mode="before")
+    @classmethod
+    def _usable_boxes(cls, value: Any) -> Any:
+        """Boxes that are none are left out: the places count, whatever the model would have liked to see."""
+        found = [box for item in value if (box := _box(item))] if isinstance(value, list) else []
+        return found[:MAX_ENLARGED]
 
 
 class NamePlace(ModelStatement):
     """Name one area of the level that is asked for."""
 
-    name: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS)
     why: str = Field("", max_length=MAX_TEXT_CHARACTERS, description="what in the photo or the data speaks for it")
+    name: str = Field(min_length=1, max_length=MAX_NAME_CHARACTERS)
 
 
 class Judgement(ModelStatement):
@@ -73,12 +138,12 @@ class Judgement(ModelStatement):
 
 
 class ReviseHypotheses(ModelStatement):
-    """Add, merge or reject hypotheses and judge the evidence. Leave a list empty to change nothing."""
+    """Judge what the tools returned, and add, merge or reject hypotheses. Leave out what does not change."""
 
+    judgements: list[Judgement] = Field(default_factory=list, max_length=20)
     add: list[ProposedHypothesis] = Field(default_factory=list, max_length=MAX_PROPOSED)
     merge: list[tuple[str, str]] = Field(
         default_factory=list, max_length=MAX_PROPOSED, description="pairs of ids that are one place: (kept, absorbed)"
     )
     reject: list[str] = Field(default_factory=list, max_length=20, description="ids that cannot be right")
-    judgements: list[Judgement] = Field(default_factory=list, max_length=20)
-    settled: bool = Field(False, description="true when further tool calls would not change the outcome")
+    settled: bool = Field(False, description="true if no further tool call would change the outcome: it ends the work")

@@ -22,6 +22,8 @@ class Step(StrEnum):
     CLUSTER = "cluster"
     HYPOTHESISE = "hypothesise"
     """The model's initial prediction from the picture, as several hypotheses."""
+    LOOK_CLOSER = "look_closer"
+    """The parts of the photo that the model asked for are shown enlarged, and it predicts once more."""
     INVESTIGATE = "investigate"
     """The model calls tools, round after round."""
     REVISE = "revise"
@@ -85,6 +87,7 @@ class Strategy(Frozen):
     commit_rule: CommitRule
     system: str = Field("system", description="template of the system prompt")
     hypothesise: str = Field("hypothesise", description="template of the initial prediction")
+    look_again: str = Field("look_again", description="template of the prediction with enlarged parts at hand")
     investigate: str = Field("investigate", description="template that offers the tools")
     revise: str = Field("revise", description="template that asks for a revision")
     asks: tuple[Ask, ...] = Field((), description="questions of the step guess, in order; the last wants a position")
@@ -106,6 +109,11 @@ class Strategy(Frozen):
             FileNotFoundError: no such template.
         """
         return render_text(self.template(template), **values)
+
+    @property
+    def clue_catalogue(self) -> str:
+        """What to look for in a photo, for the templates that show it: the text of clue_catalogue.md."""
+        return self.template("clue_catalogue")
 
     def template(self, name: str) -> str:
         """The text of a template: the strategy's own, or the package's."""
@@ -182,6 +190,7 @@ class Strategy(Frozen):
             (self.runs(Step.GUESS) != (self.commit_rule is CommitRule.MODEL), "the rule model needs the step guess"),
             (self.runs(Step.HYPOTHESISE) and not by_belief, "hypothesise needs the rule posterior"),
             (self.runs(Step.REVISE) and not {Step.HYPOTHESISE, Step.INVESTIGATE} <= self.steps, "revise needs both"),
+            (self.runs(Step.LOOK_CLOSER) and not self.runs(Step.HYPOTHESISE), "look_closer needs hypothesise"),
             (by_belief and not self.runs(Step.HYPOTHESISE), "the rule posterior needs the step hypothesise"),
             (self.runs(Step.CLUSTER) and not self.runs(Step.RECALL), "cluster needs the step recall"),
             (self.commit_rule is CommitRule.TOP_REGION and not self.runs(Step.CLUSTER), "top_region needs cluster"),
@@ -190,6 +199,10 @@ class Strategy(Frozen):
             (Shown.REGIONS in self.shown and not self.runs(Step.CLUSTER), "showing regions needs the step cluster"),
             (Shown.SIGNS in self.shown and not self.runs(Step.LOOK), "showing signs needs the step look"),
         ]
+
+
+READING = "system_reading"
+"""Template of the system prompt where no tools are on offer."""
 
 
 def _guessing(
@@ -201,11 +214,13 @@ def _guessing(
     **more: Any,
 ) -> Strategy:
     """A strategy that commits to the model's own answer, given after some steps and with some data at hand."""
+    steps = frozenset({*after, Step.GUESS})
     return Strategy(
         name=name,
         summary=summary,
-        steps=frozenset({*after, Step.GUESS}),
+        steps=steps,
         commit_rule=CommitRule.MODEL,
+        system="system" if Step.INVESTIGATE in steps else READING,
         asks=asks,
         shown=frozenset({Shown.QUESTION, *shown}),
         **more,
@@ -232,6 +247,15 @@ _REGISTERED = (
         summary="first readings only, of one model or of several side by side, put together",
         steps=frozenset({Step.HYPOTHESISE}),
         commit_rule=CommitRule.POSTERIOR,
+        system=READING,
+        shown=frozenset({Shown.QUESTION}),
+    ),
+    Strategy(
+        name="look_closer",
+        summary="a first reading, and a second one with the parts enlarged that the model asked for",
+        steps=frozenset({Step.HYPOTHESISE, Step.LOOK_CLOSER}),
+        commit_rule=CommitRule.POSTERIOR,
+        system=READING,
         shown=frozenset({Shown.QUESTION}),
     ),
     _guessing("zero_shot", "one question: where is this?", _POSITION),

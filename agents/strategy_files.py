@@ -23,7 +23,8 @@ from core.errors import UserError, first_problem
 MAX_FILE_BYTES = 200_000
 
 ALWAYS = frozenset({"photo_id"})
-_ROUND = frozenset({"round", "max_rounds", "tool_calls_left"})
+_ROUND = frozenset({"round", "max_rounds", "tool_calls_left", "revise_name"})
+_CATALOGUE = frozenset({"clue_catalogue"})
 _COORDINATES = re.compile(r"-?\d{1,3}\.\d{2,}|\d{1,3}\s*°")
 
 
@@ -92,14 +93,16 @@ def _used(strategy: Strategy) -> list[tuple[str, frozenset[str]]]:
     """Templates that the strategy's steps need, each with the placeholders that get a value."""
     used = [(strategy.system, frozenset[str]())] if strategy.uses_model else []
     if strategy.runs(Step.HYPOTHESISE):
-        used.append((strategy.hypothesise, ALWAYS | {"max_hypotheses", "tool_name"}))
+        used.append((strategy.hypothesise, ALWAYS | _CATALOGUE | {"max_hypotheses", "tool_name"}))
+    if strategy.runs(Step.LOOK_CLOSER):
+        used.append((strategy.look_again, ALWAYS | {"tool_name"}))
     if strategy.runs(Step.INVESTIGATE):
         used.append((strategy.investigate, ALWAYS | _ROUND))
     if strategy.runs(Step.REVISE):
         used.append((strategy.revise, frozenset({"tool_name"})))
     for question in strategy.asks:
         named = frozenset() if question.wants is ReplyKind.TEXT else frozenset({"tool_name"})
-        used.append((question.prompt, ALWAYS | named | set(question.values)))
+        used.append((question.prompt, ALWAYS | _CATALOGUE | named | set(question.values)))
     return used
 
 

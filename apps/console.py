@@ -53,12 +53,25 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(title: str, unit: str) -> Iterator[Report]:
+def progress_line(title: str, *, is_live: bool = True) -> Iterator[Callable[[str], None]]:
+    """A line on standard error that changes; yields a function to call with what is being done.
+
+    Where standard error is no terminal, nothing is shown; where it is not live, each text is a line.
+    """
+    if not is_live:
+        yield lambda text: messages().print(text)
+        return
+    with messages().status(title) as status:
+        yield lambda text: status.update(Text(text))
+
+
+@contextmanager
+def progress_bar(title: str, unit: str, *, is_live: bool = True) -> Iterator[Report]:
     """A progress bar on standard error, shown from the first report on; yields a function to call with (done, total).
 
-    Where standard error is no terminal, the first report prints one line and the others nothing.
+    Where standard error is no terminal, or not live, the first report prints one line and the others nothing.
     """
-    if not messages().is_terminal:
+    if not (messages().is_terminal and is_live):
         yield _print_once(title)
         return
     columns = (

@@ -78,7 +78,9 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--concurrency", type=int, default=4, metavar="N", help="photos under way at once")
     group.add_argument("--max-usd", type=float, metavar="X", help="stop before the run has cost more; resumable")
     group.add_argument("--prices", type=Path, help="JSON of prices; its rows replace list prices")
-    group.add_argument("--timeout", type=float, default=120.0, metavar="S", help="of one call of the model")
+    group.add_argument(
+        "--timeout", type=float, metavar="S", help="of one call of the model (default: 120; a day where it is written)"
+    )
     group.add_argument("--retries", type=int, default=3, help="of one call of the model")
     group.add_argument("--max-errors", type=int, default=MAX_ERRORS, help="stop after more photos with an error")
     group.add_argument("--retry-errors", action="store_true", help="do photos again that ended in an error")

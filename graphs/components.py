@@ -14,7 +14,7 @@ import numpy as np
 from langchain_core.tools import BaseTool
 
 from agents.chat_models.registry import LoadedModel, load_model
-from agents.chat_models.spec import ModelOptions, split_jury
+from agents.chat_models.spec import ModelOptions, find_jury, split_jury
 from agents.strategies import Strategy
 from belief.parameters import Parameters, default_parameters
 from belief.records import load_records
@@ -104,10 +104,11 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
         cluster=components.cluster,
         places=place_source(settings, components.gazetteer, stack),
         is_land=on_land,
-        reader=OcrReader(OcrSettings(threads=settings.threads)),
+        reader=OcrReader(OcrSettings(threads=settings.threads)) if settings.read_signs else None,
         imagery=ground_source(settings, stack),
+        picture_px=settings.model_picture_px or find_jury(settings.model)[0].picture_px,
     )
-    return {tool.name: tool for tool in build_tools(clients) if settings.read_signs or tool.name != "read_signs"}
+    return {tool.name: tool for tool in build_tools(clients)}
 
 
 def nearest_places(gazetteer: Gazetteer) -> Places:
@@ -232,7 +233,7 @@ def load_chat_models(
     """
     if given:
         return tuple(at_temperature(model, strategy.temperature) for model in given)
-    options = ModelOptions(
+    options = ModelOptions.chosen(
         timeout_s=settings.model_timeout_s,
         max_retries=settings.model_retries,
         concurrency=settings.model_concurrency,
@@ -245,6 +246,7 @@ def load_chat_models(
 
 def at_temperature(model: LoadedModel, temperature: float | None) -> LoadedModel:
     """The model, loaded again if it is one that has a temperature and is used at another."""
-    if temperature in (None, model.options.temperature) or not model.kind.is_served:
+    has_temperature = model.kind.is_served or model.kind.is_written
+    if temperature in (None, model.options.temperature) or not has_temperature:
         return model
     return load_model(model.name, model.options.model_copy(update={"temperature": temperature}))

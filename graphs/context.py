@@ -66,6 +66,7 @@ class GeolocateContext:
         recall_limit: candidates asked of each atlas.
         versions: what an answer says it was made with.
         corrections: the calibration that was fitted for this system, if any.
+        picture_px: long side of the photo that models are shown; None: as each model's provider has it.
     """
 
     models: tuple[LoadedModel, ...]
@@ -84,6 +85,7 @@ class GeolocateContext:
     recall_limit: int
     versions: Versions
     corrections: Corrections = Corrections()  # noqa: RUF009 - immutable
+    picture_px: int | None = None
 
     @property
     def model(self) -> LoadedModel:
@@ -111,17 +113,18 @@ class GeolocateContext:
         """Weights (n,) of retrieved candidates, summing to 1."""
         return candidate_weights(candidates, self.parameters, self.versions.encoder)
 
-    def image(self, photo_id: str) -> dict[str, Any] | None:
-        """The photo as a content block for the model; None where there are no pixels."""
-        return _image(self.photo_store, photo_id)
+    def image(self, photo_id: str, model: LoadedModel | None = None) -> dict[str, Any] | None:
+        """The photo as a content block for a model (None: the one that investigates); None where it has no pixels."""
+        shown_to = (model or self.model).kind
+        return _image(self.photo_store, photo_id, self.picture_px or shown_to.picture_px, shown_to.picture_detail)
 
     def countries(self, points: Sequence[Point]) -> list[str | None]:
         """Country code at each point; None far from any place."""
         return [place.country_code if place else None for place in self.places(points)]
 
 
-@lru_cache(maxsize=4)
-def _image(photo_store: PhotoStore, photo_id: str) -> dict[str, Any] | None:
-    """The encoded photo, cached: encoding a JPEG takes milliseconds, and a run needs it several times."""
+@lru_cache(maxsize=8)
+def _image(photo_store: PhotoStore, photo_id: str, long_side_px: int, detail: str | None) -> dict[str, Any] | None:
+    """The encoded photo, cached: it takes up to 0.2 s, and a run needs it several times, the models of a jury each."""
     photo = photo_store.get(photo_id)
-    return image_block(photo.rgb) if photo.has_pixels else None
+    return image_block(photo.scaled(long_side_px), long_side_px, detail) if photo.has_pixels else None

@@ -8,7 +8,6 @@ take the model's own answer. With `ask`, a person may be asked before anything i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from agents.schemas import Cost, add_cost
 from agents.strategies import Step
+from core.waiting import work_clock
 from graphs.budgets import spent_budget
 from graphs.context import GeolocateContext
 from graphs.nodes.ask_person import ask_person, pose_question, route_after_pose
@@ -110,10 +110,10 @@ def initialise(state: FullState) -> dict[str, Any]:  # noqa: ARG001 - a node tak
 
 
 def _timed(run: Node, context: GeolocateContext, state: FullState) -> dict[str, Any]:
-    """The update of a node, with the seconds it took added to its cost."""
-    started = time.perf_counter()
-    update = run(context, state)
-    spent = Cost(seconds=time.perf_counter() - started)
+    """The update of a node, with the seconds of work it took added to its cost."""
+    with work_clock() as clock:
+        update = run(context, state)
+        spent = Cost(seconds=clock.seconds)
     return {**update, "cost": add_cost(update.get("cost", Cost()), spent)}
 
 

@@ -12,14 +12,14 @@ from geo.place import Place
 from geo.point import Point
 from geo.sphere import Floats
 from graphs.assessment.hypotheses import elsewhere, open_hypotheses
-from graphs.assessment.signs import signs_of
+from graphs.assessment.signs import signs_of, tried_to_read
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState
 from retrieval.candidate import Candidate, Region
 from tools.untrusted_text import untrusted
 
 MAX_REGIONS = 8
-MAX_COUNTRIES = 30
+MAX_COUNTRIES = 15
 MAX_SIGNS = 40
 MAX_CANDIDATES = 10
 NAMED_WITHIN_KM = 50.0
@@ -27,6 +27,9 @@ MIN_REGION_RADIUS_KM = 25.0
 """A lone candidate still stands for its surroundings."""
 
 COUNTRY_RADIUS_KM = 150.0
+
+SMALLEST_NATS = 0.05
+"""What raises or lowers log-odds by less is not worth its words."""
 
 NearestPlaces = Mapping[Point, Place | None]
 
@@ -70,7 +73,7 @@ def _nearest_places(context: GeolocateContext, points: Iterable[Point]) -> Neare
 
 def _signs(state: GeolocateState) -> list[dict[str, Any]] | None:
     """Lines of text read in the photo; None if nothing has tried to read them."""
-    if not any(record.tool == "read_signs" for record in state["records"]):
+    if not tried_to_read(state["records"]):
         return None
     signs = signs_of(state["records"])[:MAX_SIGNS]
     return [{"text": s.text, "confidence": round(s.confidence, 2), "script": s.script} for s in signs]
@@ -102,6 +105,18 @@ def ledger_data(context: GeolocateContext, state: GeolocateState) -> dict[str, A
     }
 
 
+def table_data(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
+    """The ledger without the evidence that moved nothing: a model that sees the tools' results need not read them
+    twice."""
+    telling = [item for item in state["evidence"] if _tells(item)]
+    return ledger_data(context, {**state, "evidence": telling})
+
+
+def _tells(item: Evidence) -> bool:
+    moved = max(map(abs, item.log_likelihood_ratio.values()), default=0.0)
+    return moved >= SMALLEST_NATS or item.information_nats >= SMALLEST_NATS
+
+
 def hypothesis_data(hypothesis: Hypothesis, **known: str | None) -> dict[str, Any]:
     """A hypothesis with its probability and circle, and what else is known of it."""
     return {
@@ -115,13 +130,13 @@ def hypothesis_data(hypothesis: Hypothesis, **known: str | None) -> dict[str, An
 
 def evidence_data(item: Evidence) -> dict[str, Any]:
     """A piece of evidence: how much it raised the log-odds of each hypothesis, and what it told in all, in nats."""
-    nats = {key: round(value, 2) for key, value in item.log_likelihood_ratio.items()}
+    nats = {key: round(value, 1) for key, value in item.log_likelihood_ratio.items() if abs(value) >= SMALLEST_NATS}
     told = round(item.information_nats, 2)
     return {"id": item.id, "kind": item.kind.value, "claim": item.claim, "nats": nats, "information_nats": told}
 
 
 def _circle(point: Point, radius_km: float) -> dict[str, float]:
-    return {"lat": point.lat, "lon": point.lon, "radius_km": radius_km}
+    return {"lat": round(point.lat, 4), "lon": round(point.lon, 4), "radius_km": round(radius_km, 1)}
 
 
 def place_name(place: Place | None, point: Point) -> str:
@@ -180,7 +195,7 @@ class CandidateCountry(NamedTuple):
 
 
 def _candidate_countries(state: GeolocateState, weights: Floats) -> list[CandidateCountry]:
-    """The countries of the candidates, the greatest share first, at most thirty."""
+    """The countries of the candidates, the greatest share first, at most fifteen."""
     members: dict[str, list[int]] = defaultdict(list)
     for index, code in enumerate(state["candidate_countries"]):
         if code:

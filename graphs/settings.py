@@ -37,9 +37,14 @@ class Settings(BaseSettings):
     strategy: str = Field("refine", description="which steps run, what is asked, how the point is chosen")
     strategies_folder: Path | None = Field(None, description="your own strategies: .json or .toml, and .md")
     prices: Path | None = Field(None, description="file of models' prices; its rows replace list prices")
-    model_timeout_s: float = Field(120.0, gt=0.0, description="for one attempt to ask the model")
+    model_timeout_s: float | None = Field(
+        None, gt=0.0, description="for one attempt to ask the model; None: 120, or a day where somebody writes replies"
+    )
     model_retries: int = Field(3, ge=0, description="after a rate limit, a server error or a lost connection")
     model_concurrency: int = Field(8, ge=1, description="requests to the model under way at once")
+    model_picture_px: int | None = Field(
+        None, ge=256, le=4096, description="long side of pictures that the model is shown; None: the provider's"
+    )
     calibrated: bool = Field(True, description="correct radius and confidence where a calibration fits this system")
     calibration: Path | None = Field(None, description="a calibration's file; None: the belief's own radii")
     model_records: Path | None = Field(None, description="records of models' reliability; None: packaged ones")

@@ -65,6 +65,8 @@ class Position(Frozen):
     reply_sha256: str = Field("", description="of the reply's text and tool calls, to check evidence against")
     model: str = Field("", description="name of the model that said it")
     sample: int = Field(0, ge=0, description="which of its independent answers to the same question, from 0")
+    rank: int = Field(0, ge=0, description="in its answer: 0 is what it answered with, alternatives follow")
+    look: int = Field(0, ge=0, description="0: its first look at the photo; 1: after it saw parts of it enlarged")
 
 
 class ModelReply(Frozen):

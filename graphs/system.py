@@ -250,6 +250,7 @@ def _context(
         recall_limit=settings.recall_limit,
         versions=versions,
         corrections=open_corrections(settings, versions, strategy, atlas_kinds, components.parameters),
+        picture_px=settings.model_picture_px,
     )
 
 

@@ -39,6 +39,7 @@ def resolve_toponyms(
     key: str,
     reply_sha256: str,
     model: str | None = None,
+    **said: int,
 ) -> ResolvedToponyms:
     """The positions of predicted places; a place that is in no gazetteer and has no coordinates is left out.
 
@@ -49,35 +50,22 @@ def resolve_toponyms(
         key: distinguishes these look-ups from others in the run.
         reply_sha256: of the reply that they come from.
         model: the name of the model that predicted them; None: the one that investigates.
+        said: `sample` and `look` of the positions.
     """
     positions: list[Position] = []
     records: list[ToolRecord] = []
     cost = Cost()
     for number, place in enumerate(predicted):
         spent: GeolocateState = {**state, "cost": add_cost(state["cost"], cost)}
-        found = resolve_toponym(context, spent, place, f"{key}-{number}", reply_sha256, model)
-        positions += found.positions
+        found = _resolved(context, spent, place, f"{key}-{number}", reply_sha256)
+        by = {"model": context.model.name if model is None else model, "rank": number, **said}
+        positions += [position.model_copy(update=by) for position in found.positions]
         records += found.records
         cost = add_cost(cost, found.cost)
     return ResolvedToponyms(positions, records, cost)
 
 
-def resolve_toponym(
-    context: GeolocateContext,
-    state: GeolocateState,
-    predicted: PredictedPlace,
-    key: str,
-    reply_sha256: str,
-    model: str | None = None,
-    sample: int = 0,
-) -> ResolvedToponyms:
-    """The position of one predicted place, if it is known."""
-    found = _located(context, state, predicted, key, reply_sha256)
-    said_by = {"model": context.model.name if model is None else model, "sample": sample}
-    return found._replace(positions=[position.model_copy(update=said_by) for position in found.positions])
-
-
-def _located(
+def _resolved(
     context: GeolocateContext, state: GeolocateState, predicted: PredictedPlace, key: str, reply_sha256: str
 ) -> ResolvedToponyms:
     if predicted.lat is not None and predicted.lon is not None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
 from langchain_core.tools import StructuredTool
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from geo.point import Point
@@ -83,11 +87,33 @@ def photo_part(photo_store: PhotoStore, photo_id: str, box: Box | None) -> Photo
     Raises:
         ToolError: no such photo, or a part too small to look at.
     """
-    try:
+    with _problems_for_the_model(photo_store, photo_id):
         photo = photo_store.get(photo_id)
-        return photo if box is None else photo.crop(box.left, box.top, box.right, box.bottom)
+        return photo if box is None else photo.crop(*box.edges)
+
+
+def close_ups(photo_store: PhotoStore, photo_id: str, boxes: Sequence[Box]) -> list[NDArray[np.uint8]]:
+    """The parts of a photo in boxes, in the file's own pixels: uint8 arrays (height, width, 3).
+
+    Raises:
+        ToolError: no such photo, or a part too small to look at.
+    """
+    with _problems_for_the_model(photo_store, photo_id):
+        return photo_store.get(photo_id).close_ups([box.edges for box in boxes])
+
+
+@contextmanager
+def _problems_for_the_model(photo_store: PhotoStore, photo_id: str) -> Iterator[None]:
+    try:
+        yield
     except KeyError as error:
         known = ", ".join(photo_store.ids()[-5:]) or "none"
         raise ToolError(f"no photo {photo_id[:60]!r} here; photo ids: {known}") from error
     except PhotoError as error:
         raise ToolError(str(error)) from error
+
+
+def jpeg_block(jpeg: bytes | str) -> dict[str, Any]:
+    """A content block of a JPEG, of its bytes or of their base64."""
+    encoded = jpeg if isinstance(jpeg, str) else base64.b64encode(jpeg).decode("ascii")
+    return {"type": "image", "base64": encoded, "mime_type": "image/jpeg"}

@@ -10,6 +10,7 @@ from langchain_core.tools import BaseTool
 from geo.point import Point
 from retrieval.photos.store import PhotoStore
 from tools.find_place import find_place_tool
+from tools.look_closer import look_closer_tool
 from tools.rank_regions import Clusterer, rank_regions_tool
 from tools.read_signs import read_signs_tool
 from tools.reverse_geocode import reverse_geocode_tool
@@ -24,15 +25,20 @@ from tools.sun_check import sun_check_tool
 
 @dataclass(frozen=True, kw_only=True)
 class Clients:
-    """What the tools work with; all are safe to share between threads. Without an atlas there is no search."""
+    """What the tools work with; all are safe to share between threads.
+
+    Without an atlas there is no search; where signs are not read, no reader. `picture_px` is the long side of the
+    pictures that `look_closer` shows.
+    """
 
     photo_store: PhotoStore
     search: PhotoSearch | None
     cluster: Clusterer
     places: PlaceSource
     is_land: Callable[[Point], bool]
-    reader: OcrReader
+    reader: OcrReader | None
     imagery: ImagerySource
+    picture_px: int = 1024
 
 
 TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
@@ -40,7 +46,8 @@ TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
     "rank_regions": lambda clients: rank_regions_tool(clients.search, clients.cluster) if clients.search else None,
     "reverse_geocode": lambda clients: reverse_geocode_tool(clients.places, clients.is_land),
     "find_place": lambda clients: find_place_tool(clients.places),
-    "read_signs": lambda clients: read_signs_tool(clients.photo_store, clients.reader),
+    "read_signs": lambda clients: read_signs_tool(clients.photo_store, clients.reader) if clients.reader else None,
+    "look_closer": lambda clients: look_closer_tool(clients.photo_store, clients.reader, clients.picture_px),
     "satellite_view": lambda clients: satellite_view_tool(clients.imagery),
     "sun_check": lambda _: sun_check_tool(),
 }

@@ -9,12 +9,14 @@ from langchain_core.tools import StructuredTool
 from pydantic import Field, create_model
 
 from geo.point import Point
-from tools.base import PositionArguments, result_tool, shown_position
+from retrieval.photos.thumbnail import rgb_jpeg
+from tools.base import PositionArguments, jpeg_block, result_tool, shown_position
 from tools.results import SatelliteView, ToolError
-from tools.services.imagery import ImagerySource, marked_png
+from tools.services.imagery import ImagerySource, marked
 from tools.untrusted_text import quoted, untrusted
 
 SIZE_PX = 512
+JPEG_QUALITY = 80
 
 
 def satellite_arguments(zooms: range) -> type[PositionArguments]:
@@ -46,7 +48,7 @@ def satellite_view_tool(source: ImagerySource) -> StructuredTool:
             width_km=view.km_per_pixel * SIZE_PX,
             source=view.source,
             attribution=view.attribution,
-            png_base64=base64.b64encode(marked_png(view.rgb)).decode("ascii"),
+            jpeg_base64=base64.b64encode(rgb_jpeg(marked(view.rgb), SIZE_PX, JPEG_QUALITY)).decode("ascii"),
         )
 
     return result_tool(satellite_view, satellite_arguments(source.zooms), render_view)
@@ -63,5 +65,4 @@ def render_view(result: SatelliteView) -> list[str | dict[str, Any]]:
         "source": untrusted(result.source),
         "attribution": untrusted(result.attribution),
     }
-    picture = {"type": "image", "base64": result.png_base64, "mime_type": "image/png"}
-    return [{"type": "text", "text": quoted(facts)}, picture]
+    return [{"type": "text", "text": quoted(facts)}, jpeg_block(result.jpeg_base64)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -18,6 +20,24 @@ Tool = Mapping[str, Any]
 """A tool in OpenAI's form: {"type": "function", "function": {"name", "description", "parameters"}}."""
 
 
+_sample: ContextVar[int] = ContextVar("sample", default=0)
+
+
+@contextmanager
+def sample_number(number: int) -> Iterator[None]:
+    """Within, requests are those of one of several independent samples of the same question, numbered from 0."""
+    token = _sample.set(number)
+    try:
+        yield
+    finally:
+        _sample.reset(token)
+
+
+def current_sample() -> int:
+    """Number of the sample that is being asked for."""
+    return _sample.get()
+
+
 class ToolBindingModel(BaseChatModel):
     """A chat model whose `_generate` gets the offered tools in OpenAI's form, as the keyword argument `tools`."""
 
@@ -28,8 +48,44 @@ class ToolBindingModel(BaseChatModel):
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools."""
-        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=tool_choice, **kwargs)
+        """Offer tools, their schemas without what tells a model nothing."""
+        return self.bind(tools=[lean_tool(tool) for tool in tools], tool_choice=tool_choice, **kwargs)
+
+
+def lean_tool(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> dict[str, Any]:
+    """A tool in OpenAI's form without titles, defaults, bounds, null as a choice and long descriptions.
+
+    A model leaves out what it has no value for. Every request carries the schemas of all tools.
+    """
+    plain = convert_to_openai_tool(tool)
+    function = plain["function"]
+    parameters = {**_lean(function["parameters"]), "type": "object"}
+    return {**plain, "function": {**function, "parameters": parameters}}
+
+
+_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength"})
+"""Checked when a call is read; what a model has to know of them is in the descriptions."""
+_TELLS_NOTHING = frozenset({"title", "default", "description", *_BOUNDS})
+
+
+def _lean(schema: Any) -> Any:
+    """A schema without its own description, which is that of a Python class; those of its fields stay."""
+    if isinstance(schema, list):
+        return [_lean(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    choices = [choice for choice in schema.get("anyOf", []) if choice.get("type") != "null"]
+    if len(choices) == 1:
+        return _lean({**choices[0], **{key: value for key, value in schema.items() if key != "anyOf"}})
+    lean = {key: _lean(value) for key, value in schema.items() if key not in (*_TELLS_NOTHING, "properties")}
+    fields = {name: _field(field) for name, field in schema.get("properties", {}).items()}
+    return {**lean, **({"properties": fields} if fields else {})}
+
+
+def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A field's schema with the first paragraph of its description: the rest is for readers of the code."""
+    described = {"description": schema["description"].split("\n\n")[0]} if "description" in schema else {}
+    return {**described, **_lean(schema)}
 
 
 class LocalModel(ToolBindingModel):
@@ -50,4 +106,6 @@ class LocalModel(ToolBindingModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the same
         **kwargs: Any,
     ) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=self.reply(messages, kwargs.get("tools", [])))])
+        offered, choice = kwargs.get("tools", []), kwargs.get("tool_choice")
+        tools = [tool for tool in offered if choice in (None, tool["function"]["name"])]
+        return ChatResult(generations=[ChatGeneration(message=self.reply(messages, tools))])

@@ -91,9 +91,14 @@ def _is_connection_trouble(error: BaseException) -> bool:
 def _problem(error: BaseException, status: int | None) -> str:
     kind = {401: "the key is not accepted", 403: "not permitted", 404: "no such model or address", 429: "rate-limited"}
     said = kind.get(status or 0) or (f"the server answers {status}" if status else "no reply")
-    # OpenAI's library says "Connection error." and keeps what it was as the cause.
-    cause = error.__cause__ if not status and isinstance(error.__cause__, Exception) else None
-    return f"{said} ({_line(cause or error)})"
+    return f"{said} ({_line(error if status else _first_cause(error))})"
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What an error comes from: OpenAI's library says "Connection error." and keeps what it was as the cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _line(error: BaseException) -> str:

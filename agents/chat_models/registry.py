@@ -22,6 +22,7 @@ from agents.chat_models.spec import (
     describe,
     parse_spec,
 )
+from agents.chat_models.written_replies import load_written
 from agents.offline.reasoner import OfflineReasoner
 
 OTHER_MODEL = ModelDescription(name="", summary="a chat model that the caller has loaded")
@@ -66,10 +67,13 @@ def load_model(spec: str, options: ModelOptions | None = None) -> LoadedModel:
         UserError: no such model, a package or key that is missing, a file that cannot be read, a server that
             cannot be asked what its model can do.
     """
-    parsed, chosen = parse_spec(spec), options or ModelOptions()
+    parsed = parse_spec(spec)
     kind = MODELS[parsed.kind]
+    chosen = (options or ModelOptions()).of_kind(kind)
     if kind.is_served:
         return _load_served(parsed, chosen)
+    if kind.is_written:
+        return _load_written(parsed, chosen)
     chat = load_recorded(parsed, chosen) if kind.is_recorded else OfflineReasoner()
     return LoadedModel(name=parsed.text, chat=chat, kind=kind, capabilities=Capabilities(images=False), options=chosen)
 
@@ -99,6 +103,25 @@ def _load_served(spec: ModelSpec, options: ModelOptions) -> LoadedModel:
         options=options.model_copy(update={"capabilities": able}),
         price=price,
         remarks=tuple(_remarks(spec, able, price)),
+    )
+
+
+def _load_written(spec: ModelSpec, options: ModelOptions) -> LoadedModel:
+    """A model whose replies somebody writes: tools are in the prompt, no limit but its own ends a wait."""
+    chat = AdaptedChat(
+        inner=load_written(spec, options),
+        label=spec.text,
+        able=Capabilities(tools=False, structured_output=True),
+        concurrency=options.concurrency,
+    )
+    remark = f"replies of {spec.text} were written by whoever read the requests: what that cost is not known, and is 0"
+    return LoadedModel(
+        name=spec.text,
+        chat=chat,
+        kind=MODELS[spec.kind],
+        leaves_the_machine=describe(spec).leaves_the_machine,
+        options=options.model_copy(update={"max_retries": 0}),
+        remarks=(remark,),
     )
 
 

@@ -11,7 +11,7 @@ import math
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from langchain_core.caches import BaseCache
@@ -20,6 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from agents.chat_models.adjustments import Capabilities as Capabilities
 from agents.schemas import Frozen
 from core.errors import UserError
+
+DEFAULT_PICTURE_PX = 1024
+"""Of a 4:3 photo some 1,000 tokens in models of the Qwen-VL family, whose card names 256 to 1,280 tokens as the usual
+range (https://huggingface.co/Qwen/Qwen2.5-VL-7B-Instruct); servers of open models leave larger pictures as they are."""
+
+DEFAULT_TIMEOUT_S = 120.0
+A_DAY_S = 86_400.0
 
 
 class ModelDescription(BaseModel):
@@ -32,12 +39,19 @@ class ModelDescription(BaseModel):
     leaves_the_machine: str | None = Field(None, description="host that photos and questions go to; None: they stay")
     is_lmm: bool = Field(True, description="its replies are those of a language model, not of rules")
     is_recorded: bool = Field(False, description="replies come from a file; the model that gave them saw the photos")
+    is_written: bool = Field(False, description="replies are written by whoever reads the requests")
+    needs_terminal: bool = Field(False, description="requests are shown in a terminal, and replies pasted there")
+    timeout_s: float = Field(DEFAULT_TIMEOUT_S, description="of a request, where the user chooses none")
     package: str = Field("", description="distribution with LangChain's integration; empty: no server is asked")
     extra: str = Field("", description="the extra of geosleuth that installs the package")
     keys: tuple[str, ...] = Field((), description="environment variables, of which one must hold a key")
     url: str = Field("", description="of the provider's server, or of the default one")
     takes_url: bool = Field(False, description="a spec may name another server")
     prices: str | None = Field(None, description="the provider's id in the package genai-prices")
+    picture_px: int = Field(
+        DEFAULT_PICTURE_PX, description="long side of pictures it is shown: of more it makes nothing, or only costs"
+    )
+    picture_detail: str | None = Field(None, description="`detail` of OpenAI's protocol; None: not sent")
 
     @property
     def is_served(self) -> bool:
@@ -50,8 +64,9 @@ class ModelSpec(NamedTuple):
 
     Attributes:
         kind: the part before the first colon.
-        target: a provider's name for the model, or a file; empty for `offline`.
-        url: of the server, without a slash at the end, or the folder of the photos of recorded answers; may be empty.
+        target: a provider's name for the model, or a file; empty for `offline` and a mailbox without a name.
+        url: of the server, without a slash at the end, or the folder of the photos of recorded answers or of a mailbox;
+            may be empty.
     """
 
     kind: str
@@ -61,7 +76,7 @@ class ModelSpec(NamedTuple):
     @property
     def text(self) -> str:
         """The spec as written."""
-        return ":".join(part for part in (self.kind, f"{self.target}@{self.url}" if self.url else self.target) if part)
+        return ":".join(part for part in (self.kind, "@".join(filter(None, (self.target, self.url)))) if part)
 
 
 _REGISTERED = (
@@ -74,6 +89,21 @@ _REGISTERED = (
         is_recorded=True,
     ),
     ModelDescription(
+        name="mailbox:[NAME@]FOLDER",
+        summary="each request a folder with prompt, pictures and schema; waits for a reply.json in it",
+        leaves_the_machine="whoever reads the folder",
+        is_written=True,
+        timeout_s=A_DAY_S,
+    ),
+    ModelDescription(
+        name="paste",
+        summary="shows the prompt in the terminal, and waits for a chat service's reply to be pasted there",
+        leaves_the_machine="whatever service you give them to",
+        is_written=True,
+        needs_terminal=True,
+        timeout_s=A_DAY_S,
+    ),
+    ModelDescription(
         name="openai:NAME",
         summary="OpenAI; OPENAI_API_KEY",
         leaves_the_machine="api.openai.com",
@@ -82,6 +112,9 @@ _REGISTERED = (
         keys=("OPENAI_API_KEY",),
         url="https://api.openai.com/v1",
         prices="openai",
+        # `high` scales to fit 2,048 px, and `auto` chooses by model: platform.openai.com/docs/guides/images-vision
+        picture_px=2048,
+        picture_detail="high",
     ),
     ModelDescription(
         name="anthropic:NAME",
@@ -92,6 +125,8 @@ _REGISTERED = (
         keys=("ANTHROPIC_API_KEY",),
         url="https://api.anthropic.com",
         prices="anthropic",
+        # Larger ones are scaled down before the model sees them: platform.claude.com/docs/en/build-with-claude/vision
+        picture_px=1568,
     ),
     ModelDescription(
         name="google_genai:NAME",
@@ -102,6 +137,8 @@ _REGISTERED = (
         keys=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
         url="https://generativelanguage.googleapis.com",
         prices="google",
+        # Two by two tiles of 768 px, 258 tokens each: ai.google.dev/gemini-api/docs/image-understanding
+        picture_px=1536,
     ),
     ModelDescription(
         name="ollama:NAME[@URL]",
@@ -149,6 +186,8 @@ def parse_spec(text: str) -> ModelSpec:
     if MODELS[kind].is_recorded:
         file, _, folder = rest.partition("@")
         return ModelSpec(kind, _required(kind, file), folder)
+    if MODELS[kind].is_written and not MODELS[kind].needs_terminal:
+        return _parse_mailbox(kind, rest.strip())
     if rest:
         raise UserError(f"the {kind} model takes no name: write just `{kind}`")
     return ModelSpec(kind)
@@ -157,7 +196,7 @@ def parse_spec(text: str) -> ModelSpec:
 def describe(spec: ModelSpec) -> ModelDescription:
     """The description of a model, with its own spec and the host that photos would go to."""
     row = MODELS[spec.kind]
-    host = remote_host(spec.url or row.url) if row.is_served else None
+    host = remote_host(spec.url or row.url) if row.is_served else row.leaves_the_machine
     return row.model_copy(update={"name": spec.text, "leaves_the_machine": host})
 
 
@@ -180,10 +219,10 @@ def split_jury(text: str) -> tuple[str, ...]:
     if len(specs) > 1 and "" in specs:
         raise UserError("a jury is named without empty places between commas: MODEL,MODEL")
     for before, spec in pairwise(specs):
-        if _is_recorded(before) and spec.partition(":")[0] not in MODELS:
+        if _has_a_path(before) and spec.partition(":")[0] not in MODELS:
             raise UserError(
                 f"{before!r}, {_shown(spec)!r}: a comma separates the models of a jury, so the path of recorded answers"
-                " can hold none: rename the file or its folder"
+                " or of a mailbox can hold none: rename the file or its folder"
             )
     repeated = next((spec for number, spec in enumerate(specs) if spec in specs[:number]), None)
     if repeated is not None:
@@ -203,13 +242,14 @@ def find_jury(text: str) -> tuple[ModelDescription, ...]:
     return tuple(find_model(spec) for spec in split_jury(text))
 
 
-def _is_recorded(spec: str) -> bool:
+def _has_a_path(spec: str) -> bool:
     kind = spec.partition(":")[0]
-    return kind in MODELS and MODELS[kind].is_recorded
+    return kind in MODELS and (MODELS[kind].is_recorded or MODELS[kind].is_written)
 
 
 def short_name(model: str) -> str:
-    """A model's name for tables and plots: its spec, shortened to the file's stem where answers were recorded.
+    """A model's name for tables and plots: its spec, shortened to the file's stem where answers were recorded, and to
+    the model's name, or else the folder's, where they are written.
 
     Any text is accepted, as it may come from an old run's record; of a jury, each model's.
     """
@@ -218,7 +258,26 @@ def short_name(model: str) -> str:
 
 def _short_name(model: str) -> str:
     kind, _, rest = model.partition(":")
-    return f"{kind} {Path(rest.partition('@')[0]).stem}" if _is_recorded(model) else model
+    if not rest or not _has_a_path(model):
+        return model
+    if MODELS[kind].is_recorded:
+        return f"{kind} {Path(rest.partition('@')[0]).stem}"
+    return f"{kind} {model_name(_parse_mailbox(kind, rest))}"
+
+
+def model_name(spec: ModelSpec) -> str:
+    """The model's own name in a spec, without a provider's or a file's path: the same however it is asked."""
+    if MODELS[spec.kind].is_recorded:
+        return Path(spec.target).stem
+    return spec.target.rpartition("/")[2] or Path(spec.url).name
+
+
+def _parse_mailbox(kind: str, rest: str) -> ModelSpec:
+    """NAME@FOLDER or FOLDER; what holds a slash before its first @ is a folder."""
+    name, at, folder = rest.partition("@")
+    if at and name and folder and not {"/", "\\"} & {*name}:
+        return ModelSpec(kind, name, folder)
+    return ModelSpec(kind, "", _required(kind, rest))
 
 
 def _parse_served(kind: str, rest: str) -> ModelSpec:
@@ -281,7 +340,9 @@ class ModelOptions(Frozen):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    timeout_s: float = Field(120.0, gt=0.0, description="for one attempt, from sending to the last byte")
+    timeout_s: float = Field(
+        DEFAULT_TIMEOUT_S, gt=0.0, description="for one attempt, to the last byte; not chosen: the kind's own"
+    )
     max_retries: int = Field(
         3, ge=0, description="after the first attempt: rate limits, server errors, lost connections"
     )
@@ -294,3 +355,12 @@ class ModelOptions(Frozen):
     has_photos: bool = Field(True, description="False: photos have no pixels and are known by name (recorded models)")
     capabilities: Capabilities | None = Field(None, description="declared; None: from the model's profile or a probe")
     cache: BaseCache | None = Field(None, description="of replies: one found there costs nothing")
+
+    @staticmethod
+    def chosen(timeout_s: float | None, **options: Any) -> ModelOptions:
+        """Options with a user's time limit; None: each kind of models has its own."""
+        return ModelOptions(**options, **({} if timeout_s is None else {"timeout_s": timeout_s}))
+
+    def of_kind(self, kind: ModelDescription) -> ModelOptions:
+        """The options with the kind's own time limit, unless one is chosen."""
+        return self if "timeout_s" in self.model_fields_set else self.model_copy(update={"timeout_s": kind.timeout_s})

@@ -16,7 +16,7 @@ from agents.messages import read_data
 from agents.offline.chat import Call, area_proposal, place_proposal, respond
 from agents.reply_schemas import MAX_PROPOSED, ProposeHypotheses, ReviseHypotheses
 from geo.places.names import name_key
-from tools.services.country_cues import country_cues, place_strings
+from tools.services.country_cues import place_strings
 
 GEOCODED_LEADERS = 3
 PLACES_A_NAME = 4
@@ -48,7 +48,7 @@ def _answer(messages: Sequence[BaseMessage], offered: set[str]) -> AIMessage:
     if ProposeHypotheses.__name__ in offered:
         heaviest = data.get("regions", [])[:MAX_PROPOSED]
         calls = [(ProposeHypotheses.__name__, {"hypotheses": [area_proposal(region) for region in heaviest]})]
-    elif ReviseHypotheses.__name__ in offered:
+    elif offered == {ReviseHypotheses.__name__}:
         calls = [(ReviseHypotheses.__name__, _revision(messages, data))]
     else:
         calls = [call for call in _investigation(messages, data) if call[0] in offered]
@@ -87,13 +87,12 @@ def _sign_texts(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> lis
     return list(dict.fromkeys(s["text"] for s in signs if s.get("confidence", 1.0) >= MIN_SIGN_CONFIDENCE))
 
 
-# --- revise: add the places that signs name, and a place in each country they point to
+# --- revise: add the places that signs name; countries that they point to are in the belief already
 
 
 def _revision(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> dict[str, Any]:
     at_sea = [h["id"] for h in data.get("hypotheses", []) if _lies_at_sea(h, messages)]
-    added = [*_named_places(messages), *_pointed_countries(messages, data)]
-    return {"add": added[:MAX_PROPOSED], "reject": at_sea}
+    return {"add": list(_named_places(messages))[:MAX_PROPOSED], "reject": at_sea}
 
 
 def _named_places(messages: Sequence[BaseMessage]) -> Iterator[dict[str, Any]]:
@@ -114,15 +113,6 @@ def _meant(name: str, places: Sequence[Mapping[str, Any]]) -> list[Mapping[str, 
     meant = [*towns, *(p for p in regions if (p["country_code"], name_key(p["region"])) not in with_town)]
     own = [p for p in meant if name_key(str(p.get("city") or p["region"])) == name]
     return sorted(own or meant, key=lambda place: -int(place["population"]))
-
-
-def _pointed_countries(messages: Sequence[BaseMessage], data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    cues = country_cues(_sign_texts(messages, data))
-    pointed = {country for cue in cues if len(cue.countries) == 1 for country in cue.countries}
-    held = {h.get("country_code") for h in data.get("hypotheses", [])}
-    for area in data.get("countries", []):
-        if area["country_code"] in pointed - held:
-            yield area_proposal(area)
 
 
 def _lies_at_sea(hypothesis: Mapping[str, Any], messages: Sequence[BaseMessage]) -> bool:

@@ -15,6 +15,7 @@ from agents.structured_output.json_repair import find_object_lists, find_objects
 from agents.structured_output.position import ParsedReply, parse_position, place_name, stated_confidence
 
 Schema = Mapping[str, Any]
+ALTERNATIVES = "alternatives"
 FINISH_REASON = "finish_reason"
 """In a reply's metadata: why it ended, in OpenAI's words."""
 
@@ -41,17 +42,22 @@ def arguments_of(answer: AIMessage, schema: type[BaseModel]) -> tuple[dict[str, 
 
 
 def _one_of(calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Several calls as one: their lists joined; of single places the one of greatest confidence, or the first."""
+    """Several calls as one: their lists joined; of places the one of greatest confidence, or the first.
+
+    The other places are its alternatives.
+    """
+    if any({"lat", "lon", "name"} & call.keys() for call in calls):
+        stated = [call.get("confidence") for call in calls]
+        best = max(range(len(calls)), key=lambda n: stated[n] or 0.0) if all(stated) else 0
+        others = [other for call in calls if call != calls[best] for other in (call, *call.get(ALTERNATIVES, ()))]
+        own = calls[best].get(ALTERNATIVES, [])
+        return {**calls[best], ALTERNATIVES: [*own, *others]} if others else calls[best]
     joined = {
         key: [item for call in calls for item in call.get(key, [])]
         for key in {key: None for call in calls for key in call}
         if all(isinstance(call.get(key, []), list) for call in calls)
     }
-    if joined:
-        return {**{key: value for call in calls for key, value in call.items()}, **joined}
-    stated = [call.get("confidence") for call in calls]
-    best = max(range(len(calls)), key=lambda n: stated[n] or 0.0) if all(stated) else 0
-    return calls[best]
+    return {**{key: value for call in calls for key, value in call.items()}, **joined}
 
 
 def _what_is_missing(answer: AIMessage, name: str) -> str:
@@ -95,10 +101,15 @@ def _wants_places(parameters: Schema) -> bool:
 
 def _places(reply: ParsedReply, parameters: Schema) -> dict[str, Any] | None:
     """The places of a reply as arguments; None if it has none."""
-    if "hypotheses" in parameters.get("properties", {}):
+    fields = parameters.get("properties", {})
+    if "hypotheses" in fields:
         listed = [dict(place) for place in reply.places]
         return dict(mend({"hypotheses": listed}, parameters)) if listed else None
-    return dict(mend(dict(reply.place), parameters)) if reply.place else None
+    if not reply.place:
+        return None
+    others = [dict(place) for place in reply.places if place != reply.place]
+    place = {**reply.place, ALTERNATIVES: others} if others and ALTERNATIVES in fields else dict(reply.place)
+    return dict(mend(place, parameters))
 
 
 def mend(value: Any, schema: Schema, root: Schema | None = None) -> Any:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextvars
+import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
-from langchain_core.outputs import ChatGeneration, LLMResult
-from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, ValidationError
 
-from agents.chat_models.adapter import REMARKS, USAGE_IS_ESTIMATED, AdaptedChat
+from agents.chat_models.adapter import REMARKS, USAGE_IS_ESTIMATED
 from agents.chat_models.dialects.replies import FINISH_REASON, REASONING
 from agents.chat_models.failures import ModelFailure
 from agents.chat_models.prices import cached_tokens
@@ -37,7 +31,6 @@ KEPT_CHARACTERS = 2_000
 """Characters kept of the text of a reply that is too long: enough to see what it was."""
 KEPT_ARGUMENT_CHARACTERS = 8_000
 """Characters kept of each call's arguments of a reply that is too long: too many for any tool, so the call fails."""
-SAMPLES_AT_ONCE = 4
 ESTIMATED = "the model's server reports no token counts: they are estimated from the length of the texts"
 
 
@@ -81,93 +74,61 @@ def ask(
         tools: what the model may call.
         seconds: for everything, pauses between attempts included; None: as long as the attempts may take.
     """
-    return _ask(model, messages, tools, None, _deadline(seconds))
+    return _ask(model, messages, tools, None, deadline_in(seconds))
 
 
 def ask_structured(
-    model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], *, seconds: float | None = None
+    model: LoadedModel,
+    messages: Sequence[BaseMessage],
+    schema: type[T],
+    *,
+    seconds: float | None = None,
+    beside: Sequence[Offered] = (),
 ) -> Reply[T]:
     """Ask for one value of a schema, which is offered as the tool to call.
 
     A call of the tool counts, or else JSON or, for a position, prose in the text. What does not fit the schema is
     sent back once with the problem; then it is unparsable. A refusal is not argued with.
+
+    Args:
+        model: the model to ask.
+        messages: the whole conversation, system prompt and photo included.
+        schema: of the value.
+        seconds: for everything, as for `ask`.
+        beside: tools in the request that are not to be called now: where the tools stay the same from request to
+            request, servers find what they have read before in their caches.
     """
-    return _ask_and_repair(model, messages, schema, _deadline(seconds))
+    question = StructuredQuestion(model, messages, schema, deadline_in(seconds), beside)
+    return repaired(question, first_reply(question))
 
 
-def ask_structured_samples(
-    model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], n: int, *, seconds: float | None = None
-) -> list[Reply[T]]:
-    """Ask the same `n` times; one reply a sample, each as of `ask_structured`.
+class StructuredQuestion(NamedTuple, Generic[T]):
+    """A question for one value of a schema, with the arguments of `ask_structured`; `deadline` is monotonic."""
 
-    Where the server takes it, all samples are one request, so that prompt and photo are read, and paid for, once: the
-    first reply has the cost of the request. What is missing of them, as where the server refuses `n`, is asked for one
-    by one, side by side.
-    """
-    deadline = _deadline(seconds)
-    together = _ask_together(model, messages, schema, n, deadline) if n > 1 and _takes_samples(model) else []
-    missing = n - len(together)
-    tasks = [partial(_repaired, model, messages, schema, deadline, reply) for reply in together]
-    tasks += [partial(_ask_and_repair, model, messages, schema, deadline)] * missing
-    return _side_by_side(tasks)
+    model: LoadedModel
+    messages: Sequence[BaseMessage]
+    schema: type[T]
+    deadline: float | None
+    beside: Sequence[Offered] = ()
+
+    @property
+    def tools(self) -> list[Offered]:
+        """All tools of the request."""
+        return [*self.beside] if self.schema in self.beside else [*self.beside, self.schema]
 
 
-def _takes_samples(model: LoadedModel) -> bool:
-    return isinstance(model.chat, AdaptedChat) and model.chat.capabilities.samples
+def first_reply(question: StructuredQuestion[T]) -> Reply[T]:
+    """The reply to a question, as it comes."""
+    model, messages, schema, deadline, _ = question
+    return parsed(_ask(model, messages, question.tools, schema.__name__, deadline), schema)
 
 
-def _ask_together(
-    model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], n: int, deadline: float | None
-) -> list[Reply[T]]:
-    """The replies of one request; none if it fails: then each is asked for by itself."""
-    tools = [convert_to_openai_tool(schema)]
-    started, attempts = time.perf_counter(), Attempts(model.options, deadline, model.name)
-    asked = {"tools": tools, "tool_choice": schema.__name__, "n": n, "stream": False}
-    try:
-        result = attempts(partial(_generate, model.chat, messages, asked))
-    except ModelFailure:
-        return []
-    answers = [item.message for item in result.generations[0] if isinstance(item, ChatGeneration)]
-    seconds = time.perf_counter() - started
-    read = [
-        # One request, or several attempts at it, have brought them all.
-        _read(model, answer, 0 if number else attempts.made)
-        for number, answer in enumerate(answer for answer in answers if isinstance(answer, AIMessage))
-    ]
-    return [_parsed(reply._replace(model=model.name, seconds=seconds / len(read)), schema) for reply in read[:n]]
-
-
-def _generate(chat: BaseChatModel, messages: Sequence[BaseMessage], asked: dict[str, Any]) -> LLMResult:
-    """All replies to one request, with the callbacks of the run that it is part of; `invoke` gives only the first."""
-    config = ensure_config()
-    return chat.generate(
-        [list(messages)], callbacks=config.get("callbacks"), tags=config["tags"], metadata=config["metadata"], **asked
-    )
-
-
-def _ask_and_repair(
-    model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], deadline: float | None
-) -> Reply[T]:
-    return _repaired(model, messages, schema, deadline, _ask_once(model, messages, schema, deadline))
-
-
-def _side_by_side(tasks: Sequence[Callable[[], V]]) -> list[V]:
-    """Results in the order of the tasks; each thread gets this one's context, so that its events belong to the run."""
-    if len(tasks) == 1:
-        return [tasks[0]()]
-    with ThreadPoolExecutor(max_workers=SAMPLES_AT_ONCE) as pool:
-        started = [pool.submit(contextvars.copy_context().run, task) for task in tasks]
-        return [future.result() for future in started]
-
-
-def _repaired(
-    model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], deadline: float | None, first: Reply[T]
-) -> Reply[T]:
-    """The reply, or, if it does not fit the schema, the one to a request for its repair."""
+def repaired(question: StructuredQuestion[T], first: Reply[T]) -> Reply[T]:
+    """The first reply, or, if it does not fit the schema, the one to a request for its repair."""
     if first.status is not ReplyStatus.UNPARSABLE:
         return first
-    repair = HumanMessage(render("repair", problem=first.problem, tool_name=schema.__name__))
-    second = _ask_once(model, [*messages, *first.messages, repair], schema, deadline)
+    repair = HumanMessage(render("repair", problem=first.problem, tool_name=question.schema.__name__))
+    second = first_reply(question._replace(messages=[*question.messages, *first.messages, repair]))
     return second._replace(
         messages=[*first.messages, repair, *second.messages],
         cost=add_cost(first.cost, second.cost),
@@ -176,11 +137,7 @@ def _repaired(
     )
 
 
-def _ask_once(model: LoadedModel, messages: Sequence[BaseMessage], schema: type[T], deadline: float | None) -> Reply[T]:
-    return _parsed(_ask(model, messages, [schema], schema.__name__, deadline), schema)
-
-
-def _parsed(reply: Reply[AIMessage], schema: type[T]) -> Reply[T]:
+def parsed(reply: Reply[AIMessage], schema: type[T]) -> Reply[T]:
     """The reply with its value, and with acknowledgements of its calls."""
     value, status, problem = _parse(reply.value, schema) if reply.value else (None, reply.status, reply.problem)
     # Chat models require an answer to each of their calls.
@@ -205,7 +162,8 @@ def _parse(answer: AIMessage, schema: type[T]) -> tuple[T | None, ReplyStatus, s
         return None, ReplyStatus.UNPARSABLE, first_problem(error)
 
 
-def _deadline(seconds: float | None) -> float | None:
+def deadline_in(seconds: float | None) -> float | None:
+    """The end of some seconds from now on the monotonic clock; None: never."""
     return None if seconds is None else time.monotonic() + seconds
 
 
@@ -230,15 +188,17 @@ def _ask_in_time(
     deadline: float | None,
 ) -> Reply[AIMessage]:
     bound = model.chat.bind_tools(list(tools), tool_choice=choice) if tools else model.chat
-    attempts = Attempts(model.options, deadline, model.name)
+    # A wait for somebody to write a reply has a limit of its own, and is no work of the run.
+    options = model.options.model_copy(update={"timeout_s": math.inf}) if model.kind.is_written else model.options
+    attempts = Attempts(options, None if model.kind.is_written else deadline, model.name)
     try:
         answer = attempts(lambda: bound.invoke(list(messages)))
     except ModelFailure as failure:
         return Reply(None, ReplyStatus.FAILED, str(failure), [], Cost(model_calls=attempts.made), model.remarks)
-    return _read(model, answer, attempts.made)
+    return read_answer(model, answer, attempts.made)
 
 
-def _read(model: LoadedModel, answer: AIMessage, requests: int) -> Reply[AIMessage]:
+def read_answer(model: LoadedModel, answer: AIMessage, requests: int) -> Reply[AIMessage]:
     """The reply with its cost, if it is not too long to be read."""
     metadata = answer.response_metadata
     estimated = [ESTIMATED] if metadata.get(USAGE_IS_ESTIMATED) else []

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PROMPT = "> "
 _HISTORY_LINES = 1000
+_PATIENCE_S = 2.0
 
 
 class LineReader:
@@ -140,6 +141,9 @@ class ChatLoop:
         except UserError as error:
             self._view.note(f"error: {printable(str(error))}", style="red")
         except KeyboardInterrupt:
+            from agents.chat_models.pasting import wait_for_terminal
+
+            wait_for_terminal(_PATIENCE_S)
             self._view.note("\nstopped; /resume goes on with this turn, /undo takes it back", style="yellow")
 
     def _handle(self, line: str) -> None:

@@ -14,7 +14,7 @@ from agents.schemas import Answer
 from apps.commands.answer import locate_in_thread
 from apps.commands.folder import PhotoFile, photo_files, run_folder
 from apps.commands.opening import open_system
-from apps.console import answers, messages, progress_bar
+from apps.console import answers, messages, progress_bar, progress_line
 from apps.options import ClueOptions, Outputs, RunOptions, SystemOptions, Thread, chosen_settings, expand_options
 from apps.output.files import check_output, render, write_files, write_table
 from apps.output.formatting import LocatedPhoto, printable
@@ -85,12 +85,17 @@ def _locate_showing_steps(system: GeoSleuth, photo: Photo, clues: CaptureClues |
     """Locate a photo; a terminal shows each step."""
     from graphs.events.steps import Answered
 
-    with messages().status("Looking") as status:
+    with progress_line("Looking", is_live=not _is_pasted_to(system)) as show:
         for event in system.stream(photo, clues=clues):
             if isinstance(event, Answered):
                 return event.answer
-            status.update(Text(printable(event.text, 80)))
+            show(printable(event.text, 80))
     raise RuntimeError("the graph ended without an answer")
+
+
+def _is_pasted_to(system: GeoSleuth) -> bool:
+    """Whether a person reads and writes in the terminal while photos are located."""
+    return any(model.needs_terminal for model in system.models)
 
 
 def _locate_many(
@@ -117,7 +122,10 @@ def _run(
     if len(pending) > _MANY and settings.read_signs:
         messages().print("reading signs takes about a second a photo; --no-signs is several times faster")
     if pending:
-        with open_system(settings, events) as system, progress_bar("Locating", "photos") as report:
+        with (
+            open_system(settings, events) as system,
+            progress_bar("Locating", "photos", is_live=not _is_pasted_to(system)) as report,
+        ):
             for count, record in enumerate(run_folder(pending, system.locate), 1):
                 if run_file:
                     run_file.append(record)

@@ -47,6 +47,9 @@ def open_system(settings: Settings, events: str | None = None, as_json: bool = F
     with waiting_shown(), _events_recorded(events, as_json):
         with progress_bar("Building the atlas of the world (once)", "places") as report:
             system = GeoSleuth.open(settings, report)
+        for model in system.models:
+            if model.is_written and not model.needs_terminal:
+                messages().print(f"{model.name}: write a reply into each request's folder; prompt.md there says how")
         with system:
             yield system
 

@@ -43,14 +43,15 @@ class ScriptedPolicy:
     def __call__(self, body: Mapping[str, Any]) -> Reply:
         """The reply to a chat completion's request."""
         messages = convert_to_messages(body["messages"])
-        offered = {tool["function"]["name"] for tool in body.get("tools", [])}
+        offered = _may_call(body)
         data = _merged(messages)
         if SayReady.__name__ in offered:
             return _call(SayReady, {"ready": True})
         if ProposeHypotheses.__name__ in offered:
             return _call(ProposeHypotheses, {"hypotheses": [_place(g) for g in self._guesses(data)]})
-        if ReviseHypotheses.__name__ in offered:
-            return _call(ReviseHypotheses, {"judgements": self._judgements(messages, data)})
+        if offered == {ReviseHypotheses.__name__}:
+            revision = {"judgements": self._judgements(messages, data), "settled": _rounds(messages) >= len(LOOKS)}
+            return _call(ReviseHypotheses, revision)
         if GivePosition.__name__ in offered:
             return _call(GivePosition, _position(self._answer(messages, data)))
         if NamePlace.__name__ in offered:
@@ -100,7 +101,7 @@ class ScriptedPolicy:
 
     def _look(self, messages: Sequence[BaseMessage], data: Json, offered: set[str]) -> Reply:
         """Look at the leading places, in one way a round."""
-        rounds = sum(isinstance(message, AIMessage) and bool(_place_calls(message)) for message in messages)
+        rounds = _rounds(messages)
         tool, zoom = LOOKS[rounds % len(LOOKS)]
         if rounds >= len(LOOKS) or tool not in offered:
             return Reply("Nothing more would help.")
@@ -109,6 +110,18 @@ class ScriptedPolicy:
             "The places differ in what lies around them, so I look there.",
             tuple((tool, _arguments(tool, zoom, point, data["photo_id"])) for point in leaders[:LOOKS_A_ROUND]),
         )
+
+
+def _may_call(body: Mapping[str, Any]) -> set[str]:
+    """Names of the tools on offer, or of the one that has to be called."""
+    choice = body.get("tool_choice")
+    if isinstance(choice, Mapping):
+        return {choice["function"]["name"]}
+    return {tool["function"]["name"] for tool in body.get("tools", [])}
+
+
+def _rounds(messages: Sequence[BaseMessage]) -> int:
+    return sum(isinstance(message, AIMessage) and bool(_place_calls(message)) for message in messages)
 
 
 def _merged(messages: Sequence[BaseMessage]) -> Json:

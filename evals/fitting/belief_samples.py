@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.chat_models.spec import find_model, parse_spec
+from agents.chat_models.spec import model_name, parse_spec
 from agents.strategies import Step, Strategy, find_strategy
 from belief.witnesses.reports import ReportedPlace
 from core.errors import UserError
@@ -69,8 +69,7 @@ def record_name(model: str, strategy: str = "jury") -> str:
     'qwen-2.5-vl-7b@rag'
     """
     try:
-        spec = parse_spec(model)
-        name = Path(spec.target).stem if find_model(model).is_recorded else spec.target.rpartition("/")[2]
+        name = model_name(parse_spec(model))
     except UserError:  # a name in a record, not a spec
         name = model
     name = OPENAI_REASONING.sub(r"\1", name)

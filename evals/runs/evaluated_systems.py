@@ -145,7 +145,7 @@ def _open_models(
     chosen: argparse.Namespace, settings: Settings, benchmark: Benchmark, out: Path, opened: ExitStack
 ) -> tuple[tuple[LoadedModel, ...], CostBudget]:
     """The models with their cache of replies, and the budget of all their calls."""
-    asked = ModelOptions(
+    asked = ModelOptions.chosen(
         timeout_s=chosen.timeout,
         max_retries=chosen.retries,
         concurrency=chosen.concurrency,
@@ -156,6 +156,9 @@ def _open_models(
         has_photos=benchmark.has_photos,
     )
     check_photos_suffice(benchmark, settings, options.strategies(chosen))
+    pasted = next((model.name for model in find_jury(settings.model) if model.needs_terminal), None)
+    if pasted:
+        raise UserError(f"the model {pasted} is for one photo at a terminal: use mailbox:FOLDER in evaluations")
     models = [load_model(spec, asked) for spec in split_jury(settings.model)]
     unknown = next((model.name for model in models if model.price is None), None)
     if chosen.max_usd is not None and unknown is not None:

@@ -26,6 +26,7 @@ from belief.witnesses.retrieval import pinned, retrieval_log_ratio
 from geo.place import Place
 from geo.places.names import holds_name, name_key
 from geo.sun import sun_nats
+from graphs.assessment.citations import citation, succeeded
 from graphs.assessment.signs import readings_of, signs_of
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, Opinion, Position, ToolRecord
@@ -83,7 +84,7 @@ def _from_models(context: GeolocateContext, state: GeolocateState) -> Iterator[S
     """One report of each model, whatever the number of its samples: worth what its record says."""
     positions = [p for p in state["positions"] if _was_seen(context, p.model)]
     for model in dict.fromkeys(position.model for position in positions):
-        said = [position for position in positions if position.model == model]
+        said = latest_look([position for position in positions if position.model == model])
         record = context.parameters.records.of(model, context.strategy.name)
         report = model_report(said, record)
         source = Source(
@@ -109,6 +110,12 @@ def _was_seen(context: GeolocateContext, model: str) -> bool:
     return context.strategy.reads_blind and (asked.capabilities.images or asked.kind.is_recorded)
 
 
+def latest_look(said: Sequence[Position]) -> list[Position]:
+    """What one model said when it had looked most closely: it has seen all that it had seen before, and more."""
+    latest = max(position.look for position in said)
+    return [position for position in said if position.look == latest]
+
+
 def model_report(said: Sequence[Position], record: Record) -> Report:
     """The places of one model as a report; its samples share the weight.
 
@@ -121,10 +128,6 @@ def model_report(said: Sequence[Position], record: Record) -> Report:
     ]
     shares = np.concatenate([place_shares(of_sample) / len(samples) for of_sample in places])
     return Report([place for of_sample in places for place in of_sample], record, shares.tolist())
-
-
-def _reported(position: Position) -> ReportedPlace:
-    return ReportedPlace(position.point.lat, position.point.lon, position.stated_radius_km, position.confidence)
 
 
 def _report_log_ratio(context: GeolocateContext, report: Report, support: Support) -> Floats:
@@ -252,20 +255,23 @@ def _from_opinions(
     records: Sequence[ToolRecord],
     opinions: Sequence[Opinion],
 ) -> Iterator[Statement]:
-    """Judgements of results about areas, by the model's measured reliability; of several alike each counts less."""
-    by_call = {record.call_id: record for record in records if record.result is not None}
-    known = {h.id: h for h in hypotheses}
+    """Judgements of results about areas, by the model's measured reliability; of several alike each counts less.
+
+    A judgement that cites no result, or the result of another place, is an opinion, and has no weight.
+    """
+    by_call, known = succeeded(records), {h.id: h for h in hypotheses}
     latest = {_subject(opinion): opinion for opinion in opinions if opinion.hypothesis_id in known}
-    judged = Counter(key.hypothesis_id for key in latest.values() if key.tool_call_id in by_call)
-    for opinion in latest.values():
-        about = known[opinion.hypothesis_id]
-        record = by_call.get(opinion.tool_call_id or "")
+    cited = {subject: citation(said, known[said.hypothesis_id], by_call) for subject, said in latest.items()}
+    judged = Counter(latest[subject].hypothesis_id for subject, found in cited.items() if found.is_valid)
+    for subject, opinion in latest.items():
+        about, (record, is_about_the_place) = known[opinion.hypothesis_id], cited[subject]
         if opinion.of_a_person:
             nats = bounded_nats(opinion.strength_nats, context.parameters.person_accuracy)
             source = Source(tool="person", arguments={}, result_sha256=_digest(opinion.claim))
             yield _about_area(EvidenceKind.PERSON, opinion.claim, source, about, nats)
-        elif record is None:
-            yield Statement(_evidence(EvidenceKind.OPINION, opinion.claim, None))
+        elif record is None or not is_about_the_place:
+            why = f" (no weight: the result of {record.tool} is about another place)" if record else ""
+            yield Statement(_evidence(EvidenceKind.OPINION, f"{opinion.claim}{why}", None))
         else:
             most = bounded_nats(opinion.strength_nats, context.judgement_accuracy)
             alike = 1.0 + (judged[opinion.hypothesis_id] - 1) * context.judgement_correlation

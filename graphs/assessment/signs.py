@@ -1,20 +1,67 @@
-"""The signs that a run has read in its photo."""
+"""The signs that a run has read, in the whole photo and in close-ups of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from belief.witnesses.countries import MIN_SIGN_CONFIDENCE
+from geo.places.names import name_key
 from graphs.state import ToolRecord
-from tools.results import Sign, SignsRead
+from tools.results import Box, CloseUps, Sign, SignsRead
+
+SAME_SIGN_OVERLAP = 0.5
+"""Of the smaller of two boxes, by hand: two readings of one line differ by its margins."""
 
 
 def signs_of(records: Sequence[ToolRecord]) -> list[Sign]:
-    """Every sign read with confidence, in order, each text once."""
-    signs = {sign.text: sign for _, result in readings_of(records) for sign in result.signs}
-    return [sign for sign in signs.values() if sign.confidence >= MIN_SIGN_CONFIDENCE]
+    """Every sign read with confidence, in order, each once: of several readings of a sign, the fullest."""
+    kept: list[Sign] = []
+    for _, reading in readings_of(records):
+        earlier = list(kept)
+        for sign in (sign for sign in reading.signs if sign.confidence >= MIN_SIGN_CONFIDENCE):
+            again = [other for other in kept if _is_same(sign, other, other in earlier)]
+            if not again:
+                kept.append(sign)
+            elif all(_fullness(sign) > _fullness(other) for other in again):
+                kept[kept.index(again[0])] = sign
+                kept = [other for other in kept if other not in again[1:]]
+    return kept
+
+
+def _is_same(sign: Sign, other: Sign, is_another_reading: bool) -> bool:
+    """Whether both are one sign: the same words, or, in two readings, at the same place in the photo."""
+    same_words = sign.text == other.text or (bool(sign.text) and name_key(sign.text) == name_key(other.text))
+    return same_words or (is_another_reading and _overlap(sign.box, other.box) >= SAME_SIGN_OVERLAP)
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """The common area of two boxes, as a share of the smaller one."""
+    width = min(one.right, other.right) - max(one.left, other.left)
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    smaller = min((box.right - box.left) * (box.bottom - box.top) for box in (one, other))
+    return max(0.0, width) * max(0.0, height) / smaller
+
+
+def _fullness(sign: Sign) -> float:
+    return len(sign.text) * sign.confidence
 
 
 def readings_of(records: Sequence[ToolRecord]) -> list[tuple[ToolRecord, SignsRead]]:
-    """Every reading of signs with the record of its call."""
-    return [(r, SignsRead.model_validate(r.result)) for r in records if r.tool == "read_signs" and r.result is not None]
+    """Every reading of signs with the record of its call: of the whole photo, of a box, of each close-up."""
+    return [(record, reading) for record in records for reading in _readings(record)]
+
+
+def tried_to_read(records: Sequence[ToolRecord]) -> bool:
+    """Whether any call read signs, or failed to."""
+    return any(record.tool == "read_signs" or _readings(record) for record in records)
+
+
+def _readings(record: ToolRecord) -> list[SignsRead]:
+    if record.result is None:
+        return []
+    if record.tool == "read_signs":
+        return [SignsRead.model_validate(record.result)]
+    if record.tool == "look_closer":
+        found = CloseUps.model_validate(record.result).close_ups
+        return [close_up.reading for close_up in found if close_up.reading is not None]
+    return []

@@ -16,6 +16,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.errors import GraphBubbleUp
 
 from core.deadline import BackgroundIterator
+from core.waiting import cancelled_by
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 
 Part = TypeVar("Part")
@@ -100,5 +101,6 @@ class CancellableRun(Generic[Part]):
             self._stopper.stop()
 
     def _send_parts(self, send: Callable[[Part], None]) -> None:
-        for part in self._run():
-            send(part)
+        with cancelled_by(self._stopper.check):
+            for part in self._run():
+                send(part)

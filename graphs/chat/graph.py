@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from agents.schemas import Cost, add_cost
+from core.waiting import work_clock
 from graphs.chat.nodes import ChatParts, act, discuss, locate, pending_calls, recommit, tell
 from graphs.chat.receive import receive
 from graphs.chat.state import ChatInput, ChatOutput, ChatState
@@ -69,7 +69,7 @@ def route_after_discuss(state: ChatState) -> Literal["act", "recommit", "tell"]:
 
 def _timed(run: Node, parts: ChatParts, state: ChatState) -> dict[str, Any]:
     """The update of a node, with the seconds it took added to what this turn has spent."""
-    started = time.perf_counter()
-    update = run(parts, state)
-    spent: Cost = update.get("spent", state["spent"])
-    return {**update, "spent": add_cost(spent, Cost(seconds=time.perf_counter() - started))}
+    with work_clock() as clock:
+        update = run(parts, state)
+        spent: Cost = update.get("spent", state["spent"])
+        return {**update, "spent": add_cost(spent, Cost(seconds=clock.seconds))}

@@ -36,7 +36,7 @@ from graphs.budgets import spent_budget
 from graphs.context import GeolocateContext
 from graphs.nodes.model_calls import model_status, status_without_reply
 from graphs.prompt_data import MIN_REGION_RADIUS_KM, place_name
-from graphs.state import GeolocateState
+from graphs.state import GeolocateState, Position
 from retrieval.candidate import AtlasKind
 
 SHOWN_EVIDENCE = 4
@@ -113,7 +113,7 @@ def _top_region(_: GeolocateContext, state: GeolocateState) -> Chosen | Refusal 
 
 def _model_point(context: GeolocateContext, state: GeolocateState) -> Chosen | Refusal | None:
     """The model's own answer; of several samples, the one that most others lie near."""
-    positions = state["positions"]
+    positions = _own_answers(state["positions"])
     if not positions:
         status = status_without_reply(state["replies"])
         if status is None:
@@ -124,6 +124,14 @@ def _model_point(context: GeolocateContext, state: GeolocateState) -> Chosen | R
     gain = expected_utility(away_km, equal, context.parameters.utility[context.aim.value])
     best = positions[int(np.flatnonzero(gain >= gain.max() - 1e-12)[0])]
     return Chosen(best.point, _OF_ORIGIN[best.origin])
+
+
+def _own_answers(positions: Sequence[Position]) -> list[Position]:
+    """What each sample answered with: its first place that is known."""
+    first: dict[int, Position] = {}
+    for position in positions:
+        first.setdefault(position.sample, position)
+    return list(first.values())
 
 
 _RULES: Mapping[CommitRule, Callable[[GeolocateContext, GeolocateState], Chosen | Refusal | None]] = {

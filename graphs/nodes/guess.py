@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple, cast
 
 from langchain_core.messages import AnyMessage
 
+from agents.chat_models.base import sample_number
 from agents.messages import request
-from agents.reply_schemas import GivePosition, NamePlace, PredictedPlace
+from agents.reply_schemas import GivePosition, NamePlace
 from agents.schemas import Cost, add_cost
 from agents.strategies import Ask, ReplyKind
 from agents.structured_output.ask import Reply
@@ -19,7 +20,7 @@ from graphs.context import GeolocateContext
 from graphs.nodes.model_calls import ask_model, ask_model_structured, reply_sha256, side_by_side
 from graphs.prompt_data import scene_data
 from graphs.state import GeolocateState, ModelReply, Position, ToolRecord
-from graphs.toponyms import resolve_toponym
+from graphs.toponyms import resolve_toponyms
 
 SAMPLES_AT_ONCE = 4
 """Independent samples asked for side by side: a spent budget stops the next batch."""
@@ -30,7 +31,7 @@ _SCHEMAS = {ReplyKind.PLACE: NamePlace, ReplyKind.POSITION: GivePosition}
 class ModelSample(NamedTuple):
     """The outcome of asking the strategy's questions once."""
 
-    predicted: PredictedPlace | None
+    predicted: GivePosition | None
     status: ReplyStatus
     problem: str
     messages: list[AnyMessage]
@@ -51,7 +52,8 @@ def guess(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
         if sample.predicted is not None:
             so_far: GeolocateState = {**state, "cost": add_cost(state["cost"], spent)}
             key, reply_hash = f"guess-{number}", reply_sha256(sample.messages)
-            found = resolve_toponym(context, so_far, sample.predicted, key, reply_hash, sample=number)
+            places = [sample.predicted, *sample.predicted.alternatives]
+            found = resolve_toponyms(context, so_far, places, key, reply_hash, sample=number)
             positions += found.positions
             records += found.records
             spent = add_cost(spent, found.cost)
@@ -74,13 +76,21 @@ def _samples(context: GeolocateContext, state: GeolocateState) -> Iterator[Model
     """Samples in batches, side by side within each; none begins when a budget is spent."""
     spent, left = Cost(), context.strategy.samples
     while left and not spent_on_asking(context.budgets, add_cost(state["cost"], spent)):
-        batch = side_by_side([lambda: _sample(context, state)] * min(left, SAMPLES_AT_ONCE))
+        done = context.strategy.samples - left
+        numbers = range(done, done + min(left, SAMPLES_AT_ONCE))
+        batch = side_by_side([partial(_sample, context, state, number) for number in numbers])
         yield from batch
         spent = reduce(add_cost, (sample.cost for sample in batch), spent)
         left -= len(batch)
 
 
-def _sample(context: GeolocateContext, state: GeolocateState) -> ModelSample:
+def _sample(context: GeolocateContext, state: GeolocateState, number: int) -> ModelSample:
+    """Ask the questions for one of the samples."""
+    with sample_number(number):
+        return _ask_questions(context, state)
+
+
+def _ask_questions(context: GeolocateContext, state: GeolocateState) -> ModelSample:
     """Ask the questions once; stop at the first that gives nothing to use."""
     messages: list[AnyMessage] = []
     cost, seconds = Cost(), 0.0
@@ -91,14 +101,15 @@ def _sample(context: GeolocateContext, state: GeolocateState) -> ModelSample:
         cost, seconds = add_cost(cost, reply.cost), seconds + reply.seconds
         if reply.value is None:
             return ModelSample(None, reply.status, reply.problem, messages, cost, seconds)
-    return ModelSample(cast(PredictedPlace, reply.value), ReplyStatus.OK, "", messages, cost, seconds)
+    return ModelSample(cast(GivePosition, reply.value), ReplyStatus.OK, "", messages, cost, seconds)
 
 
 def _ask(context: GeolocateContext, state: GeolocateState, question: Ask, is_first: bool) -> Reply[Any]:
     schema = _SCHEMAS.get(question.wants)
+    strategy, photo_id = context.strategy, state["photo_id"]
     values = {**question.values, "tool_name": schema.__name__ if schema else ""}
-    prompt = context.strategy.render(question.prompt, photo_id=state["photo_id"], **values)
-    message = request(prompt, scene_data(context, state) if is_first else {"photo_id": state["photo_id"]})
+    prompt = strategy.render(question.prompt, photo_id=photo_id, clue_catalogue=strategy.clue_catalogue, **values)
+    message = request(prompt, scene_data(context, state) if is_first else {"photo_id": photo_id})
     return ask_model_structured(context, state, message, schema) if schema else ask_model(context, state, [message])
 
 

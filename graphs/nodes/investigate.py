@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.messages import AIMessage, ToolCall
+from langchain_core.messages import AIMessage, HumanMessage, ToolCall
 from langchain_core.tools import BaseTool
 
-from agents.messages import request
+from agents.messages import passing_request, request
+from agents.reply_schemas import ReviseHypotheses
 from agents.schemas import Cost
 from agents.strategies import Shown, Step
 from agents.structured_output.position import ReplyStatus
 from graphs.context import GeolocateContext
 from graphs.nodes.model_calls import ask_model, model_cost
 from graphs.nodes.tool_calls import limits_left, run_tool_calls
-from graphs.prompt_data import ledger_data, scene_data
+from graphs.prompt_data import scene_data, table_data
 from graphs.state import GeolocateState
 
-FIRST_ROUND_SHOWS = frozenset({Shown.SIGNS, Shown.REGIONS, Shown.COUNTRIES})
-"""What was read and retrieved is shown once, after the model's initial prediction."""
+SUN_TOOL = "sun_check"
+
+FIRST_ROUND_KEEPS = frozenset({Shown.SIGNS})
+"""What was read in the photo is said after the model's initial prediction, and stays."""
+FIRST_ROUND_SHOWS = frozenset({Shown.REGIONS, Shown.COUNTRIES})
+"""Where the look-alikes lie is shown once: it comes back as hypotheses where the evidence speaks for it."""
 
 
 def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
@@ -29,8 +34,9 @@ def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, A
         round=state["round"] + 1,
         max_rounds=context.budgets.rounds,
         tool_calls_left=limits_left(context, state).calls,
+        revise_name=ReviseHypotheses.__name__,
     )
-    reply = ask_model(context, state, [request(prompt, _data(context, state))], offered_tools(context))
+    reply = ask_model(context, state, [_request(context, state, prompt)], all_tools(context, state))
     failed = [] if reply.status is ReplyStatus.OK else [f"the model did not investigate ({reply.problem})"]
     return {
         "messages": reply.messages,
@@ -40,24 +46,36 @@ def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, A
     }
 
 
-def offered_tools(context: GeolocateContext) -> list[BaseTool]:
-    """The tools that the strategy offers."""
-    wanted = context.strategy.tools
-    return [tool for name, tool in context.tools.items() if wanted is None or name in wanted]
+def offered_tools(context: GeolocateContext, state: GeolocateState) -> list[BaseTool]:
+    """The tools that the strategy offers; the sun can be checked only where the time of the photo is known."""
+    wanted, clues = context.strategy.tools, state.get("clues")
+    usable = context.tools.keys() - (set() if clues and clues.taken_at else {SUN_TOOL})
+    return [tool for name, tool in context.tools.items() if name in usable and (wanted is None or name in wanted)]
 
 
-def _data(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
+def all_tools(context: GeolocateContext, state: GeolocateState) -> list[Any]:
+    """What every request of the loop has in its list of tools: those on offer, and the schema of the revision."""
+    revises = context.strategy.runs(Step.REVISE)
+    return [*offered_tools(context, state), *([ReviseHypotheses] if revises else [])]
+
+
+def _request(context: GeolocateContext, state: GeolocateState, prompt: str) -> HumanMessage:
     is_first = state["round"] == 0
     if not context.strategy.runs(Step.REVISE):
-        return scene_data(context, state) if is_first else {"photo_id": state["photo_id"]}
-    return {**(scene_data(context, state, FIRST_ROUND_SHOWS) if is_first else {}), **ledger_data(context, state)}
+        return request(prompt, scene_data(context, state) if is_first else {"photo_id": state["photo_id"]})
+    title = f"Round {state['round'] + 1}."
+    if not is_first:
+        return passing_request(title, prompt, table_data(context, state))
+    kept = request(title, scene_data(context, state, FIRST_ROUND_KEEPS))
+    shown = scene_data(context, state, FIRST_ROUND_SHOWS)
+    return passing_request(kept, prompt, {**shown, **table_data(context, state)})
 
 
 def use_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """Carry out the calls of the model's last message."""
     calls = [_with_time(call, state) for call in pending_calls(state)]
     limits = limits_left(context, state)
-    offered = {tool.name: tool for tool in offered_tools(context)}
+    offered = {tool.name: tool for tool in offered_tools(context, state)}
     outcomes = run_tool_calls(calls, offered, limits)
     return {
         "messages": [outcome.message for outcome in outcomes],
@@ -68,7 +86,7 @@ def use_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, Any
 
 def _with_time(call: ToolCall, state: GeolocateState) -> ToolCall:
     """The sun check's time is what the user gave, never what the model says."""
-    if call["name"] != "sun_check":
+    if call["name"] != SUN_TOOL:
         return call
     clues = state.get("clues")
     return {**call, "args": {**call["args"], "taken_at": clues.taken_at if clues else None}}

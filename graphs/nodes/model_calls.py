@@ -1,4 +1,8 @@
-"""Asking models: one conversation, the photo put in at each call; and what came of the replies."""
+"""Asking models: one conversation, the photo put in at each call; and what came of the replies.
+
+Each request begins with what was sent before it: tools, system prompt, photo and conversation stay the same, and the
+data that change stand at its end (`agents.messages.passing_request`).
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,9 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from pydantic import BaseModel
 
 from agents.chat_models.registry import LoadedModel
-from agents.messages import with_image
+from agents.messages import as_sent, with_image, without_earlier_pictures
 from agents.schemas import AnswerStatus, Cost, add_cost, add_cost_by_model
+from agents.strategies import Step
 from agents.structured_output.ask import Reply, ask, ask_structured
 from agents.structured_output.position import ReplyStatus
 from graphs.context import GeolocateContext
@@ -44,6 +49,7 @@ def ask_model_structured(
     request: HumanMessage,
     schema: type[T],
     model: LoadedModel | None = None,
+    offered: Sequence[Any] = (),
 ) -> Reply[T]:
     """Ask for one value of a schema; the reply's messages start with the request.
 
@@ -53,9 +59,12 @@ def ask_model_structured(
         request: what is asked.
         schema: of the value.
         model: the model to ask; None: the one that investigates.
+        offered: tools that stay in the request though only the schema is to be called: what is sent with every
+            request need be read by the server once.
     """
-    messages = _conversation(context, state, [request])
-    reply = ask_structured(model or context.model, messages, schema, seconds=_seconds_left(context, state))
+    messages = _conversation(context, state, [request], model)
+    seconds = _seconds_left(context, state)
+    reply = ask_structured(model or context.model, messages, schema, seconds=seconds, beside=offered)
     return reply._replace(messages=[request, *reply.messages])
 
 
@@ -86,10 +95,14 @@ def _seconds_left(context: GeolocateContext, state: GeolocateState) -> float:
     return max(0.0, context.budgets.seconds - state["cost"].seconds)
 
 
-def _conversation(context: GeolocateContext, state: GeolocateState, new: Sequence[AnyMessage]) -> list[BaseMessage]:
+def _conversation(
+    context: GeolocateContext, state: GeolocateState, new: Sequence[AnyMessage], model: LoadedModel | None = None
+) -> list[BaseMessage]:
     system = SystemMessage(context.strategy.render(context.strategy.system))
-    messages: list[BaseMessage] = [system, *state["messages"], *new]
-    image = context.image(state["photo_id"])
+    messages: list[BaseMessage] = [system, *as_sent([*state["messages"], *new])]
+    if context.strategy.runs(Step.REVISE):  # what the model made of a picture is in its judgements
+        messages = without_earlier_pictures(messages)
+    image = context.image(state["photo_id"], model)
     return messages if image is None else with_image(messages, image)
 
 

@@ -6,18 +6,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from agents.messages import request
+from agents.messages import passing_request
 from agents.reply_schemas import Judgement, ReviseHypotheses
 from agents.schemas import Hypothesis, add_cost
 from agents.structured_output.position import ReplyStatus
 from belief.decision import decide
 from graphs.assessment.assess import Assessment, assess, with_proposals
+from graphs.assessment.citations import citation_notes
 from graphs.assessment.hypotheses import merge, reject
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
 from graphs.nodes.hypothesise import assessed_update
+from graphs.nodes.investigate import all_tools
 from graphs.nodes.model_calls import ask_model_structured, reply_sha256
-from graphs.prompt_data import ledger_data
+from graphs.prompt_data import table_data
 from graphs.state import GeolocateState, Opinion, Position
 from graphs.toponyms import resolve_toponyms
 
@@ -39,13 +41,15 @@ def revise(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
 def _with_the_model(context: GeolocateContext, state: GeolocateState, first: Assessment) -> dict[str, Any]:
     shown: GeolocateState = {**state, "hypotheses": first.hypotheses, "evidence": first.evidence}
     prompt = context.strategy.render(context.strategy.revise, tool_name=ReviseHypotheses.__name__)
-    reply = ask_model_structured(context, shown, request(prompt, ledger_data(context, shown)), ReviseHypotheses)
+    asked = passing_request(f"Revision after round {state['round']}.", prompt, table_data(context, shown))
+    reply = ask_model_structured(context, shown, asked, ReviseHypotheses, offered=all_tools(context, state))
     revision = reply.value or ReviseHypotheses()
     spent: GeolocateState = {**state, "cost": add_cost(state["cost"], reply.cost)}
     key = f"revise-{state['round']}"
     found = resolve_toponyms(context, spent, revision.add, key, reply_sha256(reply.messages))
     hypotheses, opinions, notes = apply_revision(revision, found.positions, first.hypotheses)
     records = [*state["records"], *found.records]
+    notes += citation_notes(opinions, hypotheses, records)
     assessed = assess(context, state, hypotheses, records, [*state["opinions"], *opinions])
     if reply.status is not ReplyStatus.OK:
         notes.append(f"the model's revision could not be used ({reply.problem})")

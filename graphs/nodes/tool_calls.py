@@ -21,7 +21,7 @@ from graphs.state import GeolocateState, ToolRecord
 from tools.results import ToolError, ToolResult
 
 MAX_ARGUMENT_CHARACTERS = 4_000
-PICTURE_FIELD = "png_base64"
+PICTURE_FIELD = "jpeg_base64"
 
 MAX_TOOL_CALLS_AT_ONCE = 64
 """A setting of graphs: LangGraph's own limit goes by the cores, and calls that hang would hold up the others."""
@@ -118,15 +118,21 @@ def _message_id(call: ToolCall) -> str:
 
 
 def _record(call: ToolCall, result: dict[str, Any] | None, sha256: str | None, error: str | None) -> ToolRecord:
-    kept = {key: value for key, value in result.items() if key != PICTURE_FIELD} if result is not None else None
     return ToolRecord(
         call_id=call["id"] or "",
         tool=call["name"],
         arguments=call["args"],
-        result=kept,
+        result=_without_pictures(result),
         result_sha256=sha256,
         error=error,
     )
+
+
+def _without_pictures(value: Any) -> Any:
+    """A result without the bytes of its pictures, however deep they lie."""
+    if isinstance(value, dict):
+        return {key: _without_pictures(inner) for key, inner in value.items() if key != PICTURE_FIELD}
+    return [_without_pictures(inner) for inner in value] if isinstance(value, list) else value
 
 
 def call_tool(

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,6 +34,14 @@ __all__ = [
 ]
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF")
+Edges = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part of a photo, in fractions of its width and height from the top left."""
+
+MIN_CROP_SIDE_PX = 16
+
+_DECODING = threading.Lock()
+"""A photo at its full size may take a gigabyte while it is decoded: one at a time."""
+
 _BROKEN_IMAGE = (*BROKEN_EXIF, MemoryError, RuntimeError, zlib.error, Image.DecompressionBombError)
 """What Pillow's decoders raise on damaged or hostile bytes (found by flipping bytes in every format)."""
 
@@ -53,13 +63,32 @@ class PhotoLimits:
     Attributes:
         max_megapixels: width times height, checked before decoding.
         min_side_px: the short side, before and after scaling; a smaller picture shows too little of a place.
-        long_side_px: larger photos are scaled down to it; enough to read a shop sign across a street.
+        long_side_px: larger photos are scaled down to it; the file is kept beside (`FullSize`) for a closer look.
     """
 
     max_bytes: int = 100_000_000
     max_megapixels: float = 120.0
     min_side_px: int = 32
     long_side_px: int = 1600
+
+
+class FullSize:
+    """The file of a photo that was scaled down, to be decoded again where its full size is wanted.
+
+    It gives pixels and nothing else: the metadata in the file stay unread.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        """Bytes that are kept."""
+        return len(self._data)
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """Every pixel of the file, uint8 (height, width, 3), upright."""
+        with _DECODING, _open(self._data, "photo") as image:
+            return _decode(image, "photo", max(image.size))[0]
 
 
 @dataclass(frozen=True)
@@ -72,12 +101,14 @@ class Photo:
             `name_sha256`.
         name: the file's name, for people and reports; never shown to a model.
         metadata: kept apart; None where the file has none.
+        full_size: of a file with more pixels than `rgb`; None where `rgb` has them all.
     """
 
     rgb: NDArray[np.uint8] = field(repr=False)
     sha256: str
     name: str
     metadata: PhotoMetadata | None = field(default=None, repr=False)
+    full_size: FullSize | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -98,24 +129,46 @@ class Photo:
         """The same pixels without the file's metadata."""
         return replace(self, metadata=None)
 
-    def crop(self, left: float, top: float, right: float, bottom: float, min_side_px: int = 16) -> Photo:
+    def crop(self, left: float, top: float, right: float, bottom: float, min_side_px: int = MIN_CROP_SIDE_PX) -> Photo:
         """The part between fractions of width and height from the top left, as a photo without metadata.
 
         Raises:
             PhotoError: an inverted box, or a crop with a side under `min_side_px`.
         """
-        if not (0.0 <= left < right <= 1.0 and 0.0 <= top < bottom <= 1.0):
-            raise PhotoError(
-                f"box ({left}, {top}, {right}, {bottom}): needs 0 ≤ left < right ≤ 1, 0 ≤ top < bottom ≤ 1"
-            )
-        height, width = self.rgb.shape[:2]
-        rows, columns = _span(top, bottom, height), _span(left, right, width)
-        rgb = self.rgb[rows, columns]
-        if min(rgb.shape[:2]) < min_side_px:
-            size = f"{rgb.shape[1]}x{rgb.shape[0]}"
-            raise PhotoError(f"a box of {size} px is too small to look at: each side needs at least {min_side_px} px")
+        rows, columns = _part(self.rgb, (left, top, right, bottom), min_side_px)
         box = f"{self.sha256}:{rows.start}:{rows.stop}:{columns.start}:{columns.stop}"
-        return Photo(np.ascontiguousarray(rgb), hashlib.sha256(box.encode()).hexdigest(), self.name)
+        pixels = np.ascontiguousarray(self.rgb[rows, columns])
+        return Photo(pixels, hashlib.sha256(box.encode()).hexdigest(), self.name)
+
+    def scaled(self, long_side_px: int) -> NDArray[np.uint8]:
+        """All of the photo, with a long side of `long_side_px` or more where its file has as many pixels."""
+        is_enough = max(self.rgb.shape[:2]) >= long_side_px
+        return self.rgb if self.full_size is None or is_enough else self.full_size.rgb()
+
+    def close_ups(self, boxes: Sequence[Edges], min_side_px: int = MIN_CROP_SIDE_PX) -> list[NDArray[np.uint8]]:
+        """Parts of the photo as the file has them, not scaled: uint8 arrays (height, width, 3).
+
+        The file is decoded once more, for all boxes together: 0.1 s for 12 megapixels.
+
+        Raises:
+            PhotoError: an inverted box, or one with a side under `min_side_px` pixels of the file.
+        """
+        whole = self.full_size.rgb() if self.full_size else self.rgb
+        return [whole[_part(whole, box, min_side_px)].copy() for box in boxes]
+
+
+def _part(rgb: NDArray[np.uint8], box: Edges, min_side_px: int) -> tuple[slice, slice]:
+    """Rows and columns of a box."""
+    left, top, right, bottom = box
+    if not (0.0 <= left < right <= 1.0 and 0.0 <= top < bottom <= 1.0):
+        raise PhotoError(f"box {box}: needs 0 ≤ left < right ≤ 1, 0 ≤ top < bottom ≤ 1")
+    rows, columns = _span(top, bottom, rgb.shape[0]), _span(left, right, rgb.shape[1])
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    if min(height, width) < min_side_px:
+        raise PhotoError(
+            f"a box of {width}x{height} px is too small to look at: each side needs at least {min_side_px} px"
+        )
+    return rows, columns
 
 
 def _span(start: float, stop: float, length_px: int) -> slice:
@@ -147,8 +200,10 @@ def decode_photo(data: bytes, name: str, *, limits: PhotoLimits = PhotoLimits())
     warnings.filterwarnings("ignore", module=r"PIL\.")
     with _open(data, shown) as image:
         _check_size(image.size, shown, limits)
+        is_scaled = max(image.size) > limits.long_side_px
         rgb, metadata = _decode(image, shown, limits.long_side_px)
-    return Photo(rgb, hashlib.sha256(data).hexdigest(), shown, metadata)
+    full_size = FullSize(data) if is_scaled else None
+    return Photo(rgb, hashlib.sha256(data).hexdigest(), shown, metadata, full_size)
 
 
 def _open(data: bytes, shown: str) -> Image.Image:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from PIL import Image
 
-from agents.messages import MODEL_LONG_SIDE_PX, image_block, read_data, request, with_image
+from agents.messages import image_block, read_data, request, with_image
 
 
 @given(st.dictionaries(st.text(), st.text()))
@@ -32,7 +32,7 @@ def test_a_message_without_data_holds_none() -> None:
 def test_the_photo_is_a_jpeg_without_metadata_and_not_larger_than_needed() -> None:
     block = image_block(np.zeros((3000, 1000, 3), np.uint8))
     image = Image.open(io.BytesIO(base64.b64decode(block["base64"])))
-    assert (image.format, image.size) == ("JPEG", (341, MODEL_LONG_SIDE_PX))
+    assert (image.format, image.size) == ("JPEG", (341, 1024))
     assert not image.getexif()
 
 

@@ -135,17 +135,6 @@ def test_it_ignores_failed_calls() -> None:
     assert revision(failed) == ReviseHypotheses()
 
 
-def test_it_adds_the_most_similar_part_of_a_country_that_signs_point_to() -> None:
-    scene = request(
-        "go",
-        {
-            "signs": [{"text": "www.tram.cz", "confidence": 0.9}],
-            "countries": [{"country_code": "CZ", "name": "Brno", "lat": 49.2, "lon": 16.6, "radius_km": 150.0}],
-        },
-    )
-    assert [p.name for p in revision(scene).add] == ["Brno"]
-
-
 def test_the_same_messages_give_the_same_answer() -> None:
     messages = [request("go", {"regions": REGIONS})]
     first, second = (ask(messages, ProposeHypotheses) for _ in range(2))

@@ -23,7 +23,7 @@ def test_an_unknown_model_lists_the_valid_ones() -> None:
 
 
 def test_an_unknown_strategy_lists_the_valid_ones() -> None:
-    with pytest.raises(UserError, match=r"unknown strategy 'guess'.*clusters, hierarchical, jury, rag"):
+    with pytest.raises(UserError, match=r"unknown strategy 'guess'.*clusters, hierarchical, jury, look_closer, rag"):
         find_strategy("guess")
 
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +15,7 @@ import pytest
 
 from agents.schemas import Answer, EvidenceKind
 from tests.apps.conftest import Run, command, environment
+from tests.fakes.people.terminal import Terminal
 from tests.fakes.photo_files import jpeg, noise, torn_between_prague_and_warsaw
 
 Talk = Callable[..., subprocess.CompletedProcess[str]]
@@ -181,30 +178,6 @@ def slow_geocoder() -> Iterator[str]:
     server.shutdown()
 
 
-class Terminal:
-    """A process at a pseudo-terminal."""
-
-    def __init__(self, arguments: list[str], env: dict[str, str], cwd: Path) -> None:
-        self.ours, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd=cwd, start_new_session=True
-        )
-        os.close(theirs)
-        self.seen = ""
-
-    def until(self, wanted: str, seconds: float = 240.0) -> None:
-        """Read until something is shown; what comes later stays unread."""
-        end = time.monotonic() + seconds
-        while wanted not in self.seen:
-            ready, _, _ = select.select([self.ours], [], [], max(0.0, end - time.monotonic()))
-            assert ready, f"{wanted!r} was not shown: {self.seen[-2000:]}"
-            self.seen += os.read(self.ours, 4096).decode("utf-8", "replace")
-        self.seen = self.seen.split(wanted, 1)[1]
-
-    def type(self, line: str) -> None:
-        os.write(self.ours, f"{line}\n".encode())
-
-
 def test_ctrl_c_stops_a_step_and_not_the_conversation(
     home: Path, system: Any, slow_geocoder: str, tmp_path: Path
 ) -> None:
@@ -225,6 +198,4 @@ def test_ctrl_c_stops_a_step_and_not_the_conversation(
         terminal.type("/quit")
         assert terminal.process.wait(120) in (0, 130)
     finally:
-        terminal.process.kill()
-        terminal.process.wait()
-        os.close(terminal.ours)
+        terminal.close()

@@ -26,6 +26,7 @@ from retrieval.atlas.build import build_photo_atlas
 from retrieval.atlas.sources import PhotoItem
 from retrieval.encoders.registry import load_encoder
 from tests.evals.clean.test_protocol import copies, jpeg, scene
+from tests.fakes.people.colleague import colleague, requests
 
 PLACES = {"lisbon-tower.jpg": (38.6916, -9.2160), "b.jpg": (48.8584, 2.2945), "c.jpg": (35.6595, 139.7005)}
 SECRETS = ("lisbon", "Secretcam", "a comment about Belém", "38.69", "38.6916")
@@ -242,3 +243,22 @@ def test_a_photo_that_is_none_is_an_error_and_stays_counted(data: Path, home: Pa
     assert bad.error is not None
     assert "PhotoError" in bad.error
     assert bad.photo_sha256 is not None
+
+
+def test_a_colleague_answers_a_run_through_a_mailbox(data: Path, home: Path, tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    options = ("--model", f"mailbox:anna@{box}", "--strategy", "zero_shot,self_consistency", "--concurrency", "8")
+    with colleague(box):
+        assert run(data, home, tmp_path / "run", *options) == 0
+    records = read_records(tmp_path / "run")
+    assert {(record.status, record.model) for record in records} == {(RecordStatus.ANSWERED, f"mailbox:anna@{box}")}
+    assert len(requests(box)) == len(PLACES) * (1 + 5)
+    written = "".join(file.read_text() for one in requests(box) for file in one.glob("*.[mj]*"))
+    assert not [secret for secret in SECRETS if secret in written]
+    assert run(data, home, tmp_path / "again", *options) == 0, "nobody answers now"
+    assert len(requests(box)) == len(PLACES) * (1 + 5)
+
+
+def test_pasting_is_not_for_runs(data: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(data, home, tmp_path / "run", "--model", "paste", "--strategy", "zero_shot") == 2
+    assert "use mailbox:FOLDER in evaluations" in capsys.readouterr().err

@@ -48,7 +48,7 @@ def answering(react: Reaction, kind: type[ScriptedModel] = ScriptedModel) -> Scr
             return react(data, offered)
         if "ProposeHypotheses" in offered:
             return "", [("ProposeHypotheses", {"hypotheses": [MADRID]})]
-        return "", [("ReviseHypotheses", {"settled": True})] if "ReviseHypotheses" in offered else []
+        return "", [("ReviseHypotheses", {"settled": True})] if offered == {"ReviseHypotheses"} else []
 
     return kind(policy=policy)
 

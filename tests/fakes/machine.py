@@ -261,7 +261,7 @@ Policy = Callable[[Sequence[BaseMessage], set[str]], tuple[str, list[tuple[str, 
 
 
 class ScriptedModel(BaseChatModel):
-    """Answers by a policy: a function of the messages and the names of the tools offered."""
+    """Answers by a policy: a function of the messages and the names of the tools that may be called."""
 
     policy: Policy
     seen: list[list[BaseMessage]] = Field(default_factory=list)
@@ -276,7 +276,8 @@ class ScriptedModel(BaseChatModel):
 
     def _generate(self, messages: Any, *_: Any, **kwargs: Any) -> ChatResult:
         self.seen.append(list(messages))
-        offered = {tool["function"]["name"] for tool in kwargs.get("tools", [])}
+        choice = kwargs.get("tool_choice")
+        offered = {choice} if choice else {tool["function"]["name"] for tool in kwargs.get("tools", [])}
         text, calls = self.policy(messages, offered)
         turn = len(self.seen)
         usage = {"input_tokens": self.tokens, "output_tokens": 0, "total_tokens": self.tokens} if self.tokens else None
@@ -316,7 +317,7 @@ def scripted(investigate: Calls, revision: dict[str, Any] | None = None, **field
     def policy(messages: Sequence[BaseMessage], offered: set[str]) -> tuple[str, Calls]:
         if "ProposeHypotheses" in offered:
             return "", propose(("Madrid", 40.42, -3.7), ("Prague", 50.09, 14.42))
-        if "ReviseHypotheses" in offered:
+        if offered == {"ReviseHypotheses"}:
             return "", [("ReviseHypotheses", revision or {})]
         first = sum(isinstance(m, HumanMessage) for m in messages) == 2
         return ("", investigate) if first else ("done", [])

@@ -55,7 +55,7 @@ def obeying() -> ScriptedModel:
             return "", [("GivePosition", {"lat": 0.0, "lon": 0.0} if has_read else {"lat": 40.42, "lon": -3.7})]
         if "ProposeHypotheses" in offered:
             return "", propose(("Madrid", 40.42, -3.7), ("Prague", 50.09, 14.42))
-        if "ReviseHypotheses" in offered:
+        if offered == {"ReviseHypotheses"}:
             return "", [("ReviseHypotheses", obedience(messages) if has_read else {})]
         return "", [("read_signs", {"photo_id": given()["photo_id"]})]
 
@@ -146,7 +146,7 @@ def test_a_model_that_loops_is_stopped_and_answered_for() -> None:
     def policy(messages: Sequence[BaseMessage], offered: set[str]) -> tuple[str, Calls]:
         if "ProposeHypotheses" in offered:
             return "", propose(("Madrid", 40.42, -3.7), ("Prague", 50.09, 14.42))
-        if "ReviseHypotheses" in offered:
+        if offered == {"ReviseHypotheses"}:
             place_of_this_round = {"name": "Again", "lat": -60.0 + len(messages) / 10, "lon": 9.0, "radius_km": 1.0}
             return "", [("ReviseHypotheses", {"add": [place_of_this_round]})]
         return "", same

@@ -16,8 +16,9 @@ from agents.chat_models.providers import limited_hooks
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.reply_schemas import GivePosition, ProposeHypotheses
-from agents.structured_output.ask import Reply, ask, ask_structured, ask_structured_samples
+from agents.structured_output.ask import Reply, ask, ask_structured
 from agents.structured_output.position import ReplyStatus
+from agents.structured_output.samples import ask_structured_samples
 from apps.console import waiting_shown
 from core.errors import UserError
 from tests.fakes.behaviours.model import PRAGUE, REASONING

@@ -21,7 +21,7 @@ from retrieval.photos.photo import decode_photo
 from tests.fakes.tool_calls import Answering, Reply, Server, call, shown_to_model
 from tools.results import SatelliteView, ToolError
 from tools.satellite_view import satellite_view_tool
-from tools.services.imagery import BundledImagery, marked_png
+from tools.services.imagery import BundledImagery, marked
 from tools.services.tile_server import TileImagery, TileServer, known_server
 
 Serve = Callable[[Answering], Server]
@@ -50,9 +50,9 @@ def test_the_model_sees_facts_and_a_picture() -> None:
     facts = shown_to_model(message)
     assert facts["source_detail_km"] == pytest.approx(7.41)
     assert "7.4 km a pixel" in facts["source"]
-    assert (picture["type"], picture["mime_type"]) == ("image", "image/png")
+    assert (picture["type"], picture["mime_type"]) == ("image", "image/jpeg")
     assert message.content_blocks[1]["type"] == "image"
-    rgb = decode_photo(base64.b64decode(picture["base64"]), "view.png").rgb
+    rgb = decode_photo(base64.b64decode(picture["base64"]), "view.jpg").rgb
     assert rgb.shape == (512, 512, 3)
     result = message.artifact
     assert isinstance(result, SatelliteView)
@@ -82,10 +82,10 @@ def test_views_join_across_the_antimeridian_and_at_the_poles(zoom: int) -> None:
 
 def test_the_cross_leaves_the_centre_free() -> None:
     grey = np.full((64, 64, 3), 100, np.uint8)
-    marked = decode_photo(marked_png(grey), "a.png").rgb
-    assert (marked[30:34, 30:34] == 100).all()
-    assert (marked[32, 20] == 255).all()
-    assert (marked[20, 32] == 255).all()
+    crossed = marked(grey)
+    assert (crossed[30:34, 30:34] == 100).all()
+    assert (crossed[32, 20] == 255).all()
+    assert (crossed[20, 32] == 255).all()
     assert (grey == 100).all()
 
 

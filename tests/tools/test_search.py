@@ -266,6 +266,7 @@ def test_the_registry_builds_every_tool(search: PhotoSearch, photo_store: PhotoS
         "reverse_geocode": {"lat", "lon"},
         "find_place": {"name", "country_code"},
         "read_signs": {"photo_id", "box"},
+        "look_closer": {"photo_id", "boxes"},
         "satellite_view": {"lat", "lon", "zoom"},
         "sun_check": {
             "taken_at",

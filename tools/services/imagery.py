@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -111,15 +110,13 @@ def _decoded(raster: WorldRaster) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def marked_png(rgb: Rgb) -> bytes:
-    """The picture as PNG, with a small open cross around its centre, white on black to stand out anywhere."""
-    marked = rgb.copy()
-    middle = len(marked) // 2
+def marked(rgb: Rgb) -> Rgb:
+    """The picture with a small open cross around its centre, white on black to stand out anywhere."""
+    crossed = rgb.copy()
+    middle = len(crossed) // 2
     for half_width, colour in ((2, 0), (1, 255)):
-        _draw_cross(marked, middle, half_width, colour)
-    stream = io.BytesIO()
-    Image.fromarray(marked).save(stream, "PNG")
-    return stream.getvalue()
+        _draw_cross(crossed, middle, half_width, colour)
+    return crossed
 
 
 def _draw_cross(rgb: Rgb, middle: int, half_width: int, colour: int) -> None:

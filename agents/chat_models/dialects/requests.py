@@ -78,6 +78,9 @@ def request_for(
     shown = count_pictures(messages)
     arguments = dict(wanted.arguments)
     is_text = Unsupported.TOOLS in refused
+    if is_text and wanted.choice:  # nothing holds the model to one of several in its prompt
+        chosen = [tool for tool in wanted.tools if tool["function"]["name"] == wanted.choice]
+        wanted = wanted._replace(tools=chosen)
     if wanted.tools and not is_text:
         choice = wanted.choice if Unsupported.FORCED_CHOICE not in refused else None
         arguments |= _bound(inner, wanted.tools, choice)

@@ -20,6 +20,9 @@ LOCAL = "http://127.0.0.1:8000/v1"
     [
         ("offline", None),
         ("recorded:answers.jsonl@photos", None),
+        ("mailbox:requests/today", "whoever reads the folder"),
+        ("mailbox:anna@requests/to@day", "whoever reads the folder"),
+        ("paste", "whatever service you give them to"),
         ("openai:gpt-4o", "api.openai.com"),
         ("anthropic:claude-sonnet-4-5", "api.anthropic.com"),
         ("google_genai:gemini-2.5-flash", "generativelanguage.googleapis.com"),
@@ -42,6 +45,9 @@ def test_a_spec_says_where_photos_go(spec: str, host: str | None) -> None:
     ("model", "short"),
     [
         ("recorded:answers/o4-mini.jsonl@photos", "recorded o4-mini"),
+        ("mailbox:anna@requests/today", "mailbox anna"),
+        ("mailbox:./requests/to@day", "mailbox to@day"),
+        ("paste", "paste"),
         ("openai:gpt-4o", "openai:gpt-4o"),
         ("something of an old run", "something of an old run"),
     ],
@@ -64,7 +70,7 @@ def test_a_jury_is_named_with_commas() -> None:
 @pytest.mark.parametrize(
     ("jury", "problem"),
     [
-        ("recorded:Lisbon, Portugal.jsonl,offline", "path of recorded answers can hold none"),
+        ("recorded:Lisbon, Portugal.jsonl,offline", "or of a mailbox can hold none"),
         ("offline,openai:a,offline", "names 'offline' twice"),
         ("offline,", "without empty places"),
         ("offline,gpt-9", "unknown model 'gpt-9'"),
@@ -89,6 +95,8 @@ def test_a_models_own_name_may_hold_colons_and_ats() -> None:
         ("offline:x", "takes no name"),
         ("openai:", "write openai:NAME"),
         ("recorded:", "write recorded:FILE"),
+        ("mailbox:", "write mailbox:"),
+        ("paste:me", "takes no name"),
         ("vllm:m", "say where the server is"),
         ("vllm:m@gpu.example.org", "must start with http"),
         ("vllm:m@ftp://gpu.example.org", "must start with http"),
@@ -120,6 +128,7 @@ def test_a_spec_that_cannot_be_used_says_what_to_write(spec: str, problem: str) 
 )
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, spec: str, module: str, extra: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "agents.chat_models.dialects.openai_compatible", raising=False)
     with pytest.raises(UserError, match=rf"pip install 'geosleuth\[{extra}\]'"):
         load_model(spec)
 

@@ -61,9 +61,9 @@ def record(tool: str, result: ToolResult, call_id: str = "", **arguments: Any) -
     )
 
 
-def searched(**arguments: Any) -> ToolRecord:
+def searched(call_id: str = "", **arguments: Any) -> ToolRecord:
     """A search that found the candidates of the small world."""
-    return record("search_photos", PhotoMatches(candidates=candidates()), **arguments)
+    return record("search_photos", PhotoMatches(candidates=candidates()), call_id, **arguments)
 
 
 def signs(*lines: str) -> ToolRecord:

@@ -275,9 +275,14 @@ def test_a_judge_whose_errors_were_found_independent_counts_in_full() -> None:
 def test_judgements_overturn_a_certain_report_as_far_as_they_are_reliable(model: str, answer: Point) -> None:
     certain = [position(MADRID.point.lat, MADRID.point.lon, confidence=0.95, stated_radius_km=5.0, model=model)]
     known = state(
-        records=[ON_LAND, AGAIN],
+        records=[ON_LAND, AGAIN, *(searched(call_id=call) for call in ("call-3", "call-4"))],
         positions=certain,
-        opinions=[judged(3.0), judged(3.0, "call-2"), judged(-3.0, key="Madrid"), judged(-3.0, "call-2", "Madrid")],
+        opinions=[
+            judged(3.0),
+            judged(3.0, "call-2"),
+            judged(-3.0, "call-3", "Madrid"),
+            judged(-3.0, "call-4", "Madrid"),
+        ],
     )
     at = context(models=(LoadedModel(name=model, chat=seeing(), capabilities=Capabilities(images=True)),))
     found = statements(at, known, HERE, known["records"], known["opinions"])

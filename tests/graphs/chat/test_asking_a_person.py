@@ -168,7 +168,7 @@ def scripted(question: dict[str, Any] | None) -> ScriptedModel:
             return "", [("ProposeHypotheses", {"hypotheses": places})]
         if "AskPerson" in offered:
             return ("", [("AskPerson", question)]) if question else ("I would rather not.", [])
-        return "", [("ReviseHypotheses", {"settled": True})] if "ReviseHypotheses" in offered else []
+        return "", [("ReviseHypotheses", {"settled": True})] if offered == {"ReviseHypotheses"} else []
 
     return ScriptedModel(policy=policy)
 

@@ -1,0 +1,108 @@
+"""The second look: parts of the photo that a model asked for are shown enlarged, and it says again where it was taken.
+
+Visual agents owe much of what they gain to this (GeoVista's image_zoom_in_tool, o3). It comes before anything that was
+retrieved is shown, so that what the model says stays its own reading of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from langchain_core.messages import AnyMessage, HumanMessage, ToolCall
+
+from agents.messages import passing_request
+from agents.reply_schemas import ProposeHypotheses
+from agents.schemas import Cost, add_cost
+from agents.strategies import Step
+from agents.structured_output.ask import Reply
+from agents.structured_output.position import ReplyStatus
+from graphs.budgets import spent_on_asking
+from graphs.context import GeolocateContext
+from graphs.nodes.model_calls import ask_model_structured, side_by_side
+from graphs.nodes.tool_calls import ToolOutcome, limits_left, run_tool_calls
+from graphs.state import GeolocateState, ToolRecord
+
+CLOSER_TOOL = "look_closer"
+"""The tool that enlarges."""
+
+
+class SecondLook(NamedTuple):
+    """What came of looking closer.
+
+    Attributes:
+        replies: of the models that asked for parts of the photo, in their order.
+        records: the tool calls that enlarged them.
+        cost: of the tool calls; that of the replies is in them.
+        messages: what joins the conversation, which is the first model's.
+        notes: what the answer has to mention.
+    """
+
+    replies: list[Reply[ProposeHypotheses]]
+    records: list[ToolRecord]
+    cost: Cost
+    messages: list[AnyMessage]
+    notes: list[str]
+
+
+def second_look(
+    context: GeolocateContext, state: GeolocateState, first: Sequence[Reply[ProposeHypotheses]]
+) -> SecondLook:
+    """Show each model the parts that it asked for, and ask it again; nothing where none asked, or nothing is left."""
+    calls = dict(_calls(context, state, first))
+    if not calls:
+        return SecondLook([], [], Cost(), [], [])
+    limits = limits_left(context, state)
+    outcomes = dict(zip(calls, run_tool_calls(list(calls.values()), context.tools, limits), strict=True))
+    cost = Cost(tool_calls=min(len(calls), limits.calls))
+    seen = {number: outcome for number, outcome in outcomes.items() if outcome.record.error is None}
+    notes = [f"{CLOSER_TOOL} failed: {o.record.error}" for o in outcomes.values() if o.record.error is not None]
+    replies = _ask_again(context, state, first, seen) if seen else []
+    notes += [
+        f"{reply.model} did not say what it saw when it looked closer ({reply.status.value}: {reply.problem})"
+        for reply in replies
+        if reply.status is not ReplyStatus.OK
+    ]
+    messages = replies[0].messages if replies and 0 in seen else []
+    return SecondLook(replies, [outcome.record for outcome in outcomes.values()], cost, messages, notes)
+
+
+def _calls(
+    context: GeolocateContext, state: GeolocateState, first: Sequence[Reply[ProposeHypotheses]]
+) -> Iterator[tuple[int, ToolCall]]:
+    """A call for each model that asked to look closer, by its number."""
+    spent = add_cost(state["cost"], Cost(model_calls=1))
+    may_ask = spent_on_asking(context.budgets, spent) is None
+    if not (context.strategy.runs(Step.LOOK_CLOSER) and CLOSER_TOOL in context.tools and may_ask):
+        return
+    for number, reply in enumerate(first):
+        if reply.value and reply.value.look_closer:
+            boxes = [box.model_dump() for box in reply.value.look_closer]
+            arguments = {"photo_id": state["photo_id"], "boxes": boxes}
+            yield number, ToolCall(name=CLOSER_TOOL, args=arguments, id=f"own-{CLOSER_TOOL}-{number}")
+
+
+def _ask_again(
+    context: GeolocateContext,
+    state: GeolocateState,
+    first: Sequence[Reply[ProposeHypotheses]],
+    seen: dict[int, ToolOutcome],
+) -> list[Reply[ProposeHypotheses]]:
+    """The replies of the models that saw something, side by side, each in its own conversation."""
+    prompt = context.strategy.render(
+        context.strategy.look_again, photo_id=state["photo_id"], tool_name=ProposeHypotheses.__name__
+    )
+
+    def ask(number: int, outcome: ToolOutcome) -> Reply[ProposeHypotheses]:
+        so_far: GeolocateState = {**state, "messages": [*state["messages"], *first[number].messages]}
+        asked = passing_request(_enlarged(outcome), prompt, {"photo_id": state["photo_id"]})
+        return ask_model_structured(context, so_far, asked, ProposeHypotheses, context.models[number])
+
+    return side_by_side([partial(ask, number, outcome) for number, outcome in seen.items()])
+
+
+def _enlarged(outcome: ToolOutcome) -> HumanMessage:
+    """What the tool returned, as a message of its own: the call was the machine's, not the model's."""
+    content: str | list[Any] = outcome.message.content
+    return HumanMessage(content if isinstance(content, str) else list(content))
