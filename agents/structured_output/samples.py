@@ -23,8 +23,8 @@ from agents.chat_models.registry import LoadedModel
 from agents.chat_models.retry import Attempts
 from agents.structured_output.ask import (
     Offered,
-    StructuredQuestion,
     Reply,
+    StructuredQuestion,
     deadline_in,
     first_reply,
     parsed,

@@ -128,6 +128,7 @@ def test_a_spec_that_cannot_be_used_says_what_to_write(spec: str, problem: str) 
 )
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, spec: str, module: str, extra: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, f"{module}.chat_models.base", None)
     monkeypatch.delitem(sys.modules, "agents.chat_models.dialects.openai_compatible", raising=False)
     with pytest.raises(UserError, match=rf"pip install 'geosleuth\[{extra}\]'"):
         load_model(spec)
