@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,8 +28,11 @@ WAITING = logging.getLogger("geosleuth.waiting")
 
 
 @contextmanager
-def _logged_while_waiting(model: str) -> Iterator[None]:
-    """Log, while the body runs, that it is waiting for a model's reply."""
+def _logged_while_waiting(model: str, is_limited: bool) -> Iterator[None]:
+    """Log, while the body runs, that it is waiting for a model's reply; a wait without limit is for a person."""
+    if not is_limited:
+        yield
+        return
     is_over = threading.Event()
 
     def log() -> None:
@@ -83,7 +87,7 @@ class Attempts:
         if seconds <= 0.0:
             raise ModelFailure("no time is left to ask the model", is_retryable=False)
         try:
-            with _logged_while_waiting(self._model):
+            with _logged_while_waiting(self._model, is_limited=math.isfinite(seconds)):
                 return run_within(seconds, call, "model-request")
         except DeadlineExceededError as error:
             raise ModelFailure(f"no reply within {seconds:.1f} s", is_retryable=True) from error

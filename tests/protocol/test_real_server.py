@@ -62,7 +62,7 @@ def test_a_call_of_another_tool_is_repaired_once_and_then_unparsable(reciter: Lo
 
 def test_noise_has_a_status_and_no_position(random: LoadedModel) -> None:
     reply = ask_structured(random, [shown()], GivePosition)
-    assert (reply.status, reply.value) == (ReplyStatus.UNPARSABLE, None)
+    assert (reply.status, reply.value) == (ReplyStatus.UNPARSABLE, None), reply.problem
     assert reply.cost.model_calls == 2
     assert reply.cost.tokens > 0
 
