@@ -24,6 +24,7 @@ JPEG_QUALITY = 85
 LEFT_OUT = (
     "[A picture is left out here: you cannot be shown pictures. Go by the data alone, and say what you cannot know.]"
 )
+_TEXT_INSTEAD = {"type": "text", "text": LEFT_OUT}
 
 _BLOCK = re.compile(re.escape(OPENING) + r"\n(.*?)\n" + re.escape(CLOSING), re.DOTALL)
 
@@ -116,6 +117,19 @@ def without_pictures(messages: Sequence[BaseMessage], instead: str = LEFT_OUT) -
         else message
         for message in messages
     ]
+
+
+def first_picture_only(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The conversation with a text in place of each picture but the first, which is the photo."""
+    shown: list[BaseMessage] = []
+    for message in messages:
+        has_photo = count_pictures(shown) > 0
+        blocks, seen = [], has_photo
+        for block in _blocks(message):
+            blocks.append(_TEXT_INSTEAD if is_picture(block) and seen else block)
+            seen = seen or is_picture(block)
+        shown.append(_with_blocks(message, blocks) if count_pictures([message]) > int(not has_photo) else message)
+    return shown
 
 
 def pictures_after_results(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

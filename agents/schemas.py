@@ -163,7 +163,10 @@ class Cost(Frozen):
 
     model_calls: int = 0
     tool_calls: int = 0
-    tokens: int = 0
+    tokens: int = Field(0, description="read and written")
+    input_tokens: int = Field(0, description="read, the cached ones included")
+    output_tokens: int = Field(0, description="written, reasoning included")
+    cached_tokens: int = Field(0, description="read from the provider's cache, which costs less")
     usd: float = 0.0
     seconds: float = 0.0
 

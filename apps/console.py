@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -88,6 +89,21 @@ def progress_bar(title: str, unit: str, *, is_live: bool = True) -> Iterator[Rep
             bar.update(task, completed=done, total=total, visible=True)
 
         yield report
+
+
+@contextmanager
+def waiting_shown() -> Iterator[None]:
+    """Print to standard error that a model is waited for, or asked again."""
+    log, handler = logging.getLogger("geosleuth.waiting"), logging.Handler()
+    handler.emit = lambda record: messages().print(record.getMessage())  # type: ignore[method-assign]
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _print_once(title: str) -> Report:

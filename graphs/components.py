@@ -256,6 +256,7 @@ def load_chat_models(
         concurrency=settings.model_concurrency,
         temperature=strategy.temperature,
         prices=settings.prices,
+        load_s=settings.budgets.seconds,
     )
     return tuple(load_model(spec, options) for spec in split_jury(settings.model))
 

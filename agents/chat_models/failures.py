@@ -16,6 +16,7 @@ from tools.untrusted_text import untrusted
 
 UNREACHABLE_STATUS = frozenset({401, 403, 404})
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429, *range(500, 600)})
+MAX_SAID_CHARACTERS = 4_000
 _KEY_NAMES = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD)$")
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|gsk|key|AIza)[-_A-Za-z0-9*]{8,}")
 
@@ -27,6 +28,8 @@ class ModelFailure(Exception):
         is_retryable: whether the same request may succeed later.
         retry_after_s: how long the server asks to wait; None: no wish.
         is_unreachable: whether any other request would fail alike: no connection, no permission, no such model.
+        status: of HTTP; None: the server did not answer.
+        said: the server's error, of at most `MAX_SAID_CHARACTERS`; only to be searched for words.
     """
 
     def __init__(
@@ -36,8 +39,12 @@ class ModelFailure(Exception):
         is_retryable: bool,
         retry_after_s: float | None = None,
         is_unreachable: bool = False,
+        status: int | None = None,
+        said: str = "",
     ) -> None:
         super().__init__(problem)
+        self.status = status
+        self.said = said[:MAX_SAID_CHARACTERS]
         self.is_retryable = is_retryable
         self.retry_after_s = retry_after_s
         self.is_unreachable = is_unreachable
@@ -58,6 +65,8 @@ def as_failure(error: BaseException) -> ModelFailure:
         is_retryable=is_retryable,
         retry_after_s=retry_after_s(error),
         is_unreachable=is_unreachable,
+        status=status,
+        said=str(error),
     )
 
 
@@ -88,7 +97,14 @@ def _is_connection_trouble(error: BaseException) -> bool:
 def _problem(error: BaseException, status: int | None) -> str:
     kind = {401: "the key is not accepted", 403: "not permitted", 404: "no such model or address", 429: "rate-limited"}
     said = kind.get(status or 0) or (f"the server answers {status}" if status else "no reply")
-    return f"{said} ({_line(error)})"
+    return f"{said} ({_line(error if status else _first_cause(error))})"
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What an error comes from: OpenAI's library says "Connection error." and keeps what it was as the cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _line(error: BaseException) -> str:

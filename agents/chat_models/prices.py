@@ -7,8 +7,10 @@ installed version; it is never updated over the network. A price found there is 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from langchain_core.messages.ai import UsageMetadata
 from pydantic import Field, TypeAdapter, ValidationError
@@ -24,14 +26,29 @@ class Price(Frozen):
     input: float = Field(ge=0.0)
     output: float = Field(ge=0.0)
     cached_input: float | None = Field(None, ge=0.0, description="of input tokens that the provider had cached")
+    cache_write: float | None = Field(None, ge=0.0, description="of input tokens that are put into the cache")
     date: str = Field("", description="when it was read, YYYY-MM-DD")
     source: str = Field("", description="where")
 
     def usd(self, usage: UsageMetadata) -> float:
         """Cost in US dollars of a call with this usage."""
-        cached = (usage.get("input_token_details") or {}).get("cache_read", 0) if self.cached_input is not None else 0
-        dollars = (usage["input_tokens"] - cached) * self.input + usage["output_tokens"] * self.output
-        return (dollars + cached * (self.cached_input or 0.0)) / 1e6
+        read, written = cached_tokens(usage), _cache_written_tokens(usage)
+        plain = usage["input_tokens"] - read - written
+        dollars = plain * self.input + usage["output_tokens"] * self.output
+        dollars += read * (self.input if self.cached_input is None else self.cached_input)
+        return (dollars + written * (self.input if self.cache_write is None else self.cache_write)) / 1e6
+
+
+def cached_tokens(usage: UsageMetadata) -> int:
+    """Input tokens that the provider had cached."""
+    return (usage.get("input_token_details") or {}).get("cache_read") or 0
+
+
+def _cache_written_tokens(usage: UsageMetadata) -> int:
+    """Input tokens that the provider has put into its cache: Anthropic charges more for them."""
+    details: Mapping[str, Any] = usage.get("input_token_details") or {}
+    names = ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+    return sum(details.get(name) or 0 for name in names)
 
 
 FREE = Price(input=0.0, output=0.0)
@@ -78,6 +95,7 @@ def list_price(spec: ModelSpec) -> Price | None:
             input=per_million(input_tokens=_PROBE_TOKENS),
             output=per_million(output_tokens=_PROBE_TOKENS),
             cached_input=per_million(input_tokens=_PROBE_TOKENS, cache_read_tokens=_PROBE_TOKENS),
+            cache_write=per_million(input_tokens=_PROBE_TOKENS, cache_write_tokens=_PROBE_TOKENS),
             source=f"{PRICES_PACKAGE} {package.__version__}",
         )
     except LookupError:

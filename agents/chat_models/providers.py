@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pkgutil
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import httpx
 from langchain_core.language_models import BaseChatModel
 
+from agents.chat_models.dialects.requests import Dialect
 from agents.chat_models.spec import MODELS, ModelDescription, ModelOptions, ModelSpec, remote_host
 from core.errors import UserError
 
@@ -24,21 +26,40 @@ class AnswerTooLarge(httpx.TransportError):
     """An answer exceeds `MAX_ANSWER_BYTES`."""
 
 
-class _Limited(httpx.SyncByteStream):
-    """A body that raises once it takes too long or grows too large."""
+_DECODERS: MappingProxyType[str, Callable[[], zlib._Decompress]] = MappingProxyType(
+    {"gzip": lambda: zlib.decompressobj(zlib.MAX_WBITS | 16), "deflate": zlib.decompressobj}
+)
+ACCEPTED_ENCODINGS = {"Accept-Encoding": ", ".join(_DECODERS)}
 
-    def __init__(self, body: httpx.SyncByteStream, deadline: float, request: httpx.Request) -> None:
+
+class _Limited(httpx.SyncByteStream):
+    """A body, decompressed, that raises once it takes too long or grows too large."""
+
+    def __init__(self, body: httpx.SyncByteStream, encoding: str, deadline: float, request: httpx.Request) -> None:
         self._body, self._deadline, self._request = body, deadline, request
+        self._decoder = _DECODERS[encoding]() if encoding else None
 
     def __iter__(self) -> Iterator[bytes]:
         size = 0
         for piece in self._body:
-            size += len(piece)
+            plain = self._decompressed(piece, MAX_ANSWER_BYTES + 1 - size)
+            size += len(plain)
             if size > MAX_ANSWER_BYTES:
                 raise AnswerTooLarge(f"the answer is larger than {MAX_ANSWER_BYTES:,} bytes", request=self._request)
             if time.monotonic() > self._deadline:
                 raise httpx.ReadTimeout("the answer takes too long", request=self._request)
-            yield piece
+            yield plain
+        if self._decoder and not self._decoder.eof:
+            raise httpx.ReadError("the compressed answer is cut off", request=self._request)
+
+    def _decompressed(self, piece: bytes, limit: int) -> bytes:
+        """At most `limit` bytes of a piece, whatever it would grow to."""
+        if self._decoder is None:
+            return piece
+        try:
+            return self._decoder.decompress(piece, limit)
+        except zlib.error as error:
+            raise httpx.DecodingError("the compressed answer is damaged", request=self._request) from error
 
     def close(self) -> None:
         self._body.close()
@@ -49,7 +70,10 @@ def limited_hooks(seconds: float) -> dict[str, list[Callable[..., Any]]]:
 
     def limit(response: httpx.Response) -> None:
         if isinstance(response.stream, httpx.SyncByteStream):
-            response.stream = _Limited(response.stream, time.monotonic() + seconds, response.request)
+            encoding = response.headers.pop("content-encoding", "").strip().casefold().replace("identity", "")
+            if encoding and encoding not in _DECODERS:
+                raise httpx.DecodingError(f"the answer is compressed as {encoding[:20]!r}", request=response.request)
+            response.stream = _Limited(response.stream, encoding, time.monotonic() + seconds, response.request)
 
     return {"response": [limit]}
 
@@ -64,12 +88,12 @@ class Provided(NamedTuple):
     Attributes:
         chat: of LangChain's integration.
         errors: exceptions of its library.
-        shows_results: whether pictures may stand in tool results.
+        dialect: how its requests differ.
     """
 
     chat: BaseChatModel
     errors: tuple[type[Exception], ...]
-    shows_results: bool = False
+    dialect: Dialect = Dialect()
 
 
 Arguments = dict[str, Any]
@@ -82,15 +106,15 @@ class _Integration(NamedTuple):
         chat_class: as `module:name`.
         arguments: of the class beside model, URL, key and sampling, from the URL and the options.
         errors: exceptions of the provider's library, each as `module:name`.
-        length_name: the argument that limits a reply's tokens.
-        shows_results: whether pictures may stand in tool results.
+        dialect: how the provider's requests differ.
+        samples: whether several replies can be asked for in one request.
     """
 
     chat_class: str
     arguments: Callable[[str, ModelOptions], Arguments]
     errors: tuple[str, ...]
-    length_name: str = "max_tokens"
-    shows_results: bool = False
+    dialect: Dialect = Dialect()
+    samples: bool = False
 
 
 def provide(spec: ModelSpec, options: ModelOptions) -> Provided:
@@ -106,11 +130,16 @@ def provide(spec: ModelSpec, options: ModelOptions) -> Provided:
         "model": spec.target,
         "base_url": url,
         **({"api_key": _key(row.keys)} if row.keys else {}),
-        **_sampling(options, integration.length_name),
+        **_sampling(options, integration.dialect.length_field),
         **integration.arguments(url, options),
     }
     errors = (*map(pkgutil.resolve_name, integration.errors), *_transport_errors())
-    return Provided(chat_class(**arguments), errors, integration.shows_results)
+    return Provided(chat_class(**arguments), errors, integration.dialect)
+
+
+def takes_samples(spec: ModelSpec) -> bool:
+    """Whether the protocol of a spec's kind has several replies to one request."""
+    return _INTEGRATIONS[spec.kind].samples
 
 
 def _chat_class(integration: _Integration, row: ModelDescription) -> Callable[..., BaseChatModel]:
@@ -158,6 +187,7 @@ def _openai_compatible(url: str, options: ModelOptions) -> Arguments:
             timeout=options.timeout_s,
             trust_env=remote_host(url) is not None,
             follow_redirects=False,
+            headers=ACCEPTED_ENCODINGS,
             event_hooks=limited_hooks(options.timeout_s),
         ),
     }
@@ -171,29 +201,37 @@ def _ollama(url: str, options: ModelOptions) -> Arguments:
     trust_env = remote_host(url) is not None
     return {
         "client_kwargs": {"timeout": options.timeout_s, "trust_env": trust_env, "follow_redirects": False},
-        "sync_client_kwargs": {"event_hooks": limited_hooks(options.timeout_s)},
+        "sync_client_kwargs": {"headers": ACCEPTED_ENCODINGS, "event_hooks": limited_hooks(options.timeout_s)},
     }
 
 
-_COMPATIBLE = _Integration("langchain_openai:ChatOpenAI", _openai_compatible, ("openai:OpenAIError",))
+_COMPATIBLE = _Integration(
+    "agents.chat_models.dialects.openai_compatible:CompatibleChat",
+    _openai_compatible,
+    ("openai:OpenAIError",),
+    samples=True,
+)
 _INTEGRATIONS: MappingProxyType[str, _Integration] = MappingProxyType(
     {
-        "openai": _Integration("langchain_openai:ChatOpenAI", _openai, ("openai:OpenAIError",)),
+        "openai": _Integration("langchain_openai:ChatOpenAI", _openai, ("openai:OpenAIError",), samples=True),
         "anthropic": _Integration(
-            "langchain_anthropic:ChatAnthropic", _anthropic, ("anthropic:AnthropicError",), shows_results=True
+            "langchain_anthropic:ChatAnthropic",
+            _anthropic,
+            ("anthropic:AnthropicError",),
+            # Its protocol requires a limit of tokens.
+            Dialect(shows_results=True, marks_cache=True, default_length=4_096),
         ),
         "google_genai": _Integration(
             "langchain_google_genai:ChatGoogleGenerativeAI",
             _google,
             ("google.genai.errors:APIError",),
-            length_name="max_output_tokens",
-            shows_results=True,
+            Dialect(shows_results=True, length_field="max_output_tokens"),
         ),
         "ollama": _Integration(
             "langchain_ollama:ChatOllama",
             _ollama,
             ("ollama:ResponseError", "ollama:RequestError", "builtins:ConnectionError"),
-            length_name="num_predict",
+            Dialect(length_field="num_predict"),
         ),
         "vllm": _COMPATIBLE,
         "openai_compatible": _COMPATIBLE,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from agents.chat_models.base import LocalModel, Tool
 from agents.chat_models.failures import ModelFailure
@@ -15,6 +15,7 @@ from agents.chat_models.spec import ModelOptions, ModelSpec
 from agents.messages import read_data
 from agents.structured_output.arguments import mend
 from agents.structured_output.position import parse_position
+from agents.structured_output.thoughts import split_thoughts
 from core.errors import UserError
 from core.files import sha256_of_file
 from retrieval.photos.photo import name_sha256, photo_id_of
@@ -28,6 +29,11 @@ class RecordedRow(BaseModel):
     photo: str | None = None
     photo_sha256: str | None = None
     response: str | None = None
+
+    @field_validator("response")
+    @classmethod
+    def _without_reasoning(cls, text: str | None) -> str | None:
+        return split_thoughts(text)[0] if text else text
 
 
 def load_recorded(spec: ModelSpec, options: ModelOptions) -> RecordedModel:

@@ -86,10 +86,8 @@ def _load_served(spec: ModelSpec, options: ModelOptions) -> LoadedModel:
     chat = AdaptedChat(
         inner=provided.chat,
         label=spec.text,
-        sees_images=able.images,
-        calls_tools=able.tools,
-        keeps_schema=able.structured_output,
-        shows_results=provided.shows_results,
+        able=able,
+        dialect=provided.dialect,
         errors=provided.errors,
         concurrency=options.concurrency,
         settings={"temperature": options.temperature, "max_output_tokens": options.max_output_tokens},

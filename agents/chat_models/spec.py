@@ -7,6 +7,7 @@ Parsing a spec loads nothing and sends nothing.
 from __future__ import annotations
 
 import ipaddress
+import math
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from langchain_core.caches import BaseCache
 from pydantic import BaseModel, ConfigDict, Field
 
+from agents.chat_models.adjustments import Capabilities as Capabilities
 from agents.schemas import Frozen
 from core.errors import UserError
 
@@ -343,14 +345,6 @@ def _shown(text: str) -> str:
     return text.split("@")[0][:60] if "://" in text else text[:60]
 
 
-class Capabilities(Frozen):
-    """Capabilities of a model by itself; `AdaptedChat` makes up for missing ones."""
-
-    images: bool = Field(True, description="without, the photo is left out and the prompt says so")
-    tools: bool = Field(True, description="without, tools are written into the prompt and calls read from the text")
-    structured_output: bool = Field(False, description="the server holds a reply to a JSON schema")
-
-
 class ModelOptions(Frozen):
     """Limits and sampling of the requests to a model."""
 
@@ -363,6 +357,7 @@ class ModelOptions(Frozen):
         3, ge=0, description="after the first attempt: rate limits, server errors, lost connections"
     )
     backoff_s: float = Field(1.0, ge=0.0, description="first pause between attempts; each one after is twice as long")
+    load_s: float = Field(math.inf, gt=0.0, description="for all that is asked of a server when the model is loaded")
     concurrency: int = Field(8, ge=1, description="requests under way at once")
     temperature: float | None = Field(None, ge=0.0, description="None: the provider's default")
     max_output_tokens: int | None = Field(None, ge=1, description="None: the provider's default")

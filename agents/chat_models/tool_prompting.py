@@ -11,36 +11,32 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCa
 from agents.chat_models.base import Tool
 from agents.prompts import render
 from agents.structured_output.arguments import arguments_in_text
-from agents.structured_output.json_repair import find_objects
+from agents.structured_output.json_repair import find_object_lists, find_objects
 
 
 def with_tools_in_prompt(messages: Sequence[BaseMessage], tools: Sequence[Tool]) -> list[BaseMessage]:
     """The conversation with past calls and results as text, and the tools at the end."""
     plain = [_without_tools(message) for message in messages]
-    if not tools:
-        return plain
-    instruction = _instruction(tools)
-    if plain and isinstance(plain[-1], HumanMessage):
-        return [*plain[:-1], _with_text(plain[-1], instruction)]
-    return [*plain, HumanMessage(instruction)]
+    return [*plain, HumanMessage(_instruction(tools))] if tools else plain
+
+
+def name_the_tool(tool_name: str) -> str:
+    """The request to call a tool, where the server cannot be told to force a call."""
+    return render("call_named_tool", tool_name=tool_name)
 
 
 def _without_tools(message: BaseMessage) -> BaseMessage:
     if isinstance(message, ToolMessage):
-        before = f"Result of the tool {message.name or 'called'}:\n"
+        before = f"Result of the tool {message.name or 'called'} (tool_call_id {message.tool_call_id}):\n"
         if isinstance(message.content, str):
             return HumanMessage(before + message.content)
         return HumanMessage([{"type": "text", "text": before}, *message.content])
     if isinstance(message, AIMessage) and message.tool_calls:
-        calls = [{"name": call["name"], "arguments": call["args"]} for call in message.tool_calls]
+        calls = [
+            {"name": call["name"], "arguments": call["args"], "tool_call_id": call["id"]} for call in message.tool_calls
+        ]
         return AIMessage(json.dumps({"calls": calls}, ensure_ascii=False))
     return message
-
-
-def _with_text(message: HumanMessage, text: str) -> HumanMessage:
-    if isinstance(message.content, str):
-        return HumanMessage(f"{message.content}\n\n{text}")
-    return HumanMessage([*message.content, {"type": "text", "text": text}])
 
 
 def _instruction(tools: Sequence[Tool]) -> str:
@@ -66,22 +62,29 @@ def _object_schema(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
 
 
-def with_calls(answer: AIMessage, tools: Sequence[Tool], id_stem: str) -> AIMessage:
+def with_calls(answer: AIMessage, tools: Sequence[Tool], id_stem: str, by_name: bool = False) -> AIMessage:
     """The answer with the calls that its text holds; unchanged if there are none.
 
-    Ids derive from `id_stem`, so that the same reply has the same calls.
+    Args:
+        answer: what the model said.
+        tools: on offer.
+        id_stem: what ids derive from, so that the same reply has the same calls.
+        by_name: whether only calls of tools on offer count, as of a model that can call tools and yet writes calls.
     """
-    calls = calls_in_text(answer.text, tools)
+    calls = calls_in_text(answer.text, tools, by_name)
     named = [ToolCall(name=name, args=args, id=f"{id_stem}-{n}") for n, (name, args) in enumerate(calls)]
     return answer.model_copy(update={"tool_calls": named}) if named else answer
 
 
-def calls_in_text(text: str, tools: Sequence[Tool]) -> list[tuple[str, dict[str, Any]]]:
+def calls_in_text(text: str, tools: Sequence[Tool], by_name: bool = False) -> list[tuple[str, dict[str, Any]]]:
     """Calls in a reply: a list of them, single ones, or, with one tool on offer, just its arguments.
 
-    Calls of tools that are not offered are kept: the node that runs tools reports them to the model.
+    Calls of tools that are not offered are kept, unless `by_name`: the node that runs tools reports them to the model.
     """
-    found = [call for item in find_objects(text) for call in _calls(item)]
+    found = [call for objects in find_object_lists(text) for item in objects for call in _calls(item)]
+    if by_name:
+        names = {tool["function"]["name"] for tool in tools}
+        return [(name, arguments) for name, arguments in found if name in names]
     if found or len(tools) != 1:
         return found
     function = tools[0]["function"]

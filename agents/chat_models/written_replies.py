@@ -26,6 +26,7 @@ from agents.chat_models.pasting import TERMINAL, PastedReply
 from agents.chat_models.request_folder import ReplyFiles, RequestFolder, WrittenRequest, written_request
 from agents.chat_models.spec import MODELS, ModelOptions, ModelSpec
 from agents.chat_models.tool_prompting import reply_schema, with_calls, with_tools_in_prompt
+from agents.structured_output.thoughts import split_thoughts
 from core.errors import UserError
 from core.waiting import pause, waiting
 
@@ -84,7 +85,7 @@ class WrittenReplies(ToolBindingModel):
         wanted = reply_schema(tools) if tools else None
         request = written_request(sent, wanted, {**self.asked, "sample": current_sample()})
         with waiting():
-            text = self.reply(request)
+            text = split_thoughts(self.reply(request))[0]
         answer = with_calls(AIMessage(text), tools, id_stem=f"written-{request.key}")
         return ChatResult(generations=[ChatGeneration(message=with_estimate(answer, sent))])
 

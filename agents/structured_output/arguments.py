@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -10,10 +11,13 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
 from agents.structured_output.coordinates import LatLon, is_coordinate_key, pair_from_fields
-from agents.structured_output.json_repair import find_objects
-from agents.structured_output.position import ReplyStatus, parse_confidence, parse_position
+from agents.structured_output.json_repair import find_object_lists, find_objects
+from agents.structured_output.position import ParsedReply, parse_position, place_name, stated_confidence
 
 Schema = Mapping[str, Any]
+ALTERNATIVES = "alternatives"
+FINISH_REASON = "finish_reason"
+"""In a reply's metadata: why it ended, in OpenAI's words."""
 
 
 def arguments_of(answer: AIMessage, schema: type[BaseModel]) -> tuple[dict[str, Any] | None, str]:
@@ -25,16 +29,39 @@ def arguments_of(answer: AIMessage, schema: type[BaseModel]) -> tuple[dict[str, 
     name = schema.__name__
     parameters = convert_to_openai_tool(schema)["function"]["parameters"]
     calls = [call["args"] for call in answer.tool_calls if call["name"] == name]
-    if len(calls) > 1:
-        return None, f"it held {len(calls)} calls of {name}, not one"
     broken = [call["args"] or "" for call in answer.invalid_tool_calls if call["name"] == name]
     found = calls or [item for text in broken for item in find_objects(text)]
-    arguments = mend(found[0], parameters) if found else arguments_in_text(answer.text, parameters)
-    return arguments, "" if arguments is not None else _what_is_missing(answer, name)
+    if not found:
+        arguments = arguments_in_text(answer.text, parameters)
+        return arguments, "" if arguments is not None else _what_is_missing(answer, name)
+    read = [said for said in (_fitting(item, parameters) for item in found) if said is not None]
+    if not read:
+        fields = ", ".join(parameters.get("properties", {}))
+        return None, f"the arguments of its call have none of the fields {fields[:200]}"
+    return _one_of(read), ""
+
+
+def _one_of(calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Several calls as one: their lists joined; of places the one of greatest confidence, or the first.
+
+    The other places are its alternatives.
+    """
+    if any({"lat", "lon", "name"} & call.keys() for call in calls):
+        stated = [call.get("confidence") for call in calls]
+        best = max(range(len(calls)), key=lambda n: stated[n] or 0.0) if all(stated) else 0
+        others = [other for call in calls if call != calls[best] for other in (call, *call.get(ALTERNATIVES, ()))]
+        own = calls[best].get(ALTERNATIVES, [])
+        return {**calls[best], ALTERNATIVES: [*own, *others]} if others else calls[best]
+    joined = {
+        key: [item for call in calls for item in call.get(key, [])]
+        for key in {key: None for call in calls for key in call}
+        if all(isinstance(call.get(key, []), list) for call in calls)
+    }
+    return {**{key: value for call in calls for key, value in call.items()}, **joined}
 
 
 def _what_is_missing(answer: AIMessage, name: str) -> str:
-    if answer.response_metadata.get("finish_reason") == "length":
+    if answer.response_metadata.get(FINISH_REASON) == "length":
         return f"it was cut off before it held a call of {name}: be brief"
     others = sorted({call["name"] for call in answer.tool_calls})
     return f"it held no call of {name}" + (f" but of {', '.join(others)[:100]}" if others else "")
@@ -43,19 +70,46 @@ def _what_is_missing(answer: AIMessage, name: str) -> str:
 def arguments_in_text(text: str, parameters: Schema) -> dict[str, Any] | None:
     """The arguments that a text gives: its last object that shares a field with the schema, or a position in prose.
 
-    Where hypotheses are wanted, a list of places under any name, or a position in prose, is a list of hypotheses.
-    None if it gives none.
+    Where hypotheses are wanted, a list of places under any name, or positions in prose, are a list of hypotheses. None
+    if it gives none.
     """
+    single = [objects[0] for objects in find_object_lists(text) if len(objects) == 1]
+    for item in reversed(single):
+        fitting = _fitting(item, parameters) if item else None
+        if fitting is not None:
+            return fitting
+    return _places(parse_position(text), parameters) if _wants_places(parameters) else None
+
+
+def _fitting(item: dict[str, Any], parameters: Schema) -> dict[str, Any] | None:
+    """An object in the form of the schema, with places that it gives under another name; None if they share no field.
+
+    One without any field fits a schema that requires none.
+    """
+    mended: dict[str, Any] = mend(item, parameters)
+    fields: Schema = parameters.get("properties", {})
+    if _wants_places(parameters) and not {"hypotheses", "lat", "lon", "name"} & fields.keys() & mended.keys():
+        mended = {**mended, **(_places(parse_position(json.dumps(item, default=str)), parameters) or {})}
+    is_empty = not item and not parameters.get("required")
+    return mended if is_empty or fields.keys() & mended.keys() else None
+
+
+def _wants_places(parameters: Schema) -> bool:
     fields = parameters.get("properties", {})
-    for item in reversed(find_objects(text)):
-        mended: dict[str, Any] = mend(item, parameters)
-        if any(key in fields for key in mended):
-            return mended
-    wants_all = "hypotheses" in fields
-    reply = parse_position(text) if wants_all or {"lat", "lon"} <= fields.keys() else None
-    if reply is None or reply.status is not ReplyStatus.OK:
+    return "hypotheses" in fields or {"lat", "lon"} <= fields.keys()
+
+
+def _places(reply: ParsedReply, parameters: Schema) -> dict[str, Any] | None:
+    """The places of a reply as arguments; None if it has none."""
+    fields = parameters.get("properties", {})
+    if "hypotheses" in fields:
+        listed = [dict(place) for place in reply.places]
+        return dict(mend({"hypotheses": listed}, parameters)) if listed else None
+    if not reply.place:
         return None
-    return dict(mend({"hypotheses": [*map(dict, reply.places)]}, parameters)) if wants_all else dict(reply.place)
+    others = [dict(place) for place in reply.places if place != reply.place]
+    place = {**reply.place, ALTERNATIVES: others} if others and ALTERNATIVES in fields else dict(reply.place)
+    return dict(mend(place, parameters))
 
 
 def mend(value: Any, schema: Schema, root: Schema | None = None) -> Any:
@@ -91,6 +145,10 @@ def _with_plain_numbers(value: dict[str, Any], fields: Schema) -> dict[str, Any]
     pair = pair_from_fields(value) if {"lat", "lon"} <= fields.keys() else ""
     if isinstance(pair, LatLon):
         value = {**{key: part for key, part in value.items() if not is_coordinate_key(key)}, **pair._asdict()}
-    if "confidence" in fields and "confidence" in value:
-        value = {**value, "confidence": parse_confidence(value["confidence"])}
+    if "confidence" in fields:
+        stated = stated_confidence(value)
+        value = {**value, **({} if stated is None and "confidence" not in value else {"confidence": stated})}
+    if {"lat", "lon", "name"} <= fields.keys() and not value.get("name"):
+        name = place_name(value)
+        value = {**value, "name": name} if name else value
     return value

@@ -11,7 +11,10 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ValidationError
 
+from agents.chat_models.adapter import REMARKS, USAGE_IS_ESTIMATED
+from agents.chat_models.dialects.replies import FINISH_REASON, REASONING
 from agents.chat_models.failures import ModelFailure
+from agents.chat_models.prices import cached_tokens
 from agents.chat_models.registry import LoadedModel
 from agents.chat_models.retry import Attempts
 from agents.prompts import render
@@ -71,7 +74,7 @@ def ask(
         tools: what the model may call.
         seconds: for everything, pauses between attempts included; None: as long as the attempts may take.
     """
-    return _ask(model, messages, tools, None, _deadline(seconds))
+    return _ask(model, messages, tools, None, deadline_in(seconds))
 
 
 def ask_structured(
@@ -95,12 +98,37 @@ def ask_structured(
         beside: tools in the request that are not to be called now: where the tools stay the same from request to
             request, servers find what they have read before in their caches.
     """
-    deadline = _deadline(seconds)
-    first = _ask_once(model, messages, schema, deadline, beside)
+    question = StructuredQuestion(model, messages, schema, deadline_in(seconds), beside)
+    return repaired(question, first_reply(question))
+
+
+class StructuredQuestion(NamedTuple, Generic[T]):
+    """A question for one value of a schema, with the arguments of `ask_structured`; `deadline` is monotonic."""
+
+    model: LoadedModel
+    messages: Sequence[BaseMessage]
+    schema: type[T]
+    deadline: float | None
+    beside: Sequence[Offered] = ()
+
+    @property
+    def tools(self) -> list[Offered]:
+        """All tools of the request."""
+        return [*self.beside] if self.schema in self.beside else [*self.beside, self.schema]
+
+
+def first_reply(question: StructuredQuestion[T]) -> Reply[T]:
+    """The reply to a question, as it comes."""
+    model, messages, schema, deadline, _ = question
+    return parsed(_ask(model, messages, question.tools, schema.__name__, deadline), schema)
+
+
+def repaired(question: StructuredQuestion[T], first: Reply[T]) -> Reply[T]:
+    """The first reply, or, if it does not fit the schema, the one to a request for its repair."""
     if first.status is not ReplyStatus.UNPARSABLE:
         return first
-    repair = HumanMessage(render("repair", problem=first.problem, tool_name=schema.__name__))
-    second = _ask_once(model, [*messages, *first.messages, repair], schema, deadline, beside)
+    repair = HumanMessage(render("repair", problem=first.problem, tool_name=question.schema.__name__))
+    second = first_reply(question._replace(messages=[*question.messages, *first.messages, repair]))
     return second._replace(
         messages=[*first.messages, repair, *second.messages],
         cost=add_cost(first.cost, second.cost),
@@ -109,15 +137,8 @@ def ask_structured(
     )
 
 
-def _ask_once(
-    model: LoadedModel,
-    messages: Sequence[BaseMessage],
-    schema: type[T],
-    deadline: float | None,
-    beside: Sequence[Offered],
-) -> Reply[T]:
-    tools = beside if schema in beside else [*beside, schema]
-    reply = _ask(model, messages, tools, schema.__name__, deadline)
+def parsed(reply: Reply[AIMessage], schema: type[T]) -> Reply[T]:
+    """The reply with its value, and with acknowledgements of its calls."""
     value, status, problem = _parse(reply.value, schema) if reply.value else (None, reply.status, reply.problem)
     # Chat models require an answer to each of their calls.
     text = f"Error: {problem}" if problem else "Noted."
@@ -130,6 +151,8 @@ def _ask_once(
 def _parse(answer: AIMessage, schema: type[T]) -> tuple[T | None, ReplyStatus, str]:
     arguments, problem = arguments_of(answer, schema)
     if arguments is None:
+        if answer.response_metadata.get(FINISH_REASON) == "content_filter":
+            return None, ReplyStatus.REFUSED, "the provider's filter withheld the answer"
         if looks_like_a_refusal(answer.text):
             return None, ReplyStatus.REFUSED, "the model declined to answer"
         return None, ReplyStatus.UNPARSABLE, problem
@@ -139,7 +162,8 @@ def _parse(answer: AIMessage, schema: type[T]) -> tuple[T | None, ReplyStatus, s
         return None, ReplyStatus.UNPARSABLE, first_problem(error)
 
 
-def _deadline(seconds: float | None) -> float | None:
+def deadline_in(seconds: float | None) -> float | None:
+    """The end of some seconds from now on the monotonic clock; None: never."""
     return None if seconds is None else time.monotonic() + seconds
 
 
@@ -166,19 +190,38 @@ def _ask_in_time(
     bound = model.chat.bind_tools(list(tools), tool_choice=choice) if tools else model.chat
     # A wait for somebody to write a reply has a limit of its own, and is no work of the run.
     options = model.options.model_copy(update={"timeout_s": math.inf}) if model.kind.is_written else model.options
-    attempts = Attempts(options, None if model.kind.is_written else deadline)
+    attempts = Attempts(options, None if model.kind.is_written else deadline, model.name)
     try:
         answer = attempts(lambda: bound.invoke(list(messages)))
     except ModelFailure as failure:
         return Reply(None, ReplyStatus.FAILED, str(failure), [], Cost(model_calls=attempts.made), model.remarks)
-    tokens = answer.usage_metadata["total_tokens"] if answer.usage_metadata else 0
-    cost = Cost(model_calls=attempts.made, tokens=tokens, usd=model.usd(answer))
-    remarks = (*model.remarks, *([ESTIMATED] if answer.response_metadata.get("usage_is_estimated") else []))
-    kept = _shortened(answer)
+    return read_answer(model, answer, attempts.made)
+
+
+def read_answer(model: LoadedModel, answer: AIMessage, requests: int) -> Reply[AIMessage]:
+    """The reply with its cost, if it is not too long to be read."""
+    metadata = answer.response_metadata
+    estimated = [ESTIMATED] if metadata.get(USAGE_IS_ESTIMATED) else []
+    remarks = tuple(dict.fromkeys([*model.remarks, *metadata.get(REMARKS, ()), *estimated]))
+    kept, cost = _shortened(answer), _cost(model, answer, requests)
     if len(answer.text) <= MAX_TEXT_CHARACTERS:
         return Reply(kept, ReplyStatus.OK, "", [kept], cost, remarks)
     problem = f"the reply has {len(answer.text):,} characters; at most {MAX_TEXT_CHARACTERS:,} are read"
     return Reply(None, ReplyStatus.UNPARSABLE, problem, [kept], cost, remarks)
+
+
+def _cost(model: LoadedModel, answer: AIMessage, requests: int) -> Cost:
+    usage = answer.usage_metadata
+    if not usage:
+        return Cost(model_calls=requests)
+    return Cost(
+        model_calls=requests,
+        tokens=usage["total_tokens"],
+        input_tokens=usage["input_tokens"],
+        output_tokens=usage["output_tokens"],
+        cached_tokens=cached_tokens(usage),
+        usd=model.usd(answer),
+    )
 
 
 def _shortened(answer: AIMessage) -> AIMessage:
@@ -190,7 +233,12 @@ def _shortened(answer: AIMessage) -> AIMessage:
         ToolCall(name=c["name"][:200], args=_shortened_arguments(c["args"]), id=c["id"]) for c in answer.tool_calls
     ]
     return AIMessage(
-        answer.text[:KEPT_CHARACTERS], tool_calls=short, id=answer.id, usage_metadata=answer.usage_metadata
+        answer.text[:KEPT_CHARACTERS],
+        tool_calls=short,
+        id=answer.id,
+        usage_metadata=answer.usage_metadata,
+        additional_kwargs={key: value for key, value in answer.additional_kwargs.items() if key == REASONING},
+        response_metadata={key: value for key, value in answer.response_metadata.items() if key == FINISH_REASON},
     )
 
 

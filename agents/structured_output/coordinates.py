@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 _LAT_KEY = re.compile(r"(?:estimated_|predicted_)?lat(?:itude)?(?:_deg)?")
 _LON_KEY = re.compile(r"(?:estimated_|predicted_)?(?:lon|lng|long|longitude)(?:_deg)?")
 _PAIR_KEY = re.compile(r"coord(?:inate)?s?|position|point|location|gps|lat_?(?:lon|lng)")
+SEVERAL_POSITIONS = "it gives several different positions"
 NO_POSITION = "it holds no latitude and longitude"
 MAX_ANGLE_CHARACTERS = 80
 
@@ -140,13 +141,17 @@ _DECIMAL_PAIR = re.compile(
     r"(?<![\d.,/-])([-+]?\d{1,3}\.\d{2,}+)\s*[,;/]\s*([-+]?\d{1,3}\.\d{2,}+)(?![\d.]*\d)"
     r"|(?<![\d.,])([-+]?\d{1,3},\d{2,}+)\s*[;/]\s*([-+]?\d{1,3},\d{2,}+)(?!\d)"
 )
+_PERCENTAGE = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?)\s*%")
+_LIKELIEST = re.compile(
+    r"(?i:most (?:likely|probable|plausible)|likeliest|best (?:guess|match|candidate)|top candidate)"
+)
 _ANSWER = re.compile(r"(?i:best guess|final coordinates|answer)\W")
 
 
 def pair_in_text(text: str) -> LatLon | str:
     """The one position in a text: "48.1, 11.6" alone, or in prose a labelled position or one written out.
 
-    Of several different ones the only one behind "answer" counts, if there is such a one.
+    Of several different ones the only one behind "answer" counts, else the one stated as most probable.
     """
     plain = text.translate(_PLAIN_SIGNS)
     bare = plain.strip("()[]{} .\n")
@@ -158,17 +163,80 @@ def pair_in_text(text: str) -> LatLon | str:
     found = _pairs(plain)
     if len(found) > 1:
         found = _pairs(_ANSWER.split(plain)[-1]) or found
+    if len(found) > 1:
+        found = _most_probable(plain) or found
     if len(found) == 1:
         return found[0]
-    return "it gives several different positions" if found else NO_POSITION
+    return SEVERAL_POSITIONS if found else NO_POSITION
+
+
+class StatedPair(NamedTuple):
+    """A position in prose, and its probability where the text states one for each of them."""
+
+    pair: LatLon
+    probability: float | None
+
+
+def stated_pairs(text: str) -> list[StatedPair]:
+    """The different positions in prose, in order, each with the percentage that stands with it."""
+    plain = text.translate(_PLAIN_SIGNS)
+    found = _first_of_each(_found(plain))
+    stated = _percentages(plain, found)
+    return [StatedPair(item.pair, stated[n] / 100.0 if stated else None) for n, item in enumerate(found)]
+
+
+def _most_probable(text: str) -> list[LatLon]:
+    """The position of the greatest percentage, else the one called the most likely; empty if there is no single one."""
+    found = _first_of_each(_found(text))
+    stated = _percentages(text, found)
+    if stated:
+        return [item.pair for item, share in zip(found, stated, strict=True) if share == max(stated)]
+    starts = [0, *(item.end for item in found)]
+    called = [
+        item.pair for item, start in zip(found, starts, strict=False) if _LIKELIEST.search(text, start, item.start)
+    ]
+    return called if len(called) == 1 else []
+
+
+def _percentages(text: str, found: Sequence[_Found]) -> list[float]:
+    """The percentage of each position, all behind or all before them on their lines; empty if one has none or two."""
+    if not found:
+        return []
+    edges = [*(item.start for item in found[1:]), len(text)]
+    behind = [text[item.end : edge].partition("\n")[0] for item, edge in zip(found, edges, strict=True)]
+    starts = [0, *(item.end for item in found)]
+    before = [text[start : item.start].rpartition("\n")[2] for item, start in zip(found, starts, strict=False)]
+    for sides in (behind, before):
+        stated = [_PERCENTAGE.findall(side) for side in sides]
+        if all(len(values) == 1 for values in stated):
+            return [float(values[0]) for values in stated]
+    return []
+
+
+class _Found(NamedTuple):
+    """A position and where in the text it stands."""
+
+    pair: LatLon
+    start: int
+    end: int
 
 
 def _pairs(text: str) -> list[LatLon]:
-    """Different positions within range: the labelled ones, or without any those with hemispheres or decimals."""
+    """Different positions within range."""
+    return [item.pair for item in _first_of_each(_found(text))]
+
+
+def _first_of_each(found: Sequence[_Found]) -> list[_Found]:
+    return list({item.pair: item for item in reversed(found)}.values())[::-1]
+
+
+def _found(text: str) -> list[_Found]:
+    """Positions within range: the labelled ones, or without any those with hemispheres or decimals."""
     return _matches(text, _LABELLED_PAIR) or _matches(text, _MARKED_PAIR, _DECIMAL_PAIR)
 
 
-def _matches(text: str, *patterns: re.Pattern[str]) -> list[LatLon]:
-    values = (filter(None, match.groups()) for pattern in patterns for match in pattern.finditer(text))
-    pairs = (pair_from_values(*two) for two in values)
-    return list(dict.fromkeys(pair for pair in pairs if isinstance(pair, LatLon)))
+def _matches(text: str, *patterns: re.Pattern[str]) -> list[_Found]:
+    matches = (match for pattern in patterns for match in pattern.finditer(text))
+    pairs = ((pair_from_values(*filter(None, match.groups())), match) for match in matches)
+    found = [_Found(pair, *match.span()) for pair, match in pairs if isinstance(pair, LatLon)]
+    return sorted(found, key=lambda item: item.start)

@@ -14,7 +14,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from agents.structured_output.coordinates import LatLon, pair_from_fields, pair_in_text
+from agents.structured_output.coordinates import LatLon, pair_from_fields, pair_in_text, stated_pairs
 from agents.structured_output.json_repair import find_object_lists, is_cut_off
 
 MAX_TEXT_CHARACTERS = 100_000
@@ -24,10 +24,10 @@ MAX_REFUSAL_CHARACTERS = 1_500
 MAX_NESTING = 4
 MAX_RADIUS_KM = 20_015.0
 
-_THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"[-+\d.,°'\"]+\s*\Z")
 _NAME_KEYS = ("name", "place", "location", "location_name", "exact_location_name", "landmark")
 _AREA_KEYS = ("neighborhood", "neighbourhood", "city", "town", "state", "region", "province", "country")
+_CONFIDENCE_KEYS = ("confidence", "probability", "prob", "likelihood", "chance", "share", "percentage")
 _REASON_KEYS = ("reasoning", "rationale", "reason", "why", "explanation", "clues")
 _NO_NAME = re.compile(r"(?i:unknown|n/a|none|null|indeterminable|not sure|\.\.\.|<.*>|.{200,})?", re.DOTALL)
 
@@ -67,26 +67,36 @@ def parse_position(text: str) -> ParsedReply:
 
     Of several JSON objects with a position the last counts, as models come to their answer at the end; of a list of
     places the one of greatest confidence, or the first, as they list the likeliest first. Prose with several different
-    positions and no mark of which is the answer is unparsable.
+    positions and no mark of which is the answer or the most probable is unparsable; `places` has them all the same.
     """
     if not text.strip():
         return ParsedReply(ReplyStatus.UNPARSABLE, problem="the reply is empty")
     if len(text) > MAX_TEXT_CHARACTERS:
         problem = f"the reply has {len(text):,} characters; at most {MAX_TEXT_CHARACTERS:,} are read"
         return ParsedReply(ReplyStatus.UNPARSABLE, problem=problem)
-    said = _THOUGHT.sub(" ", text)
-    from_objects = _in_objects(find_object_lists(said))
+    from_objects = _in_objects(find_object_lists(text))
     if from_objects.status is ReplyStatus.OK:
         return from_objects
     # The last number of a text that was cut off may be short of digits; prose may stand in a string of broken JSON.
-    whole = _LAST_NUMBER.sub("", said) if is_cut_off(said) else said
-    pair = pair_in_text(whole.replace("\\n", "\n").replace('\\"', '"'))
+    whole = _LAST_NUMBER.sub("", text) if is_cut_off(text) else text
+    prose = whole.replace("\\n", "\n").replace('\\"', '"')
+    pair, places = pair_in_text(prose), _in_prose(prose)
     if isinstance(pair, LatLon):
-        place = {**from_objects.place, **pair._asdict()}
-        return ParsedReply(ReplyStatus.OK, place, (place,))
-    if looks_like_a_refusal(said) and not from_objects.place:
+        place = {**from_objects.place, **next((p for p in places if (p["lat"], p["lon"]) == pair), pair._asdict())}
+        return ParsedReply(ReplyStatus.OK, place, places if len(places) > 1 else (place,))
+    if places and not from_objects.places:
+        return ParsedReply(ReplyStatus.UNPARSABLE, places=places, problem=pair)
+    if looks_like_a_refusal(text) and not from_objects.place:
         return ParsedReply(ReplyStatus.REFUSED, problem="the model declined to answer")
     return from_objects._replace(problem=from_objects.problem or pair)
+
+
+def _in_prose(text: str) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {**said.pair._asdict(), **({} if said.probability is None else {"confidence": said.probability})}
+        for said in stated_pairs(text)
+        if said.probability is None or said.probability <= 1.0
+    )
 
 
 def _in_objects(lists: Sequence[Sequence[Mapping[str, Any]]]) -> ParsedReply:
@@ -126,7 +136,7 @@ def _place(fields: Mapping[str, Any], whole: Mapping[str, Any], is_listed: bool)
     if isinstance(pair, LatLon):
         shared = {key: whole[key] for key in _REASON_KEYS if key in whole} if is_listed else whole
         return {**pair._asdict(), **_about_the_place({**shared, **fields})}
-    name = _place_name(fields)
+    name = place_name(fields)
     if name is None:
         return None
     return _about_the_place(fields) if is_listed else {"name": name}
@@ -142,15 +152,21 @@ def _about_the_place(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Name, radius, confidence and reason, where given."""
     why = next((fields[key] for key in _REASON_KEYS if isinstance(fields.get(key), str)), None)
     known = {
-        "name": _place_name(fields),
+        "name": place_name(fields),
         "radius_km": parse_radius_km(fields.get("radius_km")),
-        "confidence": parse_confidence(fields.get("confidence")),
+        "confidence": stated_confidence(fields),
         "why": why,
     }
     return {key: value for key, value in known.items() if value is not None}
 
 
-def _place_name(fields: Mapping[str, Any]) -> str | None:
+def stated_confidence(fields: Mapping[str, Any]) -> float | None:
+    """The confidence that an object states, under whatever name."""
+    stated = (parse_confidence(fields[key]) for key in _CONFIDENCE_KEYS if fields.get(key) is not None)
+    return next((value for value in stated if value is not None), None)
+
+
+def place_name(fields: Mapping[str, Any]) -> str | None:
     """The named place, then the areas it lies in, each once."""
     texts = {key: value.strip() for key, value in fields.items() if isinstance(value, str)}
     names = {key: text for key, text in texts.items() if not _NO_NAME.fullmatch(text)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.console import messages, progress_bar
+from apps.console import messages, progress_bar, waiting_shown
 from core.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def open_system(settings: Settings, events: str | None = None, as_json: bool = F
     """
     from graphs.system import GeoSleuth
 
-    with _events_recorded(events, as_json):
+    with waiting_shown(), _events_recorded(events, as_json):
         with progress_bar("Building the atlas of the world (once)", "places") as report:
             system = GeoSleuth.open(settings, report)
         for model in system.models:

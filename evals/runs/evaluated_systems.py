@@ -183,6 +183,7 @@ def _open_models(
         temperature=chosen.temperature,
         max_output_tokens=chosen.max_output_tokens,
         prices=chosen.prices,
+        load_s=settings.budgets.seconds,
         has_photos=benchmark.has_photos,
     )
     check_photos_suffice(benchmark, settings, options.strategies(chosen))

@@ -157,6 +157,8 @@ def _save(folder: Path, model: LlavaForConditionalGeneration, tokenizer: PreTrai
     )
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.do_sample = False
+    # In a reply that is sent back it would stand for a picture that is not there.
+    model.generation_config.suppress_tokens = [tokenizer.get_vocab()["<image>"]]
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

@@ -36,7 +36,7 @@ MENDED = [
     "wrong_types",
     "empty_body",
 ]
-HOPELESS = ["rejected", "no_key", "redirect", "limited_for_an_hour"]
+HOPELESS = ["no_key", "redirect", "limited_for_an_hour"]
 
 
 class State(TypedDict, total=False):
@@ -77,6 +77,14 @@ def test_what_no_retry_can_mend_fails_at_once(real_server: RealServer, fault: st
     assert reply.status is ReplyStatus.FAILED
     assert proxy.asked == 1
     assert "sk-abcdefghijklmnop" not in reply.problem
+
+
+def test_a_request_that_is_bad_without_a_word_is_put_otherwise_and_then_fails(real_server: RealServer) -> None:
+    with misbehaving(real_server.url, "rejected*") as proxy:
+        reply = ask_structured(load(real_server, proxy.url), QUESTION, GivePosition)
+    assert reply.status is ReplyStatus.FAILED
+    assert "bad request" in reply.problem
+    assert proxy.asked == 3, "with a forced call, with a call asked for, with the tool in the prompt"
 
 
 def test_retry_after_is_honoured(real_server: RealServer) -> None:

@@ -33,8 +33,8 @@ def reciter(real_server: RealServer) -> LoadedModel:
 
 
 def test_the_probe_finds_out_what_each_model_can_do(random: LoadedModel, reciter: LoadedModel) -> None:
-    assert random.capabilities == Capabilities(images=True, tools=False, structured_output=False)
-    assert reciter.capabilities == Capabilities(images=True, tools=True, structured_output=False)
+    assert random.capabilities == Capabilities(images=True, tools=False, samples=True)
+    assert reciter.capabilities == Capabilities(images=True, tools=True, samples=True)
     assert random.leaves_the_machine is None
     assert random.remarks == ()
 
@@ -62,7 +62,7 @@ def test_a_call_of_another_tool_is_repaired_once_and_then_unparsable(reciter: Lo
 
 def test_noise_has_a_status_and_no_position(random: LoadedModel) -> None:
     reply = ask_structured(random, [shown()], GivePosition)
-    assert (reply.status, reply.value) == (ReplyStatus.UNPARSABLE, None)
+    assert (reply.status, reply.value) == (ReplyStatus.UNPARSABLE, None), reply.problem
     assert reply.cost.model_calls == 2
     assert reply.cost.tokens > 0
 

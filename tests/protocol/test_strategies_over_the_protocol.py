@@ -105,7 +105,7 @@ def test_the_probe_finds_the_schema_kept_and_every_reply_fits(real_server: RealS
     model = load_model(
         real_server.spec("random", constrained_url), options().model_copy(update={"max_output_tokens": 200})
     )
-    assert model.capabilities == Capabilities(images=True, tools=False, structured_output=True)
+    assert model.capabilities == Capabilities(images=True, tools=False, structured_output=True, samples=True)
     reply = ask_structured(model, [HumanMessage("Two numbers, please.")], Numbers)
     assert reply.status is ReplyStatus.OK, reply.problem
     free = load_model(real_server.spec("random"), options(Capabilities(images=True, tools=False)))

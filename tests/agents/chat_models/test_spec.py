@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 
 from agents.chat_models.prices import Price, find_price
 from agents.chat_models.registry import load_model
@@ -130,6 +131,8 @@ def test_a_spec_that_cannot_be_used_says_what_to_write(spec: str, problem: str) 
 )
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, spec: str, module: str, extra: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, f"{module}.chat_models.base", None)
+    monkeypatch.delitem(sys.modules, "agents.chat_models.dialects.openai_compatible", raising=False)
     with pytest.raises(UserError, match=rf"pip install 'geosleuth\[{extra}\]'"):
         load_model(spec)
 
@@ -219,3 +222,12 @@ def test_a_price_file_that_cannot_be_used_says_why(tmp_path: Path, text: str, pr
         find_price(parse_spec("openai:x"), table)
     with pytest.raises(UserError, match="cannot be read"):
         find_price(parse_spec("openai:x"), tmp_path / "missing.json")
+
+
+def test_cached_tokens_have_their_own_prices() -> None:
+    price = Price(input=3.0, output=15.0, cached_input=0.3, cache_write=3.75)
+    details = InputTokenDetails(cache_read=600, cache_creation=300)
+    usage = UsageMetadata(input_tokens=1_000, output_tokens=100, total_tokens=1_100, input_token_details=details)
+    assert price.usd(usage) == pytest.approx((100 * 3.0 + 600 * 0.3 + 300 * 3.75 + 100 * 15.0) / 1e6)
+    plain = Price(input=3.0, output=15.0)
+    assert plain.usd(usage) == pytest.approx((1_000 * 3.0 + 100 * 15.0) / 1e6)

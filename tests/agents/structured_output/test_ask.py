@@ -19,7 +19,7 @@ from pydantic import Field
 from agents.chat_models.adapter import AdaptedChat
 from agents.chat_models.prices import Price
 from agents.chat_models.registry import LoadedModel
-from agents.chat_models.spec import ModelOptions
+from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.messages import LEFT_OUT, pictures_after_results, without_pictures
 from agents.reply_schemas import GivePosition, ProposeHypotheses, ReviseHypotheses
 from agents.structured_output.ask import ask, ask_structured
@@ -27,6 +27,7 @@ from agents.structured_output.position import ReplyStatus
 
 PICTURE = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
 ASKED = [SystemMessage("rules"), HumanMessage([PICTURE, {"type": "text", "text": "Where?"}])]
+LYON = {"lat": 45.76, "lon": 4.84, "name": "Lyon"}
 HERE = {"lat": 48.85, "lon": 2.29, "name": "Paris"}
 
 
@@ -73,6 +74,8 @@ class Streaming(Server):
         text = self._generate(messages, **kwargs).generations[0].message.text
         for word in text.split(" "):
             yield ChatGenerationChunk(message=AIMessageChunk(content=f"{word} "))
+        ended = {"finish_reason": "stop"}
+        yield ChatGenerationChunk(message=AIMessageChunk(content=""), generation_info=ended)
 
 
 def called(name: str, args: dict[str, Any], number: int = 0) -> AIMessage:
@@ -83,7 +86,7 @@ def loaded(*plays: AIMessage | Exception | str, price: Price | None = None, **ab
     server = Server(plays=list(plays))
     options = ModelOptions(max_retries=2, backoff_s=0.0)
     return LoadedModel(
-        name="x", chat=AdaptedChat(inner=server, label="x", **able), options=options, price=price
+        name="x", chat=AdaptedChat(inner=server, label="x", able=Capabilities(**able)), options=options, price=price
     ), server
 
 
@@ -170,11 +173,59 @@ def test_after_one_repair_it_is_unparsable_and_never_a_guess(bad: str) -> None:
     assert reply.problem
 
 
-def test_two_calls_where_one_was_asked_for_are_not_chosen_between() -> None:
-    two = AIMessage("", tool_calls=[ToolCall(name="GivePosition", args=HERE, id=i) for i in "ab"])
-    reply = ask_structured(loaded(two, two)[0], ASKED, GivePosition)
+def test_of_two_calls_with_a_place_each_the_more_probable_one_counts() -> None:
+    places = [{**HERE, "confidence": 0.3}, {"place": "Lyon", "lat": 45.76, "lon": 4.84, "probability": "60 %"}]
+    two = AIMessage(
+        "", tool_calls=[ToolCall(name="GivePosition", args=p, id=i) for p, i in zip(places, "ab", strict=True)]
+    )
+    reply = ask_structured(loaded(two)[0], ASKED, GivePosition)
+    assert reply.value is not None, reply.problem
+    assert (reply.value.name, reply.value.confidence) == ("Lyon", 0.6)
+    assert sum(isinstance(message, ToolMessage) for message in reply.messages) == 2  # each call is acknowledged
+
+
+def test_two_calls_with_hypotheses_are_one_list() -> None:
+    calls = [ToolCall(name="ProposeHypotheses", args={"hypotheses": [p]}, id=str(p["name"])) for p in (HERE, LYON)]
+    reply = ask_structured(loaded(AIMessage("", tool_calls=calls))[0], ASKED, ProposeHypotheses)
+    assert reply.value is not None, reply.problem
+    assert [h.name for h in reply.value.hypotheses] == ["Paris", "Lyon"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"name": "Paris", "confidence": 0.3}, {"name": "Lyon", "confidence": 0.6}]',
+        '{"places": [{"place": "Paris", "probability": 0.3}, {"place": "Lyon", "probability": "60%"}]}',
+        '{"reasoning": "roofs", "places": [{"place": "Paris", "probability": 30}, {"place": "Lyon", "share": 60}]}',
+        '[{"name": "ProposeHypotheses", "arguments": {"hypotheses": [{"name": "Paris", "confidence": 0.3}]}},'
+        ' {"name": "ProposeHypotheses", "arguments": {"hypotheses": [{"name": "Lyon", "confidence": 0.6}]}}]',
+    ],
+)
+@pytest.mark.parametrize("tools", [True, False])
+def test_places_by_name_alone_are_read_in_the_forms_models_write_them(text: str, tools: bool) -> None:
+    reply = ask_structured(loaded(text, tools=tools)[0], ASKED, ProposeHypotheses)
+    assert reply.value is not None, reply.problem
+    assert [(h.name, h.confidence) for h in reply.value.hypotheses] == [("Paris", 0.3), ("Lyon", 0.6)]
+
+
+def test_places_under_another_name_in_a_call_are_read() -> None:
+    listed = {"places": [{"place": "Paris", "lat": 48.85, "lon": 2.29, "probability": 0.3}]}
+    reply = ask_structured(loaded(called("ProposeHypotheses", listed))[0], ASKED, ProposeHypotheses)
+    assert reply.value is not None, reply.problem
+    assert [(h.name, h.lat, h.confidence) for h in reply.value.hypotheses] == [("Paris", 48.85, 0.3)]
+
+
+@pytest.mark.parametrize("garbage", [{"foo": 1}, {"answer": "yes", "notes": []}])
+def test_a_revision_without_any_of_its_fields_is_no_revision(garbage: dict[str, Any]) -> None:
+    model, server = loaded(called("ReviseHypotheses", garbage), json.dumps(garbage))
+    reply = ask_structured(model, ASKED, ReviseHypotheses)
     assert reply.status is ReplyStatus.UNPARSABLE
-    assert sum(isinstance(message, ToolMessage) for message in reply.messages) == 4  # each call is acknowledged
+    assert "judgements" in server.sent[1][0][-1].text
+
+
+def test_an_empty_revision_changes_nothing() -> None:
+    reply = ask_structured(loaded(called("ReviseHypotheses", {}))[0], ASKED, ReviseHypotheses)
+    assert reply.value == ReviseHypotheses()
 
 
 def test_a_refusal_is_not_argued_with() -> None:
@@ -215,7 +266,7 @@ def test_tools_stand_in_the_prompt_and_calls_read_from_the_text() -> None:
         {"name": "read_signs", "arguments": {"photo_id": "p"}},
     ]
     text = json.dumps({"calls": calls})
-    model, server = loaded(text, calls_tools=False)
+    model, server = loaded(text, tools=False)
     reply = ask(model, ASKED, [read_signs, find_place])
     assert reply.value is not None
     assert [(call["name"], call["args"]) for call in reply.value.tool_calls] == [
@@ -237,21 +288,21 @@ def test_tools_stand_in_the_prompt_and_calls_read_from_the_text() -> None:
     ],
 )
 def test_calls_are_read_in_the_forms_models_write_them(text: str) -> None:
-    reply = ask(loaded(text, calls_tools=False)[0], ASKED, [read_signs, find_place])
+    reply = ask(loaded(text, tools=False)[0], ASKED, [read_signs, find_place])
     assert reply.value is not None
     assert [(call["name"], call["args"]) for call in reply.value.tool_calls] == [("find_place", {"name": "Porto"})]
 
 
 def test_one_tool_needs_only_its_arguments_and_a_server_may_be_held_to_them() -> None:
-    model, server = loaded('{"lat": 48.85, "lon": 2.29}', calls_tools=False, keeps_schema=True)
+    model, server = loaded('{"lat": 48.85, "lon": 2.29}', tools=False, structured_output=True)
     assert ask_structured(model, ASKED, GivePosition).status is ReplyStatus.OK
-    schema = server.sent[0][1]["response_format"]["json_schema"]["schema"]
+    schema = server.sent[0][1]["extra_body"]["response_format"]["json_schema"]["schema"]
     assert {"lat", "lon"} <= schema["properties"].keys()
 
 
 def test_past_calls_and_results_are_sent_as_text() -> None:
     past = [*ASKED, called("find_place", {"name": "Porto"}), ToolMessage("41.15", tool_call_id="c0", name="find_place")]
-    model, server = loaded('{"calls": []}', calls_tools=False)
+    model, server = loaded('{"calls": []}', tools=False)
     ask(model, past, [read_signs, find_place])
     sent = server.sent[0][0]
     assert not any(isinstance(message, ToolMessage) for message in sent)
@@ -261,7 +312,7 @@ def test_past_calls_and_results_are_sent_as_text() -> None:
 
 def test_the_same_reply_has_the_same_call_ids() -> None:
     text = '{"calls": [{"name": "find_place", "arguments": {"name": "Porto"}}]}'
-    first, second = (ask(loaded(text, calls_tools=False)[0], ASKED, [read_signs, find_place]).value for _ in range(2))
+    first, second = (ask(loaded(text, tools=False)[0], ASKED, [read_signs, find_place]).value for _ in range(2))
     assert first is not None
     assert second is not None
     assert first.tool_calls == second.tool_calls
@@ -269,7 +320,7 @@ def test_the_same_reply_has_the_same_call_ids() -> None:
 
 def test_text_streams_and_the_calls_in_it_come_last() -> None:
     server = Streaming(plays=['{"calls": [{"name": "find_place", "arguments": {"name": "Porto"}}]}'])
-    chat = AdaptedChat(inner=server, label="x", calls_tools=False)
+    chat = AdaptedChat(inner=server, label="x", able=Capabilities(tools=False))
     whole: Any = None
     pieces = 0
     for piece in chat.bind_tools([read_signs, find_place]).stream(ASKED):
@@ -283,7 +334,7 @@ def test_text_streams_and_the_calls_in_it_come_last() -> None:
 
 
 def test_a_model_without_pictures_gets_a_text_instead() -> None:
-    model, server = loaded("a", sees_images=False)
+    model, server = loaded("a", images=False)
     ask(model, ASKED)
     assert server.sent[0][0][1].content == f"{LEFT_OUT}\nWhere?"
     assert isinstance(ASKED[1].content, list)  # what was given stays as it is

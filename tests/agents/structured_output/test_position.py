@@ -37,7 +37,10 @@ READABLE = [
     ('[{"lat": 48.8584, "lon": 2.2945}, {"lat": 1.5, "lon": 2.5}]', TOWER),
     ('{"hypotheses": [{"lat": 48.8584, "lon": 2.2945}, {"lat": 1.5, "lon": 2.5}]}', TOWER),
     ('{"lat": 1.0, "lon": 2.0}\nOn reflection:\n{"lat": 48.8584, "lon": 2.2945}', TOWER),
-    ('<think>maybe {"lat": 1.0, "lon": 2.0}</think>{"lat": 48.8584, "lon": 2.2945}', TOWER),
+    # several in prose, with a sign of which is the likeliest
+    ("Sydney (-33.8568, 151.2153) 30%, or Paris (48.8584, 2.2945) 60%, or Lyon (45.7600, 4.8400) 10 %.", TOWER),
+    ("- 30%: -33.8568, 151.2153\n- 60 %: 48.8584, 2.2945", TOWER),
+    ("It could be Sydney (-33.8568, 151.2153). Most likely it is Paris (48.8584, 2.2945).", TOWER),
     # cut off behind the position
     ('{"latitude": "-33.8568", "longitude": "151.2153", "reasoning": "The oper', OPERA),
     ('{"rationale": "a, b", "latitude": "-33.8568", "longitude": "151.2153", "nei', OPERA),
@@ -294,3 +297,12 @@ def test_of_a_list_without_confidences_the_first_is_the_place_and_names_are_kept
 def test_a_radius_that_is_none_is_left_out(radius: object) -> None:
     (place,) = parse_position(json.dumps({"lat": 1.5, "lon": 2.5, "radius_km": radius})).places
     assert "radius_km" not in place
+
+
+def test_several_positions_in_prose_are_places_even_where_none_is_the_likeliest() -> None:
+    reply = parse_position("Sydney (-33.8568, 151.2153) or Paris (48.8584, 2.2945)")
+    assert reply.status is ReplyStatus.UNPARSABLE
+    assert [(place["lat"], place["lon"]) for place in reply.places] == [OPERA, TOWER]
+    stated = parse_position("Sydney (-33.8568, 151.2153) 30%, Paris (48.8584, 2.2945) 60%")
+    assert [place["confidence"] for place in stated.places] == [0.3, 0.6]
+    assert stated.place["confidence"] == 0.6

@@ -1,0 +1,1 @@
+"""What differs between the protocols of providers and servers."""
