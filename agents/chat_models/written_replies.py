@@ -21,6 +21,7 @@ from pydantic import ConfigDict
 
 from agents.chat_models.adapter import with_estimate
 from agents.chat_models.base import Tool, ToolBindingModel, current_sample
+from agents.chat_models.dialects.conversations import merge_user_turns
 from agents.chat_models.failures import ModelFailure
 from agents.chat_models.pasting import TERMINAL, PastedReply
 from agents.chat_models.request_folder import ReplyFiles, RequestFolder, WrittenRequest, written_request
@@ -81,7 +82,7 @@ class WrittenReplies(ToolBindingModel):
         **kwargs: Any,
     ) -> ChatResult:
         tools = _to_be_called(kwargs.get("tools") or [], kwargs.get("tool_choice"))
-        sent = with_tools_in_prompt(messages, tools)
+        sent = merge_user_turns(with_tools_in_prompt(messages, tools))
         wanted = reply_schema(tools) if tools else None
         request = written_request(sent, wanted, {**self.asked, "sample": current_sample()})
         with waiting():

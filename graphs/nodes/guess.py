@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial, reduce
 from typing import Any, NamedTuple, cast
 
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AnyMessage, HumanMessage
 
 from agents.chat_models.base import sample_number
 from agents.messages import request
@@ -17,7 +17,7 @@ from agents.structured_output.ask import Reply
 from agents.structured_output.position import ReplyStatus
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
-from graphs.nodes.model_calls import ask_model, ask_model_structured, reply_sha256, side_by_side
+from graphs.nodes.model_calls import ask_model, ask_model_samples, ask_model_structured, reply_sha256, side_by_side
 from graphs.prompt_data import scene_data
 from graphs.state import GeolocateState, ModelReply, Position, ToolRecord
 from graphs.toponyms import resolve_toponyms
@@ -25,7 +25,10 @@ from graphs.toponyms import resolve_toponyms
 SAMPLES_AT_ONCE = 4
 """Independent samples asked for side by side: a spent budget stops the next batch."""
 
-_SCHEMAS = {ReplyKind.PLACE: NamePlace, ReplyKind.POSITION: GivePosition}
+_SCHEMAS: dict[ReplyKind, type[GivePosition] | type[NamePlace]] = {
+    ReplyKind.PLACE: NamePlace,
+    ReplyKind.POSITION: GivePosition,
+}
 
 
 class ModelSample(NamedTuple):
@@ -76,12 +79,24 @@ def _samples(context: GeolocateContext, state: GeolocateState) -> Iterator[Model
     """Samples in batches, side by side within each; none begins when a budget is spent."""
     spent, left = Cost(), context.strategy.samples
     while left and not spent_on_asking(context.budgets, add_cost(state["cost"], spent)):
-        done = context.strategy.samples - left
-        numbers = range(done, done + min(left, SAMPLES_AT_ONCE))
-        batch = side_by_side([partial(_sample, context, state, number) for number in numbers])
+        batch = _batch(context, state, context.strategy.samples - left, min(left, SAMPLES_AT_ONCE))
         yield from batch
         spent = reduce(add_cost, (sample.cost for sample in batch), spent)
         left -= len(batch)
+
+
+def _batch(context: GeolocateContext, state: GeolocateState, done: int, count: int) -> list[ModelSample]:
+    """Samples numbered from `done`: answers to one question in one request, where the server takes it."""
+    if len(context.strategy.asks) == 1 and count > 1:
+        question, _ = _question(context, state, context.strategy.asks[0], is_first=True)
+        with sample_number(done):
+            replies = ask_model_samples(context, state, question, GivePosition, count)
+        return [_of_reply(reply) for reply in replies]
+    return side_by_side([partial(_sample, context, state, done + number) for number in range(count)])
+
+
+def _of_reply(reply: Reply[GivePosition]) -> ModelSample:
+    return ModelSample(reply.value, reply.status, reply.problem, reply.messages, reply.cost, reply.seconds)
 
 
 def _sample(context: GeolocateContext, state: GeolocateState, number: int) -> ModelSample:
@@ -105,12 +120,18 @@ def _ask_questions(context: GeolocateContext, state: GeolocateState) -> ModelSam
 
 
 def _ask(context: GeolocateContext, state: GeolocateState, question: Ask, is_first: bool) -> Reply[Any]:
-    schema = _SCHEMAS.get(question.wants)
-    strategy, photo_id = context.strategy, state["photo_id"]
+    message, schema = _question(context, state, question, is_first)
+    return ask_model_structured(context, state, message, schema) if schema else ask_model(context, state, [message])
+
+
+def _question(
+    context: GeolocateContext, state: GeolocateState, question: Ask, is_first: bool
+) -> tuple[HumanMessage, type[GivePosition] | type[NamePlace] | None]:
+    """The message of a question, and the schema of its answer; None: prose."""
+    schema, strategy, photo_id = _SCHEMAS.get(question.wants), context.strategy, state["photo_id"]
     values = {**question.values, "tool_name": schema.__name__ if schema else ""}
     prompt = strategy.render(question.prompt, photo_id=photo_id, clue_catalogue=strategy.clue_catalogue, **values)
-    message = request(prompt, scene_data(context, state) if is_first else {"photo_id": photo_id})
-    return ask_model_structured(context, state, message, schema) if schema else ask_model(context, state, [message])
+    return request(prompt, scene_data(context, state) if is_first else {"photo_id": photo_id}), schema
 
 
 def _model_replies(

@@ -23,6 +23,7 @@ from agents.schemas import AnswerStatus, Cost, add_cost, add_cost_by_model
 from agents.strategies import Step
 from agents.structured_output.ask import Reply, ask, ask_structured
 from agents.structured_output.position import ReplyStatus
+from agents.structured_output.samples import ask_structured_samples
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, ModelReply
 
@@ -66,6 +67,15 @@ def ask_model_structured(
     seconds = _seconds_left(context, state)
     reply = ask_structured(model or context.model, messages, schema, seconds=seconds, beside=offered)
     return reply._replace(messages=[request, *reply.messages])
+
+
+def ask_model_samples(
+    context: GeolocateContext, state: GeolocateState, request: HumanMessage, schema: type[T], count: int
+) -> list[Reply[T]]:
+    """Ask for one value of a schema several times over, in one request where the server takes it."""
+    messages = _conversation(context, state, [request])
+    replies = ask_structured_samples(context.model, messages, schema, count, seconds=_seconds_left(context, state))
+    return [reply._replace(messages=[request, *reply.messages]) for reply in replies]
 
 
 def side_by_side(work: Sequence[Callable[[], R]]) -> list[R]:
