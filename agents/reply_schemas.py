@@ -69,7 +69,7 @@ class PredictedPlace(ModelStatement):
     confidence: float | None = Field(
         None, ge=0.0, le=1.0, description="probability that it is this place; over all places given at most 1"
     )
-    why: str = Field("", max_length=MAX_TEXT_CHARACTERS, description="what in the photo or the data speaks for it")
+    why: str = Field("", max_length=MAX_TEXT_CHARACTERS, description="in a few words: what speaks for this place")
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> Self:

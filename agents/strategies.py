@@ -85,7 +85,9 @@ class Strategy(Frozen):
     summary: str
     steps: frozenset[Step]
     commit_rule: CommitRule
-    system: str = Field("system", description="template of the system prompt")
+    system: str | None = Field(
+        None, description="template of the system prompt; null: one that speaks of tools where the strategy offers them"
+    )
     hypothesise: str = Field("hypothesise", description="template of the initial prediction")
     look_again: str = Field("look_again", description="template of the prediction with enlarged parts at hand")
     investigate: str = Field("investigate", description="template that offers the tools")
@@ -109,6 +111,11 @@ class Strategy(Frozen):
             FileNotFoundError: no such template.
         """
         return render_text(self.template(template), **values)
+
+    @property
+    def system_prompt(self) -> str:
+        """Name of the system prompt's template."""
+        return self.system or ("system" if self.runs(Step.INVESTIGATE) else "system_reading")
 
     @property
     def clue_catalogue(self) -> str:
@@ -201,10 +208,6 @@ class Strategy(Frozen):
         ]
 
 
-READING = "system_reading"
-"""Template of the system prompt where no tools are on offer."""
-
-
 def _guessing(
     name: str,
     summary: str,
@@ -214,13 +217,11 @@ def _guessing(
     **more: Any,
 ) -> Strategy:
     """A strategy that commits to the model's own answer, given after some steps and with some data at hand."""
-    steps = frozenset({*after, Step.GUESS})
     return Strategy(
         name=name,
         summary=summary,
-        steps=steps,
+        steps=frozenset({*after, Step.GUESS}),
         commit_rule=CommitRule.MODEL,
-        system="system" if Step.INVESTIGATE in steps else READING,
         asks=asks,
         shown=frozenset({Shown.QUESTION, *shown}),
         **more,
@@ -247,7 +248,6 @@ _REGISTERED = (
         summary="first readings only, of one model or of several side by side, put together",
         steps=frozenset({Step.HYPOTHESISE}),
         commit_rule=CommitRule.POSTERIOR,
-        system=READING,
         shown=frozenset({Shown.QUESTION}),
     ),
     Strategy(
@@ -255,7 +255,6 @@ _REGISTERED = (
         summary="a first reading, and a second one with the parts enlarged that the model asked for",
         steps=frozenset({Step.HYPOTHESISE, Step.LOOK_CLOSER}),
         commit_rule=CommitRule.POSTERIOR,
-        system=READING,
         shown=frozenset({Shown.QUESTION}),
     ),
     _guessing("zero_shot", "one question: where is this?", _POSITION),

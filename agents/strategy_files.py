@@ -91,7 +91,7 @@ def _check_template(path: Path, text: str) -> None:
 
 def used_templates(strategy: Strategy) -> list[tuple[str, frozenset[str]]]:
     """Templates that the strategy's steps need, each with the placeholders that get a value."""
-    used = [(strategy.system, frozenset[str]())] if strategy.uses_model else []
+    used = [(strategy.system_prompt, frozenset[str]())] if strategy.uses_model else []
     if strategy.runs(Step.HYPOTHESISE):
         used.append((strategy.hypothesise, ALWAYS | _CATALOGUE | {"max_hypotheses", "tool_name", "look_closer"}))
     if strategy.runs(Step.LOOK_CLOSER):

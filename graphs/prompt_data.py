@@ -62,7 +62,9 @@ def scene_data(
         ],
         Shown.COUNTRIES: [_country(country, places) for country in countries],
     }
-    return {"photo_id": state["photo_id"]} | {part.value: data for part, data in parts.items() if part in wanted}
+    return {"photo_id": state["photo_id"]} | {
+        part.value: data for part, data in parts.items() if part in wanted and data != ""
+    }
 
 
 def _nearest_places(context: GeolocateContext, points: Iterable[Point]) -> NearestPlaces:

@@ -123,7 +123,7 @@ class MailboxModel(WrittenReplies):
 
 
 def _into_a_file(request: WrittenRequest) -> str:
-    who = f"This request is for {request.options['for']}. " if request.options.get("for") else ""
+    who = f"It is addressed to {request.options['for']}. " if request.options.get("for") else ""
     plain = "your message as plain text in a file `reply.md`"
     if request.schema is None:
         return f"{who}Write {plain} beside this one."

@@ -108,7 +108,7 @@ def _seconds_left(context: GeolocateContext, state: GeolocateState) -> float:
 def _conversation(
     context: GeolocateContext, state: GeolocateState, new: Sequence[AnyMessage], model: LoadedModel | None = None
 ) -> list[BaseMessage]:
-    system = SystemMessage(context.strategy.render(context.strategy.system))
+    system = SystemMessage(context.strategy.render(context.strategy.system_prompt))
     messages: list[BaseMessage] = [system, *as_sent([*state["messages"], *new])]
     if context.strategy.runs(Step.REVISE):  # what the model made of a picture is in its judgements
         messages = without_earlier_pictures(messages)

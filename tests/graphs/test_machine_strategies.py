@@ -152,7 +152,7 @@ def test_what_is_shown_beside_the_photo() -> None:
         run(context(model=model, strategy=name))
         text = model.seen[0][1].text
         shown[name] = json.loads(text.split(OPENING)[1].split(CLOSING)[0])
-    assert set(shown["zero_shot"]) == {"photo_id", "question"}
+    assert set(shown["zero_shot"]) == {"photo_id"}
     assert shown["rag"]["similar"][0]["lat"] == 40.42
     assert "dissimilar" not in shown["rag"]
     assert shown["rag_contrast"]["dissimilar"][0] == {"lat": -33.87, "lon": 151.21, "similarity": -0.4, "near": ANY}
@@ -289,6 +289,6 @@ def test_hypotheses_need_no_retrieval() -> None:
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_every_template_of_a_strategy_is_there(name: str) -> None:
     strategy = find_strategy(name)
-    named = [strategy.system, strategy.hypothesise, strategy.investigate, strategy.revise]
+    named = [strategy.system_prompt, strategy.hypothesise, strategy.investigate, strategy.revise]
     for template in [*named, *(ask.prompt for ask in strategy.asks)]:
         assert strategy.template(template)

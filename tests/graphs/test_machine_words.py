@@ -143,7 +143,7 @@ def test_the_points_of_a_prompt_are_named_in_one_batch() -> None:
         asked.append(points)
         return at.places(points)
 
-    state = {**final, "regions": list(at.cluster(final["candidates"]))}
+    state = {**final, "question": "Where?", "regions": list(at.cluster(final["candidates"]))}
     data = scene_data(replace(at, places=places), state, frozenset(Shown))  # type: ignore[arg-type]  # a plain dictionary
     assert len(asked) == 1
     assert list(data) == ["photo_id", *(part.value for part in Shown)]

@@ -63,7 +63,7 @@ def test_refine_goes_through_a_mailbox_and_each_request_can_be_answered_alone(tm
     assert "[picture: photo.png]\n\nPhoto photo-" in above
     assert "it looks so" in new, "the earlier reply is part of what is new"
     assert "You can call these tools" in new
-    assert "for anna" in prompt
+    assert "addressed to anna" in prompt
     assert described(second)["continues"] == first.name
     assert described(first)["continues"] is None
     assert "hypotheses" in json.loads((first / "schema.json").read_text())["properties"]
