@@ -6,6 +6,7 @@ goes by.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 from pydantic import (
@@ -35,8 +36,20 @@ class ModelStatement(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+def _asked_for(*fields: str) -> Callable[[dict[str, Any]], None]:
+    """Fields that a schema names as required, so that models fill them, though a reply without them is read too."""
+
+    def require(schema: dict[str, Any]) -> None:
+        known = [*fields, *schema.get("required", [])]
+        schema["required"] = [name for name in schema["properties"] if name in known]
+
+    return require
+
+
 class Observed(ModelStatement):
     """What a model sees, and what it makes of it, before it names a place."""
+
+    model_config = ConfigDict(json_schema_extra=_asked_for("observations", "reasoning"))
 
     observations: str = Field(
         "",
@@ -57,8 +70,13 @@ class Observed(ModelStatement):
         return text[:MAX_OBSERVATIONS_CHARACTERS] if isinstance(text, str) else text
 
 
+_OF_A_PLACE = ("name", "lat", "lon", "radius_km", "confidence")
+
+
 class PredictedPlace(ModelStatement):
     """A place: by name, by position, or both. A name without a position is looked up in the gazetteer."""
+
+    model_config = ConfigDict(json_schema_extra=_asked_for(*_OF_A_PLACE))
 
     name: str = Field("", max_length=MAX_NAME_CHARACTERS, description="from small to large: city, region, country")
     lat: float | None = Field(None, ge=-90.0, le=90.0, allow_inf_nan=False, description="degrees north")
@@ -86,6 +104,8 @@ class AlternativePlace(PredictedPlace):
 
 class GivePosition(PredictedPlace, Observed):
     """Say where the photo was taken: one place, as exactly as the evidence allows, and what it may be instead."""
+
+    model_config = ConfigDict(json_schema_extra=_asked_for("observations", "reasoning", *_OF_A_PLACE))
 
     alternatives: list[AlternativePlace] = Field(
         default_factory=list,

@@ -19,9 +19,13 @@ SIZE_PX = 512
 JPEG_QUALITY = 80
 
 
+SHOWN_AT_ZOOM = {2: "a hemisphere", 5: "a country", 9: "a city and its surroundings", 15: "a village", 18: "houses"}
+
+
 def satellite_arguments(zooms: range) -> type[PositionArguments]:
     """A position and how close to look; the schema names the zoom levels that the source has."""
-    description = f"Web Mercator zoom level, {zooms[0]} to {zooms[-1]} here: 2 a hemisphere, 5 a country, 15 a village"
+    shown = ", ".join(f"{zoom} {what}" for zoom, what in SHOWN_AT_ZOOM.items() if zoom in zooms)
+    description = f"Web Mercator zoom level, {zooms[0]} to {zooms[-1]} here: {shown}"
     return create_model(
         "SatelliteArguments", __base__=PositionArguments, zoom=(int, Field(ge=0, le=22, description=description))
     )

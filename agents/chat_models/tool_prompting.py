@@ -35,8 +35,14 @@ def _without_tools(message: BaseMessage) -> BaseMessage:
         calls = [
             {"name": call["name"], "arguments": call["args"], "tool_call_id": call["id"]} for call in message.tool_calls
         ]
-        return AIMessage(json.dumps({"calls": calls}, ensure_ascii=False))
+        return AIMessage(json.dumps({**_plan(message), "calls": calls}, ensure_ascii=False))
     return message
+
+
+def _plan(message: AIMessage) -> dict[str, str]:
+    """What the model wrote before its calls, if it did."""
+    said = next(iter(find_objects(message.text)), {}).get("plan")
+    return {"plan": said} if isinstance(said, str) else {}
 
 
 def _instruction(tools: Sequence[Tool]) -> str:
@@ -55,7 +61,8 @@ def reply_schema(tools: Sequence[Tool]) -> dict[str, Any]:
     if len(functions) == 1:
         return dict(functions[0]["parameters"])
     calls = [_object_schema(name={"const": each["name"]}, arguments=each["parameters"]) for each in functions]
-    return _object_schema(calls={"type": "array", "items": {"anyOf": calls}, "maxItems": 16})
+    listed = {"type": "array", "items": {"anyOf": calls}, "maxItems": 16}
+    return _object_schema(plan={"type": "string"}, calls=listed)
 
 
 def _object_schema(**properties: Any) -> dict[str, Any]:
