@@ -95,6 +95,7 @@ class Strategy(Frozen):
     asks: tuple[Ask, ...] = Field((), description="questions of the step guess, in order; the last wants a position")
     shown: frozenset[Shown] = Field(frozenset(), description="data beside the photo in the model's first message")
     tools: frozenset[str] | None = Field(None, description="tools that the model is offered; null: all there are")
+    left_out: frozenset[str] = Field(frozenset(), description="tools that it is not offered all the same")
     samples: int = Field(1, ge=1, le=32, description="how often the questions are asked, independently")
     temperature: float | None = Field(None, ge=0.0, le=2.0, description="of sampling; null: the model's default")
     templates: dict[str, str] = Field(default_factory=dict, description="texts that replace or add to the packaged")
@@ -111,6 +112,10 @@ class Strategy(Frozen):
             FileNotFoundError: no such template.
         """
         return render_text(self.template(template), **values)
+
+    def offers(self, tool: str) -> bool:
+        """Whether the model is offered a tool of this name."""
+        return tool not in self.left_out and (self.tools is None or tool in self.tools)
 
     @property
     def system_prompt(self) -> str:
@@ -241,6 +246,7 @@ _REGISTERED = (
         summary="the full loop: propose hypotheses, test them with tools, revise them, commit",
         steps=frozenset(Step) - {Step.GUESS},
         commit_rule=CommitRule.POSTERIOR,
+        left_out=frozenset({"rank_regions"}),  # the machine's own step `cluster` has ranked them
         shown=frozenset({Shown.QUESTION}),
     ),
     Strategy(

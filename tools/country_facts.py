@@ -25,7 +25,7 @@ class CountryFactsArguments(Arguments):
         default_factory=list, max_length=MAX_COUNTRIES, description="ISO 3166-1 alpha-2 codes, such as PT, to look up"
     )
     drives_on: Literal["left", "right"] | None = Field(None, description="side of the road")
-    script: str | None = Field(None, description=f"on signs, one of {', '.join(SCRIPTS)}")
+    script: str | None = Field(None, description="of signs, such as Cyrillic or Thai")
     language: str | None = Field(None, max_length=40, description="on signs, an ISO 639-1 code such as pt")
     domain: str | None = Field(None, max_length=40, description="internet domain, such as .pt")
     calling_code: str | None = Field(None, max_length=40, description="telephone prefix, such as +351")
@@ -45,12 +45,10 @@ def country_facts_tool() -> StructuredTool:
     """The tool `country_facts(countries, drives_on, script, language, domain, calling_code, currency, ...)`."""
 
     def country_facts(countries: list[str] | None = None, **seen: str | None) -> CountriesFound:
-        """Look up what can be seen of countries, or find the countries that show what was seen in the photo.
+        """Compare countries by what can be seen of them, or find the countries that show what was seen in the photo.
 
-        Give `countries` to compare some (driving side, number plates, scripts and languages of signs, internet domain,
-        telephone prefix, currency), or give facts that you saw: the countries that all of them fit come back. Both
-        together keep those of the countries that the facts fit. Plates are known for some countries only, and cars
-        cross borders; an empty list means that the facts contradict each other or one was misread.
+        Give `countries`, or facts that you saw, or both: then those of the countries that all facts fit come back.
+        Plates are known for some countries only, and cars cross borders. None means that a fact was misread.
         """
         wanted = {fact: value for fact, value in seen.items() if value is not None and fact in FACTS}
         codes = [code.strip().upper() for code in countries or ()]

@@ -45,9 +45,8 @@ def search_photos_tool(search: PhotoSearch, atlas_photos: AtlasPhotos | None = N
     ) -> PhotoMatches:
         """Search geotagged photos and mapped places for those that look like the photo, or like a part of it.
 
-        Returns positions with their similarity (cosine, -1 to 1), most similar first. Similarities compare within
-        one atlas only. A single look-alike means little; many in one area mean more: `rank_regions` groups them.
-        With `near`, only what lies in that circle is searched, which settles where in a known area a photo is.
+        Returns positions with their similarity (cosine, -1 to 1; comparable within one atlas), most similar first.
+        One look-alike means little, many in one area more. `near` searches only that circle: where in a known area.
         """
         found = PhotoMatches(candidates=search.candidates(photo_id, box, near, limit), near=near, box=box)
         sheet = atlas_photos.contact_sheet(found.candidates) if thumbnails and atlas_photos else None

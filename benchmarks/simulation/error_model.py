@@ -43,6 +43,7 @@ class Rates:
         noise_km: median distance of a right guess from the truth.
         guesses: distinct places it thinks of for a photo.
         keeps_score: whether it adds up its readings, or believes the last one.
+        small_signs: share of photos with a sign that names the place and can be read only enlarged.
     """
 
     first: float = 0.35
@@ -51,6 +52,7 @@ class Rates:
     noise_km: float = 20.0
     guesses: int = 4
     keeps_score: bool = True
+    small_signs: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.first <= self.listed <= 1.0 or not 0.0 <= self.reading <= 1.0 or self.guesses < 2:
@@ -84,6 +86,14 @@ class ErrorModel:
             rank = 0 if luck < self.rates.first else int(rng.integers(1, self.rates.guesses))
             places[rank] = Guess("the right place", self._near(self.truth[photo_id], rng), True)
         return places
+
+    def closer_guesses(self, photo_id: str) -> list[Guess]:
+        """Its guesses once it has seen the photo's parts enlarged: a sign that it reads rightly names the place."""
+        guesses, rng = self.guesses(photo_id), self._rng("sign", photo_id)
+        if rng.random() >= self.rates.small_signs or not self._reads_rightly(photo_id, "the sign"):
+            return guesses
+        named = Guess("the place on the sign", self._near(self.truth[photo_id], rng), True)
+        return [named, *(guess for guess in guesses if not guess.right)][: self.rates.guesses]
 
     def fits(self, photo_id: str, point: Point, result: str) -> bool:
         """Whether a tool's result seems to show that the photo was taken around a point.

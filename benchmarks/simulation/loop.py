@@ -5,20 +5,17 @@
 The LMM is a script behind a real HTTP server (`benchmarks.simulation.server`). It knows where each photo was taken
 and makes mistakes at chosen rates, so this measures what the system around a model adds at equal error rates; it
 measures no real model. Four tables: strategies at equal error rates, rounds, the ledger beside trusting the model
-or retrieval when each is wrong at known rates, and what strategies cost in calls and tokens, with the share that a
-server's prompt cache has. An abstention or a failure is a miss. `--keep FILE` writes the distances of that table,
-`--against FILE` pairs them with those of an earlier state of the code.
+or retrieval when each is wrong at known rates, and a second look where some photos have signs that can be read only
+enlarged. An abstention or a failure is a miss. What strategies cost: `benchmarks.simulation.costs`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +26,7 @@ from tqdm import tqdm
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.schemas import Answer
-from agents.strategies import STRATEGIES
+from agents.strategies import Step
 from benchmarks.dev_photos import DEFAULT_DATA, DevPhotos, load_dev_photos
 from benchmarks.simulation.error_model import ErrorModel, Rates
 from benchmarks.simulation.policy import ScriptedPolicy
@@ -54,6 +51,7 @@ PHOTOS = 200
 PARTS = ("validation", "calibration")
 ROUNDS = (0, 1, 2, 3, 4)
 READINGS = (0.6, 0.8, 0.95)
+SMALL_SIGNS = (0.1, 0.3)
 KNOWN_RATES = ((0.2, 0.6), (0.4, 0.4), (0.6, 0.2), (0.6, 0.6))
 """How often the model's first guess, and retrieval, are right."""
 
@@ -61,12 +59,13 @@ Floats = NDArray[np.float64]
 
 
 class StrategyCase(NamedTuple):
-    """A strategy at given error rates."""
+    """A strategy at given error rates, perhaps without some of its steps."""
 
     label: str
     strategy: str
     rates: Rates
     rounds: int = 4
+    without: frozenset[Step] = frozenset()
 
 
 class Outcome(NamedTuple):
@@ -136,8 +135,10 @@ def _locator(
         others = KnownRetrieval(known_retrieval, trial.others)
         measured = trial.once(known_retrieval, lambda: measured_retrieval(others, known))
         parameters["retrieval"] = {AtlasKind.PHOTO.value: measured}
+    strategy = system.context.strategy
     context = replace(
         system.context,
+        strategy=strategy.model_copy(update={"steps": strategy.steps - case.without}),
         models=(model,),
         tools=tools,
         budgets=Budgets(rounds=case.rounds),
@@ -201,34 +202,19 @@ def known_rates(trial: Trial) -> Iterator[str]:
         yield from _table([run(trial, case, retrieval) for case in cases], trial)
 
 
-COSTLY = ("zero_shot", "chain_of_thought", "hierarchical", "jury", "rag", "cluster_rag", "tool_agent", "refine")
-
-
-def costs(trial: Trial, kept: Path | None, against: Path | None) -> Iterator[str]:
-    """What strategies cost, and whether their answers are as good as those of an earlier state of the code."""
-    outcomes = [run(trial, StrategyCase(name, name, Rates())) for name in COSTLY if name in STRATEGIES]
-    if kept:
-        kept.write_text(json.dumps({one.label: one._replace(km=one.km.tolist())._asdict() for one in outcomes}))
-    before = json.loads(against.read_text()) if against else {}
-    yield ""
-    yield "| | model calls | tool calls | tokens | cached | GeoScore | than before: tokens | GeoScore |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for one in outcomes:
-        cost = f"{one.model_calls:.1f} | {one.tool_calls:.1f} | {one.tokens:,.0f} | {one.cached:.0%}"
-        yield f"| {one.label} | {cost} | {distance.geoscore(one.km).mean():,.0f} | {_than(before, one, trial)} |"
-    yield ""
-
-
-def _than(before: dict[str, Any], one: Outcome, trial: Trial) -> str:
-    known = before.get(one.label)
-    if known is None:
-        return " | "
-    gain = distance.geoscore(one.km) - distance.geoscore(np.array(known["km"], dtype=float))
-    interval = distance.clustered_bootstrap(gain, trial.authors)
-    return (
-        f"{one.tokens / known['tokens'] - 1.0:+.0%} |"
-        f" {interval.estimate:+.0f} ({interval.low:+.0f} to {interval.high:+.0f})"
-    )
+def looking_closer(trial: Trial) -> Iterator[str]:
+    """What a second look is worth to a model that can read small signs only when they are enlarged."""
+    closer = frozenset({Step.LOOK_CLOSER})
+    for small_signs in SMALL_SIGNS:
+        rates = Rates(small_signs=small_signs)
+        cases = [
+            StrategyCase("first reading", "jury", rates),
+            StrategyCase("first and second reading", "look_closer", rates),
+            StrategyCase("refine without a second look", "refine", rates, 2, closer),
+            StrategyCase("refine", "refine", rates, 2),
+        ]
+        yield f"{small_signs:.0%} of the photos have a sign that can be read only enlarged:"
+        yield from _table([run(trial, case) for case in cases], trial)
 
 
 def _table(outcomes: Sequence[Outcome], trial: Trial) -> Iterator[str]:
@@ -252,6 +238,7 @@ TABLES: dict[str, Callable[[Trial], Iterator[str]]] = {
     "strategies": strategies_at_equal_rates,
     "rounds": rounds,
     "known_rates": known_rates,
+    "looking_closer": looking_closer,
 }
 
 
@@ -277,26 +264,26 @@ def _points(photos: DevPhotos) -> list[Point]:
     return [Point(lat=lat, lon=lon) for lat, lon in photos.lat_lon_deg.tolist()]
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def trial_parser(description: str, photos: int) -> argparse.ArgumentParser:
+    """A parser of what `open_trial` takes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
     parser.add_argument("--home", type=Path, default=Path("runs/offline_machine/home"), help="holds the atlases")
-    parser.add_argument("--photos", type=int, default=PHOTOS)
+    parser.add_argument("--photos", type=int, default=photos)
     parser.add_argument("--part", choices=PARTS, default=PARTS[0], help="changes are tried on calibration")
-    parser.add_argument("--table", choices=[*TABLES, "costs"], action="append", help="only this; may be repeated")
-    parser.add_argument("--keep", type=Path, help="write the distances of the table `costs` to this file")
-    parser.add_argument("--against", type=Path, help="pair the table `costs` with the distances in this file")
+    return parser
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = trial_parser(__doc__ or "", PHOTOS)
+    parser.add_argument("--table", choices=sorted(TABLES), action="append", help="only this; may be repeated")
     chosen = parser.parse_args()
-    tables: dict[str, Callable[[Trial], Iterator[str]]] = {
-        **TABLES,
-        "costs": partial(costs, kept=chosen.keep, against=chosen.against),
-    }
     trial = open_trial(chosen.data, chosen.home, chosen.photos, chosen.part)
     try:
-        for name in chosen.table or tables:
+        for name in chosen.table or TABLES:
             print(f"\n## {name}\n")
-            for line in tables[name](trial):
+            for line in TABLES[name](trial):
                 print(line, flush=True)
     finally:
         trial.system.close()

@@ -24,6 +24,7 @@ LOOKS = (("satellite_view", 5), ("search_photos", 0), ("satellite_view", 7), ("r
 """One kind of look a round, so that each round sees something new; the number is a zoom that the bundled map has."""
 
 HYPOTHESIS_RADIUS_KM = 100.0
+A_PART = {"left": 0.4, "top": 0.4, "right": 0.6, "bottom": 0.6}
 
 
 class Look(NamedTuple):
@@ -48,7 +49,7 @@ class ScriptedPolicy:
         if SayReady.__name__ in offered:
             return _call(SayReady, {"ready": True})
         if ProposeHypotheses.__name__ in offered:
-            return _call(ProposeHypotheses, {"hypotheses": [_place(g) for g in self._guesses(data)]})
+            return _call(ProposeHypotheses, self._proposal(data))
         if offered == {ReviseHypotheses.__name__}:
             revision = {"judgements": self._judgements(messages, data), "settled": _rounds(messages) >= len(LOOKS)}
             return _call(ReviseHypotheses, revision)
@@ -59,6 +60,13 @@ class ScriptedPolicy:
         if offered:
             return self._look(messages, data, offered)
         return Reply("Stone, light and trees; nothing that is found in one place alone.")
+
+    def _proposal(self, data: Json) -> Json:
+        """Its places; where some photos have small signs, it asks to see a part enlarged, and then says again."""
+        if "close_ups" in data:
+            return {"hypotheses": [_place(g) for g in self._errors.closer_guesses(data["photo_id"])]}
+        asked = {"look_closer": [A_PART]} if self._errors.rates.small_signs else {}
+        return {"hypotheses": [_place(g) for g in self._guesses(data)], **asked}
 
     def _guesses(self, data: Json) -> list[Guess]:
         return self._errors.guesses(data["photo_id"])

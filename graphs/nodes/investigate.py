@@ -49,8 +49,7 @@ def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, A
 
 def offered_tools(context: GeolocateContext, state: GeolocateState) -> list[BaseTool]:
     """The tools that the strategy offers; sun and weather only where the time of the photo is known."""
-    wanted = context.strategy.tools
-    return [tool for name, tool in usable_tools(context, state).items() if wanted is None or name in wanted]
+    return [tool for name, tool in usable_tools(context, state).items() if context.strategy.offers(name)]
 
 
 def usable_tools(context: GeolocateContext, state: GeolocateState) -> dict[str, BaseTool]:
