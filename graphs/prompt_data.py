@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from agents.schemas import Evidence, Hypothesis
+from agents.schemas import Evidence, Hypothesis, Origin
 from agents.strategies import Shown
 from geo.place import Place
 from geo.point import Point
@@ -108,10 +108,19 @@ def ledger_data(context: GeolocateContext, state: GeolocateState) -> dict[str, A
 
 
 def table_data(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """The ledger without the evidence that moved nothing: a model that sees the tools' results need not read them
-    twice."""
+    """The ledger in short: without evidence that moved nothing, and places that nobody named and nothing speaks for.
+
+    A model that sees the tools' results need not read them twice.
+    """
     telling = [item for item in state["evidence"] if _tells(item)]
-    return ledger_data(context, {**state, "evidence": telling})
+    worth_naming = [h for h in state["hypotheses"] if h.origin is not Origin.BELIEF or _spoken_for(h, telling)]
+    shown = worth_naming if open_hypotheses(worth_naming) else state["hypotheses"]
+    return ledger_data(context, {**state, "evidence": telling, "hypotheses": shown})
+
+
+def _spoken_for(hypothesis: Hypothesis, evidence: Sequence[Evidence]) -> bool:
+    """Whether evidence raised a hypothesis on the whole."""
+    return sum(item.log_likelihood_ratio.get(hypothesis.id, 0.0) for item in evidence) > SMALLEST_NATS
 
 
 def _tells(item: Evidence) -> bool:

@@ -32,10 +32,8 @@ def find_place_tool(places: PlaceSource) -> StructuredTool:
     def find_place(name: str, country_code: str | None = None) -> FoundPlaces:
         """Find where a place name is: towns, regions and countries of this name, most populous first.
 
-        Use it on names read on signs. Case, accents and spaces do not matter. Many names exist in several countries,
-        and a street or a dish can be named after a place far away. Where no place is called so, places of similar
-        names come back apart, as not exact, with the part that matched and a score (1: every letter): call again
-        with the spelling that you believe. Empty lists mean that no such place is known, not that none exists.
+        Use it on names read on signs; a street or a dish can be named after a place far away. Where no place is called
+        so, similar names come back as not exact, with a score: call again with the spelling that you believe.
         """
         code = country_code.upper() if country_code else None
         found = places.find(name, code)

@@ -11,6 +11,9 @@ from math import fsum
 from agents.schemas import Hypothesis, HypothesisStatus
 from geo.sphere import point_distance_km
 
+FINER = 0.5
+SAME_SPOT_KM = 0.1
+
 
 def open_hypotheses(hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
     """Those still open, most probable first, ties by id."""
@@ -24,7 +27,10 @@ def elsewhere(hypotheses: Iterable[Hypothesis]) -> float:
 
 
 def add(hypotheses: Sequence[Hypothesis], new: Hypothesis) -> list[Hypothesis]:
-    """Add a hypothesis, unless an open one is the same place; then the finer of the two stays open.
+    """Add a hypothesis, unless an open one is the same place; then that one stays open, or the new one if it is finer.
+
+    It is finer with less than half of the radius: models list the likeliest first, and a small difference in radius
+    says nothing against the first.
 
     Two hypotheses are one place when their points lie within the smaller of their radii.
     A coarse hypothesis around a fine one is not the same: it is the rest of that area.
@@ -32,14 +38,14 @@ def add(hypotheses: Sequence[Hypothesis], new: Hypothesis) -> list[Hypothesis]:
     known = next((h for h in open_hypotheses(hypotheses) if same_place(h, new)), None)
     if known is None:
         return [*hypotheses, new]
-    if new.radius_km >= known.radius_km:
+    if new.radius_km >= FINER * known.radius_km:
         return list(hypotheses)
     return merge([*hypotheses, new], keep=new.id, absorb=known.id)
 
 
 def same_place(a: Hypothesis, b: Hypothesis) -> bool:
-    """Whether two hypotheses lie within the smaller of their radii, 1 km at least."""
-    return point_distance_km(a.point, b.point) <= max(1.0, min(a.radius_km, b.radius_km))
+    """Whether two hypotheses lie within the smaller of their radii."""
+    return point_distance_km(a.point, b.point) <= max(SAME_SPOT_KM, min(a.radius_km, b.radius_km))
 
 
 def merge(hypotheses: Sequence[Hypothesis], keep: str, absorb: str) -> list[Hypothesis]:
