@@ -14,7 +14,7 @@ from langchain_core.messages import AnyMessage, HumanMessage, ToolCall
 
 from agents.messages import passing_request
 from agents.reply_schemas import ProposeHypotheses
-from agents.schemas import Cost, add_cost
+from agents.schemas import Cost
 from agents.strategies import Step
 from agents.structured_output.ask import Reply
 from agents.structured_output.position import ReplyStatus
@@ -77,8 +77,7 @@ def _calls(
     context: GeolocateContext, state: GeolocateState, first: Sequence[Reply[ProposeHypotheses]]
 ) -> Iterator[tuple[int, ToolCall]]:
     """A call for each model that asked to look closer, by its number."""
-    spent = add_cost(state["cost"], Cost(model_calls=1))
-    if not may_look_closer(context) or spent_on_asking(context.budgets, spent):
+    if not may_look_closer(context) or spent_on_asking(context.budgets, state["cost"]):
         return
     for number, reply in enumerate(first):
         if reply.value and reply.value.look_closer:
