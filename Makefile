@@ -42,9 +42,11 @@ types: setup-dev
 wheel: setup-dev
 	$(BIN)/python -m tests.check_wheel
 
-# Whether README and docs show what their commands print; `python -m examples.refresh_docs` writes them again.
+# Whether README and docs show what their commands print, and prompts as they are sent; `python -m examples.refresh_docs`
+# and `python -m examples.refresh_prompts` write them again.
 docs-check: setup-dev
 	$(BIN)/python -m examples.refresh_docs --check
+	$(BIN)/python -m examples.refresh_prompts --check
 
 bench: setup-dev
 	$(BIN)/python -m benchmarks
