@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
+from agents.chat_models.base import lean_tool
 from agents.chat_models.spec import ModelOptions
 from agents.prompts import placeholders
 from agents.reply_schemas import GivePosition, NamePlace, ProposeHypotheses, ReviseHypotheses
 from agents.strategies import ReplyKind, Step, Strategy
 from agents.strategy_files import used_templates
 
-FOR_EVERY_REPLY = ("repair", "call_one_tool", "call_tools")
+FOR_EVERY_REPLY = ("repair", "call_named_tool", "call_one_tool", "call_tools")
 """Templates around any structured reply: its repair, and the tools as text for models that call none."""
 NOT_ASKED = frozenset(
     {"timeout_s", "max_retries", "backoff_s", "load_s", "on_wait", "concurrency", "prices", "cache", "capabilities"}
@@ -46,11 +46,9 @@ def asked_parts(
     if not strategy.uses_model:
         return parts
     parts |= {f"the prompt {_file(strategy, name, own_folder)}": strategy.template(name) for name in _names(strategy)}
-    parts |= {
-        f"the reply schema {schema.__name__}": _as_json(convert_to_openai_tool(schema)) for schema in _schemas(strategy)
-    }
+    parts |= {f"the reply schema {schema.__name__}": _as_json(lean_tool(schema)) for schema in _schemas(strategy)}
     if strategy.runs(Step.INVESTIGATE):
-        parts |= {f"the tool {tool.name}": _as_json(convert_to_openai_tool(tool)) for tool in tools}
+        parts |= {f"the tool {tool.name}": _as_json(lean_tool(tool)) for tool in tools}
     asked = options.model_dump(mode="json", exclude=set(NOT_ASKED))
     return parts | {f"the model option {name}": _as_json(value) for name, value in asked.items()}
 
@@ -106,11 +104,6 @@ def _schemas(strategy: Strategy) -> list[type[BaseModel]]:
     by_step = [schema for step, schema in _STEP_SCHEMAS.items() if strategy.runs(step)]
     by_ask = [_REPLY_SCHEMAS[ask.wants] for ask in strategy.asks if ask.wants in _REPLY_SCHEMAS]
     return list(dict.fromkeys([*by_step, *by_ask]))
-
-
-def _as_tool(offered: BaseTool | type[BaseModel]) -> str:
-    """As a model gets it: name, description, schema of the arguments."""
-    return _as_json(convert_to_openai_tool(offered))
 
 
 def _as_json(value: Any) -> str:

@@ -70,6 +70,10 @@ class ReplyKind(StrEnum):
     """The final answer (`agents.reply_schemas.GivePosition`)."""
 
 
+ASK_CLOSER = "ask_closer"
+"""Template that offers to enlarge parts of the photo; it stands in the one of the initial prediction."""
+
+
 class Ask(Frozen):
     """One question: a prompt template, values for its placeholders, the kind of reply."""
 
@@ -95,7 +99,7 @@ class Strategy(Frozen):
     asks: tuple[Ask, ...] = Field((), description="questions of the step guess, in order; the last wants a position")
     shown: frozenset[Shown] = Field(frozenset(), description="data beside the photo in the model's first message")
     tools: frozenset[str] | None = Field(None, description="tools that the model is offered; null: all there are")
-    left_out: frozenset[str] = Field(frozenset(), description="tools that it is not offered all the same")
+    left_out: frozenset[str] = Field(frozenset(), description="tools that the model is not offered")
     samples: int = Field(1, ge=1, le=32, description="how often the questions are asked, independently")
     temperature: float | None = Field(None, ge=0.0, le=2.0, description="of sampling; null: the model's default")
     templates: dict[str, str] = Field(default_factory=dict, description="texts that replace or add to the packaged")

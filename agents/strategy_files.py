@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agents.prompts import placeholders
-from agents.strategies import ReplyKind, Step, Strategy
+from agents.strategies import ASK_CLOSER, ReplyKind, Step, Strategy
 from core.errors import UserError, first_problem
 
 MAX_FILE_BYTES = 200_000
@@ -95,7 +95,7 @@ def used_templates(strategy: Strategy) -> list[tuple[str, frozenset[str]]]:
     if strategy.runs(Step.HYPOTHESISE):
         used.append((strategy.hypothesise, ALWAYS | _CATALOGUE | {"max_hypotheses", "tool_name", "look_closer"}))
     if strategy.runs(Step.LOOK_CLOSER):
-        used.append((strategy.look_again, ALWAYS | {"tool_name"}))
+        used += [(ASK_CLOSER, frozenset()), (strategy.look_again, ALWAYS | {"tool_name"})]
     if strategy.runs(Step.INVESTIGATE):
         used.append((strategy.investigate, ALWAYS | _ROUND))
     if strategy.runs(Step.REVISE):

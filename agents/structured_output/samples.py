@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextvars
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
@@ -13,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import RunnableBinding
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.config import ContextThreadPoolExecutor, ensure_config
 from pydantic import BaseModel
 
 from agents.chat_models.adapter import AdaptedChat
@@ -33,7 +31,9 @@ from agents.structured_output.ask import (
 )
 
 T = TypeVar("T", bound=BaseModel)
+R = TypeVar("R")
 SAMPLES_AT_ONCE = 4
+"""Requests for samples that are under way side by side."""
 
 
 def ask_structured_samples(
@@ -54,7 +54,7 @@ def ask_structured_samples(
     together = _ask_together(question, n) if n > 1 and _takes_samples(model) else []
     tasks = [partial(repaired, question, reply) for reply in together]
     tasks += [partial(_ask_alone, question, current_sample() + number) for number in range(len(together), n)]
-    return _side_by_side(tasks)
+    return side_by_side(tasks)
 
 
 def _takes_samples(model: LoadedModel) -> bool:
@@ -98,10 +98,9 @@ def _generate(chat: BaseChatModel, question: StructuredQuestion[T], n: int) -> l
     return [message for message in messages if isinstance(message, AIMessage)]
 
 
-def _side_by_side(tasks: Sequence[Callable[[], Reply[T]]]) -> list[Reply[T]]:
+def side_by_side(tasks: Sequence[Callable[[], R]], at_once: int = SAMPLES_AT_ONCE) -> list[R]:
     """Results in the order of the tasks; each thread gets this one's context, so that its events belong to the run."""
     if len(tasks) == 1:
         return [tasks[0]()]
-    with ThreadPoolExecutor(max_workers=SAMPLES_AT_ONCE) as pool:
-        started = [pool.submit(contextvars.copy_context().run, task) for task in tasks]
-        return [future.result() for future in started]
+    with ContextThreadPoolExecutor(max_workers=at_once) as pool:
+        return [started.result() for started in [pool.submit(task) for task in tasks]]

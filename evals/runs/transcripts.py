@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from pydantic import Field, ValidationError
 
+from agents.chat_models.dialects.replies import FINISH_REASON, REASONING
 from core.frozen import Frozen
 from core.jsonl_log import whole_lines
 
@@ -39,7 +40,7 @@ class TranscriptCall(Frozen):
     sent: tuple[TranscriptMessage, ...] = Field(description="the other ones, in order")
     reply: TranscriptMessage | None = Field(description="None: it failed")
     reasoning: str = Field("", description="what the model let see of its thinking")
-    finish_reason: str = Field("", description="as the provider says it; empty: it does not")
+    finish_reason: str = Field("", description="in OpenAI's words; empty: not known")
     tokens: dict[str, int] = Field({}, description="input, output, cached, as the provider counts them")
     error: str = Field("", description="why it failed, in one line")
 
@@ -78,18 +79,13 @@ def as_message(message: BaseMessage) -> TranscriptMessage:
 
 
 def finish_reason(message: BaseMessage) -> str:
-    """Why the model stopped, in its provider's word."""
-    said = message.response_metadata
-    names = ("finish_reason", "stop_reason", "done_reason")
-    return str(next((said[name] for name in names if said.get(name)), ""))
+    """Why the model stopped, as `agents.chat_models.dialects.replies` has put it; empty where it is not known."""
+    return str(message.response_metadata.get(FINISH_REASON, ""))
 
 
 def reasoning_of(message: BaseMessage) -> str:
-    """Thinking that the provider hands over beside the answer."""
-    kept = message.additional_kwargs.get("reasoning_content")
-    blocks = [block for block in _blocks(message) if block.get("type") in ("thinking", "reasoning")]
-    texts = [str(block.get("thinking") or block.get("reasoning") or "") for block in blocks]
-    return _cut("\n".join(text for text in (*([str(kept)] if kept else []), *texts) if text))
+    """Reasoning beside the answer, from the same place."""
+    return _cut(str(message.additional_kwargs.get(REASONING, "")))
 
 
 def tokens_of(message: BaseMessage) -> dict[str, int]:

@@ -15,15 +15,13 @@ from agents.schemas import Cost, add_cost
 from agents.strategies import Ask, ReplyKind
 from agents.structured_output.ask import Reply
 from agents.structured_output.position import ReplyStatus
+from agents.structured_output.samples import SAMPLES_AT_ONCE, side_by_side
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
-from graphs.nodes.model_calls import ask_model, ask_model_samples, ask_model_structured, reply_sha256, side_by_side
+from graphs.nodes.model_calls import ask_model, ask_model_samples, ask_model_structured, reply_sha256
 from graphs.prompt_data import scene_data
 from graphs.state import GeolocateState, ModelReply, Position, ToolRecord
 from graphs.toponyms import resolve_toponyms
-
-SAMPLES_AT_ONCE = 4
-"""Independent samples asked for side by side: a spent budget stops the next batch."""
 
 _SCHEMAS: dict[ReplyKind, type[GivePosition] | type[NamePlace]] = {
     ReplyKind.PLACE: NamePlace,

@@ -9,14 +9,16 @@ from typing import Any
 from agents.messages import passing_request
 from agents.reply_schemas import MAX_PROPOSED, ProposeHypotheses
 from agents.schemas import Cost, add_cost
+from agents.strategies import ASK_CLOSER
 from agents.structured_output.ask import Reply
 from agents.structured_output.position import ReplyStatus
+from agents.structured_output.samples import side_by_side
 from graphs.assessment.assess import Assessment, assess, with_proposals
 from graphs.assessment.evidence import latest_look
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
 from graphs.nodes.look_closer import may_look_closer, second_look
-from graphs.nodes.model_calls import ask_model_structured, model_cost, reply_sha256, reply_statuses, side_by_side
+from graphs.nodes.model_calls import ask_model_structured, model_cost, reply_sha256, reply_statuses
 from graphs.prompt_data import scene_data
 from graphs.state import GeolocateState, Opinion, Position
 from graphs.toponyms import ResolvedToponyms, resolve_toponyms
@@ -72,11 +74,11 @@ def _ask_all(context: GeolocateContext, state: GeolocateState) -> list[Reply[Pro
         max_hypotheses=MAX_PROPOSED,
         tool_name=ProposeHypotheses.__name__,
         clue_catalogue=strategy.clue_catalogue,
-        look_closer=strategy.template("ask_closer") if may_look_closer(context) else "",
+        look_closer=strategy.template(ASK_CLOSER) if may_look_closer(context) else "",
     )
     asked = passing_request(f"Photo {photo_id}.", prompt, scene_data(context, state))
     ask = partial(ask_model_structured, context, state, asked, ProposeHypotheses)
-    return side_by_side([partial(ask, model) for model in context.models])
+    return side_by_side([partial(ask, model) for model in context.models], len(context.models))
 
 
 def _located(

@@ -18,9 +18,10 @@ from agents.schemas import Cost
 from agents.strategies import Step
 from agents.structured_output.ask import Reply
 from agents.structured_output.position import ReplyStatus
+from agents.structured_output.samples import side_by_side
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
-from graphs.nodes.model_calls import ask_model_structured, side_by_side
+from graphs.nodes.model_calls import ask_model_structured
 from graphs.nodes.tool_calls import ToolOutcome, limits_left, run_tool_calls
 from graphs.state import GeolocateState, ToolRecord
 
@@ -102,7 +103,7 @@ def _ask_again(
         asked = passing_request(_enlarged(outcome), prompt, {"photo_id": state["photo_id"]})
         return ask_model_structured(context, so_far, asked, ProposeHypotheses, context.models[number])
 
-    return side_by_side([partial(ask, number, outcome) for number, outcome in seen.items()])
+    return side_by_side([partial(ask, number, outcome) for number, outcome in seen.items()], len(seen))
 
 
 def _enlarged(outcome: ToolOutcome) -> HumanMessage:

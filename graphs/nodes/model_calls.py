@@ -6,11 +6,9 @@ data that change stand at its end (`agents.messages.passing_request`).
 
 from __future__ import annotations
 
-import contextvars
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -28,7 +26,6 @@ from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, ModelReply
 
 T = TypeVar("T", bound=BaseModel)
-R = TypeVar("R")
 
 _BEST_FIRST = (ReplyStatus.OK, ReplyStatus.REFUSED, ReplyStatus.UNPARSABLE, ReplyStatus.FAILED)
 
@@ -76,15 +73,6 @@ def ask_model_samples(
     messages = _conversation(context, state, [request])
     replies = ask_structured_samples(context.model, messages, schema, count, seconds=_seconds_left(context, state))
     return [reply._replace(messages=[request, *reply.messages]) for reply in replies]
-
-
-def side_by_side(work: Sequence[Callable[[], R]]) -> list[R]:
-    """Results in the order of the work; each thread gets this one's context, so that its events belong to the run."""
-    if len(work) == 1:
-        return [work[0]()]
-    with ThreadPoolExecutor(max_workers=len(work)) as pool:
-        started = [pool.submit(contextvars.copy_context().run, task) for task in work]
-        return [future.result() for future in started]
 
 
 def model_cost(replies: Sequence[Reply[Any]]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
+import agents.prompts
+from agents.chat_models.dialects.replies import normalised
 from agents.chat_models.spec import ModelOptions
 from agents.fingerprint import asked_parts, changes, digests
 from agents.strategies import STRATEGIES
@@ -79,12 +81,20 @@ def test_messages_are_kept_with_calls_reasoning_and_tokens() -> None:
     kept = as_message(answer)
     assert (kept.role, kept.text) == ("assistant", "so")
     assert kept.tool_calls == ('{"tool": "measure", "arguments": {"metres": 2}}',)
-    assert (reasoning_of(answer), finish_reason(answer)) == ("hm", "tool_use")
+    common = normalised(answer, {})
+    assert (reasoning_of(common), finish_reason(common)) == ("hm", "tool_calls")
     assert tokens_of(answer) == {"input": 9, "output": 2, "cached": 4}
     assert reasoning_of(AIMessage("x", additional_kwargs={"reasoning_content": "first"})) == "first"
     assert as_message(ToolMessage("4", tool_call_id="1", name="measure")).tool == "measure"
     picture = {"type": "image", "base64": "AAAA", "mime_type": "image/jpeg"}
     assert as_message(HumanMessage([picture, {"type": "text", "text": "where?"}])).text == "[picture]\nwhere?"
+
+
+def test_every_packaged_prompt_but_those_of_conversations_is_bound_to_a_strategy() -> None:
+    bound = {name for strategy in STRATEGIES.values() for name in asked_parts(strategy, [], ModelOptions())}
+    prompts = {f"the prompt agents/prompts/{file.name}" for file in Path(agents.prompts.__file__).parent.glob("*.md")}
+    of_conversations = {"follow_up.md", "follow_up_again.md", "ask_person.md"}
+    assert prompts - bound == {f"the prompt agents/prompts/{name}" for name in of_conversations}
 
 
 def test_a_changed_setting_is_named_and_a_changed_file_is_not_missed(tmp_path: Path) -> None:
