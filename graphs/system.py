@@ -12,8 +12,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langsmith.utils import tracing_is_enabled
 
+from agents.chat_models.kinds import ModelDescription
 from agents.chat_models.registry import LoadedModel
-from agents.chat_models.spec import ModelDescription, find_jury, find_model
+from agents.chat_models.spec import find_jury, find_model
 from agents.schemas import Answer, Versions
 from core.closing import Closing
 from graphs.assessment.calibration import open_corrections

@@ -120,6 +120,9 @@ _PATTERNS = {refusal: re.compile(words, re.IGNORECASE | re.DOTALL) for refusal, 
 
 _ADJUSTABLE_STATUS = frozenset({400, 404, 405, 415, 422, 500, 501})
 _OF_THE_REQUEST = frozenset({400, 422})
+_OF_PICTURES = frozenset({Unsupported.PICTURES, Unsupported.RESULT_PICTURES, Unsupported.SEVERAL_PICTURES})
+_NOT_SUPPORTED = re.compile(r"support|mmproj|only text|text.?only|at most|only one", re.IGNORECASE)
+"""Without such a word a server's error about a picture is a mishap, for which the photo is not left out for good."""
 _WITHOUT_A_WORD = (Unsupported.FORCED_CHOICE, Unsupported.TOOLS)
 """Tried in this order where a server says only that the request is bad."""
 
@@ -135,6 +138,8 @@ def next_refusal(status: int | None, said: str, used: Collection[Unsupported]) -
     if status not in _ADJUSTABLE_STATUS:
         return None
     named = next((refusal for refusal, words in _PATTERNS.items() if refusal in used and words.search(said)), None)
+    if named in _OF_PICTURES and status is not None and status >= 500 and not _NOT_SUPPORTED.search(said):
+        return None
     if named or status not in _OF_THE_REQUEST:
         return named
     return next((refusal for refusal in _WITHOUT_A_WORD if refusal in used), None)

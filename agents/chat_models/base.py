@@ -89,7 +89,7 @@ def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class LocalModel(ToolBindingModel):
-    """A chat model without a server: its reply is a function of the messages and the tools offered."""
+    """A chat model without a server: its reply is made from the messages and the tools that may be called."""
 
     @abstractmethod
     def reply(self, messages: Sequence[BaseMessage], tools: Sequence[Tool]) -> AIMessage:

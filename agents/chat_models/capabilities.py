@@ -13,9 +13,10 @@ from pydantic import BaseModel, ValidationError
 from agents.chat_models.adapter import AdaptedChat
 from agents.chat_models.dialects.requests import schema_argument
 from agents.chat_models.failures import ModelFailure
+from agents.chat_models.kinds import MODELS
 from agents.chat_models.providers import Provided, takes_samples
 from agents.chat_models.retry import Attempts
-from agents.chat_models.spec import MODELS, Capabilities, ModelOptions, ModelSpec
+from agents.chat_models.spec import Capabilities, ModelOptions, ModelSpec
 from agents.messages import image_block
 from core.errors import UserError
 

@@ -15,7 +15,8 @@ from typing import Any
 from langchain_core.messages.ai import UsageMetadata
 from pydantic import Field, TypeAdapter, ValidationError
 
-from agents.chat_models.spec import MODELS, ModelSpec
+from agents.chat_models.kinds import MODELS
+from agents.chat_models.spec import ModelSpec
 from agents.schemas import Frozen
 from core.errors import UserError, first_problem
 

@@ -15,7 +15,8 @@ import httpx
 from langchain_core.language_models import BaseChatModel
 
 from agents.chat_models.dialects.requests import Dialect
-from agents.chat_models.spec import MODELS, ModelDescription, ModelOptions, ModelSpec, remote_host
+from agents.chat_models.kinds import MODELS, ModelDescription
+from agents.chat_models.spec import ModelOptions, ModelSpec, remote_host
 from core.errors import UserError
 
 MAX_ANSWER_BYTES = 16_000_000

@@ -10,19 +10,12 @@ from langchain_core.messages import AIMessage
 
 from agents.chat_models.adapter import AdaptedChat
 from agents.chat_models.capabilities import capabilities_of
+from agents.chat_models.kinds import MODELS, ModelDescription
 from agents.chat_models.prices import FREE, Price, find_price, why_unknown
 from agents.chat_models.providers import provide
 from agents.chat_models.recorded import load_recorded
-from agents.chat_models.spec import (
-    MODELS,
-    Capabilities,
-    ModelDescription,
-    ModelOptions,
-    ModelSpec,
-    describe,
-    parse_spec,
-)
-from agents.chat_models.written_replies import load_written
+from agents.chat_models.spec import Capabilities, ModelOptions, ModelSpec, describe, parse_spec
+from agents.chat_models.written.replies import load_written
 from agents.offline.reasoner import OfflineReasoner
 
 OTHER_MODEL = ModelDescription(name="", summary="a chat model that the caller has loaded")

@@ -21,7 +21,8 @@ _WRITING = re.compile(r"\b(?:sign|signs|writing|written|text|language|letters|sc
 _WORD = re.compile(r"[^\W\d_][\w'’.-]*")
 _PLACE = re.compile(r"\b(?:in|near|at|from|around)\s+((?:[^\W\d_a-z][\w'’.-]*)(?:\s+[^\W\d_a-z][\w'’.-]*){0,2})")
 _MONTHS = (
-    "january february march april may june july august september october november december".split()  # noqa: SIM905
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
 )
 _MONTH = re.compile(rf"\b(?:in|on|of|early|late|mid)[\s-]+(?:the\s+)?({'|'.join(_MONTHS)})\b(?:\s+(\d{{4}}))?", re.I)
 _HOUR = re.compile(r"\bat\s+(?:(noon|midday|midnight)\b|(\d{1,2}):(\d{2})\b)", re.I)

@@ -144,7 +144,7 @@ class ChatLoop:
         except UserError as error:
             self._view.note(f"error: {printable(str(error))}", style="red")
         except KeyboardInterrupt:
-            from agents.chat_models.pasting import wait_for_terminal
+            from agents.chat_models.written.pasting import wait_for_terminal
 
             wait_for_terminal(_PATIENCE_S)
             self._view.note("\nstopped; /resume goes on with this turn, /undo takes it back", style="yellow")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from agents.chat_models.spec import MODELS
+from agents.chat_models.kinds import MODELS
 from apps.doctor.data_flow import leaving, models
 from apps.doctor.report import Finding, State, installed
 from belief.records import ANY

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from agents.chat_models.kinds import MODELS, ModelDescription
 from agents.chat_models.prices import PRICES_PACKAGE
-from agents.chat_models.spec import MODELS, ModelDescription, find_jury
+from agents.chat_models.spec import find_jury
 from apps.doctor.report import Finding, State, installed
 from graphs.components import EMBEDDED_GROUND, EMBEDDED_PLACES
 from graphs.events.telemetry import INSTALL, spans_go_to, spans_wanted

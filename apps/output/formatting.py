@@ -217,7 +217,7 @@ def _calibration_note(answer: Answer) -> str:
 def cost_text(answer: Answer) -> str:
     """The cost of the answer, on one line."""
     cost = answer.cost
-    parts = [f"{cost.seconds:.2f} s", f"{cost.tool_calls} tool calls", f"{cost.model_calls} model calls"]
+    parts = [f"{cost.seconds:.2f} s", _counted(cost.tool_calls, "tool call"), _counted(cost.model_calls, "model call")]
     return " · ".join(parts + _token_parts(cost))
 
 
@@ -226,10 +226,18 @@ def model_costs(cost_by_model: Mapping[str, Cost]) -> list[str]:
     dearest = sorted(cost_by_model.items(), key=lambda item: (-item[1].usd, -item[1].tokens, item[0]))
     return [
         " · ".join(
-            [f"{printable(model)}: {cost.model_calls} model calls", *_token_parts(cost), f"{cost.seconds:.2f} s"]
+            [
+                f"{printable(model)}: {_counted(cost.model_calls, 'model call')}",
+                *_token_parts(cost),
+                f"{cost.seconds:.2f} s",
+            ]
         )
         for model, cost in dearest
     ]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _token_parts(cost: Cost) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents.schemas import (
-    TELLING_NATS,
     Answer,
     AnswerStatus,
     CredibleArea,
@@ -22,7 +21,6 @@ from agents.schemas import (
     Source,
 )
 from agents.strategies import CommitRule
-from agents.structured_output.position import ReplyStatus
 from belief.areas import credible_polygons
 from belief.decision import decide, expected_utility
 from belief.posterior import THRESHOLDS_KM, Belief
@@ -31,16 +29,14 @@ from geo.point import Point
 from geo.sphere import lat_lon_array, pairwise_distance_km, point_distance_km
 from graphs.assessment.assess import Assessment, assess, with_proposals
 from graphs.assessment.calibration import Radius, calibrated
-from graphs.assessment.hypotheses import elsewhere, open_hypotheses
-from graphs.budgets import spent_budget
+from graphs.assessment.hypotheses import open_hypotheses
 from graphs.context import GeolocateContext
+from graphs.nodes.explain import explain, explain_abstention, notes_of, what_would_help
 from graphs.nodes.model_calls import model_status, status_without_reply
 from graphs.prompt_data import MIN_REGION_RADIUS_KM, place_name
 from graphs.state import GeolocateState, Position
 from retrieval.candidate import AtlasKind
 
-SHOWN_EVIDENCE = 4
-SHOWN_ALTERNATIVES = 3
 SAME_POINT_KM = 0.1
 AREA_SHARES = (0.25, 0.5, 0.75, 0.9)
 
@@ -213,7 +209,7 @@ def _answer(context: GeolocateContext, state: GeolocateState, assessed: Assessme
         area_90_km2=round(belief.area_km2(0.9), 2),
         areas=_areas(belief),
         hypotheses=tuple(hypotheses),
-        reasoning=explain(hypotheses, assessed.evidence, chances, _notes(context, state), what_would_help(context)),
+        reasoning=explain(hypotheses, assessed.evidence, chances, notes_of(context, state), what_would_help(context)),
     )
 
 
@@ -229,7 +225,7 @@ def _abstention(context: GeolocateContext, state: GeolocateState, assessed: Asse
         level=None,
         confidence=0.0,
         hypotheses=tuple(_open_then_rejected(assessed.hypotheses)),
-        reasoning=explain_abstention(refusal.reason, _notes(context, state)),
+        reasoning=explain_abstention(refusal.reason, notes_of(context, state)),
     )
 
 
@@ -287,71 +283,6 @@ def _ordered(hypotheses: Sequence[Hypothesis], around: Hypothesis) -> list[Hypot
 def _open_then_rejected(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
     rejected = [h for h in hypotheses if h.status is HypothesisStatus.REJECTED]
     return [*open_hypotheses(hypotheses), *rejected]
-
-
-def explain(
-    hypotheses: Sequence[Hypothesis],
-    evidence: Sequence[Evidence],
-    chance_within_km: Mapping[int, float],
-    notes: Sequence[str],
-    would_help: Sequence[str] = (),
-) -> str:
-    """Why the first hypothesis was committed to, what else is possible, and what went wrong on the way.
-
-    Where no evidence told anything, it says so first, with what would help.
-    """
-    chosen, others = hypotheses[0], [h for h in hypotheses[1:] if h.probability >= 0.005][:SHOWN_ALTERNATIVES]
-    within = ", ".join(f"{km} km {chance:.0%}" for km, chance in chance_within_km.items())
-    sentences = [] if any(item.information_nats >= TELLING_NATS for item in evidence) else [_told_nothing(would_help)]
-    sentences += [f"{chosen.name} has a probability of {chosen.probability:.0%}; the truth lies within {within}."]
-    sentences += _reasons(chosen, evidence)
-    if others:
-        named = "; ".join(f"{h.name} ({h.probability:.0%})" for h in others)
-        sentences.append(f"Next likely: {named}.")
-    sentences.append(f"Somewhere else: {elsewhere(hypotheses):.0%}.")
-    return " ".join([*sentences, *_note_sentences(notes)])
-
-
-def _told_nothing(would_help: Sequence[str]) -> str:
-    said = "What was found in this photo tells next to nothing beyond where photos are taken: this is a map of that."
-    return f"{said} What would help: {'; '.join(would_help)}." if would_help else said
-
-
-def what_would_help(context: GeolocateContext) -> list[str]:
-    """What could tell more about a photo than this system can, and how to add it."""
-    looks = any(model.kind.is_lmm for model in context.models)
-    has_photos = AtlasKind.PHOTO in context.corrections.kinds
-    return [
-        *([] if looks else ["a multimodal model that looks at it (--model)"]),
-        *([] if has_photos else ["an atlas of your own geotagged photos of such places (geosleuth atlas build)"]),
-        "what you know yourself (geosleuth chat)",
-    ]
-
-
-def _reasons(chosen: Hypothesis, evidence: Sequence[Evidence]) -> list[str]:
-    weight = {e.id: e.log_likelihood_ratio.get(chosen.id, 0.0) for e in evidence}
-    strongest = sorted((e for e in evidence if abs(weight[e.id]) >= TELLING_NATS), key=lambda e: -abs(weight[e.id]))
-    return [f"{'For' if weight[e.id] > 0 else 'Against'} it: {e.claim} ({e.id})." for e in strongest[:SHOWN_EVIDENCE]]
-
-
-def explain_abstention(reason: str, notes: Sequence[str]) -> str:
-    """Why there is no answer."""
-    return " ".join([f"No answer: {reason}.", *_note_sentences(notes)])
-
-
-def _note_sentences(notes: Sequence[str]) -> list[str]:
-    return [f"Note: {note}." for note in dict.fromkeys(notes)]
-
-
-def _notes(context: GeolocateContext, state: GeolocateState) -> list[str]:
-    notes = list(state["notes"])
-    spent = spent_budget(context.budgets, state["cost"], state["round"])
-    if spent and context.strategy.uses_model and not state["settled"]:
-        notes.append(spent)
-    status = model_status(state["replies"])
-    if status not in (None, ReplyStatus.OK):
-        notes.append(f"the model gave nothing to use ({status}), so this rests on retrieval and signs alone")
-    return notes
 
 
 def level_of(radius_50_km: float) -> Level:

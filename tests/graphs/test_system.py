@@ -21,7 +21,7 @@ from geo.point import Point
 from graphs import components, system
 from graphs.coarsening import Units
 from graphs.events.steps import Answered, StepDone
-from graphs.nodes.commit import what_would_help
+from graphs.nodes.explain import what_would_help
 from graphs.settings import WORLD_ATLAS, Settings, make_settings
 from graphs.state import CaptureClues
 from graphs.system import GeoSleuth

@@ -135,6 +135,19 @@ def test_errors_in_the_words_of_servers_name_what_is_refused(said: str, refusal:
     assert next_refusal(400, said, set()) is None
 
 
+@pytest.mark.parametrize(
+    ("said", "refusal"),
+    [
+        ("image input is not supported - hint: you may need to provide the mmproj", Unsupported.PICTURES),
+        ("failed to process image: CUDA out of memory", None),
+        ("the vision worker has crashed", None),
+    ],
+)
+def test_a_mishap_of_a_server_with_a_picture_does_not_leave_the_photo_out(said: str, refusal: object) -> None:
+    used = {Unsupported.PICTURES, Unsupported.TOOLS}
+    assert next_refusal(500, said, used) is refusal
+
+
 # --- replies in one form
 
 

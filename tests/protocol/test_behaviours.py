@@ -11,8 +11,9 @@ from typing import Any, cast
 import pytest
 
 from agents.chat_models import providers
+from agents.chat_models.kinds import MODELS
 from agents.chat_models.registry import LoadedModel, load_model
-from agents.chat_models.spec import MODELS, ModelOptions
+from agents.chat_models.spec import ModelOptions
 from agents.schemas import Answer, AnswerStatus
 from agents.strategies import STRATEGIES
 from graphs.budgets import Budgets

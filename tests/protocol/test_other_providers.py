@@ -6,8 +6,9 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from agents.chat_models import providers
+from agents.chat_models.kinds import MODELS
 from agents.chat_models.registry import LoadedModel, load_model
-from agents.chat_models.spec import MODELS, Capabilities, ModelOptions
+from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.structured_output.ask import ask
 from agents.structured_output.position import ReplyStatus
 from tests.fakes import model_server

@@ -54,8 +54,8 @@ def mark_for_cache(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     system = next((n for n, message in enumerate(marked) if isinstance(message, SystemMessage)), None)
     photo = next((n for n, message in enumerate(marked) if any(map(is_picture, _blocks(message.content)))), None)
     newest = len(marked) - 1 if marked and not isinstance(marked[-1], AIMessage) else None
-    for number in {system, photo, newest} - {None}:
-        marked[number] = _marked(marked[number])  # type: ignore[index]  # None is left out
+    for number in {number for number in (system, photo, newest) if number is not None}:
+        marked[number] = _marked(marked[number])
     return marked
 
 

@@ -17,8 +17,8 @@ from langchain_core.messages import HumanMessage
 from PIL import Image
 
 from agents.chat_models.registry import load_model
-from agents.chat_models.request_folder import MAX_REPLY_BYTES
 from agents.chat_models.spec import ModelOptions
+from agents.chat_models.written.request_folder import MAX_REPLY_BYTES
 from agents.reply_schemas import GivePosition
 from agents.schemas import Answer
 from agents.structured_output.ask import ask, ask_structured

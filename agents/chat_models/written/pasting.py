@@ -10,12 +10,13 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from agents.chat_models.failures import ModelFailure
-from agents.chat_models.request_folder import MAX_REPLY_BYTES, read_reply_file
+from agents.chat_models.written.request_folder import MAX_REPLY_BYTES, read_reply_file
 from core.waiting import raise_if_cancelled
 
 END = "."
@@ -120,7 +121,7 @@ def _without_line_editing(terminal: int) -> Iterator[None]:
     before = termios.tcgetattr(terminal)
     raw = termios.tcgetattr(terminal)
     raw[3] &= ~(termios.ICANON | termios.ECHOCTL)
-    restore: Callable[[], None] = lambda: termios.tcsetattr(terminal, termios.TCSADRAIN, before)  # noqa: E731
+    restore = partial(termios.tcsetattr, terminal, termios.TCSADRAIN, before)
     atexit.register(restore)
     try:
         termios.tcsetattr(terminal, termios.TCSADRAIN, raw)

@@ -14,19 +14,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict
 
 from agents.chat_models.adapter import with_estimate
-from agents.chat_models.base import Tool, ToolBindingModel, current_sample
+from agents.chat_models.base import LocalModel, Tool, current_sample
 from agents.chat_models.dialects.conversations import merge_user_turns
 from agents.chat_models.failures import ModelFailure
-from agents.chat_models.pasting import TERMINAL, PastedReply
-from agents.chat_models.request_folder import ReplyFiles, RequestFolder, WrittenRequest, written_request
-from agents.chat_models.spec import MODELS, ModelOptions, ModelSpec
+from agents.chat_models.kinds import MODELS
+from agents.chat_models.spec import ModelOptions, ModelSpec
 from agents.chat_models.tool_prompting import reply_schema, with_calls, with_tools_in_prompt
+from agents.chat_models.written.pasting import TERMINAL, PastedReply
+from agents.chat_models.written.request_folder import ReplyFiles, RequestFolder, WrittenRequest, written_request
 from agents.structured_output.thoughts import split_thoughts
 from core.errors import UserError
 from core.waiting import pause, waiting
@@ -55,7 +54,7 @@ def load_written(spec: ModelSpec, options: ModelOptions) -> WrittenReplies:
     return MailboxModel(folder=folder, asked=asked, limit_s=options.timeout_s)
 
 
-class WrittenReplies(ToolBindingModel):
+class WrittenReplies(LocalModel):
     """A chat model whose replies are written by somebody who reads the requests; tools are in the prompt.
 
     Attributes:
@@ -74,24 +73,17 @@ class WrittenReplies(ToolBindingModel):
     def _llm_type(self) -> str:
         return "written"
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002 - the base class's signature
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the same
-        **kwargs: Any,
-    ) -> ChatResult:
-        tools = _to_be_called(kwargs.get("tools") or [], kwargs.get("tool_choice"))
+    def reply(self, messages: Sequence[BaseMessage], tools: Sequence[Tool]) -> AIMessage:
+        """What somebody writes, as a reply of a model."""
         sent = merge_user_turns(with_tools_in_prompt(messages, tools))
         wanted = reply_schema(tools) if tools else None
         request = written_request(sent, wanted, {**self.asked, "sample": current_sample()})
         with waiting():
-            text = split_thoughts(self.reply(request))[0]
-        answer = with_calls(AIMessage(text), tools, id_stem=f"written-{request.key}")
-        return ChatResult(generations=[ChatGeneration(message=with_estimate(answer, sent))])
+            text = split_thoughts(self.written(request))[0]
+        return with_estimate(with_calls(AIMessage(text), tools, id_stem=f"written-{request.key}"), sent)
 
     @abstractmethod
-    def reply(self, request: WrittenRequest) -> str:
+    def written(self, request: WrittenRequest) -> str:
         """What somebody writes.
 
         Raises:
@@ -99,15 +91,10 @@ class WrittenReplies(ToolBindingModel):
         """
 
 
-def _to_be_called(tools: Sequence[Tool], choice: str | None) -> list[Tool]:
-    """The one tool that has to be called, or all where there is a choice: nobody reads what he may not use."""
-    return [tool for tool in tools if choice in (None, tool["function"]["name"])]
-
-
 class MailboxModel(WrittenReplies):
     """Writes each request to a folder of its own and waits for a reply in it."""
 
-    def reply(self, request: WrittenRequest) -> str:
+    def written(self, request: WrittenRequest) -> str:
         """The reply file's text."""
         place = self.folder.place(request, _into_a_file(request))
         files, began = ReplyFiles(place), time.monotonic()
@@ -148,7 +135,7 @@ class PasteModel(WrittenReplies):
 
     own: tempfile.TemporaryDirectory[str]
 
-    def reply(self, request: WrittenRequest) -> str:
+    def written(self, request: WrittenRequest) -> str:
         """The pasted text."""
         place = self.folder.place(request, "Reply with that message alone.")
         with TERMINAL:
