@@ -92,6 +92,9 @@ def _fitted(data: BeliefData, start: Parameters, notes: Mapping[str, str]) -> Pa
     summary = f"{len(every)} photos by {photographers} photographers ({'; '.join(told)})"
     sys.stdout.write(f"Fitted on {summary}.\n\n{worth_table(cross_validated(fitter, data.juries))}\n\n")
     sys.stdout.write(f"How models err together: {parameters.agreement}\n")
+    by_share = fitter.caution_nats(sorted(data.origins), every)
+    shown = ", ".join(f"{share:.0%}: {nats:.3f}" for share, nats in by_share.items()) or "one maker only"
+    sys.stdout.write(f"Nats of a model without a record, by its share of anywhere: {shown}\n")
     records = with_known_records(parameters.records, start.records)
     return parameters.model_copy(update={"records": records, "fitted_on": summary})
 

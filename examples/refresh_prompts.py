@@ -46,22 +46,7 @@ HEAD = """\
 Every strategy's requests to a model, written by `python -m examples.refresh_prompts`: the photo is grey, the model's
 replies are fixed. Of each request only what is new is shown; long data are cut (…). The texts are files in
 `agents/prompts/`, the clue catalogue among them; a folder of your own replaces any of them
-([how](models.md#strategies-of-your-own)). What was taken from whom is [below](#what-was-taken-from-whom).
-"""
-ORIGINS = """\
-## What was taken from whom
-
-- **GeoVista** (`eval/utils_agent_tool.py`): zooming into parts of the photo before anything else is looked up, several
-  parts, as a tool of its own. Here the second look comes before any data are shown, so that it stays a reading of the
-  picture. Not taken: `<think>` tags in prompts, boxes in pixels.
-- **Thinking with Map** (`preprocess_thinking_with_map.py`): reasoning about the clues and a plan before each round of
-  calls; map look-ups to test a guess. Its parallel runs with a verifier are `self_consistency` and juries here.
-- **GeoReasoner, GRE**: observations, then reasoning, then the place, as fields in this order.
-- **Img2Loc, G3, GeoRanker** (`llm_predict.py`, `lvlm_zs_predict.py`): similar and dissimilar coordinates beside the
-  photo (`rag`, `rag_contrast`). Not taken: "you must have an answer", which makes confidences worthless; example
-  coordinates in the JSON template, which models echo; (0, 0) for a failure.
-- **Prompts of o3-class agents** that are passed on among players of GeoGuessr: facts before interpretation, planted and
-  native vegetation apart, several places far apart, what should be there and is not, arguing against the first idea.
+([how](models.md#strategies-of-your-own)). [What was taken from whom](models.md#what-was-taken-from-whom).
 """
 
 
@@ -129,7 +114,7 @@ def page() -> str:
             sections = ["\n".join(_section(system, strategy, model)) for strategy in STRATEGIES.values()]
         finally:
             system.close()
-    return "\n".join([HEAD, *sections, ORIGINS])
+    return "\n".join([HEAD, *sections])
 
 
 def _section(system: GeoSleuth, strategy: Strategy, model: FixedModel) -> Iterator[str]:

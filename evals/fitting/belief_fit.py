@@ -124,16 +124,22 @@ class Fitter:
         return Records(models={ANY: _cautious(pooled, count, self.fit_caution(plain, rows)), **models})
 
     def fit_caution(self, names: Sequence[str], rows: Sequence[int]) -> float:
-        """The share of "anywhere" with which the other makers' pooled record says most of a maker's models.
+        """The share of "anywhere" with which the other makers' pooled record says most of a maker's models."""
+        told = self.caution_nats(names, rows)
+        return max(told, key=lambda caution: told[caution]) if told else UNFITTED_CAUTION
 
-        The mean over makers of the mean log ratio at the truths: a new model comes from a maker as any other.
+    def caution_nats(self, names: Sequence[str], rows: Sequence[int]) -> dict[float, float]:
+        """Nats a report at the truth, by the share of "anywhere" in the record of the other makers' models.
+
+        The mean over makers of the mean over their reports: a new model comes from a maker as any other. Empty where
+        there are models of one maker only.
         """
         known = [name for name in names if self._known(name, rows)]
         makers = sorted({maker_of(name) for name in known})
         if len(makers) < 2:
-            return UNFITTED_CAUTION
+            return {}
         told = np.mean([self._told_by_others(maker, known, rows) for maker in makers], axis=0)
-        return CAUTIONS[int(told.argmax())]
+        return dict(zip(CAUTIONS, told.tolist(), strict=True))
 
     def _told_by_others(self, maker: str, names: Sequence[str], rows: Sequence[int]) -> list[float]:
         """Mean nats of a maker's reports by the others' pooled record, with each caution."""
