@@ -95,7 +95,7 @@ def _candidate(candidate: Candidate, places: NearestPlaces) -> dict[str, Any]:
     }
 
 
-def ledger_data(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
+def belief_data(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
     """The hypotheses with their probabilities and the evidence behind them."""
     still_open = open_hypotheses(state["hypotheses"])
     countries = context.countries([h.point for h in still_open])
@@ -108,14 +108,14 @@ def ledger_data(context: GeolocateContext, state: GeolocateState) -> dict[str, A
 
 
 def table_data(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
-    """The ledger in short: without evidence that moved nothing, and places that nobody named and nothing speaks for.
+    """The same in short: without evidence that moved nothing, and places that nobody named and nothing speaks for.
 
     A model that sees the tools' results need not read them twice.
     """
     telling = [item for item in state["evidence"] if _tells(item)]
     worth_naming = [h for h in state["hypotheses"] if h.origin is not Origin.BELIEF or _spoken_for(h, telling)]
     shown = worth_naming if open_hypotheses(worth_naming) else state["hypotheses"]
-    return ledger_data(context, {**state, "evidence": telling, "hypotheses": shown})
+    return belief_data(context, {**state, "evidence": telling, "hypotheses": shown})
 
 
 def _spoken_for(hypothesis: Hypothesis, evidence: Sequence[Evidence]) -> bool:

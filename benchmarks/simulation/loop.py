@@ -4,7 +4,7 @@
 
 The LMM is a script behind a real HTTP server (`benchmarks.simulation.server`). It knows where each photo was taken
 and makes mistakes at chosen rates, so this measures what the system around a model adds at equal error rates; it
-measures no real model. Four tables: strategies at equal error rates, rounds, the ledger beside trusting the model
+measures no real model. Four tables: strategies at equal error rates, rounds, the belief beside trusting the model
 or retrieval when each is wrong at known rates, and a second look where some photos have signs that can be read only
 enlarged. An abstention or a failure is a miss. What strategies cost: `benchmarks.simulation.costs`.
 """
@@ -189,14 +189,14 @@ def rounds(trial: Trial) -> Iterator[str]:
 
 
 def known_rates(trial: Trial) -> Iterator[str]:
-    """The ledger without and with investigation, beside trusting the model or retrieval."""
+    """The belief without and with investigation, beside trusting the model or retrieval."""
     for model, retrieval in KNOWN_RATES:
         rates = Rates(first=model, listed=min(1.0, model + 0.3))
         cases = [
             StrategyCase("trust the model (zero_shot)", "zero_shot", rates),
             StrategyCase("trust retrieval (clusters)", "clusters", rates),
-            StrategyCase("ledger, no investigation", "refine", rates, 0),
-            StrategyCase("ledger, 2 rounds", "refine", rates, 2),
+            StrategyCase("belief, no investigation", "refine", rates, 0),
+            StrategyCase("belief, 2 rounds", "refine", rates, 2),
         ]
         yield f"The model's first guess right {model:.0%} of the time, retrieval {retrieval:.0%}:"
         yield from _table([run(trial, case, retrieval) for case in cases], trial)

@@ -31,7 +31,7 @@ from graphs.nodes.investigate import usable_tools, with_time
 from graphs.nodes.model_calls import ask_model, reply_sha256
 from graphs.nodes.revise import apply_revision
 from graphs.nodes.tool_calls import limits_left, run_tool_calls
-from graphs.prompt_data import ledger_data
+from graphs.prompt_data import belief_data
 from graphs.state import PhotoInput, add_records
 from graphs.toponyms import resolve_toponyms
 
@@ -157,7 +157,7 @@ def act(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     grown |= assess(context, as_state(grown)).update()
     again = render("follow_up_again", tool_calls_left=max(0, limits.calls - len(records)))
     return {
-        "working": [*state["working"], *messages, request(again, ledger_data(context, as_state(grown)))],
+        "working": [*state["working"], *messages, request(again, belief_data(context, as_state(grown)))],
         "cases": {case["photo_id"]: grown},
         "spent": add_cost(state["spent"], Cost(tool_calls=min(len(records), limits.calls))),
         "changed": True,

@@ -13,7 +13,7 @@ from belief.witnesses.areas import bounded_nats
 from belief.witnesses.place_names import MOST_CERTAIN
 from graphs.chat.state import Case, coarsened_answer
 from graphs.context import GeolocateContext
-from graphs.prompt_data import evidence_data, hypothesis_data, ledger_data, scene_data
+from graphs.prompt_data import belief_data, evidence_data, hypothesis_data, scene_data
 from graphs.state import GeolocateState
 from retrieval.candidate import AtlasKind
 
@@ -31,7 +31,7 @@ def follow_up_data(context: GeolocateContext, case: Case, question: str, is_coar
     state, answer = as_state(case), coarsened_answer(case)
     closed = [h for h in answer.hypotheses if h.status is not HypothesisStatus.OPEN]
     shown = context.strategy.shown | {Shown.SIGNS}
-    known = _coarse_ledger(answer) if is_coarse else scene_data(context, state, shown) | ledger_data(context, state)
+    known = _coarse_belief(answer) if is_coarse else scene_data(context, state, shown) | belief_data(context, state)
     return {
         **known,
         "photo_id": case["photo_id"],
@@ -62,7 +62,7 @@ def most_nats(context: GeolocateContext) -> dict[str, float]:
     return {kind: round(nats, 2) for kind, nats in most.items()}
 
 
-def _coarse_ledger(answer: Answer) -> dict[str, Any]:
+def _coarse_belief(answer: Answer) -> dict[str, Any]:
     """Hypotheses and evidence of an answer that was coarsened, and nothing else."""
     still_open = [h for h in answer.hypotheses if h.status is HypothesisStatus.OPEN]
     return {

@@ -26,7 +26,7 @@ from graphs.assessment.hypotheses import open_hypotheses
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
 from graphs.nodes.model_calls import ask_model_structured, model_cost
-from graphs.prompt_data import ledger_data
+from graphs.prompt_data import belief_data
 from graphs.state import GeolocateState, Opinion, PersonQuestion
 
 CLOSE_RATIO = 3.0
@@ -169,7 +169,7 @@ def _ask_for_question(
     if not context.model.kind.is_lmm or spent_on_asking(context.budgets, state["cost"]):
         return None
     prompt = render("ask_person", first=pair[0].id, second=pair[1].id)
-    return ask_model_structured(context, state, request(prompt, ledger_data(context, state)), AskPerson)
+    return ask_model_structured(context, state, request(prompt, belief_data(context, state)), AskPerson)
 
 
 def route_after_pose(state: GeolocateState) -> Literal["ask_person", "commit"]:

@@ -101,8 +101,8 @@ def found(*places: dict[str, Any]) -> ToolMessage:
 
 
 def revision(*messages: Any, **data: Any) -> ReviseHypotheses:
-    ledger = {"photo_id": "p", "hypotheses": HYPOTHESES, **data}
-    [(name, args)] = calls(ask([*messages, request("revise", ledger)], ReviseHypotheses))
+    known = {"photo_id": "p", "hypotheses": HYPOTHESES, **data}
+    [(name, args)] = calls(ask([*messages, request("revise", known)], ReviseHypotheses))
     assert name == "ReviseHypotheses"
     return ReviseHypotheses.model_validate(args)
 

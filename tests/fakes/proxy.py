@@ -7,39 +7,67 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 TEN_MB = 10_000_000
 
 
-class Misbehaving(ThreadingHTTPServer):
-    """Serves one fault after the other, then passes requests on; counts what it was asked."""
+class Closable(ThreadingHTTPServer):
+    """A server on a free port of the loopback, or a given one, whose answers under way end when it is closed.
+
+    Attributes:
+        closing: set once it is being closed.
+    """
 
     daemon_threads = True
     request_queue_size = 64
 
+    def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), handler)
+        self.closing = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are no news."""
+
+
+ClosableServer = TypeVar("ClosableServer", bound=Closable)
+
+
+@contextmanager
+def served(server: ClosableServer) -> Iterator[ClosableServer]:
+    """Serve in this process while the block lasts."""
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.closing.set()
+        server.shutdown()
+        server.server_close()
+
+
+class Misbehaving(Closable):
+    """Serves one fault after the other, then passes requests on; counts what it was asked."""
+
     def __init__(self, upstream: str, faults: list[str], port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(_Handler, port)
         self.upstream = upstream
         self.faults = list(faults)
         self.asked = 0
         self.others: list[Misbehaving] = []
         self.under_way = 0
         self.most_at_once = 0
-        self.closing = threading.Event()
         self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def next_fault(self) -> str:
         with self.lock:
@@ -47,9 +75,6 @@ class Misbehaving(ThreadingHTTPServer):
             if self.faults and self.faults[0].endswith("*"):
                 return self.faults[0].removesuffix("*")  # for ever
             return self.faults.pop(0) if self.faults else "pass"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up are no news."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -191,18 +216,6 @@ FAULTS: dict[str, Callable[[_Handler, bytes], None]] = {
 }
 
 
-@contextmanager
-def misbehaving(upstream: str, *faults: str) -> Iterator[Misbehaving]:
+def misbehaving(upstream: str, *faults: str) -> AbstractContextManager[Misbehaving]:
     """A proxy in this process."""
-    server = Misbehaving(upstream, list(faults))
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.closing.set()
-        server.shutdown()
-        server.server_close()
-
-
-if __name__ == "__main__":
-    Misbehaving(sys.argv[2], sys.argv[3:], int(sys.argv[1])).serve_forever()
+    return served(Misbehaving(upstream, list(faults)))

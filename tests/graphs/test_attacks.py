@@ -93,7 +93,7 @@ def test_a_model_that_obeys_a_sign_cannot_move_the_answer_there(words: str) -> N
     assert answer.status is AnswerStatus.ANSWERED
     assert point_distance_km(answer.point, NOWHERE) > 1000.0
     injected = [h for h in answer.hypotheses if point_distance_km(h.point, NOWHERE) < 10.0]
-    assert injected, "the model's word is in the ledger, where everybody can see what it was worth"
+    assert injected, "the model's word is in the evidence, where everybody can see what it was worth"
     assert all(h.probability < 0.2 for h in injected)
     assert any(event.name == "read_signs" and event.phase is Phase.END for event in events)
 

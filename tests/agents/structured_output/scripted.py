@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolCall
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
 from pydantic import Field
@@ -15,11 +15,6 @@ from agents.chat_models.adapter import AdaptedChat
 from agents.chat_models.prices import Price
 from agents.chat_models.registry import LoadedModel
 from agents.chat_models.spec import Capabilities, ModelOptions
-
-PICTURE = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
-ASKED = [SystemMessage("rules"), HumanMessage([PICTURE, {"type": "text", "text": "Where?"}])]
-LYON = {"lat": 45.76, "lon": 4.84, "name": "Lyon"}
-HERE = {"lat": 48.85, "lon": 2.29, "name": "Paris"}
 
 
 @tool

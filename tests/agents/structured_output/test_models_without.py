@@ -18,8 +18,6 @@ from tests.agents.structured_output.scripted import Streaming, called, find_plac
 
 PICTURE = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
 ASKED = [SystemMessage("rules"), HumanMessage([PICTURE, {"type": "text", "text": "Where?"}])]
-LYON = {"lat": 45.76, "lon": 4.84, "name": "Lyon"}
-HERE = {"lat": 48.85, "lon": 2.29, "name": "Paris"}
 
 
 # --- models without tools

@@ -10,13 +10,11 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
 
 from tests.fakes.behaviours import model
 from tests.fakes.behaviours.replies import (
@@ -27,6 +25,7 @@ from tests.fakes.behaviours.replies import (
     openai_events,
     openai_reply,
 )
+from tests.fakes.proxy import Closable, served
 
 Check = Callable[[Json], str | None]
 """From a request to why it is refused; None: it is not."""
@@ -212,27 +211,15 @@ BEHAVIOURS: dict[str, Behaviour] = {
 }
 
 
-class BehavingServer(ThreadingHTTPServer):
-    """Serves one behaviour; keeps what it was asked and what it refused."""
-
-    daemon_threads = True
-    request_queue_size = 64
+class BehavingServer(Closable):
+    """Serves one behaviour, of Anthropic's protocol below the same host; keeps what it was asked and refused."""
 
     def __init__(self, behaviour: Behaviour) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.behaviour = behaviour
         self.asked: list[Json] = []
         self.refused: list[str] = []
         self.cuts_left = behaviour.cuts
-        self.closing = threading.Event()
-
-    @property
-    def url(self) -> str:
-        """Of OpenAI's protocol; Anthropic's is below the same host."""
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up are no news."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -296,14 +283,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def behaving(behaviour: str | Behaviour) -> Iterator[BehavingServer]:
+def behaving(behaviour: str | Behaviour) -> AbstractContextManager[BehavingServer]:
     """The server, in this process."""
-    server = BehavingServer(BEHAVIOURS[behaviour] if isinstance(behaviour, str) else behaviour)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.closing.set()
-        server.shutdown()
-        server.server_close()
+    return served(BehavingServer(BEHAVIOURS[behaviour] if isinstance(behaviour, str) else behaviour))

@@ -19,7 +19,7 @@ from tests.fakes.conversations import Calls, answering, ended, shot, talk
 from tests.fakes.machine import ScriptedModel, context
 
 
-def test_the_model_answers_in_its_own_words_from_the_ledger() -> None:
+def test_the_model_answers_in_its_own_words_from_the_evidence() -> None:
     def react(data: dict[str, Any], offered: set[str]) -> tuple[str, Calls]:
         leader = max(data["hypotheses"], key=lambda row: row["probability"])
         assert {"find_place", "search_photos", "ReviseHypotheses"} <= offered
@@ -91,7 +91,7 @@ def test_a_model_that_misbehaves_is_told_and_bounded(calls: Calls) -> None:
     assert chat.cost.model_calls - located.cost.model_calls <= 4
 
 
-def test_a_model_that_says_nothing_leaves_the_word_to_the_ledger() -> None:
+def test_a_model_that_says_nothing_leaves_the_word_to_the_evidence() -> None:
     chat = talk(context(model=answering(lambda *_: ("", []))))
     ended(chat.show(shot()))
     assert "has a probability of" in ended(chat.ask("why?")).text

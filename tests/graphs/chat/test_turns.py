@@ -108,7 +108,7 @@ def test_words_before_a_photo_ask_for_one() -> None:
     assert "photo" in ended(talk().ask("where is this?")).text
 
 
-def test_photos_have_ledgers_of_their_own() -> None:
+def test_photos_have_hypotheses_of_their_own() -> None:
     work = context(("Lisbon",))
     chat = talk(work)
     first, second = shot(100), shot(200)
@@ -178,7 +178,7 @@ def test_a_coarse_conversation_says_nothing_finer() -> None:
     for question in ("why?", "why not Spain?", "compare with Osaka", "what would change your mind?"):
         events += chat.ask(question)
     words = [event.text for event in events if isinstance(event, StepDone | TurnEnded)]
-    # What the person typed may come back; what the ledger knows may not.
+    # What the person typed may come back; what the evidence holds may not.
     assert any("Portugal" in text for text in words)
     assert not any("Lisbon" in text or "Madrid" in text or "38.72" in text for text in words)
     case = chat.cases[chat.photo_id or ""]
