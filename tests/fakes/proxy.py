@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -219,3 +220,7 @@ FAULTS: dict[str, Callable[[_Handler, bytes], None]] = {
 def misbehaving(upstream: str, *faults: str) -> AbstractContextManager[Misbehaving]:
     """A proxy in this process."""
     return served(Misbehaving(upstream, list(faults)))
+
+
+if __name__ == "__main__":
+    Misbehaving(sys.argv[2], sys.argv[3:], int(sys.argv[1])).serve_forever()
