@@ -125,7 +125,7 @@ def test_lines_that_are_read_well_do_not_start_it(stand_in: StandIn, tmp_path: P
     [
         ("sys.exit('Error opening data file')", 60.0, "ended with status 1: Error opening data file"),
         ("time.sleep(30)", 0.5, "took longer than 0.5 s"),
-        ("print('nonsense')", 60.0, "wrote no table of words"),
+        ("print('nonsense', flush=True)", 60.0, "wrote no table of words"),
     ],
 )
 def test_a_failure_is_said_and_the_other_signs_stay(stand_in: StandIn, body: str, timeout_s: float, said: str) -> None:
