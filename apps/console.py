@@ -91,11 +91,15 @@ def progress_bar(title: str, unit: str, *, is_live: bool = True) -> Iterator[Rep
         yield report
 
 
+class _OnConsole(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        messages().print(record.getMessage())
+
+
 @contextmanager
 def waiting_shown() -> Iterator[None]:
     """Print to standard error that a model is waited for, or asked again."""
-    log, handler = logging.getLogger("geosleuth.waiting"), logging.Handler()
-    handler.emit = lambda record: messages().print(record.getMessage())  # type: ignore[method-assign]
+    log, handler = logging.getLogger("geosleuth.waiting"), _OnConsole()
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -189,7 +189,7 @@ def expand_options(command: Callable[..., int]) -> Callable[..., int]:
             values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
         return command(**values)
 
-    expanded.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    expanded.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]  # Typer reads it
     expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return expanded
 
