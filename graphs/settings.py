@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agents.chat_models.spec import find_jury
 from agents.schemas import Level
@@ -33,7 +35,9 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("geosleuth"), description="atlases, caches and the audit log live here"
     )
     encoder: str = Field("compact", description="name of an encoder, or a folder with one")
-    atlases: tuple[str, ...] = Field((), description="names of atlases under <home>/atlases; none: nothing is searched")
+    atlases: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="names of atlases under <home>/atlases; none: nothing is searched"
+    )
     atlas_photos: Path | None = Field(
         None, description="folder of the atlas's photos: the model may see thumbnails of look-alikes; None: it may not"
     )
@@ -84,6 +88,14 @@ class Settings(BaseSettings):
     @classmethod
     def _known_model(cls, name: str) -> str:
         return ",".join(model.name for model in find_jury(name))
+
+    @field_validator("atlases", mode="before")
+    @classmethod
+    def _each_atlas_once(cls, names: object) -> object:
+        """Names as a list, as a JSON list, or with commas between them; the same one twice is one atlas."""
+        if isinstance(names, str):
+            names = json.loads(names) if names.lstrip().startswith("[") else re.split(r"\s*,\s*", names.strip())
+        return tuple(dict.fromkeys(filter(None, names))) if isinstance(names, list | tuple) else names
 
     @field_validator("overpass", "web_search", "image_search", "weather")
     @classmethod
