@@ -122,6 +122,18 @@ def sha256_if_readable(path: Path) -> str | None:
         return None
 
 
+def expanded_path(text: str | Path) -> Path:
+    """A path that a person typed, with `~` and `~user` replaced by the home folder.
+
+    Raises:
+        UserError: no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{text}: there is no such user's home folder; write the path without ~") from error
+
+
 @lru_cache(maxsize=64)
 def _sha256(path: Path, _size: int, _modified_ns: int) -> str:
     with path.open("rb") as stream:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from agents.chat_models.spec import find_jury
 from agents.schemas import Level
@@ -17,6 +17,7 @@ from agents.strategies import Strategy, find_strategy
 from agents.strategy_files import load_strategies
 from belief.decision import Aim
 from core.errors import UserError, first_problem
+from core.files import expanded_path
 from graphs.budgets import Budgets
 from tools.online.addresses import MAPILLARY_API, checked_url
 
@@ -80,7 +81,7 @@ class Settings(BaseSettings):
         0.0, ge=0.0, le=1.0, description="abstain where the chance within the aim's distance is less; 0 never abstains"
     )
     recall_limit: int = Field(100, ge=1, le=1000, description="candidates asked of each atlas")
-    threads: int = Field(2, ge=1, description="CPU threads of one encoder call")
+    threads: int = Field(2, ge=1, le=1024, description="CPU threads of one encoder call")
     checkpoints: Path | None = Field(None, description="SQLite file that runs resume from; None keeps no checkpoints")
     audit_log: Path | None = Field(None, description="one JSON line a query; None: <home>/audit.jsonl")
 
@@ -88,6 +89,22 @@ class Settings(BaseSettings):
     @classmethod
     def _known_model(cls, name: str) -> str:
         return ",".join(model.name for model in find_jury(name))
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _usable_home(cls, home: object) -> object:
+        if isinstance(home, str) and not home.strip():
+            raise ValueError("an empty name is no folder: leave it out for the usual one")
+        if not isinstance(home, str | Path):
+            return home
+        try:
+            folder = expanded_path(home)
+            is_file = folder.exists() and not folder.is_dir()
+        except (UserError, OSError) as error:
+            raise ValueError(f"{error}") from error
+        if is_file:
+            raise ValueError(f"{folder} is a file: give a folder")
+        return folder
 
     @field_validator("atlases", mode="before")
     @classmethod
@@ -142,3 +159,5 @@ def make_settings(**chosen: Any) -> Settings:
         return Settings(**{key: value for key, value in chosen.items() if value is not None})
     except ValidationError as error:
         raise UserError(f"setting {first_problem(error)}") from error
+    except SettingsError as error:
+        raise UserError(f"{error}: a setting of several parts is JSON in the environment") from error

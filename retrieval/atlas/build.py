@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -182,6 +183,22 @@ def atlas_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
 
 
+def delete_atlas(folder: Path) -> None:
+    """Delete an atlas, whatever its state. It has gone at once; those who read it go on reading.
+
+    Raises:
+        AtlasError: no atlas there.
+        UserError: another process builds it.
+    """
+    if not (folder / MANIFEST_FILE).is_file():
+        raise AtlasError(f"no atlas at {folder}: `geosleuth atlas info` lists those there are")
+    with atlas_lock(folder):
+        gone = folder.with_name(f".{folder.name}.deleted")
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+        shutil.rmtree(gone)
+
+
 def _encode_photos(encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem]]) -> _Encoded:
     items: list[StoredItem] = []
     photos: list[Photo] = []
@@ -220,6 +237,7 @@ def _build(
     place = StorePlace(folder / STORE_FOLDER, manifest.name, encoder.identity.dim)
     with open_store(settings, place, create=True) as opened, FailureList(folder) as failures:
         _fill(opened, failures, source, progress)
+        _refuse_empty(opened, folder, source)
         opened.flush()
         opened.optimize()
         count, failed = opened.count(), len(failures.ids)
@@ -231,6 +249,20 @@ def _build(
     complete = manifest.model_copy(update={"state": "complete", "count": count, "failed": failed, "checksum": checksum})
     write_manifest(folder, complete)
     return complete
+
+
+def _refuse_empty(store: VectorStore, folder: Path, source: _Source) -> None:
+    """An atlas of photos of which none could be used is none: say why, and delete it, so that it can be tried again."""
+    if source.kind is not AtlasKind.PHOTO or store.count():
+        return
+    parsed = map(_parsed, (folder / FAILED_FILE).read_bytes().splitlines(keepends=True))
+    first = next((failure for failure in parsed if failure), None)
+    store.close()
+    shutil.rmtree(folder)
+    raise AtlasError(
+        f"none of {source.total} photos could be used, so there is no atlas"
+        + (f" (the first: {first.item_id}: {first.reason})" if first else "")
+    )
 
 
 def _fill(store: VectorStore, failures: FailureList, source: _Source, progress: Progress | None) -> None:
