@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ Model = TypeVar("Model", bound=BaseModel)
 ANYBODY = 0o666
 """Mode of an ordinary new file; the process's umask takes away from it."""
 OWNER_ONLY = 0o600
+LOCK_POLL_S = 0.2
 OWNER_ONLY_FOLDER = 0o700
 
 
@@ -72,12 +74,13 @@ def write_atomic(
 
 
 @contextmanager
-def lock_file(lock: Path, in_use: str) -> Iterator[None]:
+def lock_file(lock: Path, in_use: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock that other processes respect and that ends with this process, however it ends.
 
     Args:
         lock: an empty file of the lock's own, such as `.NAME.lock` beside the data; removed at the end.
         in_use: the message for the user where another process holds it.
+        wait: print that message, and wait until the other has ended.
 
     Raises:
         UserError: another process, or another part of this one, holds it.
@@ -87,7 +90,10 @@ def lock_file(lock: Path, in_use: str) -> Iterator[None]:
     try:
         held.acquire()
     except filelock.Timeout as error:
-        raise UserError(in_use) from error
+        if not wait:
+            raise UserError(in_use) from error
+        logging.getLogger("geosleuth.waiting").info(in_use)
+        held.acquire(timeout=-1, poll_interval=LOCK_POLL_S)
     try:
         yield
     finally:
@@ -114,6 +120,18 @@ def sha256_if_readable(path: Path) -> str | None:
         return sha256_of_file(path) if path.is_file() else None
     except (OSError, ValueError):  # ValueError: a null byte in the name
         return None
+
+
+def expanded_path(text: str | Path) -> Path:
+    """A path that a person typed, with `~` and `~user` replaced by the home folder.
+
+    Raises:
+        UserError: no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{text}: there is no such user's home folder; write the path without ~") from error
 
 
 @lru_cache(maxsize=64)

@@ -99,6 +99,8 @@ def open_checkpoints(file: Path) -> SqliteSaver:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         saver = SqliteSaver(sqlite3.connect(file, check_same_thread=False), serde=StateSerializer())
+        if (found := saver.conn.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
+            raise sqlite3.DatabaseError(f"damaged: {found}")
         saver.setup()
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"checkpoints {file}: {error}; choose another file") from error

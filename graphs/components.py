@@ -29,7 +29,7 @@ from graphs.context import Clusterer, Places
 from graphs.online_services import open_online_services
 from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import Atlas, open_atlas
-from retrieval.atlas.build import build_gps_atlas
+from retrieval.atlas.build import atlas_lock, build_gps_atlas
 from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest
 from retrieval.candidate import Candidate, Region
 from retrieval.encoders.base import PhotoEncoder
@@ -184,7 +184,9 @@ def _is_ready(folder: Path, encoder: PhotoEncoder) -> bool:
         return False
     found = read_manifest(folder)
     if found.source in (WORLD_ATLAS_SOURCE, GALLERY_SOURCE) and found.encoder != encoder.identity:
-        shutil.rmtree(folder)
+        with atlas_lock(folder, wait=True):
+            if (folder / MANIFEST_FILE).exists() and read_manifest(folder).encoder == found.encoder:
+                shutil.rmtree(folder)
         return False
     return found.state == "complete"
 
@@ -201,6 +203,7 @@ def build_world_atlas(
         gallery.ids,
         source=gallery.source,
         progress=progress,
+        wait=True,
     )
 
 

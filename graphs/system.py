@@ -45,7 +45,7 @@ from tools.services.atlas_search import ReferenceExclusion
 
 @dataclass(frozen=True, kw_only=True)
 class GeoSleuth(Closing):
-    """An open system. One process at a time can hold its atlases; close it, or use it as a context manager.
+    """An open system; any number of processes may have one over the same atlases. Close it, or use it in `with`.
 
     Attributes:
         settings: what it was opened with.

@@ -15,6 +15,7 @@ from apps.options import Outputs
 from apps.output.files import write_files
 from apps.output.formatting import LocatedPhoto, printable
 from core.errors import UserError
+from core.files import expanded_path
 from retrieval.photos.photo import Photo, load_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
 
@@ -155,6 +156,8 @@ class ChatLoop:
             self._commands[word](rest.strip())
         elif word.startswith("/"):
             raise UserError(f"no command {word}: /help lists them")
+        elif not self._conversation.shown:
+            raise UserError("no photo yet: /photo PATH shows one, and then ask about it")
         elif self._conversation.question:
             self._view.follow(self._conversation.answer_question(line), self._unlocated_name())
         else:
@@ -185,7 +188,7 @@ class ChatLoop:
                 raise UserError(f"no photo {rest}: there are {len(shown)}")
             self._switch_to(shown[int(rest) - 1])
         else:
-            file = Path(rest).expanduser()
+            file = expanded_path(rest)
             self._show(load_photo(file), file.name)
 
     def _switch_to(self, shown: ShownPhoto) -> None:
@@ -221,7 +224,7 @@ class ChatLoop:
         located = [self._located(shown) for shown in self._conversation.shown if shown.photo_id in cases]
         if not located:
             raise UserError("no photo is located yet: /photo PATH shows one")
-        file = Path(rest or _DEFAULT_MAP).expanduser()
+        file = expanded_path(rest or _DEFAULT_MAP)
         write_files(located, Outputs(page=file))
 
     def _located(self, shown: ShownPhoto) -> LocatedPhoto:

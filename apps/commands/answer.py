@@ -61,6 +61,8 @@ def answer(
     home: Home = None,
 ) -> int:
     """Answer what `geosleuth locate --ask` or a chat asked; the run goes on from its checkpoint."""
+    if not said.strip():
+        raise UserError("an empty line is no answer: say yes, no, don't know, or the name of a place")
     choose = partial(chosen_settings, SystemOptions(), RunOptions(home=home))
     with open_saved_conversation(choose, thread, True, events, must_exist=True) as opened:
         conversation = opened.conversation
@@ -82,16 +84,29 @@ def _first_turn(conversation: Conversation, photo: Photo) -> Iterable[ChatEvent]
 def _follow_until_answered(opened: OpenConversation, events: Iterable[ChatEvent], outputs: Outputs) -> int:
     """Print the events, put questions to the person at a terminal, and render the answer."""
     conversation, view = opened.conversation, ChatView(messages(), messages())
-    view.follow(events, print_reply=False)
+    has_asked = view.follow(events, print_reply=False)
     while asked := conversation.question:
-        if not sys.stdin.isatty():
+        if not has_asked:  # it was asked in an earlier run
+            view.question(asked)
+        said = _line_of_person() if sys.stdin.isatty() else None
+        if said is None:
             name = opened.thread.name if opened.thread else ""
             messages().print(f"geosleuth: this run waits for you: geosleuth answer {name!r} ANSWER")
             return WAITS_FOR_AN_ANSWER
-        view.question(asked)
-        view.follow(conversation.answer_question(input("> ")), print_reply=False)
+        has_asked = view.follow(conversation.answer_question(said), print_reply=False)
     render(_located(opened, conversation.photo_id or "", outputs), outputs)
     return 0
+
+
+def _line_of_person() -> str | None:
+    """What the person types; an empty line is no answer, and None is the end of input (Ctrl-D)."""
+    while True:
+        try:
+            line = input("> ").strip()
+        except EOFError:
+            return None
+        if line:
+            return line
 
 
 def _located(opened: OpenConversation, photo_id: str, outputs: Outputs) -> LocatedPhoto:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,6 +89,25 @@ def info(
             answers().print(_info_table(one))
     else:
         messages().print(f"no atlas in {settings.atlas_folder} yet: `geosleuth atlas build` makes one")
+    return 0
+
+
+@atlas_app.command("delete")
+def delete(
+    name: Annotated[str, typer.Argument(help="Name of the atlas.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = None,
+) -> int:
+    """Delete an atlas, also one that is damaged or half-built. Vectors on a Qdrant server stay there."""
+    from retrieval.atlas.build import delete_atlas
+
+    folder = _folder(chosen_settings(SystemOptions(), RunOptions(home=home)), name)
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Delete the atlas {name} in {folder}?", abort=True, err=True)
+    elif not yes:
+        raise UserError(f"atlas {name} is deleted only with --yes where nobody can be asked")
+    delete_atlas(folder)
+    messages().print(f"deleted the atlas {name}")
     return 0
 
 

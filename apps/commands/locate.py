@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MAX_THUMBNAILS = 150
 _SMALL_THUMBNAIL_PX = 200
 _MANY = 20
+_FAILURES_NAMED = 5
 
 
 @expand_options
@@ -46,6 +47,9 @@ def locate(
         bool,
         typer.Option("--ask", help="Ask you one question when two places are close. Without a terminal: status 3."),
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --jsonl: also try the photos again that failed before.")
+    ] = False,
     thread: Thread = None,
     clues: ClueOptions,
     run: RunOptions,
@@ -53,6 +57,8 @@ def locate(
     """Say where photos were taken, how sure that is, and why. Environment: GEOSLEUTH_HOME and so on; options win."""
     choose = partial(chosen_settings, system, run)
     capture_clues = clues.parsed()
+    if retry_failed and outputs.jsonl is None:
+        raise UserError("--retry-failed goes with --jsonl FILE, where the failed photos are")
     if ask or thread:
         if capture_clues:
             raise UserError("--taken-at and the sun options cannot go with --ask or --thread yet")
@@ -69,7 +75,7 @@ def locate(
         raise UserError(f"--json prints one answer and these are {len(files)} photos: use --jsonl FILE")
     if outputs.picture is not None:
         raise UserError(f"--png draws one answer and these are {len(files)} photos: use --map FILE.html")
-    return _locate_many(files, choose, outputs, run.events)
+    return _locate_many(files, choose, outputs, run.events, retry_failed)
 
 
 def _locate_one(
@@ -99,12 +105,14 @@ def _is_pasted_to(system: GeoSleuth) -> bool:
 
 
 def _locate_many(
-    files: Sequence[PhotoFile], choose: Callable[[], Settings], outputs: Outputs, events: str | None
+    files: Sequence[PhotoFile], choose: Callable[[], Settings], outputs: Outputs, events: str | None, retry_failed: bool
 ) -> int:
     if outputs.jsonl is None:
         records = _run(files, choose(), None, events)
     else:
         with RunFile(outputs.jsonl) as run_file:
+            if retry_failed:
+                messages().print(f"trying {run_file.forget_failures()} failed photos again")
             records = _run(files, choose(), run_file, events)
     _write_many(records, files, outputs)
     _print_counts(records, outputs)
@@ -169,3 +177,10 @@ def _print_counts(records: Sequence[PhotoResult], outputs: Outputs) -> None:
     parts = [f"{count} {status.value}" for status, count in counts.items() if count or status in always]
     where = f"; records in {outputs.jsonl}" if outputs.jsonl else ""
     messages().print(f"{len(records)} photos: {', '.join(parts)}{where}")
+    failed = [record for record in records if record.status is RunStatus.FAILED]
+    if outputs.jsonl:  # without it, each was printed with its reason
+        for record in failed[:_FAILURES_NAMED]:
+            messages().print(f"failed: {printable(record.photo, 40)}: {printable(record.error or '')}")
+    if failed and outputs.jsonl:
+        more = f"{len(failed) - _FAILURES_NAMED} more, " if len(failed) > _FAILURES_NAMED else ""
+        messages().print(f"{more}each with its `error` in {outputs.jsonl}; --retry-failed tries them again")

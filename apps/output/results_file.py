@@ -99,6 +99,8 @@ class RunFile(JsonlLog):
         Raises:
             UserError: the file cannot be read or written, is in use by another run, or holds something else.
         """
+        if file.name == "-" or (file.exists() and not file.is_file()):
+            raise UserError(f"run file {file}: is no file, and a run reads its own again; choose another with --jsonl")
         super().__init__(file, "run file", "choose another with --jsonl", first_bytes=b'{"photo": ', exclusive=True)
         try:
             self.records = [self._parsed(number, line) for number, line in enumerate(self.lines(), 1)]
@@ -115,6 +117,15 @@ class RunFile(JsonlLog):
         self._check_same_system(record)
         self.write_line(record.line().encode("ascii"))
         self.records.append(record)
+
+    def forget_failures(self) -> int:
+        """Take the rows of failed photos out, so that these are tried again; returns how many there were."""
+        kept = [record for record in self.records if record.status is not RunStatus.FAILED]
+        failures = len(self.records) - len(kept)
+        if failures:
+            self.replace_lines(record.line().encode("ascii") for record in kept)
+            self.records = kept
+        return failures
 
     def _parsed(self, number: int, line: bytes) -> PhotoResult:
         try:

@@ -96,12 +96,14 @@ class SavedThread(Closing):
             in_use = f"thread {self.name!r} is in use by another process; wait, or choose another"
             self._resources.enter_context(lock_file(self.folder / ".lock", in_use))
             kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
-            if not isinstance(kept, dict):
-                raise ValueError("not a JSON object")
+            _check_thread(kept, self.folder)
         except OSError as error:
             raise UserError(f"thread {self.folder}: {error.strerror}; choose another --home") from error
         except ValueError as error:
-            raise UserError(f"thread {self._file}: is damaged; delete {self.folder} to forget the thread") from error
+            self._resources.close()
+            raise UserError(
+                f"thread {self._file}: is damaged ({error}); delete {self.folder} to forget the thread"
+            ) from error
         return kept
 
     def _save(self, about: dict[str, Any]) -> None:
@@ -110,6 +112,22 @@ class SavedThread(Closing):
             write_atomic(self._file, json.dumps(about, indent=1), OWNER_ONLY)
         except OSError as error:
             raise UserError(f"thread {self._file}: {error.strerror}; choose another --home") from error
+
+
+def _check_thread(kept: Any, folder: Path) -> None:
+    """Refuse what is no thread.json, and a thread that has lost one of its files.
+
+    Raises:
+        ValueError: it is one of these.
+    """
+    state = folder / "checkpoints.sqlite"
+    has_state = state.is_file() and state.stat().st_size > 0
+    if not (isinstance(kept, dict) and all(isinstance(kept.get(key, {}), dict) for key in ("settings", "names"))):
+        raise ValueError("not what a thread.json holds")
+    if has_state and not kept:
+        raise ValueError("the file is missing or empty")
+    if kept.get("names") and not has_state:
+        raise ValueError(f"{state.name} is missing or empty")
 
 
 def forget_thread(home: Path, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -50,8 +51,8 @@ class EventStream:
         self._lock = threading.Lock()
 
     def __call__(self, event: TraceEvent) -> None:
-        """Write an event at once."""
-        with self._lock:
+        """Write an event at once; nothing any more once the reader has gone (as `| head` does)."""
+        with self._lock, suppress(BrokenPipeError):
             self._stream.write(f"{line(event)}\n")
             self._stream.flush()
 

@@ -36,7 +36,7 @@ class AtlasInfo(NamedTuple):
 
 
 class Atlas(Closing):
-    """A complete, open atlas. Close it, or use it as a context manager: one process at a time can hold it."""
+    """A complete, open atlas. Close it, or use it as a context manager. Any number of processes read one at once."""
 
     def __init__(self, folder: Path, manifest: AtlasManifest, store: VectorStore) -> None:
         self.folder, self.manifest = folder, manifest
@@ -125,7 +125,7 @@ def open_atlas(folder: Path, encoder: PhotoEncoder, store: StoreSettings | None 
     check_complete(manifest)
     check_encoder(manifest, encoder.identity)
     place = StorePlace(folder / STORE_FOLDER, manifest.name, manifest.encoder.dim)
-    return Atlas(folder, manifest, open_store(store or manifest.store, place))
+    return Atlas(folder, manifest, open_store(store or manifest.store, place, read_only=True))
 
 
 def atlas_info(folder: Path) -> AtlasInfo:
