@@ -14,7 +14,7 @@ from apps.chat.view import ChatView
 from apps.commands.opening import ChooseSettings, OpenConversation, open_saved_conversation
 from apps.console import messages
 from apps.options import Events, Home, Outputs, Page, RunOptions, SystemOptions, chosen_settings
-from apps.output.files import render
+from apps.output.files import check_outputs, render
 from apps.output.formatting import LocatedPhoto, printable
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
@@ -61,6 +61,8 @@ def answer(
     home: Home = None,
 ) -> int:
     """Answer what `geosleuth locate --ask` or a chat asked; the run goes on from its checkpoint."""
+    outputs = Outputs(as_json, page=page)
+    check_outputs(outputs, events, ())
     choose = partial(chosen_settings, SystemOptions(), RunOptions(home=home))
     with open_saved_conversation(choose, thread, True, events, must_exist=True) as opened:
         conversation = opened.conversation
@@ -68,7 +70,7 @@ def answer(
             raise UserError(f"thread {thread!r} asks nothing; geosleuth chat --thread {thread!r} goes on with it")
         for shown in conversation.shown:
             conversation.photos.bring(shown)
-        return _follow_until_answered(opened, conversation.answer_question(said), Outputs(as_json, page=page))
+        return _follow_until_answered(opened, conversation.answer_question(said), outputs)
 
 
 def _first_turn(conversation: Conversation, photo: Photo) -> Iterable[ChatEvent]:

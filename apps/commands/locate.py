@@ -16,7 +16,7 @@ from apps.commands.folder import PhotoFile, photo_files, run_folder
 from apps.commands.opening import open_system
 from apps.console import answers, messages, progress_bar, progress_line
 from apps.options import ClueOptions, Outputs, RunOptions, SystemOptions, Thread, chosen_settings, expand_options
-from apps.output.files import check_output, render, write_files, write_table
+from apps.output.files import check_outputs, render, write_files, write_table
 from apps.output.formatting import LocatedPhoto, printable
 from apps.output.results_file import PhotoResult, RunFile, RunStatus
 from apps.output.terminal import summary_line
@@ -53,18 +53,17 @@ def locate(
     """Say where photos were taken, how sure that is, and why. Environment: GEOSLEUTH_HOME and so on; options win."""
     choose = partial(chosen_settings, system, run)
     capture_clues = clues.parsed()
+    files = photo_files(photo_paths(photos), photos)
+    check_outputs(outputs, run.events, [file.path for file in files])
     if ask or thread:
         if capture_clues:
             raise UserError("--taken-at and the sun options cannot go with --ask or --thread yet")
         return locate_in_thread(photos, choose, outputs, thread, ask, run.events)
-    for file in outputs.files:
-        check_output(file)
     if len(photos) == 1 and not photos[0].is_dir() and outputs.jsonl is None:
         photo = load_photo(photos[0])
         return _locate_one(photos[0].name, photo, choose(), outputs, run.events, capture_clues)
     if capture_clues is not None:
         raise UserError("--taken-at and the sun options are for one photo")
-    files = photo_files(photo_paths(photos), photos)
     if outputs.as_json:
         raise UserError(f"--json prints one answer and these are {len(files)} photos: use --jsonl FILE")
     if outputs.picture is not None:
