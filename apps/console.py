@@ -23,6 +23,9 @@ from rich.text import Text
 
 Report = Callable[[int, int], None]
 
+STANDARD_OUTPUT = "-"
+"""What stands for it where a file can be named."""
+
 
 def answers() -> Console:
     """The console of answers, without markup or highlighting."""

@@ -144,8 +144,12 @@ class ClueOptions:
         if self == ClueOptions():
             return None
         from graphs.state import CaptureClues
+        from tools.results import ToolError
+        from tools.sun_check import check_time
 
         try:
+            if self.taken_at is not None:
+                check_time(self.taken_at)
             return CaptureClues(
                 taken_at=self.taken_at,
                 sun_height_deg=self.sun_height,
@@ -155,6 +159,8 @@ class ClueOptions:
         except ValidationError as error:
             field, _, problem = first_problem(error).partition(": ")
             raise UserError(f"--{field.removesuffix('_deg').replace('_', '-')}: {problem}") from error
+        except ToolError as error:
+            raise UserError(f"--taken-at: {error}") from error
 
 
 def chosen_settings(system: SystemOptions, run: RunOptions, saved: Mapping[str, Any] | None = None) -> Settings:

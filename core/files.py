@@ -24,6 +24,8 @@ ANYBODY = 0o666
 OWNER_ONLY = 0o600
 LOCK_POLL_S = 0.2
 OWNER_ONLY_FOLDER = 0o700
+_NAME_BYTES = 255
+"""Longest name of a file on the usual file systems."""
 
 
 @contextmanager
@@ -41,7 +43,8 @@ def replacing(path: Path, mode: int = ANYBODY, *, many_writers: bool = False, sy
             False for what can be had again.
     """
     own = f".{os.getpid()}-{threading.get_ident()}" if many_writers else ""
-    part = path.with_name(f"{path.name}{own}.part")
+    ending = f"{own}.part"
+    part = path.with_name(os.fsdecode(os.fsencode(path.name)[: _NAME_BYTES - len(ending)]) + ending)
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode))
         yield part

@@ -45,7 +45,7 @@ class JsonlLog(Closing):
             called: its name in messages, such as "run file".
             remedy: what to do where it cannot be used, such as "choose another with --jsonl".
             mode: of a new file.
-            first_bytes: how such a file begins; what begins otherwise and has no whole line is no torn line of ours.
+            first_bytes: how each line begins; a last line that begins otherwise is no torn line of ours.
             exclusive: whether only one process at a time may have it.
             sync_every_s: how often lines are brought to the disk itself; 0: each at once.
 
@@ -81,7 +81,7 @@ class JsonlLog(Closing):
         A caller that takes a line for something else's stops reading, and the file stays as it is.
 
         Raises:
-            UserError: it holds nothing but the torn line of some other file, or cannot be read.
+            UserError: its end is the end of some other file, or it cannot be read.
         """
         end = 0
         try:
@@ -90,7 +90,7 @@ class JsonlLog(Closing):
                     if line.endswith(b"\n"):
                         end += len(line)
                         yield line
-                    elif end or self._first_bytes.startswith(line[: len(self._first_bytes)]):
+                    elif self._is_torn(line):
                         os.ftruncate(self._handle, end)
                     else:
                         raise self._unusable("holds something else")
@@ -124,6 +124,10 @@ class JsonlLog(Closing):
         """Bring every line to the disk and let go of the file."""
         with self._resources:
             self._sync()
+
+    def _is_torn(self, line: bytes) -> bool:
+        """Whether a line without an end is one of ours that a kill cut, or the zeros that a power cut leaves."""
+        return line.startswith(self._first_bytes) or self._first_bytes.startswith(line) or not line.strip(b"\0")
 
     def _sync(self) -> None:
         if self._is_regular:

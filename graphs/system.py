@@ -16,6 +16,7 @@ from agents.chat_models.registry import LoadedModel
 from agents.chat_models.spec import ModelDescription, find_jury, find_model
 from agents.schemas import Answer, Versions
 from core.closing import Closing
+from core.errors import UserError
 from graphs.assessment.calibration import open_corrections
 from graphs.audit import audit_entry, write_audit_line
 from graphs.checkpoints import open_checkpoints
@@ -111,11 +112,12 @@ class GeoSleuth(Closing):
         Args:
             photo: its metadata is used only if the settings allow it.
             question: what the user wants to know.
-            thread: names the run in the checkpoints; a run of that name that died goes on where it was.
+            thread: names the run in the checkpoints; a run of that name that died goes on where it was, if it was of
+                this photo.
             clues: when it was taken and how the sun stood, if the user knows; for the sun check only.
 
         Raises:
-            UserError: the audit log cannot be written.
+            UserError: the audit log cannot be written, or the run that died was of another photo.
         """
         output = self.graph.invoke(*self._run(photo, question, thread, clues))
         return self._finish(cast(AnswerOutput, output)["answer"], question)
@@ -189,8 +191,12 @@ class GeoSleuth(Closing):
         """The input of a run (None to go on with one that died) and its configuration."""
         photo_id = self.photo_store.add(photo)
         config: RunnableConfig = {"configurable": {"thread_id": thread or photo_id}, "recursion_limit": 1000}
-        if thread and self.settings.checkpoints and self.graph.get_state(config).tasks:
-            return None, config
+        if thread and self.settings.checkpoints:
+            saved = self.graph.get_state(config)
+            if saved.tasks and saved.values.get("photo_sha256") == photo.sha256:
+                return None, config
+            if saved.tasks:
+                raise UserError(f"the run {thread!r} that died is of another photo; choose another name")
         allowed = photo.metadata if self.settings.allow_metadata else None
         given = PhotoInput(
             photo_id=photo_id,

@@ -122,7 +122,7 @@ def verify(
     from retrieval.atlas.atlas import open_atlas
 
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
-    with open_atlas(_folder(settings, name), _encoder(settings)) as atlas:
+    with open_atlas(_folder(settings, name), _encoder(settings), for_verification=True) as atlas:
         verification = atlas.verify()
     if as_json:
         print_json({"ok": verification.ok, "checks": [check._asdict() for check in verification.checks]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,11 +17,12 @@ from apps.commands.folder import PhotoFile, photo_files, run_folder
 from apps.commands.opening import open_system
 from apps.console import answers, messages, progress_bar, progress_line
 from apps.options import ClueOptions, Outputs, RunOptions, SystemOptions, Thread, chosen_settings, expand_options
-from apps.output.files import check_output, render, write_files, write_table
+from apps.output.files import check_outputs, render, write_files, write_table
 from apps.output.formatting import LocatedPhoto, printable
-from apps.output.results_file import PhotoResult, RunFile, RunStatus
+from apps.output.results_file import PhotoResult, RunFile, RunStatus, answer_settings
 from apps.output.terminal import summary_line
 from core.errors import UserError
+from core.files import sha256_if_readable
 from retrieval.photos.photo import Photo, PhotoError, load_photo, photo_paths
 from retrieval.photos.thumbnail import thumbnail_jpeg
 
@@ -59,18 +61,17 @@ def locate(
     capture_clues = clues.parsed()
     if retry_failed and outputs.jsonl is None:
         raise UserError("--retry-failed goes with --jsonl FILE, where the failed photos are")
+    files = photo_files(photo_paths(photos), photos)
+    check_outputs(outputs, run.events, [file.path for file in files])
     if ask or thread:
         if capture_clues:
             raise UserError("--taken-at and the sun options cannot go with --ask or --thread yet")
         return locate_in_thread(photos, choose, outputs, thread, ask, run.events)
-    for file in outputs.files:
-        check_output(file)
     if len(photos) == 1 and not photos[0].is_dir() and outputs.jsonl is None:
         photo = load_photo(photos[0])
         return _locate_one(photos[0].name, photo, choose(), outputs, run.events, capture_clues)
     if capture_clues is not None:
         raise UserError("--taken-at and the sun options are for one photo")
-    files = photo_files(photo_paths(photos), photos)
     if outputs.as_json:
         raise UserError(f"--json prints one answer and these are {len(files)} photos: use --jsonl FILE")
     if outputs.picture is not None:
@@ -123,10 +124,16 @@ def _run(
     files: Sequence[PhotoFile], settings: Settings, run_file: RunFile | None, events: str | None
 ) -> list[PhotoResult]:
     """Locate the photos that have no record yet; the records of all these files, in their order."""
-    done = {record.photo: record for record in run_file.records} if run_file else {}
+    made_with = answer_settings(settings)
+    earlier = run_file.records if run_file else []
+    if run_file:
+        run_file.check_settings(made_with)
+    done = _still_good(files, earlier)
     pending = [file for file in files if file.name not in done]
-    if len(pending) < len(files):
-        messages().print(f"{len(files) - len(pending)} of {len(files)} photos are done already")
+    if done:
+        messages().print(f"{len(done)} of {len(files)} photos are done already")
+    if changed := len({record.photo for record in earlier}.intersection(file.name for file in pending)):
+        messages().print(f"rows of other photos of the same name: {changed}; these photos are located, too")
     if len(pending) > _MANY and settings.read_signs:
         messages().print("reading signs takes about a second a photo; --no-signs is several times faster")
     if pending:
@@ -134,7 +141,8 @@ def _run(
             open_system(settings, events) as system,
             progress_bar("Locating", "photos", is_live=not _is_pasted_to(system)) as report,
         ):
-            for count, record in enumerate(run_folder(pending, system.locate), 1):
+            for count, located in enumerate(run_folder(pending, system.locate), 1):
+                record = replace(located, settings=made_with)
                 if run_file:
                     run_file.append(record)
                 else:
@@ -142,6 +150,14 @@ def _run(
                 done[record.photo] = record
                 report(len(files) - len(pending) + count, len(files))
     return [done[file.name] for file in files]
+
+
+def _still_good(files: Sequence[PhotoFile], earlier: Sequence[PhotoResult]) -> dict[str, PhotoResult]:
+    """The record of each of these files that has one, by name; a file that changed since has none."""
+    known = {record.key: record for record in earlier}
+    named = {record.photo for record in earlier}
+    keys = ((file.name, sha256_if_readable(file.path)) for file in files if file.name in named)
+    return {key[0]: known[key] for key in keys if key in known}
 
 
 def _record_line(record: PhotoResult) -> Text:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.console import messages, progress_bar, waiting_shown
+from apps.console import STANDARD_OUTPUT, messages, progress_bar, waiting_shown
 from core.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 ChooseSettings = Callable[[dict[str, Any]], "Settings"]
 """Settings from what a thread was begun with; what the person chose now comes first."""
 
-STANDARD_OUTPUT = "-"
 INTERRUPTED = 130
 _NOT_SAVED = {"home", "audit_log", "checkpoints"}
 _PATIENCE_S = 5.0

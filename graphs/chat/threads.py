@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,21 @@ class SavedThread(Closing):
         """Keep what it was begun with."""
         self._save({**self._about, "settings": settings})
 
-    def name_photo(self, photo_id: str, name: str) -> None:
-        """Remember what the person calls a photo; models and checkpoints never see it."""
-        self._save({**self._about, "names": {**self._about.get("names", {}), photo_id: name}})
+    def name_photo(self, photo_id: str, name: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Remember what the person calls a photo; models and checkpoints never see it.
+
+        Args:
+            settings: those that it is located with, as JSON values; None: those the thread was begun with.
+        """
+        about = {**self._about, "names": {**self._about.get("names", {}), photo_id: name}}
+        if settings is not None:
+            about["located_with"] = {**self._about.get("located_with", {}), photo_id: dict(settings)}
+        self._save(about)
+
+    def located_with(self, photo_id: str) -> Mapping[str, Any]:
+        """The settings that a photo was located with, as JSON values."""
+        kept: Mapping[str, Any] = self._about.get("located_with", {}).get(photo_id) or self.begun_with or {}
+        return kept
 
     def photo_name(self, photo_id: str) -> str:
         """The person's name for a photo; its id if there is none."""

@@ -14,6 +14,7 @@ from geo.sphere import EARTH_RADIUS_KM, lat_lon_array, unit_vectors
 from retrieval.atlas.manifest import (
     MANIFEST_FILE,
     STORE_FOLDER,
+    AtlasError,
     AtlasManifest,
     check_complete,
     check_encoder,
@@ -112,20 +113,39 @@ class Atlas(Closing):
         )
 
 
-def open_atlas(folder: Path, encoder: PhotoEncoder, store: StoreSettings | None = None) -> Atlas:
+def open_atlas(
+    folder: Path, encoder: PhotoEncoder, store: StoreSettings | None = None, *, for_verification: bool = False
+) -> Atlas:
     """Open a complete atlas made by this encoder.
 
-    `store` replaces the manifest's settings: another URL, an API key, another search effort.
+    Args:
+        store: replaces the manifest's settings: another URL, an API key, another search effort.
+        for_verification: open an atlas that lost items, too.
 
     Raises:
-        AtlasError: no atlas there, a damaged manifest, half-built, or made by another encoder.
+        AtlasError: no atlas there, a damaged manifest, half-built, made by another encoder, or items were lost.
         StoreLockedError, StoreMissingError, StoreDamagedError, StoreUnreachableError: its vectors cannot be had.
     """
     manifest = read_manifest(folder)
     check_complete(manifest)
     check_encoder(manifest, encoder.identity)
     place = StorePlace(folder / STORE_FOLDER, manifest.name, manifest.encoder.dim)
-    return Atlas(folder, manifest, open_store(store or manifest.store, place, read_only=True))
+    opened = open_store(store or manifest.store, place, read_only=True)
+    try:
+        if not for_verification:
+            _check_count(folder, manifest, opened.count())
+    except BaseException:
+        opened.close()
+        raise
+    return Atlas(folder, manifest, opened)
+
+
+def _check_count(folder: Path, manifest: AtlasManifest, count: int) -> None:
+    if count != manifest.count:
+        raise AtlasError(
+            f"atlas {manifest.name!r} holds {count:,} of its {manifest.count:,} items: it is damaged; delete {folder}"
+            " and build it again, or copy it again from where it came from"
+        )
 
 
 def atlas_info(folder: Path) -> AtlasInfo:

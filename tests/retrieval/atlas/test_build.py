@@ -115,7 +115,9 @@ def test_verify_sees_a_changed_and_a_lost_item(copy: Path) -> None:
     shard = qdrant_edge.EdgeShard.load(str(copy / "vectors"))
     shard.update(qdrant_edge.UpdateOperation.delete_points([5]))
     shard.close()
-    with open_atlas(copy, WaveEncoder()) as atlas:
+    with pytest.raises(AtlasError, match=r"2,999 of its 3,000 items: .* build it again"):
+        open_atlas(copy, WaveEncoder())
+    with open_atlas(copy, WaveEncoder(), for_verification=True) as atlas:
         assert [check.name for check in atlas.verify().checks if not check.ok] == ["count", "checksum"]
 
 
