@@ -20,6 +20,7 @@ from belief.parameters import Parameters, default_parameters
 from belief.records import load_records
 from belief.witnesses.retrieval import candidate_weights
 from core.errors import UserError
+from core.redaction import host_of
 from geo.basemap import is_land
 from geo.place import Place
 from geo.places.gazetteer import Gazetteer
@@ -232,8 +233,8 @@ def ground_source(settings: Settings, stack: ExitStack) -> ImagerySource:
     if name == EMBEDDED_GROUND:
         return BundledImagery()
     if "://" in name:
-        host = urlsplit(name).netloc
-        server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=frozenset({host}))
+        host, allowed = host_of(name), frozenset({urlsplit(name).netloc})
+        server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=allowed)
     else:
         server = known_server(name)
     client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))

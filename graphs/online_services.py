@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import httpx
 
+from core.redaction import host_of
 from graphs.settings import Settings
 from tools.online.addresses import MAPILLARY_API
 from tools.online.json_service import JsonService
@@ -60,7 +60,7 @@ def _sent(tool: str, what: str, when: str, url: str | None) -> DataSent:
     if url is None:
         return DataSent(tool, what, when, None, "")
     pictures = f" and the picture hosts it names (*{PICTURE_HOSTS})" if url == MAPILLARY_API else ""
-    return DataSent(tool, what, when, f"{urlsplit(url).netloc}{pictures}", url)
+    return DataSent(tool, what, when, f"{host_of(url)}{pictures}", url)
 
 
 def mapillary_token(settings: Settings) -> str:

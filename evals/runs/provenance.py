@@ -14,6 +14,7 @@ from typing import Any
 from agents.fingerprint import digests
 from core.checkout import commit_of
 from core.files import sha256_if_readable
+from core.redaction import redacted
 from evals import options
 from evals.runs.evaluated_systems import BELIEF, EvaluatedSystems
 from evals.runs.folder import now
@@ -71,8 +72,9 @@ def asked_texts(parts: Mapping[str, Mapping[str, str]], asked: Mapping[str, Mapp
 
 
 def answering_settings(settings: Settings) -> dict[str, Any]:
-    """Settings that can change an answer, beside what `run.json` names by itself."""
-    return settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER | ASKED_OF_MODELS)
+    """Settings that can change an answer, beside what `run.json` names by itself; without credentials."""
+    chosen = settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER | ASKED_OF_MODELS)
+    return {name: redacted(value) if isinstance(value, str) else value for name, value in chosen.items()}
 
 
 def settings_sha256(settings: Settings, more: Mapping[str, object]) -> str:
