@@ -207,7 +207,7 @@ class ChatLoop:
         case = self._conversation.cases.get(self._conversation.photo_id or "")
         if case is None:
             raise UserError("no photo is located yet: /photo PATH shows one")
-        data = follow_up_data(self._system.context, case, "", self._conversation.is_coarse)
+        data = follow_up_data(self._system.context, case, "", self._conversation.is_coarse, self._system.coarsened)
         self._view.show(printable_lines(why(data)))
 
     def _table(self, _: str) -> None:

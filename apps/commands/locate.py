@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from agents.schemas import Answer
+from agents.schemas import Answer, Level
 from apps.commands.answer import locate_in_thread
 from apps.commands.folder import PhotoFile, photo_files, run_folder
 from apps.commands.opening import open_system
@@ -115,6 +115,8 @@ def _run(
     files: Sequence[PhotoFile], settings: Settings, run_file: RunFile | None, events: str | None
 ) -> list[PhotoResult]:
     """Locate the photos that have no record yet; the records of all these files, in their order."""
+    if run_file and settings.max_precision:
+        _coarsen_earlier(run_file, settings.max_precision)
     done = {record.photo: record for record in run_file.records} if run_file else {}
     pending = [file for file in files if file.name not in done]
     if len(pending) < len(files):
@@ -134,6 +136,16 @@ def _run(
                 done[record.photo] = record
                 report(len(files) - len(pending) + count, len(files))
     return [done[file.name] for file in files]
+
+
+def _coarsen_earlier(run_file: RunFile, level: Level) -> None:
+    """Coarsen the rows of an earlier, finer run too: they are in this run's file, table and maps."""
+    from geo.places.gazetteer import Gazetteer
+    from graphs.coarsening import Units, coarsen
+
+    units = Units(Gazetteer())
+    if changed := run_file.coarsen(lambda answer: coarsen(answer, level, units)):
+        messages().print(f"coarsened {changed} earlier answers in {run_file.path} to {level.value}")
 
 
 def _record_line(record: PhotoResult) -> Text:

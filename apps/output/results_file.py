@@ -8,8 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -115,6 +115,22 @@ class RunFile(JsonlLog):
         self._check_same_system(record)
         self.write_line(record.line().encode("ascii"))
         self.records.append(record)
+
+    def coarsen(self, coarsen: Callable[[Answer], Answer]) -> int:
+        """Replace the rows whose answers are finer than allowed; returns how many.
+
+        Raises:
+            UserError: the disk is full; then all rows are as they were.
+        """
+        coarse = [replace(row, answer=coarsen(row.answer)) if row.answer else row for row in self.records]
+        changed = sum(new != old for new, old in zip(coarse, self.records, strict=True))
+        if changed:
+            try:
+                self.replace_lines(row.line().encode("ascii") for row in coarse)
+            except OSError as error:
+                raise UserError(f"run file {self.path}: {error.strerror}; make room and run it again") from error
+            self.records = coarse
+        return changed
 
     def _parsed(self, number: int, line: bytes) -> PhotoResult:
         try:
