@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +14,7 @@ from apps.options import Outputs
 from apps.output.files import write_files
 from apps.output.formatting import LocatedPhoto, printable
 from core.errors import UserError
+from core.files import make_private
 from retrieval.photos.photo import Photo, load_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
 
@@ -28,9 +28,13 @@ _PATIENCE_S = 2.0
 
 
 class LineReader:
-    """Reads lines from standard input. At a terminal, earlier lines come back with the arrow keys."""
+    """Reads lines from standard input. At a terminal, earlier lines come back with the arrow keys.
 
-    def __init__(self, history: Path) -> None:
+    Args:
+        history: a file of earlier lines; None: none are kept beyond this process.
+    """
+
+    def __init__(self, history: Path | None) -> None:
         self._history = history
         self.is_terminal = sys.stdin.isatty()
         if self.is_terminal:
@@ -52,13 +56,12 @@ class LineReader:
 
     def close(self) -> None:
         """Save the history, readable by its owner only."""
-        if not self.is_terminal:
+        if not self.is_terminal or self._history is None:
             return
         import readline
 
         with contextlib.suppress(OSError):  # the history is a convenience
-            self._history.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self._history, os.O_WRONLY | os.O_CREAT, 0o600))
+            make_private(self._history)
             readline.set_history_length(_HISTORY_LINES)
             readline.write_history_file(self._history)
 
@@ -66,8 +69,9 @@ class LineReader:
         # Importing readline gives `input` editing and history.
         import readline
 
-        with contextlib.suppress(OSError):  # none yet, or not readable
-            readline.read_history_file(self._history)
+        if self._history is not None:
+            with contextlib.suppress(OSError):  # none yet, or not readable
+                readline.read_history_file(self._history)
 
 
 HELP = """\
