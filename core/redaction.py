@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import sys
@@ -71,6 +72,19 @@ def host_of(address: str) -> str:
     except ValueError:
         netloc = ""
     return redacted((netloc or address).rpartition("@")[2])
+
+
+def remote_host(url: str) -> str | None:
+    """The host of a URL that is not this machine; None for this machine."""
+    host = urlsplit(url).hostname or ""
+    return None if host == "localhost" or _is_loopback(host) else host
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def redact_tracebacks() -> None:

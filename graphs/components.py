@@ -172,11 +172,15 @@ def open_atlases(
     """Open the atlases that the settings name; that of the world is built if this encoder has none.
 
     Raises:
-        UserError: an atlas that is not there, damaged, half-built, locked or made by another encoder.
+        UserError: an atlas that is not there, damaged, half-built, locked, made by another encoder, or on a
+            server that the settings do not allow.
     """
     if WORLD_ATLAS in settings.atlases and not _is_ready(settings.atlas_folder / WORLD_ATLAS, encoder):
         build_world_atlas(settings, encoder, gazetteer, progress)
-    return [stack.enter_context(open_atlas(settings.atlas_folder / name, encoder)) for name in settings.atlases]
+    return [
+        stack.enter_context(open_atlas(settings.atlas_folder / name, encoder, servers=settings.atlas_servers))
+        for name in settings.atlases
+    ]
 
 
 def _is_ready(folder: Path, encoder: PhotoEncoder) -> bool:

@@ -12,6 +12,7 @@ import httpx
 
 from core.redaction import host_of
 from graphs.settings import Settings
+from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest, server_of
 from tools.online.addresses import MAPILLARY_API
 from tools.online.json_service import JsonService
 from tools.online.mapillary import PICTURE_HOSTS, Mapillary
@@ -54,6 +55,13 @@ def data_sent(settings: Settings) -> list[DataSent]:
         _sent("reverse_image_search", picture, "if the model searched with it", settings.image_search),
         _sent("weather", "positions of hypotheses and the date", "if the model asked for weather", settings.weather),
     ]
+
+
+def atlas_servers(settings: Settings) -> list[str]:
+    """Atlases on other machines' Qdrant servers, each as NAME@HOST:PORT, as their manifests say."""
+    folders = [settings.atlas_folder / name for name in settings.atlases]
+    found = (server_of(folder, read_manifest(folder)) for folder in folders if (folder / MANIFEST_FILE).exists())
+    return [server for server in found if server]
 
 
 def _sent(tool: str, what: str, when: str, url: str | None) -> DataSent:

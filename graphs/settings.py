@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     )
     encoder: str = Field("compact", description="name of an encoder, or a folder with one")
     atlases: tuple[str, ...] = Field((), description="names of atlases under <home>/atlases; none: nothing is searched")
+    atlas_servers: tuple[str, ...] = Field(
+        (), description="NAME@HOST:PORT: atlases whose Qdrant server on another machine may be sent photos' vectors"
+    )
     atlas_photos: Path | None = Field(
         None, description="folder of the atlas's photos: the model may see thumbnails of look-alikes; None: it may not"
     )

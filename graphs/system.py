@@ -36,7 +36,7 @@ from graphs.context import GeolocateContext, nothing_dissimilar
 from graphs.events.steps import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
-from graphs.online_services import data_sent
+from graphs.online_services import atlas_servers, data_sent
 from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, PhotoInput
 from retrieval.photos.photo import Photo
@@ -218,6 +218,7 @@ class GeoSleuth(Closing):
             left.append(f"positions of hypotheses, to {views}, if the model asked for a view")
         if self.settings.geocoder != EMBEDDED_PLACES:
             left.append(f"positions of hypotheses and names read on signs, to {host_of(self.settings.geocoder)}")
+        left += [f"the photo's vector, to the Qdrant server of {server}" for server in atlas_servers(self.settings)]
         left += [f"{sent.what}, to {sent.host}, {sent.when}" for sent in data_sent(self.settings) if sent.host]
         if tracing_is_enabled():
             left.append("every step of the run, to LangSmith")

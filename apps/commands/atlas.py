@@ -102,7 +102,7 @@ def verify(
     from retrieval.atlas.atlas import open_atlas
 
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
-    with open_atlas(_folder(settings, name), _encoder(settings)) as atlas:
+    with open_atlas(_folder(settings, name), _encoder(settings), servers=settings.atlas_servers) as atlas:
         verification = atlas.verify()
     if as_json:
         print_json({"ok": verification.ok, "checks": [check._asdict() for check in verification.checks]})
@@ -131,7 +131,7 @@ def search(
     looked_for = load_photo(photo)
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     photo_encoder = _encoder(settings)
-    with open_atlas(_folder(settings, name), photo_encoder) as atlas:
+    with open_atlas(_folder(settings, name), photo_encoder, servers=settings.atlas_servers) as atlas:
         vector = photo_encoder.encode_photos([looked_for]).fused[0]
         found = atlas.search(vector, limit, near=circle)
     if as_json:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from agents.chat_models.prices import PRICES_PACKAGE
 from agents.chat_models.spec import MODELS, ModelDescription, find_jury
 from apps.doctor.report import Finding, State, installed
+from core.errors import UserError
 from core.redaction import host_of
 from graphs.components import EMBEDDED_GROUND, EMBEDDED_PLACES
 from graphs.events.telemetry import INSTALL, spans_go_to, spans_wanted
-from graphs.online_services import data_sent
+from graphs.online_services import atlas_servers, data_sent
 from graphs.settings import Settings
 
 LANGSMITH_SWITCHES = ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2")
@@ -58,10 +59,21 @@ def leaving(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
     yield _goes(
         "geocoder", "positions, and names read on signs", None if places == EMBEDDED_PLACES else host_of(places)
     )
+    yield from _atlas_servers(settings)
     for sent in data_sent(settings):
         yield _goes(sent.tool, sent.what, sent.host)
     yield _langsmith(environment)
     yield _opentelemetry(environment)
+
+
+def _atlas_servers(settings: Settings) -> Iterator[Finding]:
+    try:
+        servers = atlas_servers(settings)
+    except UserError:  # a damaged manifest, which is found with the atlases
+        return
+    for server in servers:
+        allowed = "" if server in settings.atlas_servers else ", once GEOSLEUTH_ATLAS_SERVERS allows it"
+        yield _goes(f"atlas {server}", "the photo's vector", f"the Qdrant server {server.rpartition('@')[2]}{allowed}")
 
 
 def _goes(name: str, what: str, host: str | None) -> Finding:

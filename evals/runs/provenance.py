@@ -24,7 +24,10 @@ from graphs.assessment.calibration import parameters_digest
 from graphs.settings import Settings
 
 LIBRARIES = ("geosleuth", "langchain-core", "langgraph", "numpy", "onnxruntime", "pillow", "qdrant-edge-py")
-NOT_OF_THE_ANSWER = {"home", "audit_log", "checkpoints", "threads", "strategy", "model_concurrency", "model_retries"}
+NOT_OF_THE_ANSWER = {
+    *("home", "audit_log", "checkpoints", "threads", "atlas_servers"),
+    *("strategy", "model_concurrency", "model_retries"),
+}
 """Settings that change where things lie or how fast they go, not what is answered."""
 ASKED_OF_MODELS = {"model_picture_px", "strategies_folder"}
 """Settings that are parts of what each strategy asks, and compared there."""

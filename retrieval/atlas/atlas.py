@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from retrieval.atlas.manifest import (
     AtlasManifest,
     check_complete,
     check_encoder,
+    check_server,
     read_manifest,
 )
 from retrieval.atlas.verify import Verification, verify_store
@@ -112,18 +113,28 @@ class Atlas(Closing):
         )
 
 
-def open_atlas(folder: Path, encoder: PhotoEncoder, store: StoreSettings | None = None) -> Atlas:
+def open_atlas(
+    folder: Path, encoder: PhotoEncoder, store: StoreSettings | None = None, *, servers: Collection[str] = ()
+) -> Atlas:
     """Open a complete atlas made by this encoder.
 
-    `store` replaces the manifest's settings: another URL, an API key, another search effort.
+    Args:
+        folder: the atlas's.
+        encoder: that made its vectors.
+        store: replaces the manifest's settings: another URL, an API key, another search effort.
+        servers: on other machines, each as NAME@HOST:PORT, that may be contacted because a manifest names them:
+            somebody else may have made the atlas.
 
     Raises:
-        AtlasError: no atlas there, a damaged manifest, half-built, or made by another encoder.
+        AtlasError: no atlas there, a damaged manifest, half-built, made by another encoder, or on a server that
+            is not allowed.
         StoreLockedError, StoreMissingError, StoreDamagedError, StoreUnreachableError: its vectors cannot be had.
     """
     manifest = read_manifest(folder)
     check_complete(manifest)
     check_encoder(manifest, encoder.identity)
+    if store is None:
+        check_server(folder, manifest, servers)
     place = StorePlace(folder / STORE_FOLDER, manifest.name, manifest.encoder.dim)
     return Atlas(folder, manifest, open_store(store or manifest.store, place))
 
