@@ -13,6 +13,7 @@ from typing import Self
 from pydantic import Field, FiniteFloat, model_validator
 
 from belief.kernels import SCALES_KM
+from core.errors import UserError
 from core.files import read_model
 from core.frozen import Frozen
 
@@ -100,6 +101,19 @@ class Records(Frozen):
         split = {name: name.partition("@")[::2] for name in self.models}
         fits = [name for name, (part, only) in split.items() if part in model and only in ("", strategy)]
         return max(fits, key=lambda name: (len(split[name][0]), split[name][1]), default=ANY)
+
+    def like(self, name: str) -> Self:
+        """These records with that of a known model for all that have none of their own.
+
+        Raises:
+            UserError: no such record; the message lists them.
+        """
+        if name not in self.models:
+            known = ", ".join(sorted(self.models.keys() - {ANY}))
+            raise UserError(f"no record is called {name!r}: choose one of {known}")
+        record = self.models[name]
+        other = record.model_copy(update={"stated": self.stated_of(record)})
+        return self.model_copy(update={"models": {**self.models, ANY: other}})
 
     def stated_of(self, record: Record) -> Shares:
         """Shares of a record for places with a stated radius; the pooled ones where it has none."""

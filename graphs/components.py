@@ -153,12 +153,12 @@ def open_parameters(settings: Settings) -> Parameters:
     """The belief's parameters, with the user's own records of models if there are any.
 
     Raises:
-        UserError: the records cannot be read.
+        UserError: the records cannot be read, or there is none of the name that other models are to be weighed by.
     """
     packaged = default_parameters()
-    if settings.model_records is None:
-        return packaged
-    return packaged.model_copy(update={"records": load_records(settings.model_records)})
+    records = packaged.records if settings.model_records is None else load_records(settings.model_records)
+    chosen = records if settings.record_like is None else records.like(settings.record_like)
+    return packaged.model_copy(update={"records": chosen})
 
 
 def on_land(point: Point) -> bool:

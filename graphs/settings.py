@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     calibrated: bool = Field(True, description="correct radius and confidence where a calibration fits this system")
     calibration: Path | None = Field(None, description="a calibration's file; None: the belief's own radii")
     model_records: Path | None = Field(None, description="records of models' reliability; None: packaged ones")
+    record_like: str | None = Field(
+        None, description="known model whose record is that of models without one; None: a cautious pooled record"
+    )
     ask: bool = Field(False, description="ask a person when two hypotheses are close")
     allow_metadata: bool = Field(False, description="report the position a file claims, beside the answer")
     max_precision: Level | None = Field(None, description="coarsen every answer to this level")

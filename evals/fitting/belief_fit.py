@@ -26,8 +26,12 @@ from geo.sphere import Floats
 POOLED_PHOTOS = 10.0
 """Photos' worth of the pooled record mixed into a model's own: chosen among 0.5 to 50 by cross-validation."""
 
-CAUTION = 0.5
-"""Share of "as a photo from anywhere" mixed into the record of models that nothing is known about; set by hand."""
+CAUTIONS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6)
+"""Shares of "as a photo from anywhere" that the record of models that nothing is known about may hold."""
+UNFITTED_CAUTION = 0.5
+"""Of records of one maker's models alone, from which nothing can be learnt about others; set by hand."""
+MAKERS = (("gpt-", "o3", "o4-"), ("gemini",), ("claude",), ("qwen",), ("llama",), ("phi-",))
+"""Parts of names of each maker's models."""
 
 FAMILIES = ("gemini", "gpt-", "claude", "qwen", "llama", "phi-")
 """Parts of names of models of one maker, of which a new one is likely to be as good as those before."""
@@ -54,6 +58,11 @@ def fit_prior_shares(layer_densities: Floats, layers: Sequence[str]) -> dict[str
     shares[ANYWHERE] = max(shares[ANYWHERE], LEAST_SHARE)
     total = sum(shares.values())
     return {name: round(share / total, 6) for name, share in shares.items()}
+
+
+def maker_of(name: str) -> str:
+    """The maker of a model, by its name; a name that is not known stands for a maker of its own."""
+    return next((maker[0] for maker in MAKERS if any(part in name for part in maker)), name)
 
 
 def _nowhere(_: str) -> str:
@@ -112,7 +121,30 @@ class Fitter:
             if members and family not in models:
                 models[family] = self._family(members, rows, pooled)
         count = len([name for name in plain if self.answered(name, rows)])
-        return Records(models={ANY: _cautious(pooled, count), **models})
+        return Records(models={ANY: _cautious(pooled, count, self.fit_caution(plain, rows)), **models})
+
+    def fit_caution(self, names: Sequence[str], rows: Sequence[int]) -> float:
+        """The share of "anywhere" with which the other makers' pooled record says most of a maker's models.
+
+        The mean over makers of the mean log ratio at the truths: a new model comes from a maker as any other.
+        """
+        known = [name for name in names if self._known(name, rows)]
+        makers = sorted({maker_of(name) for name in known})
+        if len(makers) < 2:
+            return UNFITTED_CAUTION
+        told = np.mean([self._told_by_others(maker, known, rows) for maker in makers], axis=0)
+        return CAUTIONS[int(told.argmax())]
+
+    def _told_by_others(self, maker: str, names: Sequence[str], rows: Sequence[int]) -> list[float]:
+        """Mean nats of a maker's reports by the others' pooled record, with each caution."""
+        pooled = self._pooled([n for n in names if maker_of(n) != maker], rows, self.start.records.models[ANY])
+        own = [name for name in names if maker_of(name) == maker]
+        reports = [self.reported(row, name) for name in own for row in self.answered(name, rows)]
+        records = [_cautious(pooled, len(names), caution) for caution in CAUTIONS]
+        return [
+            float(np.mean([np.log(report.ratio(record.shares, record.stated or ())) for report in reports]))
+            for record in records
+        ]
 
     def _known(self, name: str, rows: Sequence[int]) -> bool:
         return len(self.answered(name, rows)) >= LEAST_REPORTS
@@ -261,14 +293,14 @@ def _as_array(shares: Shares | None) -> Floats | None:
     return None if shares is None else np.array(shares)
 
 
-def _cautious(pooled: Record, models: int) -> Record:
+def _cautious(pooled: Record, models: int, caution: float) -> Record:
     """The record of models that nothing is known about: what is usual, mixed with "anywhere"."""
     if not pooled.photos:
         return pooled
     stated = pooled.stated or ()
     return Record(
-        shares=blended(pooled.shares, _ANYWHERE_SHARES, CAUTION),
-        stated=blended(stated, (0.0,) * (len(stated) - 1) + (1.0,), CAUTION),
-        worth_nats=round((1.0 - CAUTION) * pooled.worth_nats, 4),
-        source=f"pooled over {models} models, mixed with {CAUTION:.0%} anywhere",
+        shares=blended(pooled.shares, _ANYWHERE_SHARES, caution),
+        stated=blended(stated, (0.0,) * (len(stated) - 1) + (1.0,), caution),
+        worth_nats=round((1.0 - caution) * pooled.worth_nats, 4),
+        source=f"pooled over {models} models, mixed with {caution:.0%} anywhere",
     )

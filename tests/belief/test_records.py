@@ -46,6 +46,16 @@ def test_stated_shares_are_the_own_ones_or_the_pooled_ones() -> None:
     assert records.stated_of(SHARP.model_copy(update={"stated": own})) == own
 
 
+def test_a_model_without_a_record_can_be_weighed_like_a_known_one() -> None:
+    records = Records(models={ANY: POOLED, "sharp": SHARP})
+    assert records.of("new-model").shares == POOLED.shares
+    like = records.like("sharp")
+    assert like.of("new-model").shares == like.of("sharp").shares == SHARP.shares
+    assert like.stated_of(like.of("new-model")) == STATED
+    with pytest.raises(UserError, match="choose one of sharp"):
+        records.like("blunt")
+
+
 def test_records_are_read_from_a_file(tmp_path: Path) -> None:
     records = Records(models={ANY: POOLED, "mine": SHARP})
     path = tmp_path / "records.json"

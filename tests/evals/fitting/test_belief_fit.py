@@ -14,7 +14,7 @@ from belief.records import ANY, Record, Records
 from belief.support import make_support
 from belief.witnesses.reports import ReportedPlace
 from evals.fitting.at_truth import report_at_truth
-from evals.fitting.belief_fit import LEAST_REPORTS, Fitter, fold_of
+from evals.fitting.belief_fit import LEAST_REPORTS, UNFITTED_CAUTION, Fitter, fold_of, maker_of
 from evals.fitting.belief_samples import BeliefSample
 from evals.fitting.belief_worth import cross_validated, fit_parameters, juries_to_fit, worth_table
 from evals.fitting.published import record_from_accuracies, shares_within
@@ -86,11 +86,24 @@ def test_what_a_model_did_not_answer_is_counted() -> None:
     assert (record.photos, record.answered) == (LEAST_REPORTS + 5, LEAST_REPORTS)
 
 
-def test_unknown_models_are_trusted_less_than_known_ones() -> None:
-    records = Fitter(made(60, independent(60, 2)), default_parameters()).fit_records(range(60))
-    assert {"m0", "m1", ANY} <= set(records.models)
-    assert records.models[ANY].shares[-1] > max(records.models[name].shares[-1] for name in ("m0", "m1"))
-    assert "pooled over 2 models" in records.models[ANY].source
+def test_unknown_models_are_trusted_as_makers_are_by_the_record_of_the_others() -> None:
+    right = np.random.default_rng(3).random((80, 3))
+    alike = Fitter(made(80, right < 0.6), default_parameters())
+    unlike = Fitter(made(80, right < np.array([0.9, 0.9, 0.05])), default_parameters())
+    assert alike.fit_caution(["m0", "m1", "m2"], range(80)) <= 0.05
+    assert unlike.fit_caution(["m0", "m1", "m2"], range(80)) >= 0.1
+    assert "pooled over 3 models" in unlike.fit_records(range(80)).models[ANY].source
+
+
+def test_from_one_makers_models_nothing_is_learnt_about_others() -> None:
+    assert maker_of("gpt-4o") == maker_of("o3") == maker_of("openai:o4-mini") != maker_of("gemini-2.0-flash")
+    samples = [
+        s._replace(reports={"gpt-8": s.reports["m0"], "o3": s.reports["m1"]}) for s in made(60, independent(60, 2))
+    ]
+    fitter = Fitter(samples, default_parameters())
+    assert fitter.fit_caution(["gpt-8", "o3"], range(60)) == UNFITTED_CAUTION
+    records = fitter.fit_records(range(60))
+    assert records.models[ANY].shares[-1] > max(records.models[name].shares[-1] for name in ("gpt-8", "o3"))
 
 
 def test_a_family_pools_its_models() -> None:
