@@ -26,6 +26,7 @@ from apps.commands.opening import INTERRUPTED
 from apps.options import Home
 from apps.output.formatting import printable
 from core.errors import UserError
+from core.redaction import redact_tracebacks, redacted
 
 USER_ERROR = 2
 _OUTPUT_CLOSED = 1
@@ -55,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: unless all went well.
     """
-    status = run(list(sys.argv[1:] if argv is None else argv))
+    try:
+        status = run(list(sys.argv[1:] if argv is None else argv))
+    finally:
+        redact_tracebacks()  # afterwards, as Typer puts a printer of its own in place
     if status:
         raise SystemExit(status)
 
@@ -111,7 +115,7 @@ def _forget_impossible_width() -> None:
 
 
 def _print_error(problem: str) -> int:
-    sys.stderr.write(f"geosleuth: error: {printable(problem)}\n")
+    sys.stderr.write(f"geosleuth: error: {printable(redacted(problem))}\n")
     return USER_ERROR
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,56 @@ LOCK_POLL_S = 0.2
 OWNER_ONLY_FOLDER = 0o700
 _NAME_BYTES = 255
 """Longest name of a file on the usual file systems."""
+
+
+def tighten(file: Path | int, mode: int) -> None:
+    """Take from a file or folder of our own, or an open one, every permission beyond `mode`; devices stay as they are.
+
+    What an earlier version made for everybody to read becomes its owner's only so.
+    """
+    status = os.stat(file)
+    is_ours = os.name == "posix" and status.st_uid == os.geteuid()
+    if is_ours and (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        found = stat.S_IMODE(status.st_mode)
+        if found & ~mode:
+            os.chmod(file, found & mode)
+
+
+def open_private(file: Path, flags: int) -> int:
+    """A descriptor of a file that only its owner may read, made if it is not there.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    handle = os.open(file, flags | os.O_CREAT, OWNER_ONLY)
+    try:
+        tighten(handle, OWNER_ONLY)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def make_private(file: Path) -> None:
+    """Make a file that only its owner may read, for a library that then opens it; content that is there stays.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    os.close(open_private(file, os.O_WRONLY))
+    for beside in ("-wal", "-shm", "-journal"):  # SQLite's, which hold content too
+        with suppress(FileNotFoundError):
+            tighten(file.with_name(f"{file.name}{beside}"), OWNER_ONLY)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that only its owner may enter; one that is there is tightened.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_FOLDER)
+    tighten(folder, OWNER_ONLY_FOLDER)
 
 
 @contextmanager

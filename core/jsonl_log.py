@@ -17,7 +17,7 @@ from pathlib import Path
 
 from core.closing import Closing
 from core.errors import UserError
-from core.files import ANYBODY, lock_file, write_atomic
+from core.files import ANYBODY, OWNER_ONLY, lock_file, open_private, write_atomic
 
 SYNC_EVERY_S = 5.0
 
@@ -58,7 +58,7 @@ class JsonlLog(Closing):
         self._guard = threading.Lock()
         with ExitStack() as resources:
             try:
-                self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode)
+                self._handle = _open(path, os.O_RDWR | os.O_APPEND, mode)
                 resources.callback(lambda: os.close(self._handle))
                 # A device such as /dev/null is neither locked nor brought to the disk.
                 self._is_regular = stat.S_ISREG(os.fstat(self._handle).st_mode)
@@ -115,7 +115,7 @@ class JsonlLog(Closing):
     def replace_lines(self, lines: Iterable[bytes]) -> None:
         """Put other lines in place of all there are, at once or not at all."""
         with self._guard:
-            write_atomic(self.path, lines)
+            write_atomic(self.path, lines, stat.S_IMODE(os.fstat(self._handle).st_mode))
             replaced = self._handle
             self._handle = os.open(self.path, os.O_RDWR | os.O_APPEND)
             os.close(replaced)
@@ -156,11 +156,15 @@ def append_line(path: Path, line: bytes, mode: int = ANYBODY) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
+    handle = _open(path, os.O_WRONLY | os.O_APPEND, mode)
     try:
         _write_all(handle, line)
     finally:
         os.close(handle)
+
+
+def _open(path: Path, flags: int, mode: int) -> int:
+    return open_private(path, flags) if mode == OWNER_ONLY else os.open(path, flags | os.O_CREAT, mode)
 
 
 def _write_all(handle: int, data: bytes) -> None:

@@ -20,6 +20,7 @@ from belief.parameters import Parameters, default_parameters
 from belief.records import load_records
 from belief.witnesses.retrieval import candidate_weights
 from core.errors import UserError
+from core.redaction import host_of
 from geo.basemap import is_land
 from geo.place import Place
 from geo.places.gazetteer import Gazetteer
@@ -171,11 +172,15 @@ def open_atlases(
     """Open the atlases that the settings name; that of the world is built if this encoder has none.
 
     Raises:
-        UserError: an atlas that is not there, damaged, half-built, locked or made by another encoder.
+        UserError: an atlas that is not there, damaged, half-built, locked, made by another encoder, or on a
+            server that the settings do not allow.
     """
     if WORLD_ATLAS in settings.atlases and not _is_ready(settings.atlas_folder / WORLD_ATLAS, encoder):
         build_world_atlas(settings, encoder, gazetteer, progress)
-    return [stack.enter_context(open_atlas(settings.atlas_folder / name, encoder)) for name in settings.atlases]
+    return [
+        stack.enter_context(open_atlas(settings.atlas_folder / name, encoder, servers=settings.atlas_servers))
+        for name in settings.atlases
+    ]
 
 
 def _is_ready(folder: Path, encoder: PhotoEncoder) -> bool:
@@ -235,8 +240,8 @@ def ground_source(settings: Settings, stack: ExitStack) -> ImagerySource:
     if name == EMBEDDED_GROUND:
         return BundledImagery()
     if "://" in name:
-        host = urlsplit(name).netloc
-        server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=frozenset({host}))
+        host, allowed = host_of(name), frozenset({urlsplit(name).netloc})
+        server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=allowed)
     else:
         server = known_server(name)
     client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     atlases: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="names of atlases under <home>/atlases; none: nothing is searched"
     )
+    atlas_servers: tuple[str, ...] = Field(
+        (), description="NAME@HOST:PORT: atlases whose Qdrant server on another machine may be sent photos' vectors"
+    )
     atlas_photos: Path | None = Field(
         None, description="folder of the atlas's photos: the model may see thumbnails of look-alikes; None: it may not"
     )

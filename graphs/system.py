@@ -17,6 +17,7 @@ from agents.chat_models.spec import ModelDescription, find_jury, find_model
 from agents.schemas import Answer, Versions
 from core.closing import Closing
 from core.errors import UserError
+from core.redaction import host_of
 from graphs.assessment.calibration import open_corrections
 from graphs.audit import audit_entry, write_audit_line
 from graphs.checkpoints import open_checkpoints
@@ -36,7 +37,7 @@ from graphs.context import GeolocateContext, nothing_dissimilar
 from graphs.events.steps import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
-from graphs.online_services import data_sent
+from graphs.online_services import atlas_servers, data_sent
 from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, PhotoInput
 from retrieval.photos.photo import Photo
@@ -219,9 +220,11 @@ class GeoSleuth(Closing):
         if self.settings.atlas_photos and remote:
             left.append("thumbnails of the atlas's photos, to the model, if it asked for them")
         if self.settings.satellite_source != EMBEDDED_GROUND:
-            left.append(f"positions of hypotheses, to {self.settings.satellite_source}, if the model asked for a view")
+            views = host_of(self.settings.satellite_source)
+            left.append(f"positions of hypotheses, to {views}, if the model asked for a view")
         if self.settings.geocoder != EMBEDDED_PLACES:
-            left.append(f"positions of hypotheses and names read on signs, to {self.settings.geocoder}")
+            left.append(f"positions of hypotheses and names read on signs, to {host_of(self.settings.geocoder)}")
+        left += [f"the photo's vector, to the Qdrant server of {server}" for server in atlas_servers(self.settings)]
         left += [f"{sent.what}, to {sent.host}, {sent.when}" for sent in data_sent(self.settings) if sent.host]
         if tracing_is_enabled():
             left.append("every step of the run, to LangSmith")

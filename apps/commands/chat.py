@@ -41,15 +41,16 @@ def chat(
     check_outputs(Outputs(), run.events, [photo] if photo else [])
     shown = load_photo(photo) if photo else None
     with open_saved_conversation(choose, thread, ask, run.events) as opened:
-        reader = LineReader(opened.system.settings.home / "chat_history")
+        reader = LineReader(opened.thread.history if opened.thread else None)
         return ChatLoop(opened, ChatView(answers(), messages()), reader).run(shown, photo.name if photo else "")
 
 
 def _forget(home: Path, name: str) -> int:
-    from graphs.chat.threads import forget_thread
+    from graphs.chat.threads import forget_thread, remove_common_history
 
+    remove_common_history(home)
     forget_thread(home, name)
-    messages().print(f"forgot the thread {name} and its photos")
+    messages().print(f"forgot the thread {name}, its photos and its questions")
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from agents.schemas import Answer
+from agents.schemas import Answer, Level
 from apps.commands.answer import locate_in_thread
 from apps.commands.folder import PhotoFile, photo_files, run_folder
 from apps.commands.opening import open_system
@@ -125,9 +125,11 @@ def _run(
 ) -> list[PhotoResult]:
     """Locate the photos that have no record yet; the records of all these files, in their order."""
     made_with = answer_settings(settings)
-    earlier = run_file.records if run_file else []
     if run_file:
         run_file.check_settings(made_with)
+        if settings.max_precision:
+            _coarsen_earlier(run_file, settings.max_precision)
+    earlier = run_file.records if run_file else []
     done = _still_good(files, earlier)
     pending = [file for file in files if file.name not in done]
     if done:
@@ -158,6 +160,16 @@ def _still_good(files: Sequence[PhotoFile], earlier: Sequence[PhotoResult]) -> d
     named = {record.photo for record in earlier}
     keys = ((file.name, sha256_if_readable(file.path)) for file in files if file.name in named)
     return {key[0]: known[key] for key in keys if key in known}
+
+
+def _coarsen_earlier(run_file: RunFile, level: Level) -> None:
+    """Coarsen the rows of an earlier, finer run too: they are in this run's file, table and maps."""
+    from geo.places.gazetteer import Gazetteer
+    from graphs.coarsening import Units, coarsen
+
+    units = Units(Gazetteer())
+    if changed := run_file.coarsen(lambda answer: coarsen(answer, level, units), level):
+        messages().print(f"coarsened {changed} earlier answers in {run_file.path} to {level.value}")
 
 
 def _record_line(record: PhotoResult) -> Text:

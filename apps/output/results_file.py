@@ -8,15 +8,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError
 
-from agents.schemas import LEVEL_KM, Answer, AnswerStatus, Versions
+from agents.schemas import LEVEL_KM, Answer, AnswerStatus, Level, Versions
 from apps.output.formatting import heading, printable
 from core.errors import UserError
 from core.jsonl_log import JsonlLog
@@ -160,6 +160,22 @@ class RunFile(JsonlLog):
             self.records = kept
         return failures
 
+    def coarsen(self, coarsen: Callable[[Answer], Answer], level: Level) -> int:
+        """Replace the rows whose answers are finer than a level; returns how many.
+
+        Raises:
+            UserError: the disk is full; then all rows are as they were.
+        """
+        coarse = [_coarsened(row, coarsen, level) for row in self.records]
+        changed = sum(new.answer != old.answer for new, old in zip(coarse, self.records, strict=True))
+        if changed:
+            try:
+                self.replace_lines(row.line().encode("ascii") for row in coarse)
+            except OSError as error:
+                raise UserError(f"run file {self.path}: {error.strerror}; make room and run it again") from error
+            self.records = coarse
+        return changed
+
     def _parsed(self, number: int, line: bytes) -> PhotoResult:
         try:
             return PhotoResult.parse(line)
@@ -224,6 +240,13 @@ def _no_formula(text: str) -> str:
     return f"'{clean}" if clean.startswith(("=", "+", "-", "@")) else clean
 
 
+def _coarsened(row: PhotoResult, coarsen: Callable[[Answer], Answer], level: Level) -> PhotoResult:
+    if row.answer is None:
+        return row
+    settings = None if row.settings is None else {**row.settings, "max_precision": level.value}
+    return replace(row, answer=coarsen(row.answer), settings=settings)
+
+
 def answer_settings(settings: BaseModel) -> dict[str, Any]:
     """The settings that an answer depends on, as JSON values."""
     return settings.model_dump(mode="json", include=set(ANSWER_SETTINGS))
@@ -231,8 +254,18 @@ def answer_settings(settings: BaseModel) -> dict[str, Any]:
 
 def settings_differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What both hold and is not the same, in words; empty where all is."""
-    kept = [name for name in now if name in earlier and earlier[name] != now[name]]
+    kept = [
+        name for name in now if name in earlier and earlier[name] != now[name] and not _is_coarser(name, earlier, now)
+    ]
     return printable("; ".join(f"{name} {_value(earlier[name])}, not {_value(now[name])}" for name in kept))
+
+
+def _is_coarser(name: str, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a difference is a coarser precision: answers that are there already can be made as coarse."""
+    if name != "max_precision" or now[name] is None:
+        return False
+    order = [level.value for level in Level]
+    return earlier[name] is None or order.index(earlier[name]) < order.index(now[name])
 
 
 def _made_with(record: PhotoResult) -> Mapping[str, Any]:

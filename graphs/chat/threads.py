@@ -3,6 +3,7 @@
     <home>/threads/NAME/thread.json         what it was begun with, and the photos' names
                         checkpoints.sqlite  the state; no pixels
                         photos/SHA256.png   the photos' pixels, without metadata
+                        history             lines typed at a terminal
 
 Deleting the folder forgets the thread.
 """
@@ -13,7 +14,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from core.closing import Closing
 from core.errors import UserError
-from core.files import OWNER_ONLY, OWNER_ONLY_FOLDER, lock_file, write_atomic
+from core.files import OWNER_ONLY, lock_file, make_private_folder, tighten, write_atomic
 from graphs.checkpoints import open_checkpoints
 
 _NAME = re.compile(r"[\w][\w .-]{0,79}")
@@ -62,6 +63,11 @@ class SavedThread(Closing):
     def photos(self) -> Path:
         """The folder of its photos' pixels."""
         return self.folder / "photos"
+
+    @property
+    def history(self) -> Path:
+        """The file of lines typed at a terminal."""
+        return self.folder / "history"
 
     @property
     def begun_with(self) -> dict[str, Any] | None:
@@ -105,7 +111,13 @@ class SavedThread(Closing):
 
     def _open(self) -> dict[str, Any]:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_FOLDER)
+            make_private_folder(self.folder.parent)
+            make_private_folder(self.folder)
+            if self.photos.is_dir():
+                make_private_folder(self.photos)
+            for file in (self._file, self.history, *self.photos.glob("*.png")):
+                if file.exists():
+                    tighten(file, OWNER_ONLY)
             in_use = f"thread {self.name!r} is in use by another process; wait, or choose another"
             self._resources.enter_context(lock_file(self.folder / ".lock", in_use))
             kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
@@ -141,6 +153,12 @@ def _check_thread(kept: Any, folder: Path) -> None:
         raise ValueError("the file is missing or empty")
     if kept.get("names") and not has_state:
         raise ValueError(f"{state.name} is missing or empty")
+
+
+def remove_common_history(home: Path) -> None:
+    """Delete the file in which earlier versions kept the lines of all chats, those without a thread too."""
+    with suppress(OSError):
+        (home / "chat_history").unlink()
 
 
 def forget_thread(home: Path, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from retrieval.atlas.manifest import (
     AtlasManifest,
     check_complete,
     check_encoder,
+    check_server,
     read_manifest,
 )
 from retrieval.atlas.verify import Verification, verify_store
@@ -114,21 +115,33 @@ class Atlas(Closing):
 
 
 def open_atlas(
-    folder: Path, encoder: PhotoEncoder, store: StoreSettings | None = None, *, for_verification: bool = False
+    folder: Path,
+    encoder: PhotoEncoder,
+    store: StoreSettings | None = None,
+    *,
+    servers: Collection[str] = (),
+    for_verification: bool = False,
 ) -> Atlas:
     """Open a complete atlas made by this encoder.
 
     Args:
+        folder: the atlas's.
+        encoder: that made its vectors.
         store: replaces the manifest's settings: another URL, an API key, another search effort.
+        servers: on other machines, each as NAME@HOST:PORT, that may be contacted because a manifest names them:
+            somebody else may have made the atlas.
         for_verification: open an atlas that lost items, too.
 
     Raises:
-        AtlasError: no atlas there, a damaged manifest, half-built, made by another encoder, or items were lost.
+        AtlasError: no atlas there, a damaged manifest, half-built, made by another encoder, items were lost, or it is
+            on a server that is not allowed.
         StoreLockedError, StoreMissingError, StoreDamagedError, StoreUnreachableError: its vectors cannot be had.
     """
     manifest = read_manifest(folder)
     check_complete(manifest)
     check_encoder(manifest, encoder.identity)
+    if store is None:
+        check_server(folder, manifest, servers)
     place = StorePlace(folder / STORE_FOLDER, manifest.name, manifest.encoder.dim)
     opened = open_store(store or manifest.store, place, read_only=True)
     try:

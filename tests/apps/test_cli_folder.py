@@ -141,7 +141,6 @@ def test_another_cards_photo_of_the_same_name_gets_its_own_answer(geosleuth: Run
     ("options", "difference"),
     [
         (("--strategy", "retrieval"), "strategy refine, not retrieval"),
-        (("--max-precision", "country"), "max_precision none, not country"),
         (("--allow-metadata",), "allow_metadata off, not on"),
         (("--aim", "25"), "aim geoscore, not 25"),
     ],

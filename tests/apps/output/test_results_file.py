@@ -18,6 +18,7 @@ from apps.output.results_file import (
     RunStatus,
     answer_settings,
     results_csv,
+    settings_differences,
 )
 from core.errors import UserError
 from graphs.settings import make_settings
@@ -165,7 +166,15 @@ def test_no_cell_of_the_table_is_a_formula() -> None:
     assert results_csv([PhotoResult.of_answer(HOSTILE, hostile())]).count("\n") == 2
 
 
-@pytest.mark.parametrize("name", ANSWER_SETTINGS)
+def test_rows_may_be_made_coarser_but_never_finer() -> None:
+    of = {name: {**answer_settings(make_settings()), "max_precision": name} for name in (None, "city", "country")}
+    assert not settings_differences(of[None], of["country"])
+    assert not settings_differences(of["city"], of["country"])
+    assert settings_differences(of["country"], of["city"]) == "max_precision country, not city"
+    assert settings_differences(of["country"], of[None]) == "max_precision country, not none"
+
+
+@pytest.mark.parametrize("name", sorted(set(ANSWER_SETTINGS) - {"max_precision"}))
 def test_every_setting_that_an_answer_depends_on_is_compared(name: str, file: Path) -> None:
     made_with = answer_settings(make_settings(strategy="refine"))
     written(file, replace(ANSWERED, settings=made_with))
