@@ -208,7 +208,8 @@ def _print_counts(records: Sequence[PhotoResult], outputs: Outputs) -> None:
     failed = [record for record in records if record.status is RunStatus.FAILED]
     if outputs.jsonl:  # without it, each was printed with its reason
         for record in failed[:_FAILURES_NAMED]:
-            messages().print(f"failed: {printable(record.photo, 40)}: {printable(record.error or '')}")
+            reason = (record.error or "").removeprefix(f"{record.photo}: ")
+            messages().print(f"failed: {printable(record.photo, 40)}: {printable(reason)}")
     if failed and outputs.jsonl:
         more = f"{len(failed) - _FAILURES_NAMED} more, " if len(failed) > _FAILURES_NAMED else ""
         messages().print(f"{more}each with its `error` in {outputs.jsonl}; --retry-failed tries them again")
