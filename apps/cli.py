@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 import io
 import os
+import sqlite3
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -24,11 +26,15 @@ from apps.commands.opening import INTERRUPTED
 from apps.options import Home
 from apps.output.formatting import printable
 from core.errors import UserError
+from core.redaction import redact_tracebacks, redacted
 
 USER_ERROR = 2
 _OUTPUT_CLOSED = 1
-_USER_CAN_MEND = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
-"""No permission, or no space left: errors the user can mend, wherever they happened."""
+_USER_CAN_MEND = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EIO),
+}
+"""No permission, no space left, a name that cannot be: errors the user can mend, wherever they happened."""
 
 app = typer.Typer(
     name="geosleuth",
@@ -50,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: unless all went well.
     """
-    status = run(list(sys.argv[1:] if argv is None else argv))
+    try:
+        status = run(list(sys.argv[1:] if argv is None else argv))
+    finally:
+        redact_tracebacks()  # afterwards, as Typer puts a printer of its own in place
     if status:
         raise SystemExit(status)
 
@@ -58,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(argv: list[str]) -> int:
     """Run a command line; returns the exit status."""
     _replace_unprintable_letters()
+    _forget_impossible_width()
     debug = "--debug" in argv
     arguments = [argument for argument in argv if argument != "--debug"]
     try:
@@ -69,6 +79,12 @@ def run(argv: list[str]) -> int:
     except typer.TyperException as error:
         # Every error of a command line that cannot be parsed: BadParameter, an unknown option, a missing argument.
         return _print_error(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except sqlite3.DatabaseError as error:
+        if debug:
+            raise
+        return _print_error(f"a saved file is damaged ({error}); `geosleuth chat --forget NAME` deletes a thread")
     except BrokenPipeError:
         # The reader of our output has closed it (as `| head` does): discard what is left in the buffer.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,8 +107,15 @@ def _replace_unprintable_letters() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _forget_impossible_width() -> None:
+    """A terminal 0 columns wide, as COLUMNS=0 says it, is one whose width is not known."""
+    for name in ("COLUMNS", "LINES"):
+        if not os.environ.get(name, "1").strip("0"):
+            del os.environ[name]
+
+
 def _print_error(problem: str) -> int:
-    sys.stderr.write(f"geosleuth: error: {printable(problem)}\n")
+    sys.stderr.write(f"geosleuth: error: {printable(redacted(problem))}\n")
     return USER_ERROR
 
 
@@ -111,8 +134,17 @@ def doctor_command(
     return 0
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"geosleuth {version('geosleuth')}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def _common_options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and leave.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
 ) -> None:
     """Where was this photo taken, how sure are we, and why?"""

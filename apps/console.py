@@ -20,18 +20,36 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+from typing_extensions import override
+
+from apps.output.formatting import printable
 
 Report = Callable[[int, int], None]
+
+STANDARD_OUTPUT = "-"
+"""What stands for it where a file can be named."""
+
+
+class _SafeConsole(Console):
+    """Prints texts without what steers a terminal: names of files, threads and models may hold escape codes."""
+
+    @override
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(_without_codes(item) if isinstance(item, str) else item for item in objects), **options)
+
+
+def _without_codes(text: str) -> str:
+    return "\n".join(printable(line, keeps_spaces=True) for line in text.split("\n"))
 
 
 def answers() -> Console:
     """The console of answers, without markup or highlighting."""
-    return Console(markup=False, highlight=False, emoji=False)
+    return _SafeConsole(markup=False, highlight=False, emoji=False)
 
 
 def messages() -> Console:
     """The console of progress and errors."""
-    return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    return _SafeConsole(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def print_json(data: Any) -> None:

@@ -20,8 +20,17 @@ if TYPE_CHECKING:
     from graphs.settings import Settings
     from graphs.state import CaptureClues
 
+
+def _home_folder(text: str) -> Path:
+    if not text.strip():
+        raise typer.BadParameter("an empty name is no folder: leave --home out for the usual one")
+    return Path(text)
+
+
 Encoder = Annotated[str | None, typer.Option("--encoder", help="Encoder, by name or folder.")]
-Home = Annotated[Path | None, typer.Option("--home", help="Folder of atlases and the audit log.", metavar="DIR")]
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Folder of atlases and the audit log.", metavar="DIR", parser=_home_folder)
+]
 Events = Annotated[
     str | None,
     typer.Option(help="Append an event for every step, tool and model call to FILE; - prints them.", metavar="FILE"),
@@ -74,7 +83,7 @@ class RunOptions:
 
     events: Events = None
     home: Home = None
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the encoder.")] = None
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads of the encoder.")] = None
 
 
 @dataclass(frozen=True)
@@ -135,8 +144,12 @@ class ClueOptions:
         if self == ClueOptions():
             return None
         from graphs.state import CaptureClues
+        from tools.results import ToolError
+        from tools.sun_check import check_time
 
         try:
+            if self.taken_at is not None:
+                check_time(self.taken_at)
             return CaptureClues(
                 taken_at=self.taken_at,
                 sun_height_deg=self.sun_height,
@@ -146,6 +159,8 @@ class ClueOptions:
         except ValidationError as error:
             field, _, problem = first_problem(error).partition(": ")
             raise UserError(f"--{field.removesuffix('_deg').replace('_', '-')}: {problem}") from error
+        except ToolError as error:
+            raise UserError(f"--taken-at: {error}") from error
 
 
 def chosen_settings(system: SystemOptions, run: RunOptions, saved: Mapping[str, Any] | None = None) -> Settings:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from core.redaction import redacted
+
 
 class UserError(Exception):
     """Something missing or wrong that the user can mend.
 
     The message is one line: what is wrong, why, and what to do about it.
     The command line prints it and exits with a non-zero status; anything
-    else that escapes is a bug.
+    else that escapes is a bug. Credentials in it, as in a URL, are left out.
     """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(redacted(problem))
 
 
 def first_problem(error: ValidationError) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +23,60 @@ Model = TypeVar("Model", bound=BaseModel)
 ANYBODY = 0o666
 """Mode of an ordinary new file; the process's umask takes away from it."""
 OWNER_ONLY = 0o600
+LOCK_POLL_S = 0.2
 OWNER_ONLY_FOLDER = 0o700
+_NAME_BYTES = 255
+"""Longest name of a file on the usual file systems."""
+
+
+def tighten(file: Path | int, mode: int) -> None:
+    """Take from a file or folder of our own, or an open one, every permission beyond `mode`; devices stay as they are.
+
+    What an earlier version made for everybody to read becomes its owner's only so.
+    """
+    status = os.stat(file)
+    is_ours = os.name == "posix" and status.st_uid == os.geteuid()
+    if is_ours and (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        found = stat.S_IMODE(status.st_mode)
+        if found & ~mode:
+            os.chmod(file, found & mode)
+
+
+def open_private(file: Path, flags: int) -> int:
+    """A descriptor of a file that only its owner may read, made if it is not there.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    handle = os.open(file, flags | os.O_CREAT, OWNER_ONLY)
+    try:
+        tighten(handle, OWNER_ONLY)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def make_private(file: Path) -> None:
+    """Make a file that only its owner may read, for a library that then opens it; content that is there stays.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    os.close(open_private(file, os.O_WRONLY))
+    for beside in ("-wal", "-shm", "-journal"):  # SQLite's, which hold content too
+        with suppress(FileNotFoundError):
+            tighten(file.with_name(f"{file.name}{beside}"), OWNER_ONLY)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that only its owner may enter; one that is there is tightened.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_FOLDER)
+    tighten(folder, OWNER_ONLY_FOLDER)
 
 
 @contextmanager
@@ -39,7 +94,8 @@ def replacing(path: Path, mode: int = ANYBODY, *, many_writers: bool = False, sy
             False for what can be had again.
     """
     own = f".{os.getpid()}-{threading.get_ident()}" if many_writers else ""
-    part = path.with_name(f"{path.name}{own}.part")
+    ending = f"{own}.part"
+    part = path.with_name(os.fsdecode(os.fsencode(path.name)[: _NAME_BYTES - len(ending)]) + ending)
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode))
         yield part
@@ -72,12 +128,13 @@ def write_atomic(
 
 
 @contextmanager
-def lock_file(lock: Path, in_use: str) -> Iterator[None]:
+def lock_file(lock: Path, in_use: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock that other processes respect and that ends with this process, however it ends.
 
     Args:
         lock: an empty file of the lock's own, such as `.NAME.lock` beside the data; removed at the end.
         in_use: the message for the user where another process holds it.
+        wait: print that message, and wait until the other has ended.
 
     Raises:
         UserError: another process, or another part of this one, holds it.
@@ -87,7 +144,10 @@ def lock_file(lock: Path, in_use: str) -> Iterator[None]:
     try:
         held.acquire()
     except filelock.Timeout as error:
-        raise UserError(in_use) from error
+        if not wait:
+            raise UserError(in_use) from error
+        logging.getLogger("geosleuth.waiting").info(in_use)
+        held.acquire(timeout=-1, poll_interval=LOCK_POLL_S)
     try:
         yield
     finally:
@@ -114,6 +174,18 @@ def sha256_if_readable(path: Path) -> str | None:
         return sha256_of_file(path) if path.is_file() else None
     except (OSError, ValueError):  # ValueError: a null byte in the name
         return None
+
+
+def expanded_path(text: str | Path) -> Path:
+    """A path that a person typed, with `~` and `~user` replaced by the home folder.
+
+    Raises:
+        UserError: no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{text}: there is no such user's home folder; write the path without ~") from error
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from core.closing import Closing
 from core.errors import UserError
-from core.files import ANYBODY, lock_file, write_atomic
+from core.files import ANYBODY, OWNER_ONLY, lock_file, open_private, write_atomic
 
 SYNC_EVERY_S = 5.0
 
@@ -45,7 +45,7 @@ class JsonlLog(Closing):
             called: its name in messages, such as "run file".
             remedy: what to do where it cannot be used, such as "choose another with --jsonl".
             mode: of a new file.
-            first_bytes: how such a file begins; what begins otherwise and has no whole line is no torn line of ours.
+            first_bytes: how each line begins; a last line that begins otherwise is no torn line of ours.
             exclusive: whether only one process at a time may have it.
             sync_every_s: how often lines are brought to the disk itself; 0: each at once.
 
@@ -58,7 +58,7 @@ class JsonlLog(Closing):
         self._guard = threading.Lock()
         with ExitStack() as resources:
             try:
-                self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode)
+                self._handle = _open(path, os.O_RDWR | os.O_APPEND, mode)
                 resources.callback(lambda: os.close(self._handle))
                 # A device such as /dev/null is neither locked nor brought to the disk.
                 self._is_regular = stat.S_ISREG(os.fstat(self._handle).st_mode)
@@ -81,7 +81,7 @@ class JsonlLog(Closing):
         A caller that takes a line for something else's stops reading, and the file stays as it is.
 
         Raises:
-            UserError: it holds nothing but the torn line of some other file, or cannot be read.
+            UserError: its end is the end of some other file, or it cannot be read.
         """
         end = 0
         try:
@@ -90,7 +90,7 @@ class JsonlLog(Closing):
                     if line.endswith(b"\n"):
                         end += len(line)
                         yield line
-                    elif end or self._first_bytes.startswith(line[: len(self._first_bytes)]):
+                    elif self._is_torn(line):
                         os.ftruncate(self._handle, end)
                     else:
                         raise self._unusable("holds something else")
@@ -115,7 +115,7 @@ class JsonlLog(Closing):
     def replace_lines(self, lines: Iterable[bytes]) -> None:
         """Put other lines in place of all there are, at once or not at all."""
         with self._guard:
-            write_atomic(self.path, lines)
+            write_atomic(self.path, lines, stat.S_IMODE(os.fstat(self._handle).st_mode))
             replaced = self._handle
             self._handle = os.open(self.path, os.O_RDWR | os.O_APPEND)
             os.close(replaced)
@@ -124,6 +124,10 @@ class JsonlLog(Closing):
         """Bring every line to the disk and let go of the file."""
         with self._resources:
             self._sync()
+
+    def _is_torn(self, line: bytes) -> bool:
+        """Whether a line without an end is one of ours that a kill cut, or the zeros that a power cut leaves."""
+        return line.startswith(self._first_bytes) or self._first_bytes.startswith(line) or not line.strip(b"\0")
 
     def _sync(self) -> None:
         if self._is_regular:
@@ -152,11 +156,15 @@ def append_line(path: Path, line: bytes, mode: int = ANYBODY) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
+    handle = _open(path, os.O_WRONLY | os.O_APPEND, mode)
     try:
         _write_all(handle, line)
     finally:
         os.close(handle)
+
+
+def _open(path: Path, flags: int, mode: int) -> int:
+    return open_private(path, flags) if mode == OWNER_ONLY else os.open(path, flags | os.O_CREAT, mode)
 
 
 def _write_all(handle: int, data: bytes) -> None:

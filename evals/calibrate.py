@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.files import write_atomic
 from evals.command import command_parser, run_command
 from evals.fitting.conformal import (
     CalibratedValues,
@@ -138,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _calibrate(chosen: argparse.Namespace) -> int:
     calibration, text = report(answered_samples(chosen.runs, chosen.strategy, chosen.part), chosen.test)
-    chosen.out.write_text(calibration.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_atomic(chosen.out, calibration.model_dump_json(indent=2) + "\n")
     sys.stdout.write(f"{text}\n")
     return 0
 

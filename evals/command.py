@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.errors import UserError
+from core.redaction import redact_tracebacks
 
 
 def command_parser(module: str, description: str | None) -> argparse.ArgumentParser:
@@ -33,6 +34,7 @@ def run_command(
     Returns:
         The exit status: the command's own; 2 after an error that the user can mend, which is one line on stderr.
     """
+    redact_tracebacks()
     chosen = parser.parse_args(arguments)
     try:
         return command(chosen)

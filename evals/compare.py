@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from core.errors import UserError
+from core.files import write_atomic
 from evals.command import add_runs, command_parser, run_command
 from evals.scores import distance, reliability, significance
 from evals.scores.arrays import CITY, System, load_systems
@@ -228,8 +229,8 @@ def _print_comparison(chosen: argparse.Namespace) -> int:
     sys.stdout.write(f"{text}\n")
     if chosen.out:
         chosen.out.mkdir(parents=True, exist_ok=True)
-        (chosen.out / "comparison.md").write_text(text + "\n", encoding="utf-8")
-        (chosen.out / "comparison.json").write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_atomic(chosen.out / "comparison.md", text + "\n")
+        write_atomic(chosen.out / "comparison.json", found.model_dump_json(indent=2) + "\n")
     return 0
 
 

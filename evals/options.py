@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -68,15 +69,15 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--allow-partial", action="store_true", help="run although photos are missing; tables show it")
     group.add_argument("--only", choices=tuple(SHARES), help="only this part of the split by photographer")
     group.add_argument("--listed", type=Path, help="only these: a file with an id a line, or JSON lines with `photo`")
-    group.add_argument("--limit", type=int, metavar="N", help="only N photos, drawn at random")
+    group.add_argument("--limit", type=_count, metavar="N", help="only N photos, drawn at random")
     group.add_argument("--seed", type=int, default=0, help="of the draw")
 
 
 def _add_how(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how")
     group.add_argument("--out", type=Path, help="folder of the run (default: runs/evals/ and what was asked for)")
-    group.add_argument("--concurrency", type=int, default=4, metavar="N", help="photos under way at once")
-    group.add_argument("--max-usd", type=float, metavar="X", help="stop before the run has cost more; resumable")
+    group.add_argument("--concurrency", type=_count, default=4, metavar="N", help="photos under way at once")
+    group.add_argument("--max-usd", type=_amount, metavar="X", help="stop before the run has cost more; resumable")
     group.add_argument("--prices", type=Path, help="JSON of prices; its rows replace list prices")
     group.add_argument(
         "--timeout", type=float, metavar="S", help="of one call of the model (default: 120; a day where it is written)"
@@ -92,7 +93,7 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--cache", type=Path, help="SQLite file of model replies (default: HOME/replies.sqlite)")
     group.add_argument("--no-cache", action="store_true", help="ask the model anew")
-    group.add_argument("--threads", type=int, help="CPU threads of one encoder call")
+    group.add_argument("--threads", type=_count, help="CPU threads of one encoder call")
     group.add_argument("--estimate", action="store_true", help="print what the run would cost, and stop")
 
 
@@ -155,3 +156,17 @@ def run_folder(chosen: argparse.Namespace, settings: Settings) -> Path:
 def as_given(chosen: argparse.Namespace) -> dict[str, str | int | float | bool | None]:
     """The options for `run.json`; paths as text."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in vars(chosen).items()}
+
+
+def _count(text: str) -> int:
+    """A whole number from 1 to a million."""
+    if not 1 <= (number := int(text)) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def _amount(text: str) -> float:
+    """A finite number, not below 0."""
+    if not 0.0 <= (number := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no amount of money")
+    return number

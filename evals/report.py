@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.files import write_atomic
 from core.page import self_contained_page
 from evals.benchmarks.loading import load_benchmark
 from evals.benchmarks.registry import find_benchmark
@@ -255,7 +256,7 @@ def _write_page(chosen: argparse.Namespace) -> int:
     systems = load_systems(chosen.runs, chosen.unfinished)
     page = report_page(systems, photo_files(systems, chosen.data), not chosen.no_photo_pages)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(page, encoding="utf-8")
+    write_atomic(chosen.out, page)
     sys.stdout.write(f"{chosen.out}: {len(page) / 1e6:.1f} MB, {len(systems)} systems\n")
     return 0
 

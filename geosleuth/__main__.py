@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from typing import Any, NoReturn
 
 from geosleuth.conflicts import package_conflict
 
@@ -16,9 +19,21 @@ def main() -> None:
     if problem := package_conflict():
         sys.stderr.write(f"geosleuth: error: {problem}\n")
         raise SystemExit(2)
+    # Libraries that are interrupted while they are imported turn the interruption into errors of their own.
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    if on_interrupt is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
     from apps.cli import main as run_command_line
 
+    if on_interrupt is signal.default_int_handler:
+        signal.signal(signal.SIGINT, on_interrupt)
     run_command_line()
+
+
+def _leave(*_: Any) -> NoReturn:
+    sys.stderr.write("geosleuth: interrupted\n")
+    sys.stderr.flush()
+    os._exit(130)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from agents.schemas import Answer
 from core.errors import UserError
 from core.files import OWNER_ONLY
 from core.jsonl_log import append_line
+from core.redaction import redacted
 
 
 def audit_entry(answer: Answer | None, question: str, left_the_machine: Sequence[str]) -> str:
@@ -21,7 +22,7 @@ def audit_entry(answer: Answer | None, question: str, left_the_machine: Sequence
     """
     about = {"photo_sha256": None, "status": None} if answer is None else _about(answer)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    line = {"time": now, "question": question, **about, "left_the_machine": list(left_the_machine)}
+    line = {"time": now, "question": question, **about, "left_the_machine": list(map(redacted, left_the_machine))}
     return json.dumps(line, ensure_ascii=False)
 
 

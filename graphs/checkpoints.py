@@ -24,6 +24,7 @@ from agents.schemas import (
     PointSource,
 )
 from core.errors import UserError
+from core.files import make_private
 from geo.point import Point
 from graphs.chat.state import ShownPhoto
 from graphs.state import CaptureClues, ModelReply, Opinion, PersonQuestion, Position, ToolRecord
@@ -91,14 +92,17 @@ def _renamed(code: int, data: bytes) -> ormsgpack.Ext:
 
 
 def open_checkpoints(file: Path) -> SqliteSaver:
-    """A checkpointer on a file, made if it is not there; close it with `.conn.close()`.
+    """A checkpointer on a file, made if it is not there and its owner's only; close it with `.conn.close()`.
 
     Raises:
         UserError: the file cannot be opened or is no SQLite database.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        make_private(file)
         saver = SqliteSaver(sqlite3.connect(file, check_same_thread=False), serde=StateSerializer())
+        if (found := saver.conn.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
+            raise sqlite3.DatabaseError(f"damaged: {found}")
         saver.setup()
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"checkpoints {file}: {error}; choose another file") from error

@@ -94,9 +94,9 @@ def coarsen(answer: Answer, level: Level, units: Units) -> Answer:
     hypotheses of one unit become one. Chances within less than the unit go, and so the confidence becomes the chance
     at the new level; sizes of areas grow to the unit's. Candidates, sign texts, tool arguments, hashes of tool results
     (a short text can be guessed from its hash), the metadata position and all areas' outlines are removed: the middle
-    of an area gives the point away, however large it is.
+    of an area gives the point away, however large it is. An answer that is as coarse already stays as it is.
     """
-    if level is Level.STREET:
+    if level is Level.STREET or _is_coarsened(answer, level):
         return answer
     unit = units.unit(answer.point, level) if answer.point else None
     hypotheses = _coarse_hypotheses(answer.hypotheses, level, units)
@@ -124,6 +124,19 @@ def coarsen(answer: Answer, level: Level, units: Units) -> Answer:
             "metadata_position": None,
         }
     )
+
+
+def _is_coarsened(answer: Answer, level: Level) -> bool:
+    """Whether `coarsen` made the answer, at this level or a coarser one; by what it leaves nothing of."""
+    sources = [item.source for item in answer.evidence if item.source]
+    fine = (*answer.candidates, *answer.areas, *(source for source in sources if source.result_sha256 != REMOVED))
+    if fine or answer.metadata_position or any(km < UNIT_RADIUS_KM[level] for km in answer.chance_within_km):
+        return False
+    return any(answer.reasoning.endswith(_note(coarse)) for coarse in _ORDER[_ORDER.index(level) :])
+
+
+def _note(level: Level) -> str:
+    return f"Coarsened to {level.value}; finer details were removed."
 
 
 def _grown(size: float | None, least: float) -> float | None:
@@ -161,7 +174,6 @@ def _coarse_evidence(item: Evidence) -> Evidence:
 
 
 def _reasoning(answer: Answer, hypotheses: Sequence[Hypothesis], level: Level) -> str:
-    coarse = f"Coarsened to {level.value}; finer details were removed."
     if answer.point is None or not hypotheses:
-        return f"No answer. {coarse}"
-    return f"{hypotheses[0].name} has a probability of {hypotheses[0].probability:.0%}. {coarse}"
+        return f"No answer. {_note(level)}"
+    return f"{hypotheses[0].name} has a probability of {hypotheses[0].probability:.0%}. {_note(level)}"

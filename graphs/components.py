@@ -20,6 +20,7 @@ from belief.parameters import Parameters, default_parameters
 from belief.records import load_records
 from belief.witnesses.retrieval import candidate_weights
 from core.errors import UserError
+from core.redaction import host_of
 from geo.basemap import is_land
 from geo.place import Place
 from geo.places.gazetteer import Gazetteer
@@ -29,7 +30,7 @@ from graphs.context import Clusterer, Places
 from graphs.online_services import open_online_services
 from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import Atlas, open_atlas
-from retrieval.atlas.build import build_gps_atlas
+from retrieval.atlas.build import atlas_lock, build_gps_atlas
 from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest
 from retrieval.candidate import Candidate, Region
 from retrieval.encoders.base import PhotoEncoder
@@ -171,11 +172,15 @@ def open_atlases(
     """Open the atlases that the settings name; that of the world is built if this encoder has none.
 
     Raises:
-        UserError: an atlas that is not there, damaged, half-built, locked or made by another encoder.
+        UserError: an atlas that is not there, damaged, half-built, locked, made by another encoder, or on a
+            server that the settings do not allow.
     """
     if WORLD_ATLAS in settings.atlases and not _is_ready(settings.atlas_folder / WORLD_ATLAS, encoder):
         build_world_atlas(settings, encoder, gazetteer, progress)
-    return [stack.enter_context(open_atlas(settings.atlas_folder / name, encoder)) for name in settings.atlases]
+    return [
+        stack.enter_context(open_atlas(settings.atlas_folder / name, encoder, servers=settings.atlas_servers))
+        for name in settings.atlases
+    ]
 
 
 def _is_ready(folder: Path, encoder: PhotoEncoder) -> bool:
@@ -184,7 +189,9 @@ def _is_ready(folder: Path, encoder: PhotoEncoder) -> bool:
         return False
     found = read_manifest(folder)
     if found.source in (WORLD_ATLAS_SOURCE, GALLERY_SOURCE) and found.encoder != encoder.identity:
-        shutil.rmtree(folder)
+        with atlas_lock(folder, wait=True):
+            if (folder / MANIFEST_FILE).exists() and read_manifest(folder).encoder == found.encoder:
+                shutil.rmtree(folder)
         return False
     return found.state == "complete"
 
@@ -201,6 +208,7 @@ def build_world_atlas(
         gallery.ids,
         source=gallery.source,
         progress=progress,
+        wait=True,
     )
 
 
@@ -232,8 +240,8 @@ def ground_source(settings: Settings, stack: ExitStack) -> ImagerySource:
     if name == EMBEDDED_GROUND:
         return BundledImagery()
     if "://" in name:
-        host = urlsplit(name).netloc
-        server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=frozenset({host}))
+        host, allowed = host_of(name), frozenset({urlsplit(name).netloc})
+        server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=allowed)
     else:
         server = known_server(name)
     client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))

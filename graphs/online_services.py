@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import httpx
 
+from core.redaction import host_of
 from graphs.settings import Settings
+from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest, server_of
 from tools.online.addresses import MAPILLARY_API
 from tools.online.json_service import JsonService
 from tools.online.mapillary import PICTURE_HOSTS, Mapillary
@@ -56,11 +57,18 @@ def data_sent(settings: Settings) -> list[DataSent]:
     ]
 
 
+def atlas_servers(settings: Settings) -> list[str]:
+    """Atlases on other machines' Qdrant servers, each as NAME@HOST:PORT, as their manifests say."""
+    folders = [settings.atlas_folder / name for name in settings.atlases]
+    found = (server_of(folder, read_manifest(folder)) for folder in folders if (folder / MANIFEST_FILE).exists())
+    return [server for server in found if server]
+
+
 def _sent(tool: str, what: str, when: str, url: str | None) -> DataSent:
     if url is None:
         return DataSent(tool, what, when, None, "")
     pictures = f" and the picture hosts it names (*{PICTURE_HOSTS})" if url == MAPILLARY_API else ""
-    return DataSent(tool, what, when, f"{urlsplit(url).netloc}{pictures}", url)
+    return DataSent(tool, what, when, f"{host_of(url)}{pictures}", url)
 
 
 def mapillary_token(settings: Settings) -> str:

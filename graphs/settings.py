@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from agents.chat_models.spec import find_jury
 from agents.schemas import Level
@@ -15,6 +17,7 @@ from agents.strategies import Strategy, find_strategy
 from agents.strategy_files import load_strategies
 from belief.decision import Aim
 from core.errors import UserError, first_problem
+from core.files import expanded_path
 from graphs.budgets import Budgets
 from tools.online.addresses import MAPILLARY_API, checked_url
 
@@ -33,7 +36,12 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("geosleuth"), description="atlases, caches and the audit log live here"
     )
     encoder: str = Field("compact", description="name of an encoder, or a folder with one")
-    atlases: tuple[str, ...] = Field((), description="names of atlases under <home>/atlases; none: nothing is searched")
+    atlases: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="names of atlases under <home>/atlases; none: nothing is searched"
+    )
+    atlas_servers: tuple[str, ...] = Field(
+        (), description="NAME@HOST:PORT: atlases whose Qdrant server on another machine may be sent photos' vectors"
+    )
     atlas_photos: Path | None = Field(
         None, description="folder of the atlas's photos: the model may see thumbnails of look-alikes; None: it may not"
     )
@@ -79,7 +87,7 @@ class Settings(BaseSettings):
         0.0, ge=0.0, le=1.0, description="abstain where the chance within the aim's distance is less; 0 never abstains"
     )
     recall_limit: int = Field(100, ge=1, le=1000, description="candidates asked of each atlas")
-    threads: int = Field(2, ge=1, description="CPU threads of one encoder call")
+    threads: int = Field(2, ge=1, le=1024, description="CPU threads of one encoder call")
     checkpoints: Path | None = Field(None, description="SQLite file that runs resume from; None keeps no checkpoints")
     audit_log: Path | None = Field(None, description="one JSON line a query; None: <home>/audit.jsonl")
 
@@ -87,6 +95,30 @@ class Settings(BaseSettings):
     @classmethod
     def _known_model(cls, name: str) -> str:
         return ",".join(model.name for model in find_jury(name))
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _usable_home(cls, home: object) -> object:
+        if isinstance(home, str) and not home.strip():
+            raise ValueError("an empty name is no folder: leave it out for the usual one")
+        if not isinstance(home, str | Path):
+            return home
+        try:
+            folder = expanded_path(home)
+            is_file = folder.exists() and not folder.is_dir()
+        except (UserError, OSError) as error:
+            raise ValueError(f"{error}") from error
+        if is_file:
+            raise ValueError(f"{folder} is a file: give a folder")
+        return folder
+
+    @field_validator("atlases", mode="before")
+    @classmethod
+    def _each_atlas_once(cls, names: object) -> object:
+        """Names as a list, as a JSON list, or with commas between them; the same one twice is one atlas."""
+        if isinstance(names, str):
+            names = json.loads(names) if names.lstrip().startswith("[") else re.split(r"\s*,\s*", names.strip())
+        return tuple(dict.fromkeys(filter(None, names))) if isinstance(names, list | tuple) else names
 
     @field_validator("overpass", "web_search", "image_search", "weather")
     @classmethod
@@ -133,3 +165,5 @@ def make_settings(**chosen: Any) -> Settings:
         return Settings(**{key: value for key, value in chosen.items() if value is not None})
     except ValidationError as error:
         raise UserError(f"setting {first_problem(error)}") from error
+    except SettingsError as error:
+        raise UserError(f"{error}: a setting of several parts is JSON in the environment") from error

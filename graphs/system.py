@@ -17,6 +17,8 @@ from agents.chat_models.registry import LoadedModel
 from agents.chat_models.spec import find_jury, find_model
 from agents.schemas import Answer, Versions
 from core.closing import Closing
+from core.errors import UserError
+from core.redaction import host_of
 from graphs.assessment.calibration import open_corrections
 from graphs.audit import audit_entry, write_audit_line
 from graphs.checkpoints import open_checkpoints
@@ -36,7 +38,7 @@ from graphs.context import GeolocateContext, nothing_dissimilar
 from graphs.events.steps import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
-from graphs.online_services import data_sent
+from graphs.online_services import atlas_servers, data_sent
 from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, PhotoInput
 from retrieval.photos.photo import Photo
@@ -46,7 +48,7 @@ from tools.services.atlas_search import ReferenceExclusion
 
 @dataclass(frozen=True, kw_only=True)
 class GeoSleuth(Closing):
-    """An open system. One process at a time can hold its atlases; close it, or use it as a context manager.
+    """An open system; any number of processes may have one over the same atlases. Close it, or use it in `with`.
 
     Attributes:
         settings: what it was opened with.
@@ -112,11 +114,12 @@ class GeoSleuth(Closing):
         Args:
             photo: its metadata is used only if the settings allow it.
             question: what the user wants to know.
-            thread: names the run in the checkpoints; a run of that name that died goes on where it was.
+            thread: names the run in the checkpoints; a run of that name that died goes on where it was, if it was of
+                this photo.
             clues: when it was taken and how the sun stood, if the user knows; for the sun check only.
 
         Raises:
-            UserError: the audit log cannot be written.
+            UserError: the audit log cannot be written, or the run that died was of another photo.
         """
         output = self.graph.invoke(*self._run(photo, question, thread, clues))
         return self._finish(cast(AnswerOutput, output)["answer"], question)
@@ -190,8 +193,12 @@ class GeoSleuth(Closing):
         """The input of a run (None to go on with one that died) and its configuration."""
         photo_id = self.photo_store.add(photo)
         config: RunnableConfig = {"configurable": {"thread_id": thread or photo_id}, "recursion_limit": 1000}
-        if thread and self.settings.checkpoints and self.graph.get_state(config).tasks:
-            return None, config
+        if thread and self.settings.checkpoints:
+            saved = self.graph.get_state(config)
+            if saved.tasks and saved.values.get("photo_sha256") == photo.sha256:
+                return None, config
+            if saved.tasks:
+                raise UserError(f"the run {thread!r} that died is of another photo; choose another name")
         allowed = photo.metadata if self.settings.allow_metadata else None
         given = PhotoInput(
             photo_id=photo_id,
@@ -214,9 +221,11 @@ class GeoSleuth(Closing):
         if self.settings.atlas_photos and remote:
             left.append("thumbnails of the atlas's photos, to the model, if it asked for them")
         if self.settings.satellite_source != EMBEDDED_GROUND:
-            left.append(f"positions of hypotheses, to {self.settings.satellite_source}, if the model asked for a view")
+            views = host_of(self.settings.satellite_source)
+            left.append(f"positions of hypotheses, to {views}, if the model asked for a view")
         if self.settings.geocoder != EMBEDDED_PLACES:
-            left.append(f"positions of hypotheses and names read on signs, to {self.settings.geocoder}")
+            left.append(f"positions of hypotheses and names read on signs, to {host_of(self.settings.geocoder)}")
+        left += [f"the photo's vector, to the Qdrant server of {server}" for server in atlas_servers(self.settings)]
         left += [f"{sent.what}, to {sent.host}, {sent.when}" for sent in data_sent(self.settings) if sent.host]
         if tracing_is_enabled():
             left.append("every step of the run, to LangSmith")

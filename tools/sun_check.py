@@ -83,14 +83,19 @@ def sun_check_tool() -> StructuredTool:
         height = math.degrees(math.atan2(1.0, shadow_length_ratio)) if shadow_length_ratio else sun_height_deg
         bearing = (shadow_bearing_deg + 180.0) % 360.0 if shadow_bearing_deg is not None else sun_bearing_deg
         observation = SunObservation(
-            taken_at=_checked(taken_at), sun_height_deg=height, sun_bearing_deg=bearing, part_of_day=part_of_day
+            taken_at=check_time(taken_at), sun_height_deg=height, sun_bearing_deg=bearing, part_of_day=part_of_day
         )
         return _checked_places(observation, [Point(lat=place.lat, lon=place.lon) for place in places or []])
 
     return result_tool(sun_check, SunArguments, render_sun)
 
 
-def _checked(taken_at: str) -> str:
+def check_time(taken_at: str) -> str:
+    """The time itself, if it is one that can be used.
+
+    Raises:
+        ToolError: it is not ISO 8601, or no photo was taken then; the message gives an example.
+    """
     try:
         time = SunObservation(taken_at=taken_at).time
     except ValueError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import os
 import re
 import time
 from collections.abc import Mapping
@@ -12,13 +11,12 @@ from typing import Any
 import httpx
 from langchain_core.exceptions import ModelError, ModelTimeoutError
 
+from core.redaction import redacted
 from tools.untrusted_text import untrusted
 
 UNREACHABLE_STATUS = frozenset({401, 403, 404})
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429, *range(500, 600)})
 MAX_SAID_CHARACTERS = 4_000
-_KEY_NAMES = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD)$")
-_KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|gsk|key|AIza)[-_A-Za-z0-9*]{8,}")
 
 
 class ModelFailure(Exception):
@@ -109,11 +107,7 @@ def _first_cause(error: BaseException) -> BaseException:
 
 def _line(error: BaseException) -> str:
     """An error in one line of at most 200 characters, without anything that looks like a key."""
-    text = str(error).strip() or type(error).__name__
-    for name, value in os.environ.items():
-        if _KEY_NAMES.search(name) and len(value) >= 6:
-            text = text.replace(value, "***")
-    return untrusted(_KEY_LIKE.sub("***", text))
+    return untrusted(redacted(str(error).strip() or type(error).__name__))
 
 
 def retry_after_s(error: BaseException) -> float | None:

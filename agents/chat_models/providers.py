@@ -16,8 +16,9 @@ from langchain_core.language_models import BaseChatModel
 
 from agents.chat_models.dialects.requests import Dialect
 from agents.chat_models.kinds import MODELS, ModelDescription
-from agents.chat_models.spec import ModelOptions, ModelSpec, remote_host
+from agents.chat_models.spec import ModelOptions, ModelSpec
 from core.errors import UserError
+from core.redaction import remote_host
 
 MAX_ANSWER_BYTES = 16_000_000
 """Limit of one answer: 32,000 tokens in a stream of JSON events are some 8 MB."""

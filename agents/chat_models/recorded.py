@@ -63,7 +63,7 @@ def read_rows(path: Path) -> list[RecordedRow]:
         UserError: the file cannot be read or a row cannot be used; the message names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON may hold U+2028
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the recorded answers {path} cannot be read ({error}): give a JSONL file") from error
     return [_row(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]

@@ -6,7 +6,6 @@ Parsing a spec loads nothing and sends nothing.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +19,7 @@ from agents.chat_models.adjustments import Capabilities as Capabilities
 from agents.chat_models.kinds import DEFAULT_TIMEOUT_S, MODELS, ModelDescription
 from agents.schemas import Frozen
 from core.errors import UserError
+from core.redaction import remote_host
 
 
 class ModelSpec(NamedTuple):
@@ -191,19 +191,6 @@ def _checked_url(kind: str, url: str) -> str:
     if parts.query or parts.fragment:
         raise UserError(f"model {kind}:…: no query in the URL, it would be printed: set the key by environment")
     return url.rstrip("/")
-
-
-def remote_host(url: str) -> str | None:
-    """The host of a URL that is not this machine; None for this machine."""
-    host = urlsplit(url).hostname or ""
-    return None if host == "localhost" or _is_loopback(host) else host
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _shown(text: str) -> str:

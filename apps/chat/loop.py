@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +14,7 @@ from apps.options import Outputs
 from apps.output.files import write_files
 from apps.output.formatting import LocatedPhoto, printable
 from core.errors import UserError
+from core.files import expanded_path, make_private
 from retrieval.photos.photo import Photo, load_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
 
@@ -28,9 +28,13 @@ _PATIENCE_S = 2.0
 
 
 class LineReader:
-    """Reads lines from standard input. At a terminal, earlier lines come back with the arrow keys."""
+    """Reads lines from standard input. At a terminal, earlier lines come back with the arrow keys.
 
-    def __init__(self, history: Path) -> None:
+    Args:
+        history: a file of earlier lines; None: none are kept beyond this process.
+    """
+
+    def __init__(self, history: Path | None) -> None:
         self._history = history
         self.is_terminal = sys.stdin.isatty()
         if self.is_terminal:
@@ -52,13 +56,12 @@ class LineReader:
 
     def close(self) -> None:
         """Save the history, readable by its owner only."""
-        if not self.is_terminal:
+        if not self.is_terminal or self._history is None:
             return
         import readline
 
         with contextlib.suppress(OSError):  # the history is a convenience
-            self._history.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self._history, os.O_WRONLY | os.O_CREAT, 0o600))
+            make_private(self._history)
             readline.set_history_length(_HISTORY_LINES)
             readline.write_history_file(self._history)
 
@@ -66,8 +69,9 @@ class LineReader:
         # Importing readline gives `input` editing and history.
         import readline
 
-        with contextlib.suppress(OSError):  # none yet, or not readable
-            readline.read_history_file(self._history)
+        if self._history is not None:
+            with contextlib.suppress(OSError):  # none yet, or not readable
+                readline.read_history_file(self._history)
 
 
 HELP = """\
@@ -155,6 +159,8 @@ class ChatLoop:
             self._commands[word](rest.strip())
         elif word.startswith("/"):
             raise UserError(f"no command {word}: /help lists them")
+        elif not self._conversation.shown:
+            raise UserError("no photo yet: /photo PATH shows one, and then ask about it")
         elif self._conversation.question:
             self._view.follow(self._conversation.answer_question(line), self._unlocated_name())
         else:
@@ -185,7 +191,7 @@ class ChatLoop:
                 raise UserError(f"no photo {rest}: there are {len(shown)}")
             self._switch_to(shown[int(rest) - 1])
         else:
-            file = Path(rest).expanduser()
+            file = expanded_path(rest)
             self._show(load_photo(file), file.name)
 
     def _switch_to(self, shown: ShownPhoto) -> None:
@@ -207,7 +213,7 @@ class ChatLoop:
         case = self._conversation.cases.get(self._conversation.photo_id or "")
         if case is None:
             raise UserError("no photo is located yet: /photo PATH shows one")
-        data = follow_up_data(self._system.context, case, "", self._conversation.is_coarse)
+        data = follow_up_data(self._system.context, case, "", self._conversation.is_coarse, self._system.coarsened)
         self._view.show(printable_lines(why(data)))
 
     def _table(self, _: str) -> None:
@@ -221,7 +227,7 @@ class ChatLoop:
         located = [self._located(shown) for shown in self._conversation.shown if shown.photo_id in cases]
         if not located:
             raise UserError("no photo is located yet: /photo PATH shows one")
-        file = Path(rest or _DEFAULT_MAP).expanduser()
+        file = expanded_path(rest or _DEFAULT_MAP)
         write_files(located, Outputs(page=file))
 
     def _located(self, shown: ShownPhoto) -> LocatedPhoto:

@@ -38,14 +38,18 @@ class ChatView:
         self._out, self._err = out, err
         self._streaming = False
 
-    def follow(self, events: Iterable[ChatEvent], located: str | None = None, print_reply: bool = True) -> None:
+    def follow(self, events: Iterable[ChatEvent], located: str | None = None, print_reply: bool = True) -> bool:
         """Print a turn as it happens.
 
         Args:
             events: the events of the turn.
             located: the name of the photo that the turn locates: its whole answer is printed.
             print_reply: whether to print the reply.
+
+        Returns:
+            Whether a question to the person was printed.
         """
+        has_asked = False
         from graphs.chat.session import PersonAsked, Token, ToolCalled, TurnEnded
 
         for event in events:
@@ -57,12 +61,14 @@ class ChatView:
                 self._tool(event)
             elif isinstance(event, PersonAsked):
                 self.question(event)
+                has_asked = True
             elif isinstance(event, TurnEnded):
                 if print_reply:
                     self._reply(event, located)
             else:
                 self._step(event)
         self._end_of_stream()
+        return has_asked
 
     def show(self, text: str) -> None:
         """Print text to standard output."""

@@ -14,8 +14,9 @@ from apps.chat.view import ChatView
 from apps.commands.opening import ChooseSettings, OpenConversation, open_saved_conversation
 from apps.console import messages
 from apps.options import Events, Home, Outputs, Page, RunOptions, SystemOptions, chosen_settings
-from apps.output.files import render
+from apps.output.files import check_outputs, render
 from apps.output.formatting import LocatedPhoto, printable
+from apps.output.results_file import answer_settings, settings_differences
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
@@ -45,11 +46,10 @@ def locate_in_thread(
         raise UserError("--jsonl is for many photos, --ask and --thread are for one")
     photo = load_photo(paths[0])
     with open_saved_conversation(choose, thread or photo.id, ask, events) as opened:
+        _check_thread(opened, photo)
         if opened.thread:
-            opened.thread.name_photo(photo.id, paths[0].name)
-        is_known = photo.id in opened.conversation.cases
-        first_turn = () if is_known else _first_turn(opened.conversation, photo)
-        return _follow_until_answered(opened, first_turn, outputs)
+            opened.thread.name_photo(photo.id, paths[0].name, answer_settings(opened.system.settings))
+        return _follow_until_answered(opened, _first_turn(opened.conversation, photo), outputs)
 
 
 def answer(
@@ -61,6 +61,10 @@ def answer(
     home: Home = None,
 ) -> int:
     """Answer what `geosleuth locate --ask` or a chat asked; the run goes on from its checkpoint."""
+    if not said.strip():
+        raise UserError("an empty line is no answer: say yes, no, don't know, or the name of a place")
+    outputs = Outputs(as_json, page=page)
+    check_outputs(outputs, events, ())
     choose = partial(chosen_settings, SystemOptions(), RunOptions(home=home))
     with open_saved_conversation(choose, thread, True, events, must_exist=True) as opened:
         conversation = opened.conversation
@@ -68,30 +72,77 @@ def answer(
             raise UserError(f"thread {thread!r} asks nothing; geosleuth chat --thread {thread!r} goes on with it")
         for shown in conversation.shown:
             conversation.photos.bring(shown)
-        return _follow_until_answered(opened, conversation.answer_question(said), Outputs(as_json, page=page))
+        return _follow_until_answered(opened, conversation.answer_question(said), outputs)
 
 
 def _first_turn(conversation: Conversation, photo: Photo) -> Iterable[ChatEvent]:
-    """Locate the photo, or go on with a run of it that stopped; a run that waits for an answer stays as it is."""
+    """Locate the photo, or go on with a run of it that stopped; a run that waits for an answer stays as it is.
+
+    A photo that is located already only becomes the one that is talked about.
+    """
     if conversation.photo_id == photo.id and conversation.is_unfinished:
         conversation.photos.keep(photo)
         return () if conversation.question else conversation.go_on()
+    if photo.id in conversation.cases:
+        if conversation.photo_id != photo.id:
+            conversation.turn_to(next(shown for shown in conversation.shown if shown.photo_id == photo.id))
+        conversation.photos.keep(photo)
+        return ()
     return conversation.show(photo)
+
+
+def _check_thread(opened: OpenConversation, photo: Photo) -> None:
+    """Refuse a thread whose answer would not be one to this command.
+
+    Raises:
+        UserError: it waits for an answer about another photo, or located this one with other settings.
+    """
+    conversation, thread = opened.conversation, opened.thread
+    if thread is None:
+        return
+    if conversation.question and conversation.photo_id != photo.id:
+        other = printable(thread.photo_name(conversation.photo_id or ""))
+        raise UserError(
+            f"thread {thread.name!r} waits for an answer about {other}: geosleuth answer {thread.name!r} ANSWER, or"
+            " choose another --thread"
+        )
+    earlier, now = thread.located_with(photo.id), answer_settings(opened.system.settings)
+    if photo.id in conversation.cases and (different := settings_differences(earlier, now)):
+        raise UserError(
+            f"thread {thread.name!r} located this photo with {different}; go on with the same, or choose another"
+            " --thread"
+        )
 
 
 def _follow_until_answered(opened: OpenConversation, events: Iterable[ChatEvent], outputs: Outputs) -> int:
     """Print the events, put questions to the person at a terminal, and render the answer."""
     conversation, view = opened.conversation, ChatView(messages(), messages())
-    view.follow(events, print_reply=False)
+    has_asked = view.follow(events, print_reply=False)
     while asked := conversation.question:
-        if not sys.stdin.isatty():
+        if not has_asked:  # it was asked in an earlier run
+            view.question(asked)
+        said = _line_of_person() if sys.stdin.isatty() else None
+        if said is None:
             name = opened.thread.name if opened.thread else ""
             messages().print(f"geosleuth: this run waits for you: geosleuth answer {name!r} ANSWER")
             return WAITS_FOR_AN_ANSWER
-        view.question(asked)
-        view.follow(conversation.answer_question(input("> ")), print_reply=False)
-    render(_located(opened, conversation.photo_id or "", outputs), outputs)
+        has_asked = view.follow(conversation.answer_question(said), print_reply=False)
+    photo_id = conversation.photo_id or ""
+    if photo_id not in conversation.answers:
+        raise UserError("the run stopped before it had an answer: the same command goes on with it")
+    render(_located(opened, photo_id, outputs), outputs)
     return 0
+
+
+def _line_of_person() -> str | None:
+    """What the person types; an empty line is no answer, and None is the end of input (Ctrl-D)."""
+    while True:
+        try:
+            line = input("> ").strip()
+        except EOFError:
+            return None
+        if line:
+            return line
 
 
 def _located(opened: OpenConversation, photo_id: str, outputs: Outputs) -> LocatedPhoto:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,6 +92,25 @@ def info(
     return 0
 
 
+@atlas_app.command("delete")
+def delete(
+    name: Annotated[str, typer.Argument(help="Name of the atlas.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = None,
+) -> int:
+    """Delete an atlas, also one that is damaged or half-built. Vectors on a Qdrant server stay there."""
+    from retrieval.atlas.build import delete_atlas
+
+    folder = _folder(chosen_settings(SystemOptions(), RunOptions(home=home)), name)
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Delete the atlas {name} in {folder}?", abort=True, err=True)
+    elif not yes:
+        raise UserError(f"atlas {name} is deleted only with --yes where nobody can be asked")
+    delete_atlas(folder)
+    messages().print(f"deleted the atlas {name}")
+    return 0
+
+
 @atlas_app.command("verify")
 def verify(
     name: Annotated[str, typer.Argument(help="Name of the atlas.")],
@@ -102,7 +122,8 @@ def verify(
     from retrieval.atlas.atlas import open_atlas
 
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
-    with open_atlas(_folder(settings, name), _encoder(settings)) as atlas:
+    folder, servers = _folder(settings, name), settings.atlas_servers
+    with open_atlas(folder, _encoder(settings), servers=servers, for_verification=True) as atlas:
         verification = atlas.verify()
     if as_json:
         print_json({"ok": verification.ok, "checks": [check._asdict() for check in verification.checks]})
@@ -131,7 +152,7 @@ def search(
     looked_for = load_photo(photo)
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     photo_encoder = _encoder(settings)
-    with open_atlas(_folder(settings, name), photo_encoder) as atlas:
+    with open_atlas(_folder(settings, name), photo_encoder, servers=settings.atlas_servers) as atlas:
         vector = photo_encoder.encode_photos([looked_for]).fused[0]
         found = atlas.search(vector, limit, near=circle)
     if as_json:

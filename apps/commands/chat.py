@@ -12,7 +12,8 @@ from apps.chat.loop import ChatLoop, LineReader
 from apps.chat.view import ChatView
 from apps.commands.opening import open_saved_conversation
 from apps.console import answers, messages
-from apps.options import RunOptions, SystemOptions, Thread, chosen_settings, expand_options
+from apps.options import Outputs, RunOptions, SystemOptions, Thread, chosen_settings, expand_options
+from apps.output.files import check_outputs
 from retrieval.photos.photo import load_photo
 
 
@@ -37,17 +38,19 @@ def chat(
         return _forget(choose().home, forget)
     if list_threads:
         return _list_threads(choose().home)
+    check_outputs(Outputs(), run.events, [photo] if photo else [])
     shown = load_photo(photo) if photo else None
     with open_saved_conversation(choose, thread, ask, run.events) as opened:
-        reader = LineReader(opened.system.settings.home / "chat_history")
+        reader = LineReader(opened.thread.history if opened.thread else None)
         return ChatLoop(opened, ChatView(answers(), messages()), reader).run(shown, photo.name if photo else "")
 
 
 def _forget(home: Path, name: str) -> int:
-    from graphs.chat.threads import forget_thread
+    from graphs.chat.threads import forget_thread, remove_common_history
 
+    remove_common_history(home)
     forget_thread(home, name)
-    messages().print(f"forgot the thread {name} and its photos")
+    messages().print(f"forgot the thread {name}, its photos and its questions")
     return 0
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.console import messages, progress_bar, waiting_shown
+from apps.console import STANDARD_OUTPUT, messages, progress_bar, waiting_shown
 from core.errors import UserError
+from core.redaction import without_credentials
 
 if TYPE_CHECKING:
     from graphs.chat.session import Conversation
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 ChooseSettings = Callable[[dict[str, Any]], "Settings"]
 """Settings from what a thread was begun with; what the person chose now comes first."""
 
-STANDARD_OUTPUT = "-"
 INTERRUPTED = 130
 _NOT_SAVED = {"home", "audit_log", "checkpoints"}
 _PATIENCE_S = 5.0
@@ -105,7 +105,7 @@ def open_saved_conversation(
             settings = choose(thread.begun_with or {})
         system = stack.enter_context(open_system(settings, events))
         if thread and thread.begun_with is None:
-            thread.begin(settings.model_dump(mode="json", exclude=_NOT_SAVED))
+            thread.begin(without_credentials(settings.model_dump(mode="json", exclude=_NOT_SAVED)))
         asks = (settings.ask or sys.stdin.isatty()) if ask is None else ask
         conversation = open_conversation(system, thread, asks)
         try:

@@ -17,6 +17,7 @@ from apps.doctor.data_flow import leaving, models
 from apps.doctor.report import Finding, State, installed
 from belief.records import ANY
 from core.errors import UserError
+from core.redaction import host_of
 from geo.basemap import blue_marble
 from geo.places.gazetteer import Gazetteer
 from geo.tiles import Tile
@@ -26,6 +27,7 @@ from graphs.online_services import data_sent
 from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import atlas_info, list_atlases
 from retrieval.encoders.registry import ENCODERS, load_encoder
+from retrieval.stores.base import ServerSettings
 from tools.services.tesseract import HOW_TO_INSTALL, Tesseract, TesseractError
 from tools.services.tile_server import KNOWN_SERVERS, known_server
 
@@ -175,7 +177,9 @@ def _atlas(folder: Path) -> Finding:
     if manifest.state != "complete":
         return Finding(manifest.name, State.PROBLEM, "half-built", get="run the same build again")
     vectors = f"{manifest.count:,} {manifest.kind.value} vectors of {manifest.encoder.name}"
-    return Finding(manifest.name, State.OK, f"{vectors}, {size_bytes / 1e6:,.0f} MB")
+    store = manifest.store
+    where = f", on the Qdrant server {host_of(store.url)}" if isinstance(store, ServerSettings) else ""
+    return Finding(manifest.name, State.OK, f"{vectors}, {size_bytes / 1e6:,.0f} MB{where}")
 
 
 _WORTH = ((0.1, "tells much"), (0.6, "tells something"), (0.9, "tells a little"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
 from agents.chat_models.kinds import MODELS, ModelDescription
 from agents.chat_models.prices import PRICES_PACKAGE
 from agents.chat_models.spec import find_jury
 from apps.doctor.report import Finding, State, installed
+from core.errors import UserError
+from core.redaction import host_of
 from graphs.components import EMBEDDED_GROUND, EMBEDDED_PLACES
 from graphs.events.telemetry import INSTALL, spans_go_to, spans_wanted
-from graphs.online_services import data_sent
+from graphs.online_services import atlas_servers, data_sent
 from graphs.settings import Settings
 
 LANGSMITH_SWITCHES = ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2")
@@ -54,13 +55,26 @@ def leaving(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
         also = ", thumbnails of the atlas's photos" if settings.atlas_photos else ""
         yield _goes("model", f"{model.name}: photos and questions{also}", model.leaves_the_machine)
     ground = settings.satellite_source
-    yield _goes("satellite views", "positions of hypotheses", None if ground == EMBEDDED_GROUND else _host(ground))
+    yield _goes("satellite views", "positions of hypotheses", None if ground == EMBEDDED_GROUND else host_of(ground))
     places = settings.geocoder
-    yield _goes("geocoder", "positions, and names read on signs", None if places == EMBEDDED_PLACES else _host(places))
+    yield _goes(
+        "geocoder", "positions, and names read on signs", None if places == EMBEDDED_PLACES else host_of(places)
+    )
+    yield from _atlas_servers(settings)
     for sent in data_sent(settings):
         yield _goes(sent.tool, sent.what, sent.host)
     yield _langsmith(environment)
     yield _opentelemetry(environment)
+
+
+def _atlas_servers(settings: Settings) -> Iterator[Finding]:
+    try:
+        servers = atlas_servers(settings)
+    except UserError:  # a damaged manifest, which is found with the atlases
+        return
+    for server in servers:
+        allowed = "" if server in settings.atlas_servers else ", once GEOSLEUTH_ATLAS_SERVERS allows it"
+        yield _goes(f"atlas {server}", "the photo's vector", f"the Qdrant server {server.rpartition('@')[2]}{allowed}")
 
 
 def _goes(name: str, what: str, host: str | None) -> Finding:
@@ -70,15 +84,11 @@ def _goes(name: str, what: str, host: str | None) -> Finding:
     return Finding(name, State.OK, f"{what} GO TO {host}")
 
 
-def _host(address: str) -> str:
-    return urlsplit(address).hostname or address
-
-
 def _langsmith(environment: Mapping[str, str]) -> Finding:
     on = [name for name in LANGSMITH_SWITCHES if environment.get(name, "").lower() in ("1", "true")]
     if not on:
         return Finding("LangSmith", State.OK, f"nothing: {_STAYS}")
-    host = _host(environment.get("LANGSMITH_ENDPOINT") or _LANGSMITH_URL)
+    host = host_of(environment.get("LANGSMITH_ENDPOINT") or _LANGSMITH_URL)
     if all(environment.get(name, "").lower() == "true" for name in _HIDING):
         detail = f"names and times of every step GO TO {host}; inputs and outputs are hidden"
         return Finding("LangSmith", State.OK, detail)

@@ -7,6 +7,7 @@ import io
 import numpy as np
 import shapely
 from PIL import Image, ImageDraw, ImageOps
+from PIL.PngImagePlugin import PngInfo
 from shapely.geometry.base import BaseGeometry
 
 from agents.schemas import Answer
@@ -66,7 +67,10 @@ def picture_png(located: LocatedPhoto) -> bytes:
     picture.paste(_map(located.answer))
     _draw_panel(picture, located)
     out = io.BytesIO()
-    picture.resize((WIDTH // SCALE, HEIGHT // SCALE), Image.Resampling.LANCZOS).save(out, "PNG", optimize=True)
+    about = PngInfo()
+    about.add_text("Software", "GeoSleuth")  # by which a later run knows the file for a map of ours
+    small = picture.resize((WIDTH // SCALE, HEIGHT // SCALE), Image.Resampling.LANCZOS)
+    small.save(out, "PNG", optimize=True, pnginfo=about)
     return out.getvalue()
 
 

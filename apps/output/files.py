@@ -1,31 +1,149 @@
-"""Print an answer, and write the files that were asked for."""
+"""Print an answer, and write the files that were asked for: none over a photo, another output or a strange file."""
 
 from __future__ import annotations
 
 import os
+import re
+import stat
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from apps.console import answers, messages, print_json
+from apps.console import STANDARD_OUTPUT, answers, messages, print_json
 from apps.options import Outputs
-from apps.output.formatting import LocatedPhoto
+from apps.output.formatting import LocatedPhoto, printable
 from apps.output.results_file import PhotoResult, results_csv
 from apps.output.terminal import print_answer
 from core.errors import UserError
+from core.files import ANYBODY, write_atomic
+from retrieval.photos.decoding import PHOTO_SUFFIXES
 
 
-def check_output(file: Path) -> None:
-    """Refuse an output that could not be written, before hours are spent on it.
+@dataclass(frozen=True)
+class FileKind:
+    """A kind of file that the command line writes.
+
+    Attributes:
+        option: that names such a file.
+        suffixes: that it may have; a suffix that stands for another format is refused.
+        mark: how a file of ours begins; None: the file's own reader checks.
+    """
+
+    option: str
+    suffixes: frozenset[str]
+    mark: re.Pattern[bytes] | None = None
+
+    def check(self, file: Path) -> None:
+        """Refuse a file that is there and that this option did not write; an empty one is nobody's.
+
+        Raises:
+            UserError: the file is something else, or has the suffix of something else.
+        """
+        suffix = file.suffix.lower()
+        if suffix in _KNOWN_SUFFIXES - self.suffixes:
+            raise UserError(f"cannot write {file}: {self.option} does not write {suffix} files; end its name otherwise")
+        if self.mark is None or not file.is_file():
+            return
+        with file.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+        if head and not self.mark.match(head):
+            raise UserError(f"cannot write {file}: it is there and {self.option} did not write it; choose another name")
+
+
+_HEAD_BYTES = 1 << 16
+_LINES = frozenset({".jsonl", ".ndjson", ".json", ".txt"})
+PAGE = FileKind(
+    "--map",
+    frozenset({".html", ".htm", ".xhtml"}),
+    re.compile(rb'<!doctype html>.{0,4000}<meta name="generator" content="GeoSleuth">', re.DOTALL),
+)
+PICTURE = FileKind("--png", frozenset({".png"}), re.compile(rb"\x89PNG\r\n.{0,400}tEXtSoftware\0GeoSleuth", re.DOTALL))
+GEOJSON = FileKind(
+    "--geojson",
+    frozenset({".geojson", ".json"}),
+    re.compile(rb'\{\s*"type":\s*"FeatureCollection",\s*"features":\s*\[\s*(\]|.*"photo_sha256":)', re.DOTALL),
+)
+KML = FileKind(
+    "--kml",
+    frozenset({".kml", ".xml"}),
+    re.compile(rb"<\?xml[^>]*>\s*<kml[^>]*>\s*<Document>\s*<name>GeoSleuth</name>"),
+)
+CSV = FileKind("--csv", frozenset({".csv", ".txt"}), re.compile(rb"photo,sha256,status,"))
+RECORDS = FileKind("--jsonl", _LINES)
+EVENTS = FileKind("--events", _LINES | {".log"})
+FILE_KINDS = (PAGE, PICTURE, GEOJSON, KML, CSV, RECORDS, EVENTS)
+_KNOWN_SUFFIXES = PHOTO_SUFFIXES.union(*(kind.suffixes for kind in FILE_KINDS)) | {
+    ".bmp",
+    ".kmz",
+    ".pdf",
+    ".svg",
+    ".xlsx",
+    ".zip",
+}
+
+
+def check_outputs(outputs: Outputs, events: str | None, photos: Sequence[Path]) -> None:
+    """Refuse outputs that cannot be written or would destroy something, before hours are spent on them.
+
+    Args:
+        outputs: the files that were asked for.
+        events: the file of events, `-` for standard output, None for none.
+        photos: files that are read and must stay as they are.
 
     Raises:
-        UserError: its folder is missing or closed to us, or a folder has its name.
+        UserError: an output is one of the photos, another output, or a file that this option did not write; its
+            folder is missing or closed to us.
     """
+    wanted = [*_named(outputs), *([(EVENTS, Path(events))] if events not in (None, STANDARD_OUTPUT) else [])]
+    taken: dict[FileKey, str] = {}
+    for photo in photos:
+        taken.setdefault(_file_key(photo), f"the photo {photo}")
+    for kind, file in wanted:
+        _check_place(file)
+        key = _file_key(file)
+        if key in taken and _is_ordinary(file):
+            raise UserError(f"cannot write {kind.option} {file}: it is {taken[key]}; choose another name")
+        kind.check(file)
+        taken[key] = f"what {kind.option} writes, too"
+
+
+def _named(outputs: Outputs) -> list[tuple[FileKind, Path]]:
+    every = (
+        (RECORDS, outputs.jsonl),
+        (CSV, outputs.csv),
+        (GEOJSON, outputs.geojson),
+        (KML, outputs.kml),
+        (PAGE, outputs.page),
+        (PICTURE, outputs.picture),
+    )
+    return [(kind, file) for kind, file in every if file is not None]
+
+
+FileKey = tuple[int, int] | str
+
+
+def _file_key(file: Path) -> FileKey:
+    """The same for two names of one file, also through links and, where the disk ignores it, upper case."""
+    try:
+        status = file.stat()
+    except OSError:  # not there yet
+        return os.path.realpath(file).casefold()
+    return (status.st_dev, status.st_ino)
+
+
+def _is_ordinary(file: Path) -> bool:
+    """Whether it is a file or is not there yet: no device and no pipe."""
+    return file.is_file() or not file.exists()
+
+
+def _check_place(file: Path) -> None:
     folder = file.parent
     if not folder.is_dir():
         raise UserError(f"cannot write {file}: there is no folder {folder}; create it first")
     if file.is_dir():
         raise UserError(f"cannot write {file}: it is a folder; give a file name")
-    if not os.access(file if file.exists() else folder, os.W_OK):
+    must_be_open = [part for part in (file, folder if _is_ordinary(file) else file) if part.exists()]
+    if not all(os.access(part, os.W_OK) for part in must_be_open):
         raise UserError(f"cannot write {file}: no permission; choose another place")
 
 
@@ -42,7 +160,7 @@ def render(located: LocatedPhoto, outputs: Outputs) -> None:
 def write_table(records: Sequence[PhotoResult], outputs: Outputs) -> None:
     """Write the table of all photos, those that failed too, if it was asked for."""
     if outputs.csv is not None:
-        _save(outputs.csv, results_csv(records).encode())
+        _save(CSV, outputs.csv, results_csv(records).encode())
 
 
 def write_files(located: Sequence[LocatedPhoto], outputs: Outputs) -> None:
@@ -51,24 +169,32 @@ def write_files(located: Sequence[LocatedPhoto], outputs: Outputs) -> None:
     if outputs.geojson is not None:
         from apps.output.geojson import geojson_text
 
-        _save(outputs.geojson, geojson_text(located).encode())
+        _save(GEOJSON, outputs.geojson, geojson_text(located).encode())
     if outputs.kml is not None:
         from apps.output.kml import kml_text
 
-        _save(outputs.kml, kml_text(located).encode())
+        _save(KML, outputs.kml, kml_text(located).encode())
     if outputs.page is not None:
         from apps.maps.page import map_page
 
-        _save(outputs.page, map_page(located).encode())
+        _save(PAGE, outputs.page, map_page(located).encode())
     if outputs.picture is not None:
         from apps.maps.picture import picture_png
 
-        _save(outputs.picture, picture_png(located[0]))
+        _save(PICTURE, outputs.picture, picture_png(located[0]))
 
 
-def _save(file: Path, content: bytes) -> None:
+def _save(kind: FileKind, file: Path, content: bytes) -> None:
+    """Write an output beside what is there and replace it, so that a full disk leaves the previous one."""
     try:
-        file.write_bytes(content)
+        _check_place(file)
+        kind.check(file)
+        if _is_ordinary(file):
+            target = file.resolve()  # a link stays one
+            mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else ANYBODY
+            write_atomic(target, content, mode, many_writers=True)
+        else:
+            file.write_bytes(content)
     except OSError as error:
         raise UserError(f"cannot write {file}: {error.strerror}; choose another place") from error
-    messages().print(f"wrote {file}")
+    messages().print(f"wrote {printable(str(file))}")

@@ -28,13 +28,14 @@ CONTINENT_KM = 2500.0
 """With a 50 % radius above this an answer does not even settle the continent: its heading says that it is a guess."""
 
 
-def printable(text: str, limit: int | None = None) -> str:
+def printable(text: str, limit: int | None = None, *, keeps_spaces: bool = False) -> str:
     """Untrusted text on one line, without characters that steer a terminal, a page or the reading direction.
 
     Signs, file names and place names may hold escape sequences, bidirectional overrides or lone
-    surrogates: each becomes U+FFFD. Longer than `limit` characters, it is cut with an ellipsis.
+    surrogates: each becomes U+FFFD.
+    Runs of spaces become one unless `keeps_spaces`. Longer than `limit` characters, it is cut with an ellipsis.
     """
-    one_line = " ".join(text.split())
+    one_line = text if keeps_spaces else " ".join(text.split())
     clean = "".join("\ufffd" if unicodedata.category(char) in _UNPRINTABLE else char for char in one_line)
     return clean if limit is None or len(clean) <= limit else clean[: limit - 1] + "…"
 

@@ -8,20 +8,25 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from agents.schemas import LEVEL_KM, Answer, AnswerStatus, Versions
+from agents.schemas import LEVEL_KM, Answer, AnswerStatus, Level, Versions
 from apps.output.formatting import heading, printable
 from core.errors import UserError
 from core.jsonl_log import JsonlLog
 
 _FIELDS = {"photo", "sha256", "status", "error", "answer"}
+ANSWER_SETTINGS = (
+    *("model", "strategy", "encoder", "atlases", "aim", "min_confidence", "calibrated"),
+    *("read_signs", "allow_metadata", "max_precision"),
+)
+"""Settings that an answer depends on: an answer made with others is not the answer to this command."""
 
 
 class RunStatus(StrEnum):
@@ -47,6 +52,7 @@ class PhotoResult:
         status: how it ended.
         error: why it failed, on one line.
         answer: unless the photo could not be used.
+        settings: those of `ANSWER_SETTINGS` that it was made with, as JSON values; None in files of earlier versions.
     """
 
     photo: str
@@ -54,6 +60,7 @@ class PhotoResult:
     status: RunStatus
     error: str | None = None
     answer: Answer | None = None
+    settings: Mapping[str, Any] | None = None
 
     @classmethod
     def of_answer(cls, photo: str, answer: Answer) -> Self:
@@ -70,7 +77,8 @@ class PhotoResult:
         """The record as one line of ASCII JSON: any file name and any sign can be written and read again."""
         answer = self.answer.model_dump(mode="json") if self.answer else None
         fields = {"photo": self.photo, "sha256": self.sha256, "status": self.status.value, "error": self.error}
-        return json.dumps(fields | {"answer": answer}, ensure_ascii=True, allow_nan=False) + "\n"
+        made_with = {} if self.settings is None else {"settings": self.settings}
+        return json.dumps(fields | {"answer": answer} | made_with, ensure_ascii=True, allow_nan=False) + "\n"
 
     @classmethod
     def parse(cls, line: bytes) -> Self:
@@ -80,10 +88,19 @@ class PhotoResult:
             ValueError: not a record.
         """
         fields = json.loads(line)
-        if not isinstance(fields, dict) or set(fields) != _FIELDS:
+        if not isinstance(fields, dict) or set(fields) - {"settings"} != _FIELDS:
             raise ValueError("not a record of a run")
+        made_with = fields.get("settings")
+        if not isinstance(made_with, dict | None):
+            raise ValueError("not the settings of a record")
         answer = None if fields["answer"] is None else Answer.model_validate(fields["answer"])
-        return cls(str(fields["photo"]), fields["sha256"], RunStatus(fields["status"]), fields["error"], answer)
+        status = RunStatus(fields["status"])
+        return cls(str(fields["photo"]), fields["sha256"], status, fields["error"], answer, made_with)
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """Name and hash of the photo: another photo of that name is another one."""
+        return self.photo, self.sha256
 
 
 class RunFile(JsonlLog):
@@ -99,12 +116,30 @@ class RunFile(JsonlLog):
         Raises:
             UserError: the file cannot be read or written, is in use by another run, or holds something else.
         """
+        if file.name == "-" or (file.exists() and not file.is_file()):
+            raise UserError(f"run file {file}: is no file, and a run reads its own again; choose another with --jsonl")
         super().__init__(file, "run file", "choose another with --jsonl", first_bytes=b'{"photo": ', exclusive=True)
         try:
             self.records = [self._parsed(number, line) for number, line in enumerate(self.lines(), 1)]
         except BaseException:
             self.close()
             raise
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Refuse to go on with other settings than those the rows were made with.
+
+        Args:
+            settings: see `answer_settings`.
+
+        Raises:
+            UserError: a row was made with others; the message names them.
+        """
+        for record in self.records:
+            if different := settings_differences(_made_with(record), settings):
+                raise UserError(
+                    f"run file {self.path}: its rows were made with {different}; go on with the same, or choose another"
+                    " file"
+                )
 
     def append(self, record: PhotoResult) -> None:
         """Add a row.
@@ -115,6 +150,31 @@ class RunFile(JsonlLog):
         self._check_same_system(record)
         self.write_line(record.line().encode("ascii"))
         self.records.append(record)
+
+    def forget_failures(self) -> int:
+        """Take the rows of failed photos out, so that these are tried again; returns how many there were."""
+        kept = [record for record in self.records if record.status is not RunStatus.FAILED]
+        failures = len(self.records) - len(kept)
+        if failures:
+            self.replace_lines(record.line().encode("ascii") for record in kept)
+            self.records = kept
+        return failures
+
+    def coarsen(self, coarsen: Callable[[Answer], Answer], level: Level) -> int:
+        """Replace the rows whose answers are finer than a level; returns how many.
+
+        Raises:
+            UserError: the disk is full; then all rows are as they were.
+        """
+        coarse = [_coarsened(row, coarsen, level) for row in self.records]
+        changed = sum(new.answer != old.answer for new, old in zip(coarse, self.records, strict=True))
+        if changed:
+            try:
+                self.replace_lines(row.line().encode("ascii") for row in coarse)
+            except OSError as error:
+                raise UserError(f"run file {self.path}: {error.strerror}; make room and run it again") from error
+            self.records = coarse
+        return changed
 
     def _parsed(self, number: int, line: bytes) -> PhotoResult:
         try:
@@ -180,11 +240,46 @@ def _no_formula(text: str) -> str:
     return f"'{clean}" if clean.startswith(("=", "+", "-", "@")) else clean
 
 
+def _coarsened(row: PhotoResult, coarsen: Callable[[Answer], Answer], level: Level) -> PhotoResult:
+    if row.answer is None:
+        return row
+    settings = None if row.settings is None else {**row.settings, "max_precision": level.value}
+    return replace(row, answer=coarsen(row.answer), settings=settings)
+
+
+def answer_settings(settings: BaseModel) -> dict[str, Any]:
+    """The settings that an answer depends on, as JSON values."""
+    return settings.model_dump(mode="json", include=set(ANSWER_SETTINGS))
+
+
+def settings_differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What both hold and is not the same, in words; empty where all is."""
+    kept = [
+        name for name in now if name in earlier and earlier[name] != now[name] and not _is_coarser(name, earlier, now)
+    ]
+    return printable("; ".join(f"{name} {_value(earlier[name])}, not {_value(now[name])}" for name in kept))
+
+
+def _is_coarser(name: str, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a difference is a coarser precision: answers that are there already can be made as coarse."""
+    if name != "max_precision" or now[name] is None:
+        return False
+    order = [level.value for level in Level]
+    return earlier[name] is None or order.index(earlier[name]) < order.index(now[name])
+
+
+def _made_with(record: PhotoResult) -> Mapping[str, Any]:
+    if record.settings is not None or record.answer is None:
+        return record.settings or {}
+    versions = record.answer.versions  # files of earlier versions
+    return {"model": versions.model, "strategy": versions.strategy}
+
+
 def _differences(earlier: Versions, now: Versions) -> str:
-    before, after = earlier.model_dump(mode="json"), now.model_dump(mode="json")
-    changed = [f"{key} {_value(before[key])}, not {_value(after[key])}" for key in before if before[key] != after[key]]
-    return printable("; ".join(changed))
+    return settings_differences(earlier.model_dump(mode="json"), now.model_dump(mode="json"))
 
 
 def _value(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return (", ".join(value) if isinstance(value, list) else str(value or "")) or "none"

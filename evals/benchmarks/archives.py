@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -29,10 +31,26 @@ def unpack(archive: Path, folder: Path) -> int:
         UserError: it is no archive, is damaged, or would unpack to more than any benchmark holds.
     """
     try:
+        _check_whole_tar(archive)
         with _members(archive) as members:
             return sum(_take(name, size, open_, folder) for name, size, open_ in members)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, lzma.LZMAError, zlib.error) as error:
         raise UserError(f"{archive}: {error}; delete it and fetch it again") from error
+
+
+def _check_whole_tar(archive: Path) -> None:
+    """Read a tar to its end before anything is taken out: its compression's checksum comes last.
+
+    After the members come zeros only; `tarfile` takes a damaged header for the end.
+    """
+    if zipfile.is_zipfile(archive):
+        return
+    with tarfile.open(archive) as tar:
+        for _ in tar:
+            pass
+        while block := tar.fileobj.read(COPIED_BYTES) if tar.fileobj else b"":
+            if block.strip(b"\0"):
+                raise tarfile.ReadError("is damaged in the middle")
 
 
 _Member = tuple[str, int, Callable[[], IO[bytes]]]

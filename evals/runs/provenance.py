@@ -14,6 +14,7 @@ from typing import Any
 from agents.fingerprint import digests
 from core.checkout import commit_of
 from core.files import sha256_if_readable
+from core.redaction import redacted
 from evals import options
 from evals.runs.evaluated_systems import BELIEF, EvaluatedSystems
 from evals.runs.folder import now
@@ -23,7 +24,10 @@ from graphs.assessment.calibration import parameters_digest
 from graphs.settings import Settings
 
 LIBRARIES = ("geosleuth", "langchain-core", "langgraph", "numpy", "onnxruntime", "pillow", "qdrant-edge-py")
-NOT_OF_THE_ANSWER = {"home", "audit_log", "checkpoints", "threads", "strategy", "model_concurrency", "model_retries"}
+NOT_OF_THE_ANSWER = {
+    *("home", "audit_log", "checkpoints", "threads", "atlas_servers"),
+    *("strategy", "model_concurrency", "model_retries"),
+}
 """Settings that change where things lie or how fast they go, not what is answered."""
 ASKED_OF_MODELS = {"model_picture_px", "strategies_folder"}
 """Settings that are parts of what each strategy asks, and compared there."""
@@ -71,8 +75,9 @@ def asked_texts(parts: Mapping[str, Mapping[str, str]], asked: Mapping[str, Mapp
 
 
 def answering_settings(settings: Settings) -> dict[str, Any]:
-    """Settings that can change an answer, beside what `run.json` names by itself."""
-    return settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER | ASKED_OF_MODELS)
+    """Settings that can change an answer, beside what `run.json` names by itself; without credentials."""
+    chosen = settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER | ASKED_OF_MODELS)
+    return {name: redacted(value) if isinstance(value, str) else value for name, value in chosen.items()}
 
 
 def settings_sha256(settings: Settings, more: Mapping[str, object]) -> str:

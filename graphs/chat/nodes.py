@@ -23,7 +23,7 @@ from graphs.chat.facts import NOTE, note_facts
 from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.prompt_data import as_state, follow_up_data
 from graphs.chat.receive import words_of
-from graphs.chat.state import ALL_KEYS, Case, ChatState, coarsened_answer
+from graphs.chat.state import ALL_KEYS, Case, ChatState, Coarsen, coarsened_answer
 from graphs.context import GeolocateContext
 from graphs.geolocate import Geolocate
 from graphs.nodes.commit import commit, listed_hypotheses
@@ -61,7 +61,7 @@ class ChatParts:
     context: GeolocateContext
     geolocate: Geolocate
     photos: PhotoArchive
-    coarsen: Callable[[Answer], Answer]
+    coarsen: Coarsen
     is_coarse: bool
     summary: Callable[[Answer], str]
     audit: Callable[[Answer | None, str], None]
@@ -105,7 +105,7 @@ def _with_a_table(context: GeolocateContext, case: Case) -> Case:
 def discuss(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     """Ask the model, with hypotheses and evidence as data and the tools on offer."""
     context, case, working = parts.context, _case(state), list(state["working"])
-    data = follow_up_data(context, case, _question(state), parts.is_coarse)
+    data = follow_up_data(context, case, _question(state), parts.is_coarse, parts.coarsen)
     new = [request(render("follow_up", photo_id=case["photo_id"]), data)] if not working else []
     # The turn's own question comes with its data.
     history = state["messages"][:-1][-MAX_REMEMBERED:]
@@ -176,13 +176,14 @@ def recommit(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     return {
         "cases": {case["photo_id"]: {**case, "answer": answer, "coarsened": coarsened}},
         "answer": coarsened,
-        "reply": f"{state['reply']}{_change(coarsened_answer(case), coarsened)}",
+        "reply": f"{state['reply']}{_change(coarsened_answer(case, parts.coarsen), coarsened)}",
     }
 
 
 def tell(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     """End the turn: the reply joins the conversation, a line joins the audit log."""
-    answer = state.get("answer")
+    kept = state.get("answer")
+    answer = parts.coarsen(kept) if kept else None  # a turn may have begun under other settings
     parts.audit(answer, _question(state))
     return {
         "messages": [AIMessage(state["reply"])],

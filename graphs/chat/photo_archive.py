@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from core.errors import UserError
-from core.files import OWNER_ONLY, OWNER_ONLY_FOLDER, write_atomic
+from core.files import OWNER_ONLY, make_private_folder, write_atomic
 from graphs.chat.state import ShownPhoto
 from retrieval.photos.photo import Photo, PhotoError, decode_photo
 from retrieval.photos.store import PhotoStore
@@ -60,7 +60,7 @@ class FolderPhotoArchive(PhotoArchive):
         file = self._file(shown)
         if not file.exists():
             try:
-                self._folder.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_FOLDER)
+                make_private_folder(self._folder)
                 write_atomic(file, _png(photo), OWNER_ONLY, many_writers=True)
             except OSError as error:
                 raise UserError(

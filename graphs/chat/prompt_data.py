@@ -11,7 +11,7 @@ from agents.strategies import Shown
 from belief.records import ANY
 from belief.witnesses.areas import bounded_nats
 from belief.witnesses.place_names import MOST_CERTAIN
-from graphs.chat.state import Case, coarsened_answer
+from graphs.chat.state import Case, Coarsen, coarsened_answer
 from graphs.context import GeolocateContext
 from graphs.prompt_data import belief_data, evidence_data, hypothesis_data, scene_data
 from graphs.state import GeolocateState
@@ -26,9 +26,11 @@ def as_state(case: Case, messages: Sequence[Any] = (), spent: Cost | None = None
     return cast(GeolocateState, {**case, "messages": list(messages), "cost": cost})
 
 
-def follow_up_data(context: GeolocateContext, case: Case, question: str, is_coarse: bool) -> dict[str, Any]:
+def follow_up_data(
+    context: GeolocateContext, case: Case, question: str, is_coarse: bool, coarsen: Coarsen
+) -> dict[str, Any]:
     """The question, hypotheses, evidence, scene and answer; if coarse, nothing but what that answer holds."""
-    state, answer = as_state(case), coarsened_answer(case)
+    state, answer = as_state(case), coarsened_answer(case, coarsen)
     closed = [h for h in answer.hypotheses if h.status is not HypothesisStatus.OPEN]
     shown = context.strategy.shown | {Shown.SIGNS}
     known = _coarse_belief(answer) if is_coarse else scene_data(context, state, shown) | belief_data(context, state)

@@ -13,7 +13,7 @@ from langchain_core.messages import AnyMessage, HumanMessage
 from agents.schemas import Cost
 from core.errors import UserError
 from graphs.chat.photo_archive import PhotoArchive
-from graphs.chat.state import ChatState, ShownPhoto, coarsened_answer
+from graphs.chat.state import ChatState, Coarsen, ShownPhoto, coarsened_answer
 from retrieval.photos.photo import Photo, PhotoLimits, decode_photo
 from tools.untrusted_text import OPENING, untrusted
 
@@ -24,7 +24,7 @@ _LIMITS = PhotoLimits(max_bytes=MAX_PHOTO_BYTES)
 _DATA_URL = re.compile(r"data:image/[a-zA-Z0-9.+-]{1,40};base64,")
 
 
-def receive(photos: PhotoArchive, state: ChatState) -> dict[str, Any]:
+def receive(photos: PhotoArchive, coarsen: Coarsen, state: ChatState) -> dict[str, Any]:
     """Begin a turn: archive the photo that came with the message, and keep only the message's words."""
     turn: dict[str, Any] = {"working": [], "rounds": 0, "spent": Cost(), "reply": "", "is_new": False, "changed": False}
     message = state["messages"][-1] if state.get("messages") else None
@@ -36,14 +36,14 @@ def receive(photos: PhotoArchive, state: ChatState) -> dict[str, Any]:
         shown = photos.keep(sent) if sent else _asked_about(photos, state)
     except UserError as error:
         return {**turn, "messages": [bare], "reply": str(error)}
-    return {**turn, "messages": [bare], **_current(state, shown)}
+    return {**turn, "messages": [bare], **_current(state, shown, coarsen)}
 
 
-def _current(state: ChatState, shown: ShownPhoto | None) -> dict[str, Any]:
+def _current(state: ChatState, shown: ShownPhoto | None, coarsen: Coarsen) -> dict[str, Any]:
     if shown is None:
         return {"reply": "Show a photo first: send it as a base64 image block of a message."}
     case = state.get("cases", {}).get(shown.photo_id)
-    now = {} if case is None else {"answer": coarsened_answer(case)}
+    now = {} if case is None else {"answer": coarsened_answer(case, coarsen)}
     return {"photo_id": shown.photo_id, "photos": [shown], "is_new": case is None, **now}
 
 

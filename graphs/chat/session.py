@@ -18,7 +18,7 @@ from graphs.chat.cancellation import CancellableRun, CancellationCallback
 from graphs.chat.graph import Chat, build_chat
 from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import FolderPhotoArchive, PhotoArchive
-from graphs.chat.state import Case, ChatState, ShownPhoto, coarsened_answer
+from graphs.chat.state import Case, ChatState, Coarsen, ShownPhoto, coarsened_answer
 from graphs.chat.threads import SavedThread
 from graphs.checkpoints import StateSerializer
 from graphs.events.steps import StepDone, step_event
@@ -75,6 +75,7 @@ class Conversation:
         checkpointer: holds the thread.
         photos: where photos are put.
         thread_id: names it in the checkpoints.
+        coarsen: makes an answer no finer than the settings allow.
         is_coarse: whether events hold no more of a step than its name.
         allow_metadata: whether the position that a file claims may be reported.
         runs: turns so far; one that was stopped may still wait for a slow call.
@@ -84,6 +85,7 @@ class Conversation:
     checkpointer: BaseCheckpointSaver[str]
     photos: PhotoArchive
     thread_id: str
+    coarsen: Coarsen = lambda answer: answer
     is_coarse: bool = False
     allow_metadata: bool = False
     runs: list[CancellableRun[Any]] = field(default_factory=list)
@@ -155,7 +157,7 @@ class Conversation:
     @property
     def answers(self) -> Mapping[str, Answer]:
         """The present answer about each located photo by its id, no finer than the settings allow."""
-        return {photo_id: coarsened_answer(case) for photo_id, case in self.cases.items()}
+        return {photo_id: coarsened_answer(case, self.coarsen) for photo_id, case in self.cases.items()}
 
     @property
     def cost(self) -> Cost:
@@ -268,6 +270,7 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
         checkpointer=checkpointer,
         photos=photos,
         thread_id=thread.name if thread else "chat",
+        coarsen=system.coarsened,
         is_coarse=system.settings.max_precision is not None,
         allow_metadata=system.settings.allow_metadata,
     )

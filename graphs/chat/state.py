@@ -6,7 +6,7 @@ known about each photo, its case, is the state that the geolocation of it ended 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypedDict, cast, get_type_hints
 
 from langchain_core.messages import AnyMessage
@@ -22,10 +22,14 @@ Case = dict[str, Any]
 ALL_KEYS: tuple[str, ...] = tuple(get_type_hints(FullState))
 
 
-def coarsened_answer(case: Case) -> Answer:
-    """The answer of a case, no finer than the settings allow."""
+Coarsen = Callable[[Answer], Answer]
+"""Makes an answer no finer than the settings allow; one that is as coarse already stays as it is."""
+
+
+def coarsened_answer(case: Case, coarsen: Coarsen) -> Answer:
+    """The answer of a case, no finer than the settings allow, nor than they allowed when it was given."""
     # Threads saved by version 0.1.0 have it under "told".
-    return cast(Answer, case["coarsened"] if "coarsened" in case else case["told"])
+    return coarsen(cast(Answer, case["coarsened"] if "coarsened" in case else case["told"]))
 
 
 class ShownPhoto(Frozen):

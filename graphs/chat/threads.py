@@ -3,6 +3,7 @@
     <home>/threads/NAME/thread.json         what it was begun with, and the photos' names
                         checkpoints.sqlite  the state; no pixels
                         photos/SHA256.png   the photos' pixels, without metadata
+                        history             lines typed at a terminal
 
 Deleting the folder forgets the thread.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from core.closing import Closing
 from core.errors import UserError
-from core.files import OWNER_ONLY, OWNER_ONLY_FOLDER, lock_file, write_atomic
+from core.files import OWNER_ONLY, lock_file, make_private_folder, tighten, write_atomic
 from graphs.checkpoints import open_checkpoints
 
 _NAME = re.compile(r"[\w][\w .-]{0,79}")
@@ -63,6 +65,11 @@ class SavedThread(Closing):
         return self.folder / "photos"
 
     @property
+    def history(self) -> Path:
+        """The file of lines typed at a terminal."""
+        return self.folder / "history"
+
+    @property
     def begun_with(self) -> dict[str, Any] | None:
         """The settings it was begun with; None for a new thread."""
         kept: dict[str, Any] | None = self._about.get("settings")
@@ -72,9 +79,21 @@ class SavedThread(Closing):
         """Keep what it was begun with."""
         self._save({**self._about, "settings": settings})
 
-    def name_photo(self, photo_id: str, name: str) -> None:
-        """Remember what the person calls a photo; models and checkpoints never see it."""
-        self._save({**self._about, "names": {**self._about.get("names", {}), photo_id: name}})
+    def name_photo(self, photo_id: str, name: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Remember what the person calls a photo; models and checkpoints never see it.
+
+        Args:
+            settings: those that it is located with, as JSON values; None: those the thread was begun with.
+        """
+        about = {**self._about, "names": {**self._about.get("names", {}), photo_id: name}}
+        if settings is not None:
+            about["located_with"] = {**self._about.get("located_with", {}), photo_id: dict(settings)}
+        self._save(about)
+
+    def located_with(self, photo_id: str) -> Mapping[str, Any]:
+        """The settings that a photo was located with, as JSON values."""
+        kept: Mapping[str, Any] = self._about.get("located_with", {}).get(photo_id) or self.begun_with or {}
+        return kept
 
     def photo_name(self, photo_id: str) -> str:
         """The person's name for a photo; its id if there is none."""
@@ -92,16 +111,24 @@ class SavedThread(Closing):
 
     def _open(self) -> dict[str, Any]:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY_FOLDER)
+            make_private_folder(self.folder.parent)
+            make_private_folder(self.folder)
+            if self.photos.is_dir():
+                make_private_folder(self.photos)
+            for file in (self._file, self.history, *self.photos.glob("*.png")):
+                if file.exists():
+                    tighten(file, OWNER_ONLY)
             in_use = f"thread {self.name!r} is in use by another process; wait, or choose another"
             self._resources.enter_context(lock_file(self.folder / ".lock", in_use))
             kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
-            if not isinstance(kept, dict):
-                raise ValueError("not a JSON object")
+            _check_thread(kept, self.folder)
         except OSError as error:
             raise UserError(f"thread {self.folder}: {error.strerror}; choose another --home") from error
         except ValueError as error:
-            raise UserError(f"thread {self._file}: is damaged; delete {self.folder} to forget the thread") from error
+            self._resources.close()
+            raise UserError(
+                f"thread {self._file}: is damaged ({error}); delete {self.folder} to forget the thread"
+            ) from error
         return kept
 
     def _save(self, about: dict[str, Any]) -> None:
@@ -110,6 +137,28 @@ class SavedThread(Closing):
             write_atomic(self._file, json.dumps(about, indent=1), OWNER_ONLY)
         except OSError as error:
             raise UserError(f"thread {self._file}: {error.strerror}; choose another --home") from error
+
+
+def _check_thread(kept: Any, folder: Path) -> None:
+    """Refuse what is no thread.json, and a thread that has lost one of its files.
+
+    Raises:
+        ValueError: it is one of these.
+    """
+    state = folder / "checkpoints.sqlite"
+    has_state = state.is_file() and state.stat().st_size > 0
+    if not (isinstance(kept, dict) and all(isinstance(kept.get(key, {}), dict) for key in ("settings", "names"))):
+        raise ValueError("not what a thread.json holds")
+    if has_state and not kept:
+        raise ValueError("the file is missing or empty")
+    if kept.get("names") and not has_state:
+        raise ValueError(f"{state.name} is missing or empty")
+
+
+def remove_common_history(home: Path) -> None:
+    """Delete the file in which earlier versions kept the lines of all chats, those without a thread too."""
+    with suppress(OSError):
+        (home / "chat_history").unlink()
 
 
 def forget_thread(home: Path, name: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
+
+from pydantic import ValidationError
 
 from core.errors import UserError
 from core.files import OWNER_ONLY
@@ -22,13 +24,17 @@ class EventLog(JsonlLog):
         Raises:
             UserError: it cannot be opened, or holds something else.
         """
-        super().__init__(file, "event log", "choose another with --events", mode=OWNER_ONLY)
+        remedy = "choose another with --events"
+        super().__init__(file, "event log", remedy, mode=OWNER_ONLY, first_bytes=b'{"id":"')
         self._writing = threading.Lock()
         try:
-            self._known = {str(json.loads(row)["id"]) for row in self.lines() if row.strip()}
-        except (ValueError, KeyError, TypeError) as error:
+            self._known = {TraceEvent.model_validate_json(row).id for row in self.lines()}
+        except ValidationError as error:
             self.close()
-            raise UserError(f"event log {file}: holds something else; choose another with --events") from error
+            raise UserError(f"event log {file}: holds something else; {remedy}") from error
+        except UserError:
+            self.close()
+            raise
 
     def __call__(self, event: TraceEvent) -> None:
         """Append an event, unless it is there.
@@ -50,8 +56,8 @@ class EventStream:
         self._lock = threading.Lock()
 
     def __call__(self, event: TraceEvent) -> None:
-        """Write an event at once."""
-        with self._lock:
+        """Write an event at once; nothing any more once the reader has gone (as `| head` does)."""
+        with self._lock, suppress(BrokenPipeError):
             self._stream.write(f"{line(event)}\n")
             self._stream.flush()
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from core.errors import UserError
+from core.redaction import redacted
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -46,10 +47,10 @@ def spans_wanted(environment: Mapping[str, str]) -> bool:
 
 
 def spans_go_to(environment: Mapping[str, str]) -> str:
-    """Where they go, in words."""
+    """Where they go, in words, without credentials."""
     if environment.get(EXPORTER, "").strip().lower() == "console":
         return "standard error"
-    return next((environment[name] for name in ENDPOINTS if environment.get(name)), "http://localhost:4318")
+    return redacted(next((environment[name] for name in ENDPOINTS if environment.get(name)), "http://localhost:4318"))
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel, Field
 
 from agents.schemas import Frozen
+from core.redaction import redacted
 
 MAX_ERROR_CHARACTERS = 300
 
@@ -261,7 +262,7 @@ def _tokens(response: LLMResult) -> int | None:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = " ".join(redacted(f"{type(error).__name__}: {error}").split())
     return text[:MAX_ERROR_CHARACTERS]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +14,11 @@ from geo.sphere import EARTH_RADIUS_KM, lat_lon_array, unit_vectors
 from retrieval.atlas.manifest import (
     MANIFEST_FILE,
     STORE_FOLDER,
+    AtlasError,
     AtlasManifest,
     check_complete,
     check_encoder,
+    check_server,
     read_manifest,
 )
 from retrieval.atlas.verify import Verification, verify_store
@@ -36,7 +38,7 @@ class AtlasInfo(NamedTuple):
 
 
 class Atlas(Closing):
-    """A complete, open atlas. Close it, or use it as a context manager: one process at a time can hold it."""
+    """A complete, open atlas. Close it, or use it as a context manager. Any number of processes read one at once."""
 
     def __init__(self, folder: Path, manifest: AtlasManifest, store: VectorStore) -> None:
         self.folder, self.manifest = folder, manifest
@@ -112,20 +114,51 @@ class Atlas(Closing):
         )
 
 
-def open_atlas(folder: Path, encoder: PhotoEncoder, store: StoreSettings | None = None) -> Atlas:
+def open_atlas(
+    folder: Path,
+    encoder: PhotoEncoder,
+    store: StoreSettings | None = None,
+    *,
+    servers: Collection[str] = (),
+    for_verification: bool = False,
+) -> Atlas:
     """Open a complete atlas made by this encoder.
 
-    `store` replaces the manifest's settings: another URL, an API key, another search effort.
+    Args:
+        folder: the atlas's.
+        encoder: that made its vectors.
+        store: replaces the manifest's settings: another URL, an API key, another search effort.
+        servers: on other machines, each as NAME@HOST:PORT, that may be contacted because a manifest names them:
+            somebody else may have made the atlas.
+        for_verification: open an atlas that lost items, too.
 
     Raises:
-        AtlasError: no atlas there, a damaged manifest, half-built, or made by another encoder.
+        AtlasError: no atlas there, a damaged manifest, half-built, made by another encoder, items were lost, or it is
+            on a server that is not allowed.
         StoreLockedError, StoreMissingError, StoreDamagedError, StoreUnreachableError: its vectors cannot be had.
     """
     manifest = read_manifest(folder)
     check_complete(manifest)
     check_encoder(manifest, encoder.identity)
+    if store is None:
+        check_server(folder, manifest, servers)
     place = StorePlace(folder / STORE_FOLDER, manifest.name, manifest.encoder.dim)
-    return Atlas(folder, manifest, open_store(store or manifest.store, place))
+    opened = open_store(store or manifest.store, place, read_only=True)
+    try:
+        if not for_verification:
+            _check_count(folder, manifest, opened.count())
+    except BaseException:
+        opened.close()
+        raise
+    return Atlas(folder, manifest, opened)
+
+
+def _check_count(folder: Path, manifest: AtlasManifest, count: int) -> None:
+    if count != manifest.count:
+        raise AtlasError(
+            f"atlas {manifest.name!r} holds {count:,} of its {manifest.count:,} items: it is damaged; delete {folder}"
+            " and build it again, or copy it again from where it came from"
+        )
 
 
 def atlas_info(folder: Path) -> AtlasInfo:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
+from core.files import lock_file
 from core.frozen import Immutable
 from core.jsonl_log import JsonlLog
 from geo.point import Point
@@ -105,8 +108,9 @@ def build_gps_atlas(
     source: str = "coordinates",
     store: StoreSettings | None = None,
     progress: Progress | None = None,
+    wait: bool = False,
 ) -> AtlasManifest:
-    """Build an atlas of location embeddings, or finish one that was cut off.
+    """Build an atlas of location embeddings, or finish one that was cut off; the same build again changes nothing.
 
     Args:
         folder: where; its name is the atlas's name.
@@ -115,9 +119,11 @@ def build_gps_atlas(
         source: where the positions come from, for people.
         store: which engine; Qdrant Edge if None.
         progress: called with (done, n) after each batch.
+        wait: where another process builds it, wait for that.
 
     Raises:
-        AtlasError: a complete atlas is there already, or the unfinished one is of another build.
+        AtlasError: the atlas that is there is of another build.
+        UserError: another process builds it.
         ValueError: positions and names differ in number.
     """
     positions = np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2)
@@ -130,9 +136,9 @@ def build_gps_atlas(
         items = [StoredItem(i, point, item_ids[i]) for i, point in zip(ids, points, strict=True)]
         return _Encoded(items, encoder.encode_points(positions[list(ids)]), [])
 
-    return _build(
-        folder, encoder, _Source(AtlasKind.GPS, source, digest, len(positions), GPS_BATCH, encode), store, progress
-    )
+    given = _Source(AtlasKind.GPS, source, digest, len(positions), GPS_BATCH, encode)
+    with atlas_lock(folder, wait=wait):
+        return _build(folder, encoder, given, store, progress)
 
 
 def build_photo_atlas(
@@ -150,7 +156,8 @@ def build_photo_atlas(
     An author is kept as the payload `author`. The other arguments are those of `build_gps_atlas`.
 
     Raises:
-        AtlasError: a complete atlas is there already, or the unfinished one is of another build.
+        AtlasError: the atlas that is there is of another build.
+        UserError: another process builds it.
     """
     listed = [(item.item_id, item.author, item.point and (item.point.lat, item.point.lon)) for item in items]
     digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
@@ -158,9 +165,38 @@ def build_photo_atlas(
     def encode(ids: Sequence[int]) -> _Encoded:
         return _encode_photos(encoder, [(i, items[i]) for i in ids])
 
-    return _build(
-        folder, encoder, _Source(AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode), store, progress
-    )
+    given = _Source(AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode)
+    with atlas_lock(folder):
+        return _build(folder, encoder, given, store, progress)
+
+
+@contextmanager
+def atlas_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of those who build or delete an atlas. Readers need none: a complete atlas is never written to.
+
+    Raises:
+        UserError: another process holds it, and `wait` is off.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    in_use = f"atlas {folder.name} is being built by another process: wait until it has ended"
+    with lock_file(folder.parent / f".{folder.name}.lock", in_use, wait=wait):
+        yield
+
+
+def delete_atlas(folder: Path) -> None:
+    """Delete an atlas, whatever its state. It has gone at once; those who read it go on reading.
+
+    Raises:
+        AtlasError: no atlas there.
+        UserError: another process builds it.
+    """
+    if not (folder / MANIFEST_FILE).is_file():
+        raise AtlasError(f"no atlas at {folder}: `geosleuth atlas info` lists those there are")
+    with atlas_lock(folder):
+        gone = folder.with_name(f".{folder.name}.deleted")
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+        shutil.rmtree(gone)
 
 
 def _encode_photos(encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem]]) -> _Encoded:
@@ -196,9 +232,12 @@ def _build(
     """Encode and store the items that are not there yet, and finish the manifest."""
     settings = store or EdgeSettings(index="scan" if source.total <= SCAN_UP_TO else "hnsw")
     manifest = _start_or_resume(folder, encoder, source, settings)
+    if manifest.state == "complete":
+        return manifest
     place = StorePlace(folder / STORE_FOLDER, manifest.name, encoder.identity.dim)
     with open_store(settings, place, create=True) as opened, FailureList(folder) as failures:
         _fill(opened, failures, source, progress)
+        _refuse_empty(opened, folder, source)
         opened.flush()
         opened.optimize()
         count, failed = opened.count(), len(failures.ids)
@@ -210,6 +249,20 @@ def _build(
     complete = manifest.model_copy(update={"state": "complete", "count": count, "failed": failed, "checksum": checksum})
     write_manifest(folder, complete)
     return complete
+
+
+def _refuse_empty(store: VectorStore, folder: Path, source: _Source) -> None:
+    """An atlas of photos of which none could be used is none: say why, and delete it, so that it can be tried again."""
+    if source.kind is not AtlasKind.PHOTO or store.count():
+        return
+    parsed = map(_parsed, (folder / FAILED_FILE).read_bytes().splitlines(keepends=True))
+    first = next((failure for failure in parsed if failure), None)
+    store.close()
+    shutil.rmtree(folder)
+    raise AtlasError(
+        f"none of {source.total} photos could be used, so there is no atlas"
+        + (f" (the first: {first.item_id}: {first.reason})" if first else "")
+    )
 
 
 def _fill(store: VectorStore, failures: FailureList, source: _Source, progress: Progress | None) -> None:
@@ -247,12 +300,22 @@ def _start_or_resume(folder: Path, encoder: PhotoEncoder, source: _Source, setti
 
 def _resumed(found: AtlasManifest, fresh: AtlasManifest) -> AtlasManifest:
     if found.state == "complete":
-        raise AtlasError(f"atlas {found.name} is there already: delete its folder first, or choose another name")
+        return _same_build(found, fresh)
     check_encoder(found, fresh.encoder)
     # Compared as written: a server's API key is in neither.
     if found.model_dump(exclude={"source"}) != fresh.model_dump(exclude={"source"}):
         raise AtlasError(
             f"atlas {found.name} is half-built from other items or in another store:"
             " run that build again, or delete its folder"
+        )
+    return found
+
+
+def _same_build(found: AtlasManifest, fresh: AtlasManifest) -> AtlasManifest:
+    """The complete atlas that is there, if this build would make the same one."""
+    if (found.encoder, found.source_sha256, found.kind) != (fresh.encoder, fresh.source_sha256, fresh.kind):
+        raise AtlasError(
+            f"atlas {found.name} is there already, of other items or another encoder:"
+            f" `geosleuth atlas delete {found.name}` deletes it, or choose another name"
         )
     return found

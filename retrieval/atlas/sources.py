@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from pydantic import ValidationError
 
@@ -50,11 +51,12 @@ def photos_from_table(table: Path, photos: Path, columns: PhotoColumns = PhotoCo
     A row without a valid position is kept with its problem, to be recorded as failed.
 
     Raises:
-        UserError: a missing file, folder or column; a photo listed twice.
+        UserError: a missing file, folder or column; a photo listed twice; columns of coordinates that look swapped.
     """
     if not photos.is_dir():
         raise UserError(f"no folder of photos at {photos}: give the folder the file names in {table.name} refer to")
     rows = list(table_rows(table, partial(_check_columns, table, columns), "give a CSV file in UTF-8"))
+    _refuse_swapped([(row[columns.lat.lower()], row[columns.lon.lower()]) for _, row in rows], table)
     items = [_table_item(row, photos, columns) for _, row in rows]
     refuse_repeated((item.item_id for item in items), table)
     return items
@@ -85,13 +87,32 @@ def table_rows(
     """
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, delimiter=delimiter(file))
             reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+            refuse_doubled_columns(reader.fieldnames, table)
             check_columns(list(reader.fieldnames))
             for row in reader:
-                yield reader.line_num, {key: value or "" for key, value in row.items() if key}
+                yield reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read the table {table} ({error}): {remedy}") from error
+
+
+def delimiter(file: TextIO) -> str:
+    """What stands between the columns: of comma, semicolon and tab the most frequent in the header, left unread."""
+    header = file.readline()
+    file.seek(0)
+    return max(",;\t", key=header.count)
+
+
+def refuse_doubled_columns(names: Sequence[str], table: Path) -> None:
+    """Refuse a table with two columns of one name: which of them is meant?
+
+    Raises:
+        UserError: it has.
+    """
+    for name, times in Counter(names).items():
+        if name and times > 1:
+            raise UserError(f"{table} has {times} columns {name}: rename or remove all but one")
 
 
 def parse_position(lat: str, lon: str) -> Point | None:
@@ -118,6 +139,16 @@ def _check_columns(table: Path, columns: PhotoColumns, names: list[str]) -> None
     if missing:
         raise UserError(
             f"{table} has no column {', '.join(missing)}: it has {', '.join(names) or 'none'}; say which ones to use"
+        )
+
+
+def _refuse_swapped(positions: Sequence[tuple[str, str]], table: Path) -> None:
+    """Refuse a table in which rows are positions the other way round only, and no row is one this way round only."""
+    ways = [(parse_position(lat, lon) is not None, parse_position(lon, lat) is not None) for lat, lon in positions]
+    if (False, True) in ways and (True, False) not in ways:
+        raise UserError(
+            f"{table}: LAT and LON look swapped: {ways.count((False, True))} rows are positions the other way round"
+            " only; exchange the names of the two columns"
         )
 
 

@@ -29,7 +29,7 @@ class StoreMissingError(UserError):
 
 
 class StoreLockedError(UserError):
-    """Another process holds the store."""
+    """Another process writes the store."""
 
 
 class StoreDamagedError(UserError):
@@ -41,8 +41,8 @@ class StoreUnreachableError(UserError):
 
 
 def folder_in_use(folder: Path) -> StoreLockedError:
-    """The error for a folder that another process holds."""
-    return StoreLockedError(f"the vectors in {folder} are in use by another process: close it and try again")
+    """The error for a folder that another process writes."""
+    return StoreLockedError(f"the vectors in {folder} are being written by another process: wait until it has ended")
 
 
 def damaged_folder(folder: Path, error: Exception) -> StoreDamagedError:

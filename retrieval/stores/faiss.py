@@ -52,14 +52,17 @@ class FaissStore(VectorStore):
         StoreMissingError, StoreLockedError, StoreDamagedError: as their names say.
     """
 
-    def __init__(self, settings: FaissSettings, folder: Path, dim: int, create: bool = False) -> None:
+    def __init__(
+        self, settings: FaissSettings, folder: Path, dim: int, create: bool = False, read_only: bool = False
+    ) -> None:
         self.dim = dim
         self._faiss = _import_faiss()
         self._settings, self._folder = settings, folder
         if not (folder / "items.sqlite").exists() and not create:
             raise StoreMissingError(f"no vectors in {folder}: rebuild the atlas")
-        folder.mkdir(parents=True, exist_ok=True)
-        self._payload = FaissPayload(folder, dim)
+        if create:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._payload = FaissPayload(folder, dim, read_only)
         self._index: Any = None
         self._table: _Table | None = None
         if self._payload.is_indexed():

@@ -27,24 +27,32 @@ row=excluded.row, lat=excluded.lat, lon=excluded.lon, item_id=excluded.item_id, 
 
 
 class FaissPayload:
-    """Items and vectors of a folder, held by one process.
+    """Items and vectors of a folder, written by one process or read by any number.
 
     A vector's row is written before the transaction that names it, so that a kill leaves unnamed rows at the
     end of the file, which the next write reuses.
     """
 
-    def __init__(self, folder: Path, dim: int) -> None:
+    def __init__(self, folder: Path, dim: int, read_only: bool = False) -> None:
         self._folder, self._dim = folder, dim
         self._guard = threading.RLock()
         try:
-            self._database = sqlite3.connect(folder / "items.sqlite", timeout=0.0, check_same_thread=False)
-            self._lock_and_create()
+            self._database = _connect(folder / "items.sqlite", read_only)
+            if read_only:
+                self._next_row()  # refused where a writer holds the file
+            else:
+                self._lock_and_create()
         except sqlite3.OperationalError as error:
             raise folder_in_use(folder) from error
         except sqlite3.DatabaseError as error:
             raise damaged_folder(folder, error) from error
-        (folder / "vectors.f32").touch()
-        self._file = (folder / "vectors.f32").open("r+b")
+        vectors = folder / "vectors.f32"
+        if not read_only:
+            vectors.touch()
+        try:
+            self._file = vectors.open("rb" if read_only else "r+b")
+        except FileNotFoundError as error:
+            raise damaged_folder(folder, error) from error
         self._check_length()
 
     def _lock_and_create(self) -> None:
@@ -134,3 +142,8 @@ def _record(item: StoredItem, row: int) -> tuple[int, int, float, float, str, st
 
 def _item(id_: int, lat: float, lon: float, item_id: str, extra: str) -> StoredItem:
     return StoredItem(id_, Point(lat=lat, lon=lon), item_id, json.loads(extra))
+
+
+def _connect(file: Path, read_only: bool) -> sqlite3.Connection:
+    uri = f"{file.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    return sqlite3.connect(uri, uri=True, timeout=0.0, check_same_thread=False)

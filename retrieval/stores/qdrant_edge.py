@@ -1,8 +1,9 @@
-"""Qdrant Edge: a folder, no server, one process at a time."""
+"""Qdrant Edge: a folder, no server; one process at a time writes it, any number read it."""
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,26 +28,38 @@ from retrieval.stores.qdrant import INDEXED_FIELDS, FilterTypes, QdrantStore, it
 OVERSAMPLING = 2.0
 LEAST_RESCORED = 64
 
+# Names that the engine gives its files.
+CONFIG_FILE, SEGMENTS, JOURNALS = "edge_config.json", "segments", "*_journal.dat"
+
 
 class EdgeStore(QdrantStore):
     """A Qdrant Edge shard in a folder.
 
+    The engine takes an exclusive lock on the write-ahead log of a folder that it opens, also for reading. A reader
+    therefore opens a folder of its own, with links to the segments and an empty log: see `_load_for_reading`.
+
+    Args:
+        create: make it if it is not there.
+        read_only: any number of processes may have it open so at once; nobody may write it meanwhile.
+
     Raises:
         StoreMissingError: nothing there, and `create` is off.
-        StoreLockedError: another process has it open.
+        StoreLockedError: another process writes it.
         StoreDamagedError: the engine cannot read it.
     """
 
     filter_types = FilterTypes(edge.Filter, edge.FieldCondition, edge.MatchAny, edge.RangeFloat)
 
-    def __init__(self, settings: EdgeSettings, folder: Path, dim: int, create: bool = False) -> None:
+    def __init__(
+        self, settings: EdgeSettings, folder: Path, dim: int, create: bool = False, read_only: bool = False
+    ) -> None:
         self.dim = dim
-        self._folder, self._settings = folder, settings
+        self._folder, self._settings, self._read_only = folder, settings, read_only
         if not folder.exists():
             if not create:
                 raise StoreMissingError(f"no vectors in {folder}: rebuild the atlas")
             _create(settings, folder, dim)
-        self._shard: edge.EdgeShard | None = _load(folder)
+        self._shard: edge.EdgeShard | None = _load_for_reading(folder) if read_only else _load(folder, folder)
 
     @property
     def _open(self) -> edge.EdgeShard:
@@ -56,6 +69,8 @@ class EdgeStore(QdrantStore):
 
     @override
     def upsert(self, items: Sequence[StoredItem], vectors: Vectors) -> None:
+        if self._read_only:
+            raise ValueError(f"the store in {self._folder} is open for reading only")
         rows = check_batch(items, vectors, self.dim).tolist()
         points = [edge.Point(item.id, row, item_payload(item)) for item, row in zip(items, rows, strict=True)]
         if points:
@@ -134,10 +149,39 @@ def _config(settings: EdgeSettings, dim: int) -> edge.EdgeConfig:
     )
 
 
-def _load(folder: Path) -> edge.EdgeShard:
+def _load_for_reading(folder: Path) -> edge.EdgeShard:
+    """Load the segments of a folder without its lock, through a folder of links with a log of its own.
+
+    What the engine replaces or deletes when it loads and closes a segment is copied, the rest is linked: nothing in
+    the folder itself changes. The engine holds its files open, so the links are deleted at once.
+    """
+    with tempfile.TemporaryDirectory(prefix="geosleuth-read-") as links:
+        view = Path(links)
+        try:
+            shutil.copyfile(folder / CONFIG_FILE, view / CONFIG_FILE)
+            for segment in (folder / SEGMENTS).iterdir():
+                _link_segment(segment, view / SEGMENTS / segment.name)
+        except OSError as error:
+            raise damaged_folder(folder, error) from error
+        return _load(view, folder)
+
+
+def _link_segment(segment: Path, view: Path) -> None:
+    view.mkdir(parents=True)
+    for part in segment.iterdir():
+        if part.suffix in (".json", ".info"):
+            shutil.copyfile(part, view / part.name)
+        elif any(part.rglob(JOURNALS)):
+            shutil.copytree(part, view / part.name)
+        else:
+            (view / part.name).symlink_to(part.absolute())
+
+
+def _load(shard: Path, folder: Path) -> edge.EdgeShard:
+    """Load a shard; errors name the folder that it belongs to."""
     try:
-        return edge.EdgeShard.load(str(folder))
+        return edge.EdgeShard.load(str(shard))
     except Exception as error:  # the engine raises nothing more specific; it is re-raised under our name
         if "WouldBlock" in str(error):
             raise folder_in_use(folder) from error
-        raise damaged_folder(folder, error) from error
+        raise damaged_folder(folder, ValueError(str(error).replace(str(shard), str(folder)))) from error

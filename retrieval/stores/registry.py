@@ -39,16 +39,22 @@ def default_store_settings(engine: str) -> StoreSettings:
     return STORES[engine]()
 
 
-def open_store(settings: StoreSettings, place: StorePlace, create: bool = False) -> VectorStore:
-    """The store at a place; `create` makes it if it is not there.
+def open_store(
+    settings: StoreSettings, place: StorePlace, create: bool = False, read_only: bool = False
+) -> VectorStore:
+    """The store at a place.
+
+    Args:
+        create: make it if it is not there.
+        read_only: any number of processes may have it open so at once; without it, one may.
 
     Raises:
         StoreMissingError, StoreLockedError, StoreDamagedError, StoreUnreachableError: UserErrors, as named.
     """
     if isinstance(settings, EdgeSettings):
-        return EdgeStore(settings, place.folder, place.dim, create)
+        return EdgeStore(settings, place.folder, place.dim, create, read_only)
     if isinstance(settings, FaissSettings):
-        return FaissStore(settings, place.folder, place.dim, create)
+        return FaissStore(settings, place.folder, place.dim, create, read_only)
     return _server_store(settings, place, create)
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def test_a_photo_atlas_is_built_from_a_table(geosleuth: Run, encoder: Path, tmp_
     search = ("atlas", "search", "mine", photos / "2.jpg", "--encoder", encoder, "--json")
     best = json.loads(geosleuth(*search, home=tmp_path / "home").stdout)[0]
     assert (best["item_id"], best["point"]) == ("2.jpg", {"lat": 12.0, "lon": 22.0})
-    assert_one_line_error(geosleuth(*build, home=tmp_path / "home"), "there already")
+    assert geosleuth(*build, home=tmp_path / "home").returncode == 0  # the same build again changes nothing
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ with open_atlas(Path(sys.argv[1]), load_encoder(sys.argv[2])):
 
 @pytest.fixture
 def held(own_home: Path, encoder: Path) -> Iterator[Path]:
-    """The home while another process holds its atlas."""
+    """The home while another process has its atlas open."""
     arguments = [sys.executable, "-c", HOLD, str(manifest(own_home).parent), str(encoder)]
     pipe = subprocess.PIPE
     with subprocess.Popen(arguments, env=environment(own_home), stdin=pipe, stdout=pipe, text=True) as holder:
@@ -159,8 +160,51 @@ def held(own_home: Path, encoder: Path) -> Iterator[Path]:
         holder.communicate("")
 
 
-def test_a_locked_atlas_is_a_one_line_error(geosleuth: Run, system: Any, photo: Path, held: Path) -> None:
-    assert_one_line_error(geosleuth("locate", photo, *system, home=held), "another process")
+def test_an_atlas_that_another_process_reads_is_read(geosleuth: Run, system: Any, photo: Path, held: Path) -> None:
+    run = geosleuth("locate", photo, *system, home=held)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_processes_read_one_atlas_at_once_while_another_is_built(
+    count: int, system: Any, encoder: Path, photo: Path, own_home: Path
+) -> None:
+    pipe, where = subprocess.PIPE, environment(own_home)
+    build = command("atlas", "build", "other", "--gps", "5000", "--encoder", encoder)
+    locate = command("locate", photo, *system, "--json")
+    with ExitStack() as started:
+        builder = started.enter_context(subprocess.Popen(build, env=where, stderr=pipe, text=True))
+        readers = [
+            started.enter_context(subprocess.Popen(locate, env=where, stdout=pipe, stderr=pipe, text=True))
+            for _ in range(count)
+        ]
+        printed = [reader.communicate(timeout=300) for reader in readers]
+        assert (builder.wait(300), [reader.returncode for reader in readers]) == (0, [0] * count), printed
+    points = {json.dumps(json.loads(out)["point"]) for out, _ in printed}
+    assert len(points) == 1
+    assert {errors for _, errors in printed} == {""}
+
+
+def test_processes_that_find_no_atlas_of_the_world_build_it_once(system: Any, photo: Path, tmp_path: Path) -> None:
+    """The other waits for it, and both answer."""
+    home, pipe = tmp_path / "home", subprocess.PIPE
+    locate = command("locate", photo, *system, "--atlas", "world", "--json")
+    locate.remove("small")
+    locate.remove("--atlas")
+    with ExitStack() as started:
+        both = [
+            started.enter_context(subprocess.Popen(locate, env=environment(home), stdout=pipe, stderr=pipe, text=True))
+            for _ in range(2)
+        ]
+        printed = [one.communicate(timeout=300) for one in both]
+    assert [one.returncode for one in both] == [0, 0], printed
+    assert sum("Building the atlas" in errors for _, errors in printed) == 1, printed
+
+
+def test_an_atlas_that_is_named_twice_is_one_atlas(geosleuth: Run, system: Any, photo: Path) -> None:
+    run = geosleuth("locate", photo, *system, "--atlas", "small", "--json")
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["versions"]["atlases"] == ["small"]
 
 
 def test_the_console_script_and_the_module_are_the_same(home: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agents.schemas import Answer, EvidenceKind
+from retrieval.photos.photo import load_photo
 from tests.apps.conftest import Run, command, environment
 from tests.fakes.people.terminal import Terminal
 from tests.fakes.photo_files import jpeg, noise, torn_between_prague_and_warsaw
@@ -150,6 +151,28 @@ def test_a_question_waits_for_an_answer_from_another_process(geosleuth: Run, clo
     again = geosleuth("answer", "which", "no")
     assert again.returncode == 2
     assert "asks nothing" in again.stderr
+
+
+def test_a_threads_photos_keep_their_own_answers(geosleuth: Run, system: Any, tmp_path: Path) -> None:
+    first, second = jpeg(tmp_path / "a.jpg", 1), jpeg(tmp_path / "b.jpg", 2)
+    in_thread = ("--thread", "own answers", "--json", *system)
+    answers = [geosleuth("locate", photo, *in_thread) for photo in (first, second, first, second)]
+    assert [run.returncode for run in answers] == [0] * 4, [run.stderr for run in answers]
+    of = [Answer.model_validate_json(run.stdout).photo_sha256 for run in answers]
+    assert of == [load_photo(photo).sha256 for photo in (first, second)] * 2
+    other = geosleuth("locate", first, *in_thread, "--strategy", "retrieval")
+    assert other.returncode == 2
+    assert "strategy refine, not retrieval" in other.stderr
+    jpeg(first, 3)
+    assert Answer.model_validate_json(geosleuth("locate", first, *in_thread).stdout).photo_sha256 not in of
+
+
+def test_a_thread_that_waits_is_not_answered_about_another_photo(geosleuth: Run, close: Any, tmp_path: Path) -> None:
+    photo, options = close
+    assert geosleuth("locate", photo, "--ask", "--thread", "waits", *options).returncode == 3
+    other = geosleuth("locate", jpeg(tmp_path / "other.jpg", 5), "--thread", "waits", *options)
+    assert other.returncode == 2
+    assert "waits for an answer about prague.png" in other.stderr
 
 
 def test_asking_is_for_one_photo(geosleuth: Run, tmp_path: Path) -> None:

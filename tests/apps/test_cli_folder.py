@@ -15,6 +15,7 @@ import pytest
 
 from apps.commands.folder import PhotoFile, photo_files, run_folder
 from apps.output.results_file import RunStatus
+from retrieval.photos.photo import load_photo
 from tests.apps.conftest import Run, command, environment
 from tests.apps.test_cli_locate import assert_one_line_error
 from tests.fakes.answers import answered
@@ -115,6 +116,46 @@ def test_a_run_does_not_go_on_with_another_strategy(geosleuth: Run, system: Any,
     assert run.returncode == 2
     assert "strategy refine, not retrieval" in run.stderr
     assert file.read_bytes() == before
+
+
+def test_another_cards_photo_of_the_same_name_gets_its_own_answer(geosleuth: Run, system: Any, tmp_path: Path) -> None:
+    file, table = tmp_path / "run.jsonl", tmp_path / "table.csv"
+    command = ("locate", tmp_path / "card", "--jsonl", file, "--csv", table, *system)
+    for number in (1, 2):
+        jpeg(tmp_path / "card" / f"IMG_000{number}.jpg", seed=number)
+    assert geosleuth(*command).returncode == 0
+    jpeg(tmp_path / "card" / "IMG_0001.jpg", seed=7)
+    again = geosleuth(*command)
+    assert again.returncode == 0, again.stderr
+    assert "1 of 2 photos are done already" in again.stderr
+    assert "rows of other photos of the same name: 1;" in again.stderr
+    now = load_photo(tmp_path / "card" / "IMG_0001.jpg").sha256
+    assert [row["sha256"] for row in rows(file)][2:] == [now]
+    assert next(csv.DictReader(table.open(encoding="utf-8")))["sha256"] == now
+    third = geosleuth(*command)
+    assert "2 of 2 photos are done already" in third.stderr
+    assert len(rows(file)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [
+        (("--strategy", "retrieval"), "strategy refine, not retrieval"),
+        (("--allow-metadata",), "allow_metadata off, not on"),
+        (("--aim", "25"), "aim geoscore, not 25"),
+    ],
+)
+def test_rows_of_other_settings_are_not_returned(
+    options: tuple[str, ...], difference: str, geosleuth: Run, system: Any, tmp_path: Path
+) -> None:
+    file, photo = tmp_path / "run.jsonl", jpeg(tmp_path / "photo.jpg")
+    command = ("locate", photo, "--jsonl", file, "--map", tmp_path / "map.html", *system)
+    assert geosleuth(*command).returncode == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    run = geosleuth(*command, *options)
+    assert run.returncode == 2
+    assert difference in run.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_without_a_run_file_a_line_a_photo_is_printed(geosleuth: Run, system: Any, folder: Path) -> None:

@@ -129,6 +129,8 @@ def test_places_that_cannot_be_written_are_a_one_line_error(
         (("--map", "nowhere/out.html"), ("nowhere",)),
         (("--png", "."), ("folder",)),
         (("--sun-height", "120"), ("--sun-height",)),
+        (("--taken-at", "yesterday"), ("--taken-at", "ISO 8601", "2024-06-21T17:30+02:00")),
+        (("--taken-at", "1700-01-01"), ("--taken-at", "1700")),
         (("--part-of-day", "teatime"), ("--part-of-day", "morning")),
     ],
 )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
+import lzma
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.progress import Progress
 
 from core.errors import UserError
@@ -70,6 +76,32 @@ def test_a_damaged_archive_is_reported(tmp_path: Path) -> None:
     archive.write_bytes(as_zip({f"{i}.jpg": CONTENT for i in range(3)})[:-200])
     with pytest.raises(UserError, match="fetch it again"):
         unpack(archive, tmp_path / "photos")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(["", "gz", "xz", "bz2"]), at=st.floats(0.0, 1.0, exclude_max=True), flip=st.integers(1, 255)
+)
+def test_a_tar_with_a_flipped_byte_is_refused_or_read_whole(kind: str, at: float, flip: int) -> None:
+    photos = {f"{number}.jpg": bytes([number]) * 3000 + CONTENT for number in range(5)}
+    ways: dict[str, Callable[[bytes], bytes]] = {
+        "": bytes,
+        "gz": gzip.compress,
+        "xz": lzma.compress,
+        "bz2": bz2.compress,
+    }
+    damaged = bytearray(ways[kind](as_tar(photos)))
+    damaged[int(at * len(damaged))] ^= flip
+    with TemporaryDirectory() as made:
+        archive, folder = Path(made) / "a.tar", Path(made) / "photos"
+        archive.write_bytes(damaged)
+        try:
+            taken = unpack(archive, folder)
+        except UserError:
+            return
+        if kind:  # a plain tar has no checksum of its members' bytes
+            assert taken == len(photos)
+            assert {name: (folder / name).read_bytes() for name in photos} == photos
 
 
 def small_benchmark(server: FileServer, urls: tuple[str, ...]) -> Benchmark:

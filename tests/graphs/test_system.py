@@ -290,7 +290,7 @@ def test_places_come_from_the_nominatim_service_that_the_user_names(
     with GeoSleuth.open(settings) as opened:
         evidence = opened.locate(photo(4)).evidence
         assert _audit(opened)[-1]["left_the_machine"] == [
-            f"positions of hypotheses and names read on signs, to http://{server.host}"
+            f"positions of hypotheses and names read on signs, to {server.host}"
         ]
     assert server.asked[0].startswith("/reverse?")
     assert any("Atlantis" in item.claim for item in evidence)

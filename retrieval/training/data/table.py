@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.frozen import Frozen
+from retrieval.atlas.sources import delimiter, refuse_doubled_columns
 from retrieval.training.data.bad_samples import BadSample
 
 SWAPPED_SHARE = 0.05
@@ -105,7 +106,9 @@ def read_photo_table(path: Path, columns: TableColumns) -> tuple[PhotoTable, lis
 def _rows(path: Path, columns: TableColumns) -> list[tuple[int, Mapping[str, str]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
+            reader = csv.DictReader(file, restval="", delimiter=delimiter(file))
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+            refuse_doubled_columns(reader.fieldnames, path)
             _check_columns(path, [name or "" for name in reader.fieldnames or []], columns)
             return [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -5,12 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from apps.output.results_file import COLUMNS, PhotoResult, RunFile, RunStatus, results_csv
+from apps.output.results_file import (
+    ANSWER_SETTINGS,
+    COLUMNS,
+    PhotoResult,
+    RunFile,
+    RunStatus,
+    answer_settings,
+    results_csv,
+    settings_differences,
+)
 from core.errors import UserError
+from graphs.settings import make_settings
 from tests.fakes.answers import FIJI, HOSTILE, abstained, answered, at, believed, believed_at, hostile
 
 ANSWERED = PhotoResult.of_answer("a.jpg", answered())
@@ -153,3 +164,31 @@ def test_no_cell_of_the_table_is_a_formula() -> None:
     (south,) = table(PhotoResult.of_answer("a.jpg", answered(point=at(-3.0, -4.0))))
     assert (south["lat"], south["lon"]) == ("-3.0", "-4.0")
     assert results_csv([PhotoResult.of_answer(HOSTILE, hostile())]).count("\n") == 2
+
+
+def test_rows_may_be_made_coarser_but_never_finer() -> None:
+    of = {name: {**answer_settings(make_settings()), "max_precision": name} for name in (None, "city", "country")}
+    assert not settings_differences(of[None], of["country"])
+    assert not settings_differences(of["city"], of["country"])
+    assert settings_differences(of["country"], of["city"]) == "max_precision country, not city"
+    assert settings_differences(of["country"], of[None]) == "max_precision country, not none"
+
+
+@pytest.mark.parametrize("name", sorted(set(ANSWER_SETTINGS) - {"max_precision"}))
+def test_every_setting_that_an_answer_depends_on_is_compared(name: str, file: Path) -> None:
+    made_with = answer_settings(make_settings(strategy="refine"))
+    written(file, replace(ANSWERED, settings=made_with))
+    with RunFile(file) as run_file:
+        run_file.check_settings(made_with)
+        with pytest.raises(UserError, match=f"made with {name} .*, not another"):
+            run_file.check_settings(made_with | {name: "another"})
+
+
+def test_rows_of_earlier_versions_are_compared_by_model_and_strategy(file: Path) -> None:
+    written(file, ANSWERED)
+    versions = answered().versions
+    known = {"model": versions.model, "strategy": versions.strategy, "read_signs": False}
+    with RunFile(file) as run_file:
+        run_file.check_settings(known)
+        with pytest.raises(UserError, match="not another"):
+            run_file.check_settings(known | {"model": "another"})

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from itertools import combinations
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from core.errors import UserError
 from geo.point import Point
 from geo.sphere import point_distance_km
 from retrieval.atlas.atlas import atlas_info, list_atlases, open_atlas
-from retrieval.atlas.build import build_gps_atlas
-from retrieval.atlas.manifest import MANIFEST_FILE, AtlasError, read_manifest
+from retrieval.atlas.build import atlas_lock, build_gps_atlas
+from retrieval.atlas.manifest import MANIFEST_FILE, AtlasError, AtlasManifest, read_manifest
 from retrieval.candidate import AtlasKind
 from retrieval.stores.base import EdgeSettings, StoreDamagedError, StoredItem, StoreLockedError
 from retrieval.stores.filters import Near
@@ -114,7 +115,9 @@ def test_verify_sees_a_changed_and_a_lost_item(copy: Path) -> None:
     shard = qdrant_edge.EdgeShard.load(str(copy / "vectors"))
     shard.update(qdrant_edge.UpdateOperation.delete_points([5]))
     shard.close()
-    with open_atlas(copy, WaveEncoder()) as atlas:
+    with pytest.raises(AtlasError, match=r"2,999 of its 3,000 items: .* build it again"):
+        open_atlas(copy, WaveEncoder())
+    with open_atlas(copy, WaveEncoder(), for_verification=True) as atlas:
         assert [check.name for check in atlas.verify().checks if not check.ok] == ["count", "checksum"]
 
 
@@ -185,7 +188,27 @@ def test_only_the_same_build_resumes(change: str, tmp_path: Path) -> None:
 
 def test_a_complete_atlas_is_not_built_over(built: Path) -> None:
     with pytest.raises(AtlasError, match="there already"):
-        build_gps_atlas(built, WaveEncoder(), *gallery())
+        build_gps_atlas(built, WaveEncoder(), *gallery(10))
+
+
+def test_the_same_build_again_changes_nothing(copy: Path) -> None:
+    before = read_manifest(copy)
+    assert build_gps_atlas(copy, WaveEncoder(), *gallery()) == before == read_manifest(copy)
+
+
+def test_two_builds_of_one_atlas_are_refused_or_wait(copy: Path) -> None:
+    with atlas_lock(copy), pytest.raises(UserError, match="being built by another process"):
+        build_gps_atlas(copy, WaveEncoder(), *gallery())
+    done: list[AtlasManifest] = []
+    with atlas_lock(copy):
+        waiting = threading.Thread(
+            target=lambda: done.append(build_gps_atlas(copy, WaveEncoder(), *gallery(), wait=True))
+        )
+        waiting.start()
+        waiting.join(0.5)
+        assert not done
+    waiting.join(30)
+    assert done == [read_manifest(copy)]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -207,8 +230,11 @@ def test_refusals_are_distinct_and_one_line(copy: Path, tmp_path: Path) -> None:
     refused(AtlasError, tmp_path / "nowhere", WaveEncoder(), "no atlas at")
     refused(AtlasError, tmp_path, WaveEncoder(), "is no atlas")
     refused(AtlasError, copy, WaveEncoder("2"), r"made by encoder wave@1 \(8-d\), not wave@2 \(8-d\)")
-    with open_atlas(copy, WaveEncoder()):
-        refused(StoreLockedError, copy, WaveEncoder(), "in use by another process")
+    with (
+        open_store(EdgeSettings(), StorePlace(copy / "vectors", "world", DIM), create=True),
+        pytest.raises(StoreLockedError, match="being written by another process"),
+    ):
+        open_store(EdgeSettings(), StorePlace(copy / "vectors", "world", DIM), create=True)
     segments = next((copy / "vectors" / "segments").iterdir())
     (segments / "segment.json").write_text("garbage")
     refused(StoreDamagedError, copy, WaveEncoder(), "cannot read the vectors")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from core.errors import UserError
@@ -14,6 +17,7 @@ from retrieval.atlas.atlas import open_atlas
 from retrieval.atlas.build import Failure, FailureList, build_photo_atlas
 from retrieval.atlas.sources import PhotoColumns, PhotoItem, photos_from_folder, photos_from_table
 from retrieval.candidate import AtlasKind
+from retrieval.training.data.table import TableColumns, read_photo_table
 from tests.fakes.atlas_items import DIM, WaveEncoder
 
 
@@ -143,3 +147,38 @@ def test_a_reason_may_hold_what_python_takes_for_the_end_of_a_line(tmp_path: Pat
     assert read_failures(tmp_path)[0] == strange
     with FailureList(tmp_path) as failures:
         assert failures.ids == {4, 5}
+
+
+@given(
+    separator=st.sampled_from(",;\t"),
+    bom=st.booleans(),
+    spaces=st.sampled_from(["", " ", "  "]),
+    order=st.permutations(["IMG_ID", "LAT", "LON", "AUTHOR"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_a_table_is_read_however_it_is_written(
+    separator: str, bom: bool, spaces: str, order: list[str], end: str
+) -> None:
+    row = {"IMG_ID": "a\u2028 b.jpg", "LAT": "48.5", "LON": "-120.25", "AUTHOR": "ann"}
+    lines = [separator.join(f"{spaces}{cell}{spaces}" for cell in cells) for cells in (order, [row[c] for c in order])]
+    with TemporaryDirectory() as made:
+        table = Path(made) / "table.csv"
+        table.write_text(end.join(lines) + end, encoding="utf-8-sig" if bom else "utf-8", newline="")
+        (item,) = photos_from_table(table, Path(made))
+        assert (item.item_id, item.author, item.point) == ("a\u2028 b.jpg", "ann", Point(lat=48.5, lon=-120.25))
+        trained, bad = read_photo_table(table, TableColumns())
+        assert (trained.ids, trained.positions_deg.tolist(), bad) == (["a\u2028 b.jpg"], [[48.5, -120.25]], [])
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (["IMG_ID,LAT,lat ,LON", "a.jpg,1,2,3"], "2 columns lat"),
+        (["IMG_ID,LAT,LON", "a.jpg,120,10", "b.jpg,10,20"], "LAT and LON look swapped"),
+    ],
+)
+def test_a_table_that_could_mean_two_things_is_refused(lines: list[str], problem: str, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(UserError, match=problem):
+        photos_from_table(table, tmp_path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -219,11 +221,37 @@ def test_a_query_of_the_wrong_dimension_is_refused(store: VectorStore) -> None:
 
 
 @pytest.mark.parametrize("engine", ["qdrant-edge", "faiss"])
-def test_a_store_in_use_is_refused_to_a_second_process(engine: str, tmp_path: Path) -> None:
+def test_a_store_in_use_is_refused_to_a_second_writer(engine: str, tmp_path: Path) -> None:
     place = StorePlace(tmp_path / "vectors", "test", DIM)
     settings = default_store_settings(engine)
-    with open_store(settings, place, create=True), pytest.raises(StoreLockedError, match="in use by another process"):
+    with open_store(settings, place, create=True), pytest.raises(StoreLockedError, match="written by another process"):
         open_store(settings, place)
+
+
+@pytest.mark.parametrize("engine", ["qdrant-edge", "faiss"])
+def test_any_number_of_readers_share_a_store_and_leave_no_trace(engine: str, tmp_path: Path) -> None:
+    place = StorePlace(tmp_path / "vectors", "test", DIM)
+    settings = default_store_settings(engine)
+    items, vectors = make_items(sphere_positions(200)), unit_rows(200)
+    with open_store(settings, place, create=True) as store:
+        store.upsert(items, vectors)
+        store.flush()
+        store.optimize()
+    before = contents(place.folder)
+    with ExitStack() as opened:
+        readers = [opened.enter_context(open_store(settings, place, read_only=True)) for _ in range(4)]
+        assert [reader.count() for reader in readers] == [200] * 4
+        assert {reader.search(vectors[7], 1)[0].item.item_id for reader in readers} == {items[7].item_id}
+        with pytest.raises(ValueError, match=r"read|write"):
+            readers[0].upsert(items[:1], vectors[:1])
+        shutil.rmtree(place.folder / "wal", ignore_errors=True)  # a reader needs no log
+        assert len(list(readers[1].scroll())) == 1
+    assert {name: data for name, data in before.items() if not name.startswith("wal")} == contents(place.folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path there."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_an_unknown_engine_lists_the_valid_ones() -> None:
