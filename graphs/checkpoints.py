@@ -63,6 +63,10 @@ MOVED_TYPES: Mapping[tuple[str, str], type] = {
 """Present types, by their module and name in checkpoints of earlier versions."""
 
 
+_UNREADABLE = (AttributeError, KeyError, NotImplementedError, TypeError, ValueError)
+"""What the serializer raises on damaged bytes (found by flipping bits)."""
+
+
 class StateSerializer(JsonPlusSerializer):
     """Reads nothing from a checkpoint but plain values, messages and the types of the state, old names included."""
 
@@ -70,12 +74,20 @@ class StateSerializer(JsonPlusSerializer):
         super().__init__(allowed_msgpack_modules=[(kind.__module__, kind.__name__) for kind in STATE_TYPES])
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        """The value of a checkpoint's bytes; a type that is not of the state stays plain data."""
+        """The value of a checkpoint's bytes; a type that is not of the state stays plain data.
+
+        Raises:
+            UserError: they are damaged: SQLite has no checksums, so that a flipped bit comes to light here.
+        """
         kind, packed = data
-        if kind == "msgpack" and any(module.encode() in packed for module, _ in MOVED_TYPES):
-            renamed = ormsgpack.unpackb(packed, ext_hook=_renamed, option=ormsgpack.OPT_NON_STR_KEYS)
-            packed = ormsgpack.packb(renamed, option=ormsgpack.OPT_NON_STR_KEYS)
-        return super().loads_typed((kind, packed))
+        try:
+            if kind == "msgpack" and any(module.encode() in packed for module, _ in MOVED_TYPES):
+                renamed = ormsgpack.unpackb(packed, ext_hook=_renamed, option=ormsgpack.OPT_NON_STR_KEYS)
+                packed = ormsgpack.packb(renamed, option=ormsgpack.OPT_NON_STR_KEYS)
+            return super().loads_typed((kind, packed))
+        except _UNREADABLE as error:
+            problem = f"a checkpoint is damaged ({type(error).__name__}): it cannot be gone on from"
+            raise UserError(f"{problem}; begin another thread, or choose another file of checkpoints") from error
 
 
 def _renamed(code: int, data: bytes) -> ormsgpack.Ext:
@@ -104,6 +116,6 @@ def open_checkpoints(file: Path) -> SqliteSaver:
         if (found := saver.conn.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
             raise sqlite3.DatabaseError(f"damaged: {found}")
         saver.setup()
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, UnicodeError, sqlite3.Error) as error:  # UnicodeError: of a damaged schema
         raise UserError(f"checkpoints {file}: {error}; choose another file") from error
     return saver

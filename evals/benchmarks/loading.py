@@ -19,6 +19,7 @@ SCENES = {"0": "indoor", "1": "natural", "2": "urban"}
 """The three scene groups of the Places365 labels that the usual tables carry in `S3_Label`."""
 
 _FLICKR_USER = re.compile(r"_(\d+@N\d+)\.\w+$")
+_LANDMARK_PHOTO = re.compile(r"\w+")
 _SHOWN = 3
 
 
@@ -249,6 +250,8 @@ def _landmarks(benchmark: Benchmark, folder: Path, swap_lat_lon: bool) -> list[S
 
 
 def _landmark_photo(photo: str, photos: Path, truth: Point, landmark: str) -> Sample:
+    if not _LANDMARK_PHOTO.fullmatch(photo):
+        raise UserError(f"{photo!r} is not the id of a photo of landmarks: fetch the tables again")
     path = photos.joinpath(*photo[:3], f"{photo}.jpg")
     return Sample(photo, path, truth, None, {"landmark": landmark})
 

@@ -21,6 +21,8 @@ from retrieval.photos.photo import Photo
 Vectors = NDArray[np.float32]
 Card = TypeVar("Card", bound=BaseModel)
 
+MAX_DIM = 65_536
+"""Of a vector, the largest that any engine stores."""
 WHAT_TO_DO = "reinstall geosleuth, or export the encoder again"
 
 
@@ -29,7 +31,7 @@ class EncoderIdentity(Immutable):
 
     name: str
     revision: str
-    dim: int
+    dim: int = Field(gt=0, le=MAX_DIM)
 
 
 class PhotoVectors(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
+from core.json_text import parse_json
 from retrieval.encoders.base import EncoderDescription, PhotoEncoder
 
 _COMPACT = EncoderDescription(
@@ -119,7 +119,7 @@ def load_encoder(
 def _is_fusion(folder: Path) -> bool:
     """Whether the card is of a fusion encoder on pretrained backbones; the loader reports any other fault in it."""
     try:
-        card = json.loads((folder / "card.json").read_bytes())
+        card = parse_json((folder / "card.json").read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(card, dict) and card.get("kind") == "fusion"

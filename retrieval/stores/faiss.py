@@ -161,7 +161,7 @@ class FaissStore(VectorStore):
             index = self._faiss.read_index(str(self._folder / INDEX_FILE))
         except RuntimeError as error:
             raise StoreDamagedError(f"cannot read the index in {self._folder}: rebuild the atlas") from error
-        if index.ntotal != self.count():
+        if index.ntotal != self.count() or index.d != self.dim:
             raise StoreDamagedError(f"the index in {self._folder} does not match its items: rebuild the atlas")
         return self._on_device(self._with_search_effort(index))
 
