@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ormsgpack
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
+from typing_extensions import override
 
 from agents.schemas import (
     Answer,
@@ -64,7 +68,7 @@ MOVED_TYPES: Mapping[tuple[str, str], type] = {
 
 
 _UNREADABLE = (AttributeError, KeyError, NotImplementedError, TypeError, ValueError)
-"""What the serializer raises on damaged bytes (found by flipping bits)."""
+"""What is raised on damaged bytes, found by flipping bits: SQLite has no checksums, so nothing sees them earlier."""
 
 
 class StateSerializer(JsonPlusSerializer):
@@ -74,20 +78,12 @@ class StateSerializer(JsonPlusSerializer):
         super().__init__(allowed_msgpack_modules=[(kind.__module__, kind.__name__) for kind in STATE_TYPES])
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        """The value of a checkpoint's bytes; a type that is not of the state stays plain data.
-
-        Raises:
-            UserError: they are damaged: SQLite has no checksums, so that a flipped bit comes to light here.
-        """
+        """The value of a checkpoint's bytes; a type that is not of the state stays plain data."""
         kind, packed = data
-        try:
-            if kind == "msgpack" and any(module.encode() in packed for module, _ in MOVED_TYPES):
-                renamed = ormsgpack.unpackb(packed, ext_hook=_renamed, option=ormsgpack.OPT_NON_STR_KEYS)
-                packed = ormsgpack.packb(renamed, option=ormsgpack.OPT_NON_STR_KEYS)
-            return super().loads_typed((kind, packed))
-        except _UNREADABLE as error:
-            problem = f"a checkpoint is damaged ({type(error).__name__}): it cannot be gone on from"
-            raise UserError(f"{problem}; begin another thread, or choose another file of checkpoints") from error
+        if kind == "msgpack" and any(module.encode() in packed for module, _ in MOVED_TYPES):
+            renamed = ormsgpack.unpackb(packed, ext_hook=_renamed, option=ormsgpack.OPT_NON_STR_KEYS)
+            packed = ormsgpack.packb(renamed, option=ormsgpack.OPT_NON_STR_KEYS)
+        return super().loads_typed((kind, packed))
 
 
 def _renamed(code: int, data: bytes) -> ormsgpack.Ext:
@@ -103,6 +99,30 @@ def _renamed(code: int, data: bytes) -> ormsgpack.Ext:
     return ormsgpack.Ext(code, ormsgpack.packb(parts, option=ormsgpack.OPT_NON_STR_KEYS))
 
 
+class CheckedSaver(SqliteSaver):
+    """A checkpointer that says in one line what is damaged: rows are JSON in parts, and pages may be cut off."""
+
+    @override
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        with _naming_damage():
+            return super().get_tuple(config)
+
+    @override
+    def list(self, *args: Any, **kwargs: Any) -> Iterator[CheckpointTuple]:
+        with _naming_damage():
+            yield from super().list(*args, **kwargs)
+
+
+@contextmanager
+def _naming_damage() -> Iterator[None]:
+    """Raises UserError where a checkpoint is damaged."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, *_UNREADABLE) as error:
+        problem = f"a checkpoint is damaged ({type(error).__name__}): it cannot be gone on from"
+        raise UserError(f"{problem}; begin another thread, or choose another file of checkpoints") from error
+
+
 def open_checkpoints(file: Path) -> SqliteSaver:
     """A checkpointer on a file, made if it is not there and its owner's only; close it with `.conn.close()`.
 
@@ -112,7 +132,7 @@ def open_checkpoints(file: Path) -> SqliteSaver:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         make_private(file)
-        saver = SqliteSaver(sqlite3.connect(file, check_same_thread=False), serde=StateSerializer())
+        saver = CheckedSaver(sqlite3.connect(file, check_same_thread=False), serde=StateSerializer())
         if (found := saver.conn.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
             raise sqlite3.DatabaseError(f"damaged: {found}")
         saver.setup()

@@ -284,4 +284,4 @@ def _differences(earlier: Versions, now: Versions) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return (", ".join(value) if isinstance(value, list) else str(value or "")) or "none"
+    return (", ".join(map(str, value)) if isinstance(value, list) else str(value or "")) or "none"

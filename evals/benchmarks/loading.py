@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -107,7 +108,8 @@ def load_benchmark(benchmark: Benchmark, folder: Path, *, swap_lat_lon: bool = F
 
 
 def _is_here(sample: Sample) -> bool:
-    return sample.path is not None and sample.path.is_file()
+    # Not Path.is_file: it raises where a name is too long to be one.
+    return sample.path is not None and os.path.isfile(sample.path)
 
 
 def _without_photos(benchmark: Benchmark, table: Path, swap_lat_lon: bool) -> BenchmarkData:
@@ -181,7 +183,7 @@ class _Finder:
 
     def __call__(self, photo: str) -> Path:
         plain = self._photos / photo
-        if plain.is_file():
+        if os.path.isfile(plain):
             return plain
         found = self._ending().get(photo, [])
         return found[0] if len(found) == 1 else plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -72,7 +73,7 @@ def check_encoder_name(name_or_folder: str | Path) -> None:
     Raises:
         UserError: the message lists the names.
     """
-    if str(name_or_folder) not in ENCODERS and not (Path(name_or_folder) / "card.json").is_file():
+    if str(name_or_folder) not in ENCODERS and not os.path.isfile(Path(name_or_folder) / "card.json"):
         names = ", ".join(sorted(ENCODERS))
         raise UserError(f"no encoder {str(name_or_folder)!r}: use one of {names}, or a folder with a card.json")
 
