@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from agents.schemas import LEVEL_KM, Answer, AnswerStatus, Level, Versions
 from apps.output.formatting import heading, printable
 from core.errors import UserError
+from core.files import OWNER_ONLY
 from core.json_text import parse_json
 from core.jsonl_log import JsonlLog
 
@@ -120,7 +121,8 @@ class RunFile(JsonlLog):
         """
         if file.name == "-" or (file.exists() and not file.is_file()):
             raise UserError(f"run file {file}: is no file, and a run reads its own again; choose another with --jsonl")
-        super().__init__(file, "run file", "choose another with --jsonl", first_bytes=b'{"photo": ', exclusive=True)
+        remedy, begins = "choose another with --jsonl", b'{"photo": '
+        super().__init__(file, "run file", remedy, mode=OWNER_ONLY, first_bytes=begins, exclusive=True)
         try:
             self.records = [self._parsed(number, line) for number, line in enumerate(self.lines(), 1)]
         except BaseException:
