@@ -141,10 +141,17 @@ def _is_ordinary(file: Path) -> bool:
 
 def _check_place(file: Path) -> None:
     folder = file.parent
+    try:
+        is_folder = stat.S_ISDIR(file.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_folder = False
+    except (OSError, ValueError) as error:  # too long a name, a link to itself, a null byte
+        why = str(getattr(error, "strerror", None) or error).lower()
+        raise UserError(f"cannot write {file}: {why}; choose another name") from error
+    if is_folder:
+        raise UserError(f"cannot write {file}: it is a folder; give a file name")
     if not folder.is_dir():
         raise UserError(f"cannot write {file}: there is no folder {folder}; create it first")
-    if file.is_dir():
-        raise UserError(f"cannot write {file}: it is a folder; give a file name")
     must_be_open = [part for part in (file, folder if _is_ordinary(file) else file) if part.exists()]
     if not all(os.access(part, os.W_OK) for part in must_be_open):
         raise UserError(f"cannot write {file}: no permission; choose another place")

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from agents.schemas import Answer, AnswerStatus, Level, Versions
 from apps.output.formatting import printable
 from core.errors import UserError
+from core.files import OWNER_ONLY
+from core.json_text import parse_json
 from core.jsonl_log import JsonlLog
 
 _FIELDS = {"photo", "sha256", "status", "error", "answer"}
@@ -89,15 +91,16 @@ class PhotoResult:
         Raises:
             ValueError: not a record.
         """
-        fields = json.loads(line)
+        fields = parse_json(line)
         if not isinstance(fields, dict) or set(fields) - {"settings"} != _FIELDS:
             raise ValueError("not a record of a run")
-        made_with = fields.get("settings")
+        photo, sha256, error, made_with = (fields.get(name) for name in ("photo", "sha256", "error", "settings"))
+        if not (isinstance(photo, str) and isinstance(sha256, str | None) and isinstance(error, str | None)):
+            raise ValueError("no name, hash or error of a record")
         if not isinstance(made_with, dict | None):
             raise ValueError("not the settings of a record")
         answer = None if fields["answer"] is None else Answer.model_validate(fields["answer"])
-        status = RunStatus(fields["status"])
-        return cls(str(fields["photo"]), fields["sha256"], status, fields["error"], answer, made_with)
+        return cls(photo, sha256, RunStatus(fields["status"]), error, answer, made_with)
 
     @property
     def key(self) -> PhotoKey:
@@ -139,7 +142,8 @@ class RunFile(JsonlLog):
         """
         if file.name == "-" or (file.exists() and not file.is_file()):
             raise UserError(f"run file {file}: is no file, and a run reads its own again; choose another with --jsonl")
-        super().__init__(file, "run file", "choose another with --jsonl", first_bytes=b'{"photo": ', exclusive=True)
+        remedy, begins = "choose another with --jsonl", b'{"photo": '
+        super().__init__(file, "run file", remedy, mode=OWNER_ONLY, first_bytes=begins, exclusive=True)
         try:
             self._index(report)
         except BaseException:
@@ -280,8 +284,8 @@ def _is_coarser(name: str, earlier: Mapping[str, Any], now: Mapping[str, Any]) -
     """Whether a difference is a coarser precision: answers that are there already can be made as coarse."""
     if name != "max_precision" or now[name] is None:
         return False
-    order = [level.value for level in Level]
-    return earlier[name] is None or order.index(earlier[name]) < order.index(now[name])
+    order = [None, *(level.value for level in Level)]
+    return earlier[name] in order and order.index(earlier[name]) < order.index(now[name])
 
 
 def _made_with(record: PhotoResult) -> Mapping[str, Any]:
@@ -298,4 +302,4 @@ def _differences(earlier: Versions, now: Versions) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return (", ".join(value) if isinstance(value, list) else str(value or "")) or "none"
+    return (", ".join(map(str, value)) if isinstance(value, list) else str(value or "")) or "none"

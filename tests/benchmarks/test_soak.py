@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from benchmarks.speed.soak import Memory, chat_turns, soak_folder, write_photos
 from graphs.checkpoints import UNDONE_TURNS
+from tests.apps.conftest import command, environment
 from tests.fakes.photo_files import jpeg
+from tests.fakes.tiny_encoder import write_tiny_encoder
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    build = command("atlas", "build", "small", "--gps", "500", "--encoder", encoder)
+    subprocess.run(build, env=environment(folder), check=True, capture_output=True, timeout=300)
+    return folder
+
 
 STATM = Path("/proc/self/statm")
 pytestmark = pytest.mark.skipif(not STATM.exists(), reason="memory is read from /proc")
