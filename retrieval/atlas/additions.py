@@ -16,7 +16,15 @@ from typing import NamedTuple
 from core.files import sha256_if_readable, write_atomic
 from geo.point import Point
 from retrieval.atlas.atlas import open_atlas
-from retrieval.atlas.build import PHOTO_BATCH, Encoded, Progress, Source, encode_photos, finish_draft, placed_photo
+from retrieval.atlas.build import (
+    PHOTO_BATCH,
+    EncodedBatch,
+    ItemSource,
+    Progress,
+    encode_photos,
+    finish_draft,
+    placed_photo,
+)
 from retrieval.atlas.draft import (
     atlas_lock,
     begin_draft,
@@ -111,10 +119,10 @@ def _extend(
         begin_draft(folder, fresh)
         _copy_store(folder, base, plan)
 
-    def encode(ids: Sequence[int]) -> Encoded:
+    def encode(ids: Sequence[int]) -> EncodedBatch:
         return encode_photos(encoder, [(i, plan.photos[i]) for i in ids])
 
-    given = Source(base.kind, source, plan.sha256, plan.total, PHOTO_BATCH, encode)
+    given = ItemSource(base.kind, source, plan.sha256, plan.total, PHOTO_BATCH, encode)
     return finish_draft(folder, found or fresh, given, progress)
 
 

@@ -58,7 +58,7 @@ SCAN_UP_TO = 250_000
 """A scan's time grows with the items, a graph's hardly: above this a graph is worth the minutes it takes to build."""
 
 
-class Encoded(NamedTuple):
+class EncodedBatch(NamedTuple):
     """A batch: the items that could be encoded with their vectors (n, dim), and those that could not."""
 
     items: list[StoredItem]
@@ -66,7 +66,7 @@ class Encoded(NamedTuple):
     failures: list[Failure]
 
 
-class Source(NamedTuple):
+class ItemSource(NamedTuple):
     """The items 0 to total - 1 of a build; `encode` makes a batch of them from their numbers."""
 
     kind: AtlasKind
@@ -74,7 +74,7 @@ class Source(NamedTuple):
     sha256: str
     total: int
     batch_size: int
-    encode: Callable[[Sequence[int]], Encoded]
+    encode: Callable[[Sequence[int]], EncodedBatch]
 
 
 def build_gps_atlas(
@@ -111,12 +111,12 @@ def build_gps_atlas(
         raise ValueError(f"{len(positions)} positions came with {len(item_ids)} names")
     digest = hashlib.sha256(positions.tobytes() + json.dumps(list(item_ids)).encode()).hexdigest()
 
-    def encode(ids: Sequence[int]) -> Encoded:
+    def encode(ids: Sequence[int]) -> EncodedBatch:
         points = [Point(lat=lat, lon=lon) for lat, lon in positions[list(ids)].tolist()]
         items = [StoredItem(i, point, item_ids[i]) for i, point in zip(ids, points, strict=True)]
-        return Encoded(items, encoder.encode_points(positions[list(ids)]), [])
+        return EncodedBatch(items, encoder.encode_points(positions[list(ids)]), [])
 
-    given = Source(AtlasKind.GPS, source, digest, len(positions), GPS_BATCH, encode)
+    given = ItemSource(AtlasKind.GPS, source, digest, len(positions), GPS_BATCH, encode)
     with atlas_lock(folder, wait=wait):
         return _build(folder, encoder, given, store, progress, replace)
 
@@ -142,10 +142,10 @@ def build_photo_atlas(
         UserError: another process builds it.
     """
 
-    def encode(ids: Sequence[int]) -> Encoded:
+    def encode(ids: Sequence[int]) -> EncodedBatch:
         return encode_photos(encoder, [(i, items[i]) for i in ids])
 
-    given = Source(AtlasKind.PHOTO, source, digest_of_photos(items), len(items), PHOTO_BATCH, encode)
+    given = ItemSource(AtlasKind.PHOTO, source, digest_of_photos(items), len(items), PHOTO_BATCH, encode)
     with atlas_lock(folder):
         return _build(folder, encoder, given, store, progress, replace)
 
@@ -156,7 +156,7 @@ def digest_of_photos(items: Sequence[PhotoItem]) -> str:
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
-def encode_photos(encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem]]) -> Encoded:
+def encode_photos(encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem]]) -> EncodedBatch:
     """Read and encode photos, given with their ids; those that cannot be used are failures."""
     items: list[StoredItem] = []
     photos: list[Photo] = []
@@ -171,7 +171,7 @@ def encode_photos(encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem
         extra = {"sha256": photo.sha256} | ({"author": item.author} if item.author else {})
         items.append(StoredItem(id_, point, item.item_id, extra))
     vectors = encoder.encode_photos(photos).fused if photos else np.zeros((0, encoder.identity.dim), np.float32)
-    return Encoded(items, vectors, failures)
+    return EncodedBatch(items, vectors, failures)
 
 
 def placed_photo(item: PhotoItem) -> tuple[Photo, Point]:
@@ -192,7 +192,7 @@ def placed_photo(item: PhotoItem) -> tuple[Photo, Point]:
 def _build(
     folder: Path,
     encoder: PhotoEncoder,
-    source: Source,
+    source: ItemSource,
     store: StoreSettings | None,
     progress: Progress | None,
     replace: bool,
@@ -221,7 +221,7 @@ def _build(
 
 
 def finish_draft(
-    folder: Path, manifest: AtlasManifest, source: Source, progress: Progress | None = None
+    folder: Path, manifest: AtlasManifest, source: ItemSource, progress: Progress | None = None
 ) -> AtlasManifest:
     """Store the items that a draft lacks, and put it in the atlas's place.
 
@@ -248,7 +248,7 @@ def finish_draft(
     return publish_draft(folder, manifest.model_copy(update=outcome))
 
 
-def _refuse_empty(store: VectorStore, folder: Path, source: Source) -> None:
+def _refuse_empty(store: VectorStore, folder: Path, source: ItemSource) -> None:
     """An atlas of photos of which none could be used is none: say why, and delete it, so that it can be tried again."""
     if store.count():
         return
@@ -262,7 +262,7 @@ def _refuse_empty(store: VectorStore, folder: Path, source: Source) -> None:
 
 
 def _fill(
-    store: VectorStore, failures: FailureList, source: Source, progress: Progress | None, on_disk: Path | None
+    store: VectorStore, failures: FailureList, source: ItemSource, progress: Progress | None, on_disk: Path | None
 ) -> None:
     done = store.ids() | failures.ids
     pending = [i for i in range(source.total) if i not in done]
