@@ -102,7 +102,8 @@ def add(
     folder, photo_encoder = _folder(settings, name), _encoder(settings)
     with progress_bar("Encoding", "photos") as report:
         done = add_photos(folder, photo_encoder, given.items(), source=given.source, progress=report)
-    messages().print(f"{done.added:,} photos added, {done.skipped:,} were there already")
+    photos_added = f"{done.added:,} photo{'' if done.added == 1 else 's'} added"
+    messages().print(f"{photos_added}, {done.skipped:,} in the atlas already")
     messages().print(_summary(done.manifest, folder))
     return 0
 
