@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
@@ -68,8 +69,8 @@ def read_manifest(folder: Path) -> AtlasManifest:
     Raises:
         AtlasError: no such folder, no manifest, or one that is damaged or of another format.
     """
-    if not folder.is_dir():
-        if (draft_of(folder) / MANIFEST_FILE).exists():
+    if not os.path.isdir(folder):  # Path.is_dir raises where a name is too long to be one
+        if os.path.isfile(draft_of(folder) / MANIFEST_FILE):
             raise half_built(folder.name)
         raise AtlasError(f"no atlas at {folder}: build one with `geosleuth atlas build`")
     try:
