@@ -77,7 +77,10 @@ def host_of(address: str) -> str:
 
 def remote_host(url: str) -> str | None:
     """The host of a URL that is not this machine; None for this machine."""
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # no URL, so it is not known to be this machine
+        host = host_of(url)
     return None if host == "localhost" or _is_loopback(host) else host
 
 

@@ -230,7 +230,7 @@ def place_source(settings: Settings, gazetteer: Gazetteer, stack: ExitStack) -> 
         return gazetteer
     client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))
     # Only the host that the user configured may be asked; the model never names one.
-    return Nominatim(settings.geocoder, {urlsplit(settings.geocoder).netloc}, client)
+    return Nominatim(settings.geocoder, {_netloc(settings.geocoder)}, client)
 
 
 def ground_source(settings: Settings, name: str, stack: ExitStack) -> ImagerySource:
@@ -260,6 +260,18 @@ def view_host(source: str | None) -> str | None:
     server = tile_server(source)
     hosts = ", ".join(sorted(map(host_of, server.allowed_hosts)))
     return hosts if server.name == hosts else f"{hosts} ({server.name})"
+
+
+def _netloc(address: str) -> str:
+    """The host of an address, and the port if there is one.
+
+    Raises:
+        UserError: it is no address.
+    """
+    try:
+        return urlsplit(address).netloc
+    except ValueError as error:
+        raise UserError(f"{address} is no address ({error}): give http(s)://HOST/PATH") from error
 
 
 def load_chat_models(

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from agents.schemas import LEVEL_KM, Answer, AnswerStatus, Level, Versions
 from apps.output.formatting import heading, printable
 from core.errors import UserError
+from core.json_text import parse_json
 from core.jsonl_log import JsonlLog
 
 _FIELDS = {"photo", "sha256", "status", "error", "answer"}
@@ -87,15 +88,16 @@ class PhotoResult:
         Raises:
             ValueError: not a record.
         """
-        fields = json.loads(line)
+        fields = parse_json(line)
         if not isinstance(fields, dict) or set(fields) - {"settings"} != _FIELDS:
             raise ValueError("not a record of a run")
-        made_with = fields.get("settings")
+        photo, sha256, error, made_with = (fields.get(name) for name in ("photo", "sha256", "error", "settings"))
+        if not (isinstance(photo, str) and isinstance(sha256, str | None) and isinstance(error, str | None)):
+            raise ValueError("no name, hash or error of a record")
         if not isinstance(made_with, dict | None):
             raise ValueError("not the settings of a record")
         answer = None if fields["answer"] is None else Answer.model_validate(fields["answer"])
-        status = RunStatus(fields["status"])
-        return cls(str(fields["photo"]), fields["sha256"], status, fields["error"], answer, made_with)
+        return cls(photo, sha256, RunStatus(fields["status"]), error, answer, made_with)
 
     @property
     def key(self) -> tuple[str, str | None]:
@@ -264,8 +266,8 @@ def _is_coarser(name: str, earlier: Mapping[str, Any], now: Mapping[str, Any]) -
     """Whether a difference is a coarser precision: answers that are there already can be made as coarse."""
     if name != "max_precision" or now[name] is None:
         return False
-    order = [level.value for level in Level]
-    return earlier[name] is None or order.index(earlier[name]) < order.index(now[name])
+    order = [None, *(level.value for level in Level)]
+    return earlier[name] in order and order.index(earlier[name]) < order.index(now[name])
 
 
 def _made_with(record: PhotoResult) -> Mapping[str, Any]:
@@ -282,4 +284,4 @@ def _differences(earlier: Versions, now: Versions) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return (", ".join(value) if isinstance(value, list) else str(value or "")) or "none"
+    return (", ".join(map(str, value)) if isinstance(value, list) else str(value or "")) or "none"

@@ -13,7 +13,8 @@ from tools.services.tile_server import SUGGESTED_SOURCES, TileServer, known_serv
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("file:///etc/{z}/{x}/{y}", "must begin with http"),
+        ("file:///etc/{z}/{x}/{y}", "names no host"),
+        ("ftp://tiles.example/{z}/{x}/{y}", "must begin with http"),
         ("http://evil.example/{z}/{x}/{y}", "not one of the allowed hosts"),
         ("http://tiles.example@evil.example/{z}/{x}/{y}", "not one of the allowed hosts"),
         ("http://tiles.example:8080/{z}/{x}/{y}", "not one of the allowed hosts"),
@@ -25,6 +26,8 @@ from tools.services.tile_server import SUGGESTED_SOURCES, TileServer, known_serv
         ("http://tiles.example/{z}/{x}", "once each"),
         ("http://tiles.example/{z}/{x}#{y}", "once each"),
         ("http://tiles.example/{z}/{x}/{y", "cannot be used"),
+        ("http:///{z}/{x}/{y}", "names no host"),
+        ("http://tiles.example:99999999/{z}/{x}/{y}", "cannot be used"),
         ("http://[tiles.example/{z}/{x}/{y}", "cannot be used"),
     ],
 )

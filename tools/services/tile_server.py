@@ -12,6 +12,7 @@ from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 from rapidfuzz import process
 
 from core.errors import UserError
@@ -85,8 +86,11 @@ def _template_problem(template: str, subdomains: Collection[str], allowed_hosts:
     try:
         fields = sorted((name, spec, made) for _, name, spec, made in Formatter().parse(template) if name is not None)
         parts = urlsplit(template)
-    except (TypeError, ValueError) as error:
+        has_host = bool(httpx.URL(template).host)
+    except (TypeError, ValueError, httpx.InvalidURL) as error:
         return str(error)
+    if not has_host:
+        return "it names no host"
     if parts.scheme not in ("http", "https"):
         return "it must begin with http:// or https://"
     wanted = [("x", "", None), ("y", "", None), ("z", "", None)]  # name, format and conversion

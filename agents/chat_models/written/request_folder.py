@@ -33,6 +33,7 @@ from PIL import Image, UnidentifiedImageError
 
 from agents.chat_models.failures import ModelFailure
 from agents.messages import PASSED_PICTURE, is_picture
+from core.json_text import parse_json
 
 REPLY_FILES = ("reply.json", "reply.md", "reply.txt")
 MAX_REPLY_BYTES = 1_000_000
@@ -204,15 +205,16 @@ class RequestFolder:
             if name not in self._indexed:
                 self._indexed.add(name)
                 described = self._read(name)
-                start = _start([TextMessage(**m) for m in described.get("messages", [])], described.get("sample"))
+                start = _start(_messages_of(described), described.get("sample"))
                 self._by_start.setdefault(start, []).append(name)
         return names
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
-            return dict(json.loads((self._folder / name / "request.json").read_text(encoding="utf-8")))
+            described = parse_json((self._folder / name / "request.json").read_bytes())
         except (OSError, ValueError):  # emptied by hand: nothing continues it
             return {}
+        return described if isinstance(described, dict) else {}
 
     def _earlier(self, request: WrittenRequest) -> tuple[str, int]:
         """The latest request that this one continues, and how many messages they share; nothing and 0: none.
@@ -224,10 +226,21 @@ class RequestFolder:
             for name in reversed(self._by_start.get(_start(shared, request.options.get("sample")), [])):
                 described = self._read(name)
                 same_options = all(described.get(key) == value for key, value in request.options.items())
-                last = described["messages"][-1]["text"] if described.get("messages") else ""
+                last = next((message.text for message in reversed(_messages_of(described))), "")
                 if same_options and shared and _lasting(last).startswith(_lasting(shared[-1].text)):
                     return name, known
         return "", 0
+
+
+def _messages_of(described: Mapping[str, Any]) -> list[TextMessage]:
+    """The messages of a request that is there; none where somebody has made something else of them."""
+    messages = described.get("messages")
+    texts = [
+        TextMessage(message["role"], message["text"])
+        for message in (messages if isinstance(messages, list) else [])
+        if isinstance(message, dict) and all(isinstance(message.get(key), str) for key in TextMessage._fields)
+    ]
+    return texts if isinstance(messages, list) and len(texts) == len(messages) else []
 
 
 def _start(messages: Sequence[TextMessage], sample: Any) -> str:
@@ -311,10 +324,11 @@ def read_reply_file(path: Path) -> ReplyFile | None:
         return None
     except OSError as error:
         raise ModelFailure(f"{path} cannot be read ({error.strerror})", is_retryable=False) from error
+    status = os.fstat(opened)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(opened)
+        raise ModelFailure(f"{path} is no file", is_retryable=False)
     with os.fdopen(opened, "rb") as stream:
-        status = os.fstat(opened)
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelFailure(f"{path} is no file", is_retryable=False)
         data = stream.read(MAX_REPLY_BYTES + 1)
     if len(data) > MAX_REPLY_BYTES:
         raise ModelFailure(f"{path} has more than {MAX_REPLY_BYTES:,} bytes", is_retryable=False)
@@ -323,12 +337,12 @@ def read_reply_file(path: Path) -> ReplyFile | None:
 
 def _is_json(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict | list | str)
-    except (ValueError, RecursionError):
+        return isinstance(parse_json(text), dict | list | str)
+    except ValueError:
         return False
 
 
 def _unquoted(text: str) -> str:
     """The text of a reply that is one JSON string."""
-    value = json.loads(text) if text.startswith('"') and _is_json(text) else text
+    value = parse_json(text) if text.startswith('"') and _is_json(text) else text
     return value if isinstance(value, str) else text
