@@ -157,7 +157,10 @@ def test_what_is_cached_makes_no_request(open_client: Open, tmp_path: Path) -> N
         assert open_client(server).picture(Tile(2, 0, 0)) is None
         assert open_client(server).picture(Tile(2, 0, 0)) is None
         assert len(server.asked) == count + 1
-    assert (tmp_path / CACHE_FILE).is_file()
+    assert (tmp_path / CACHE_FILE).stat().st_mode & 0o077 == 0  # it tells which places were looked at
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot be written"):
+        TileClient(server_at("http://127.0.0.1:9"), tmp_path / "file" / "tiles")
 
 
 @pytest.mark.parametrize("by_date", [False, True])

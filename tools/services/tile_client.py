@@ -19,6 +19,8 @@ import httpx
 from hishel import CacheOptions, SqliteStorage
 from hishel.httpx import CacheTransport
 
+from core.errors import UserError
+from core.files import make_private, make_private_folder
 from geo.tiles import Tile
 from retrieval.crossview.tiles import MAX_TILE_BYTES, decode_tile
 from retrieval.photos.photo import PhotoError
@@ -54,6 +56,9 @@ class TileClient:
         min_interval_s: between the starts of two requests.
         concurrent: requests under way at once.
         attempts: where the server is down, too busy or breaks off.
+
+    Raises:
+        UserError: the cache cannot be written.
     """
 
     def __init__(
@@ -75,7 +80,7 @@ class TileClient:
         )
         origin = _Origin(server, fetcher, owned=None if client else asking)
         storage = SqliteStorage(
-            database_path=cache_folder / CACHE_FILE, max_size=max_cache_bytes, soft_delete_ttl=IN_USE_S
+            database_path=_private_file(cache_folder), max_size=max_cache_bytes, soft_delete_ttl=IN_USE_S
         )
         self._cached = httpx.Client(transport=CacheTransport(origin, storage, CacheOptions(shared=False)))
 
@@ -118,6 +123,19 @@ class TileClient:
                 yield ahead.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _private_file(folder: Path) -> Path:
+    """The file of the cache, its owner's only: it tells which places were looked at."""
+    file = folder / CACHE_FILE
+    try:
+        make_private_folder(folder)
+        make_private(file)
+    except OSError as error:
+        raise UserError(
+            f"the cache of tiles {file} cannot be written ({error.strerror}): choose another home"
+        ) from error
+    return file
 
 
 class _Origin(httpx.BaseTransport):
