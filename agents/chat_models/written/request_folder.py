@@ -6,7 +6,8 @@
                              request.json   the same as data: messages, options, which request it continues
                              reply.json     written by whoever answers; or reply.md, reply.txt for plain text
 
-A request is found again by what is asked, so a run that is started again asks nothing twice. Replies are untrusted.
+Folders and files are their owner's only. A request is found again by what is asked, so a run that is started again
+asks nothing twice. Replies are untrusted.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from PIL import Image, UnidentifiedImageError
 
 from agents.chat_models.failures import ModelFailure
 from agents.messages import PASSED_PICTURE, is_picture
+from core.files import OWNER_ONLY, make_private_folder, write_atomic
 from core.json_text import parse_json
 
 REPLY_FILES = ("reply.json", "reply.md", "reply.txt")
@@ -155,7 +157,8 @@ class RequestFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():  # one that is there may be shared on purpose
+            make_private_folder(folder)
         self._folder = folder
         self._by_start: dict[str, list[str]] = {}
         self._indexed: set[str] = set()
@@ -180,7 +183,7 @@ class RequestFolder:
         name = f"{number:04d}-{request.key}"
         part = self._folder / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+        make_private_folder(part)
         continues, known = self._earlier(request)
         described = {
             "id": name,
@@ -191,11 +194,12 @@ class RequestFolder:
             "messages": [message._asdict() for message in request.messages],
         }
         for picture, data in request.pictures.items():
-            (part / picture).write_bytes(_as_png(data))
+            write_atomic(part / picture, _as_png(data), OWNER_ONLY, sync=False)
         if request.schema is not None:
             _write_json(part / "schema.json", request.schema)
         _write_json(part / "request.json", described)
-        (part / "prompt.md").write_text(prompt_text(request, how_to_reply, continues, known), encoding="utf-8")
+        text = prompt_text(request, how_to_reply, continues, known)
+        write_atomic(part / "prompt.md", text, OWNER_ONLY, sync=False)
         return part.rename(self._folder / name)
 
     def _index(self) -> list[str]:
@@ -253,7 +257,7 @@ def _lasting(text: str) -> str:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n", OWNER_ONLY, sync=False)
 
 
 def _as_png(data: str) -> bytes:
