@@ -7,6 +7,8 @@ hold this module to it.)
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +28,26 @@ class Tile(NamedTuple):
     zoom: int
     x: int
     y: int
+
+
+class TileBounds(NamedTuple):
+    """An area between two parallels and two meridians, in degrees; west > east: it crosses the antimeridian."""
+
+    south: float
+    west: float
+    north: float
+    east: float
+
+    def contains(self, point: Point) -> bool:
+        """Whether a point lies in it or on its edge.
+
+        >>> TileBounds(-20.0, 170.0, 0.0, -170.0).contains(Point(lat=-17.0, lon=179.0))
+        True
+        """
+        is_between = self.west <= point.lon <= self.east
+        if self.west > self.east:
+            is_between = point.lon >= self.west or point.lon <= self.east
+        return self.south <= point.lat <= self.north and is_between
 
 
 class PlacedTile(NamedTuple):
@@ -91,3 +113,57 @@ def covering_tiles(centre: Point, zoom: int, size_px: int) -> list[PlacedTile]:
         for y in rows
         for x in columns
     ]
+
+
+def tile_bounds(tile: Tile) -> TileBounds:
+    """What a tile covers, in degrees.
+
+    >>> tile_bounds(Tile(1, 1, 0)).east
+    180.0
+    """
+    corner, opposite = _lat_lon(*tile), _lat_lon(tile.zoom, tile.x + 1, tile.y + 1)
+    return TileBounds(opposite[0], corner[1], corner[0], opposite[1])
+
+
+def tile_centre(tile: Tile) -> Point:
+    """The middle of a tile on the map.
+
+    >>> tile_centre(Tile(0, 0, 0))
+    Point(lat=0.0, lon=0.0)
+    """
+    lat, lon = _lat_lon(tile.zoom, tile.x + 0.5, tile.y + 0.5)
+    return Point(lat=lat, lon=lon)
+
+
+def _lat_lon(zoom: int, x: float, y: float) -> tuple[float, float]:
+    """The position, in degrees, at fractional tile coordinates: (x, y) is a tile's north-west corner."""
+    lat_rad = math.atan(math.sinh(math.pi * (1.0 - 2.0 * y / (1 << zoom))))
+    return math.degrees(lat_rad), x / (1 << zoom) * 360.0 - 180.0
+
+
+def tiles_in(area: TileBounds, zoom: int) -> Iterator[Tile]:
+    """The tiles that share ground with an area, row by row from the north-west.
+
+    >>> list(tiles_in(TileBounds(-10.0, -10.0, 10.0, 10.0), 1))[-1]
+    Tile(zoom=1, x=1, y=1)
+    """
+    if area.south >= MAX_LATITUDE_DEG or area.north <= -MAX_LATITUDE_DEG:
+        return
+    count = 1 << zoom
+    (left, top), (right, bottom) = pixels([(area.north, area.west), (area.south, area.east)], zoom) / TILE_PX
+    first, width = int(left), (right - left) % count
+    if area.east - area.west >= 360.0 or (width == 0.0 and area.east != area.west):
+        first, width = 0, float(count)
+    last = max(first, math.ceil(left + width) - 1)
+    for y in range(min(int(top), count - 1), max(int(top) + 1, math.ceil(bottom))):
+        for x in range(first, min(last + 1, first + count)):
+            yield Tile(zoom, x % count, min(y, count - 1))
+
+
+def finest_zoom(lat_deg: float, wanted_km_per_pixel: float, zooms: range) -> int:
+    """The first of the zoom levels whose pixels are no larger on the ground than wanted, else the closest look.
+
+    >>> finest_zoom(0.0, 0.01, range(20)), finest_zoom(0.0, 0.01, range(12))  # 9.5 m a pixel at zoom 14
+    (14, 11)
+    """
+    return next((zoom for zoom in zooms if km_per_pixel(lat_deg, zoom) <= wanted_km_per_pixel), zooms[-1])

@@ -41,7 +41,9 @@ from tools.services.contact_sheet import AtlasPhotos
 from tools.services.geocoders import Nominatim, PlaceSource
 from tools.services.imagery import BundledImagery, ImagerySource
 from tools.services.ocr import OcrReader, OcrSettings
-from tools.services.tile_server import TileImagery, TileServer, known_server
+from tools.services.tile_client import TileClient
+from tools.services.tile_imagery import TileImagery
+from tools.services.tile_server import tile_server
 
 Progress = Callable[[int, int], None]
 
@@ -107,7 +109,8 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
         places=place_source(settings, components.gazetteer, stack),
         is_land=on_land,
         reader=OcrReader(OcrSettings(threads=settings.threads)) if settings.read_signs else None,
-        imagery=ground_source(settings, stack),
+        imagery=ground_source(settings, settings.satellite_source, stack),
+        street_map=ground_source(settings, settings.street_map_source, stack) if settings.street_map_source else None,
         atlas_photos=open_atlas_photos(settings),
         online=open_online_services(settings, stack),
         picture_px=settings.model_picture_px or find_jury(settings.model)[0].picture_px,
@@ -235,22 +238,33 @@ def place_source(settings: Settings, gazetteer: Gazetteer, stack: ExitStack) -> 
     return Nominatim(settings.geocoder, {_netloc(settings.geocoder)}, client)
 
 
-def ground_source(settings: Settings, stack: ExitStack) -> ImagerySource:
-    """The source of satellite pictures: the package, a known tile server, or the user's own (an XYZ address).
+def ground_source(settings: Settings, name: str, stack: ExitStack) -> ImagerySource:
+    """A source of views: the package, a provider of `xyzservices`, or the user's own (an XYZ address).
 
     Raises:
         UserError: an unknown source, or an address that cannot be used.
     """
-    name = settings.satellite_source
     if name == EMBEDDED_GROUND:
         return BundledImagery()
-    if "://" in name:
-        host, allowed = host_of(name), frozenset({_netloc(name)})
-        server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=allowed)
-    else:
-        server = known_server(name)
-    client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))
-    return TileImagery(server, settings.home / "tiles", client)
+    size = settings.tile_cache_mb * 1_000_000
+    client = TileClient(tile_server(name), settings.home / "tiles", max_cache_bytes=size)
+    return TileImagery(stack.enter_context(client))
+
+
+def view_host(source: str | None) -> str | None:
+    """Where a source of views is asked; None: nowhere, as it is bundled or there is none.
+
+    >>> view_host("OpenStreetMap.Mapnik")
+    'tile.openstreetmap.org (OpenStreetMap.Mapnik)'
+
+    Raises:
+        UserError: an unknown source, or an address that cannot be used.
+    """
+    if source in (None, EMBEDDED_GROUND):
+        return None
+    server = tile_server(source)
+    hosts = ", ".join(sorted(map(host_of, server.allowed_hosts)))
+    return hosts if server.name == hosts else f"{hosts} ({server.name})"
 
 
 def _netloc(address: str) -> str:

@@ -75,7 +75,13 @@ class Settings(BaseSettings):
     allow_metadata: bool = Field(False, description="report the position a file claims, beside the answer")
     max_precision: Level | None = Field(None, description="coarsen every answer to this level")
     read_signs: bool = Field(True, description="read text in photos; about a second a photo")
-    satellite_source: str = Field("blue-marble", description="where satellite pictures come from")
+    satellite_source: str = Field(
+        "blue-marble", description="satellite pictures: bundled, a provider of xyzservices, or an XYZ address"
+    )
+    street_map_source: str | None = Field(
+        None, description="a provider of xyzservices, or an XYZ address: switches views of street maps on"
+    )
+    tile_cache_mb: int = Field(500, ge=1, description="disk for tiles of both, under <home>/tiles")
     geocoder: str = Field("geonames", description="where the tools find places: bundled, or a Nominatim service's URL")
     overpass: str | None = Field(None, description="URL of an Overpass interpreter: switches map_features on")
     mapillary: str = Field(MAPILLARY_API, description="URL of Mapillary's API; used with a token only")

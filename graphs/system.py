@@ -24,7 +24,6 @@ from graphs.audit import audit_entry, write_audit_line
 from graphs.checkpoints import open_checkpoints
 from graphs.coarsening import Units, coarsen
 from graphs.components import (
-    EMBEDDED_GROUND,
     EMBEDDED_PLACES,
     Components,
     Progress,
@@ -33,6 +32,7 @@ from graphs.components import (
     nearest_places,
     open_components,
     open_tools,
+    view_host,
 )
 from graphs.context import GeolocateContext, nothing_dissimilar
 from graphs.events.steps import Answered, Event, StepDone, step_event
@@ -220,9 +220,8 @@ class GeoSleuth(Closing):
         left = [f"photo and question, to the model{f' {name}' if named else ''}" for name in remote]
         if self.settings.atlas_photos and remote:
             left.append("thumbnails of the atlas's photos, to the model, if it asked for them")
-        if self.settings.satellite_source != EMBEDDED_GROUND:
-            views = host_of(self.settings.satellite_source)
-            left.append(f"positions of hypotheses, to {views}, if the model asked for a view")
+        views = map(view_host, (self.settings.satellite_source, self.settings.street_map_source))
+        left += [f"positions of hypotheses, to {host}, if the model asked for a view" for host in views if host]
         if self.settings.geocoder != EMBEDDED_PLACES:
             left.append(f"positions of hypotheses and names read on signs, to {host_of(self.settings.geocoder)}")
         left += [f"the photo's vector, to the Qdrant server of {server}" for server in atlas_servers(self.settings)]

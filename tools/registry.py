@@ -53,7 +53,8 @@ class Clients:
     """What the tools work with; all are safe to share between threads.
 
     Without an atlas there is no search; where signs are not read, no reader. `picture_px` is the long side of the
-    pictures that `look_closer` shows; `atlas_photos` has thumbnails of look-alikes, if the user names a folder.
+    pictures that `look_closer` shows; `street_map` is a second source of views, if the user names one; `atlas_photos`
+    has thumbnails of look-alikes, if the user names a folder.
     """
 
     photo_store: PhotoStore
@@ -63,6 +64,7 @@ class Clients:
     is_land: Callable[[Point], bool]
     reader: OcrReader | None
     imagery: ImagerySource
+    street_map: ImagerySource | None = None
     picture_px: int = 1024
     atlas_photos: AtlasPhotos | None = None
     online: OnlineServices = field(default_factory=OnlineServices)
@@ -82,7 +84,7 @@ TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
     "find_place": lambda clients: find_place_tool(clients.places),
     "read_signs": lambda clients: read_signs_tool(clients.photo_store, clients.reader) if clients.reader else None,
     "look_closer": lambda clients: look_closer_tool(clients.photo_store, clients.reader, clients.picture_px),
-    "satellite_view": lambda clients: satellite_view_tool(clients.imagery),
+    "satellite_view": lambda clients: satellite_view_tool(clients.imagery, clients.street_map),
     "sun_check": lambda _: sun_check_tool(),
     "country_facts": lambda _: country_facts_tool(),
     "map_features": lambda clients: _if_there(map_features_tool, clients.online.overpass),

@@ -148,10 +148,12 @@ class SatelliteView(ToolResult):
     """A square picture of the ground around a point, north up."""
 
     point: Point
-    zoom: int = Field(description="Web Mercator zoom level")
+    kind: Literal["satellite", "street_map"] = "satellite"
+    zoom: int | None = Field(description="Web Mercator zoom level; None: asked for by its width")
     km_per_pixel: float = Field(description="of this picture")
     detail_km: float = Field(0.0, description="size of a pixel of the source here; coarser than km_per_pixel: enlarged")
     width_km: float
+    missing_share: float = Field(0.0, description="of its tiles, those that the source does not have: they are grey")
     source: str
     attribution: str
     jpeg_base64: str = Field("", repr=False, description="the picture; empty in a record")

@@ -29,7 +29,7 @@ from retrieval.atlas.atlas import atlas_info, list_atlases
 from retrieval.encoders.registry import ENCODERS, load_encoder
 from retrieval.stores.base import ServerSettings
 from tools.services.tesseract import HOW_TO_INSTALL, Tesseract, TesseractError
-from tools.services.tile_server import KNOWN_SERVERS, known_server
+from tools.services.tile_server import SUGGESTED_SOURCES, known_server
 
 _NEEDED = (
     "geosleuth",
@@ -232,8 +232,8 @@ def _services(settings: Settings, online: bool) -> Iterator[Finding]:
     if not online:
         yield Finding("network", State.UNKNOWN, "nothing is contacted unless you add --online")
         return
-    for name in KNOWN_SERVERS:
-        yield ask(name, known_server(name).url(Tile(0, 0, 0)), "satellite views sharper than 7 km a pixel")
+    for name, about in SUGGESTED_SOURCES.items():
+        yield ask(name, known_server(name).url(Tile(0, 0, 0)), about)
     yield ask("Nominatim", "https://nominatim.openstreetmap.org/status", "street-level place names")
     for sent in data_sent(settings):
         if sent.host:

@@ -10,7 +10,7 @@ from agents.chat_models.spec import find_jury
 from apps.doctor.report import Finding, State, installed
 from core.errors import UserError
 from core.redaction import host_of
-from graphs.components import EMBEDDED_GROUND, EMBEDDED_PLACES
+from graphs.components import EMBEDDED_PLACES, view_host
 from graphs.events.telemetry import INSTALL, spans_go_to, spans_wanted
 from graphs.online_services import atlas_servers, data_sent
 from graphs.settings import Settings
@@ -54,8 +54,9 @@ def leaving(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
     for model in find_jury(settings.model):
         also = ", thumbnails of the atlas's photos" if settings.atlas_photos else ""
         yield _goes("model", f"{model.name}: photos and questions{also}", model.leaves_the_machine)
-    ground = settings.satellite_source
-    yield _goes("satellite views", "positions of hypotheses", None if ground == EMBEDDED_GROUND else host_of(ground))
+    yield _views("satellite views", settings.satellite_source)
+    if settings.street_map_source:
+        yield _views("street maps", settings.street_map_source)
     places = settings.geocoder
     yield _goes(
         "geocoder", "positions, and names read on signs", None if places == EMBEDDED_PLACES else host_of(places)
@@ -65,6 +66,13 @@ def leaving(settings: Settings, environment: Mapping[str, str]) -> Iterator[Find
         yield _goes(sent.tool, sent.what, sent.host)
     yield _langsmith(environment)
     yield _opentelemetry(environment)
+
+
+def _views(name: str, source: str) -> Finding:
+    try:
+        return _goes(name, "positions of hypotheses", view_host(source))
+    except UserError as error:
+        return Finding(name, State.PROBLEM, str(error))
 
 
 def _atlas_servers(settings: Settings) -> Iterator[Finding]:

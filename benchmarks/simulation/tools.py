@@ -72,3 +72,7 @@ class GreyImagery:
         """A picture of the right size."""
         grey = np.full((size_px, size_px, 3), 127, dtype=np.uint8)
         return ImageryView(grey, km_per_pixel(0.0, zoom), km_per_pixel(0.0, zoom), "grey", "none")
+
+    def view_of_width(self, point: Point, _: float, size_px: int) -> ImageryView:
+        """The same at any width."""
+        return self.view(point, self.zooms[-1], size_px)

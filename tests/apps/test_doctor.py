@@ -142,7 +142,8 @@ def test_what_leaves_is_said_with_where_it_goes() -> None:
         {"LANGSMITH_TRACING": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"},
         model="openai:gpt-4o",
         geocoder="https://nominatim.example.org",
-        satellite_source="https://tiles.example.org/{z}/{x}/{y}.png",
+        satellite_source="https://tiles.example.org/{z}/{x}/{y}.png?key=secret",
+        street_map_source="OpenStreetMap.Mapnik",
         overpass="https://overpass.example.org/api/interpreter",
         mapillary_token="MLY|secret",  # noqa: S106 - made up
         web_search="http://127.0.0.1:8888",
@@ -153,6 +154,7 @@ def test_what_leaves_is_said_with_where_it_goes() -> None:
     assert goes == {
         "model": "api.openai.com",
         "satellite views": "tiles.example.org",
+        "street maps": "tile.openstreetmap.org (OpenStreetMap.Mapnik)",
         "geocoder": "nominatim.example.org",
         "map_features": "overpass.example.org",
         "street_view": "graph.mapillary.com and the picture hosts it names (*.fbcdn.net)",
@@ -167,6 +169,12 @@ def test_what_leaves_is_said_with_where_it_goes() -> None:
     assert "secret" not in str(found)
     hidden = {"LANGSMITH_TRACING": "true", "LANGSMITH_HIDE_INPUTS": "true", "LANGSMITH_HIDE_OUTPUTS": "true"}
     assert "hidden" in left(hidden)["LangSmith"].detail
+
+
+def test_a_source_of_views_that_cannot_be_used_is_a_problem() -> None:
+    found = left({}, satellite_source="Spy.Satellite")["satellite views"]
+    assert found.state is State.PROBLEM
+    assert "unknown tile source" in found.detail
 
 
 def test_a_model_on_this_machine_leaves_nothing() -> None:

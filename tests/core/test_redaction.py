@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import UserError
-from core.redaction import host_of, redacted, without_credentials
+from core.redaction import host_of, redact_log, redacted, without_credentials
 
 SECRET = "Zq7-made-up_9x"  # noqa: S105 - made up
 LETTERS = st.text(st.sampled_from("abz09 .,:/?&=@'\"()\n"), max_size=30)
@@ -84,3 +85,11 @@ def test_tracebacks_hold_none_in_threads_too() -> None:
     assert all(word in run.stderr for word in ("first", "last", "Traceback"))
     # The source lines that a traceback quotes are redacted, too.
     assert SECRET not in run.stderr
+
+
+def test_a_log_of_addresses_has_no_credentials(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("tests.some_library")
+    redact_log(log.name)
+    with caplog.at_level(logging.INFO):
+        log.info("HTTP Request: %s %s", "GET", f"https://anna:{SECRET}@host/7?apikey={SECRET}")
+    assert caplog.messages == ["HTTP Request: GET https://***@host/7?apikey=***"]

@@ -1,7 +1,7 @@
 import mercantile
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from geo.point import Point
@@ -9,10 +9,15 @@ from geo.tiles import (
     MAX_LATITUDE_DEG,
     TILE_PX,
     Tile,
+    TileBounds,
     covering_tiles,
+    finest_zoom,
     km_per_pixel,
     map_width_px,
     pixels,
+    tile_bounds,
+    tile_centre,
+    tiles_in,
 )
 
 LATITUDES = st.floats(-85.0, 85.0)
@@ -70,3 +75,38 @@ def test_covering_tiles_end_where_the_map_ends():
 def test_a_negative_zoom_is_refused():
     with pytest.raises(ValueError, match="zoom must be 0 or more, not -1"):
         map_width_px(-1)
+
+
+@given(LATITUDES, LONGITUDES, st.integers(0, 22))
+def test_bounds_and_centres_agree_with_mercantile(lat, lon, zoom):
+    theirs = mercantile.tile(lon, lat, zoom)
+    ours = Tile(theirs.z, theirs.x, theirs.y)
+    bounds = mercantile.bounds(theirs)
+    assert tile_bounds(ours) == pytest.approx((bounds.south, bounds.west, bounds.north, bounds.east), abs=1e-9)
+    centre = tile_centre(ours)
+    assert pixels((centre.lat, centre.lon), zoom) / TILE_PX == pytest.approx((ours.x + 0.5, ours.y + 0.5), abs=1e-5)
+    assert tile_bounds(ours).contains(centre)
+
+
+@given(st.tuples(LATITUDES, LATITUDES), LONGITUDES, LONGITUDES, st.integers(0, 5))
+def test_the_tiles_of_an_area_are_mercantiles(lats, west, east, zoom):
+    south, north = sorted(lats)
+    edges = pixels([(north, west), (south, east)], zoom) / TILE_PX
+    assume(south < north and west != east and np.abs(edges - np.round(edges)).min() > 1e-6)
+    ours = list(tiles_in(TileBounds(south, west, north, east), zoom))
+    assert len(ours) == len(set(ours))
+    theirs = mercantile.tiles(west, south, east, north, [zoom])
+    assert set(ours) == {Tile(tile.z, tile.x, tile.y) for tile in theirs}
+
+
+def test_tiles_of_the_whole_map_and_beyond_it():
+    assert len(list(tiles_in(TileBounds(-90.0, -180.0, 90.0, 180.0), 2))) == 16
+    assert not list(tiles_in(TileBounds(86.0, -180.0, 90.0, 180.0), 2))
+    assert [tile.x for tile in tiles_in(TileBounds(1.0, 170.0, 2.0, -170.0), 2)] == [3, 0]
+
+
+def test_the_first_level_that_is_fine_enough():
+    assert finest_zoom(60.0, km_per_pixel(60.0, 7), range(3, 12)) == 7
+    assert finest_zoom(60.0, km_per_pixel(60.0, 7) * 0.99, range(3, 12)) == 8
+    assert finest_zoom(60.0, 1e-9, range(3, 12)) == 11
+    assert finest_zoom(60.0, 1e9, range(3, 12)) == 3

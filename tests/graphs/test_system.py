@@ -269,6 +269,7 @@ def test_a_run_goes_on_from_its_checkpoint(home: Path, tmp_path: Path) -> None:
         ({"encoder": "giant"}, "no encoder 'giant'"),
         ({"atlases": ("nowhere",)}, "no atlas at"),
         ({"satellite_source": "Spy.Satellite"}, "unknown tile source"),
+        ({"street_map_source": "MapTiler.Basic"}, "needs a key"),
         ({"geocoder": "file:///etc/passwd"}, "The geocoder .* cannot be used"),
     ],
 )
@@ -295,6 +296,18 @@ def test_places_come_from_the_nominatim_service_that_the_user_names(
         ]
     assert server.asked[0].startswith("/reverse?")
     assert any("Atlantis" in item.claim for item in evidence)
+
+
+def test_views_come_from_the_sources_that_the_user_names(home: Path) -> None:
+    chosen = {"satellite_source": "http://127.0.0.1:9/{z}/{x}/{y}?key=secret1", "street_map_source": "OpenTopoMap"}
+    with GeoSleuth.open(make_settings(home=home, **chosen)) as opened:
+        assert "kind" in opened.context.tools["satellite_view"].args
+        opened.locate(photo(4))
+        sources = _audit(opened)[-1]["left_the_machine"]
+    assert [line.split(",")[1] for line in sources] == [" to 127.0.0.1:9", " to a.tile.opentopomap.org"]
+    assert "secret1" not in str(sources)
+    with GeoSleuth.open(make_settings(home=home)) as opened:
+        assert "kind" not in opened.context.tools["satellite_view"].args
 
 
 def test_a_failed_opening_lets_go_of_what_it_had_opened(home: Path) -> None:

