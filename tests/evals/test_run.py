@@ -233,7 +233,6 @@ def test_the_clean_protocol_hides_what_gives_the_answer_away(data: Path, home: P
         (("--atlas", "nowhere"), "nowhere"),
         (("--strategy", ","), "names no strategy"),
         (("--data", "/nowhere"), "no folder /nowhere"),
-        (("--limit", "0"), "no photo to run"),
     ],
 )
 def test_what_the_user_can_mend_is_told_in_one_line_before_a_photo_is_spent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -317,7 +318,7 @@ def test_the_langgraph_factory_names_the_graph(home: Path, monkeypatch: pytest.M
 
     monkeypatch.setenv("GEOSLEUTH_HOME", str(home))
     langgraph_app.geosleuth.cache_clear()
-    assert langgraph_app.geolocate().name == "geolocate"
+    assert asyncio.run(langgraph_app.geolocate()).name == "geolocate"
     langgraph_app.geosleuth().close()
     named = json.loads((Path(__file__).parents[2] / "langgraph.json").read_text())["graphs"]["geolocate"]
     assert named == "./graphs/langgraph_app.py:geolocate"
