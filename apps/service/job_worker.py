@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from contextlib import closing, suppress
@@ -35,7 +36,9 @@ class JobWorkers(Closing):
         self._jobs, self._systems, self._leases, self._limits = jobs, systems, leases, limits
         self._closed, self._arrived = threading.Event(), threading.Event()
         self._threads = [
-            threading.Thread(target=self._work, name=f"jobs-{number}", daemon=True)
+            threading.Thread(
+                target=contextvars.copy_context().run, args=(self._work,), name=f"jobs-{number}", daemon=True
+            )
             for number in range(limits.job_workers)
         ]
         for thread in self._threads:

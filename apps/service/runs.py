@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections import Counter, deque
@@ -135,7 +136,8 @@ class RunPool(Closing):
             stream = RunStream(self._limits.unread_events)
             self._live.add(stream)
         stream.put(Accepted(ahead=ahead))
-        self._executor.submit(self._carry_out, owner, stream, produce, at_end)
+        context = contextvars.copy_context()
+        self._executor.submit(context.run, self._carry_out, owner, stream, produce, at_end)
         return stream
 
     def close(self) -> None:

@@ -38,9 +38,6 @@ from retrieval.candidate import Candidate
 from retrieval.photos.photo import Photo
 from tools.results import Circle
 
-LOCAL = "local"
-"""The owner of everything where no API keys are set: whoever can reach the machine's own port."""
-
 
 class ServiceOffer(Frozen):
     """What a caller may choose, what it costs, and what leaves the machine."""
