@@ -6,9 +6,9 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.tx
 # Any photo of yours: make demo PHOTO=path
 PHOTO ?=
 OUT ?= out
-DEV_EXTRAS ?= dev,train,demo,openai,anthropic,google,ollama,otel
+DEV_EXTRAS ?= dev,train,demo,openai,anthropic,google,ollama,otel,web,postgres
 # All but `gpu`, whose packages pin a torch of their own.
-LOCKED_EXTRAS = anthropic demo dev evals faiss gazetteer google ollama openai otel server train web
+LOCKED_EXTRAS = anthropic demo dev evals faiss gazetteer google ollama openai otel postgres server train web
 
 # make fuzz: damaged files of every kind for ten minutes; make fuzz SECONDS=60 SEED=7.
 SECONDS ?= 600

@@ -1,4 +1,4 @@
-"""The command line: `geosleuth locate`, `chat`, `answer`, `atlas`, `doctor`.
+"""The command line: `geosleuth locate`, `chat`, `answer`, `serve`, `atlas`, `doctor`.
 
 Answers go to standard output, everything else to standard error. Exit status: 0 done; 1 a folder run in
 which some photos failed, or an atlas that differs from its manifest; 2 an error the user can mend, printed on
@@ -23,6 +23,7 @@ from apps.commands.atlas import atlas_app
 from apps.commands.chat import chat
 from apps.commands.locate import locate
 from apps.commands.opening import INTERRUPTED
+from apps.commands.serve import serve
 from apps.options import Home
 from apps.output.formatting import printable
 from core.errors import UserError
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command("locate")(locate)
 app.command("answer")(answer)
 app.command("chat")(chat)
+app.command("serve")(serve)
 app.add_typer(atlas_app, name="atlas")
 
 

@@ -103,6 +103,12 @@ class Settings(BaseSettings):
     recall_limit: int = Field(100, ge=1, le=1000, description="candidates asked of each atlas")
     threads: int = Field(2, ge=1, le=1024, description="CPU threads of one encoder call")
     checkpoints: Path | None = Field(None, description="SQLite file that runs resume from; None keeps no checkpoints")
+    state_url: SecretStr | None = Field(
+        None,
+        exclude=True,
+        description="where `geosleuth serve` keeps threads, photos and jobs: sqlite:///FILE, or a Postgres server as"
+        " postgresql://USER:PASSWORD@HOST/DATABASE; None: <home>/service.sqlite",
+    )
     audit_log: Path | None = Field(None, description="one JSON line a query; None: <home>/audit.jsonl")
 
     @field_validator("model")

@@ -43,7 +43,7 @@ from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, PhotoInput
 from retrieval.photos.photo import Photo
 from retrieval.photos.store import PhotoStore
-from tools.services.atlas_search import ReferenceExclusion
+from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,7 @@ class GeoSleuth(Closing):
         photo_store: where the tools find photos.
         models: describe the chat models, of which only a jury has several, and where photos go to.
         resources: closed with the system.
+        search: searches the atlases; None where none is open.
     """
 
     settings: Settings
@@ -67,6 +68,7 @@ class GeoSleuth(Closing):
     photo_store: PhotoStore
     models: tuple[ModelDescription, ...]
     resources: ExitStack
+    search: PhotoSearch | None = None
 
     @classmethod
     def open(
@@ -104,6 +106,7 @@ class GeoSleuth(Closing):
                 photo_store=components.photo_store,
                 models=tuple(find_model(one.name) for one in context.models) if model else find_jury(settings.model),
                 resources=opened.pop_all(),
+                search=components.search,
             )
 
     def locate(
@@ -181,7 +184,7 @@ class GeoSleuth(Closing):
         Raises:
             UserError: the audit log cannot be written.
         """
-        write_audit_line(self.settings.audit_path, audit_entry(answer, question, self._left_the_machine()))
+        write_audit_line(self.settings.audit_path, audit_entry(answer, question, self.data_that_leaves()))
 
     def close(self) -> None:
         """Close the atlases and the checkpoints."""
@@ -214,7 +217,8 @@ class GeoSleuth(Closing):
         self.write_audit_line(coarsened, question)
         return coarsened
 
-    def _left_the_machine(self) -> list[str]:
+    def data_that_leaves(self) -> list[str]:
+        """What a query sends to other machines, and to which, in words; empty: nothing."""
         remote = [model.name for model in self.models if model.leaves_the_machine]
         named = len(self.models) > 1
         left = [f"photo and question, to the model{f' {name}' if named else ''}" for name in remote]

@@ -44,7 +44,7 @@ def open_system(settings: Settings, events: str | None = None, as_json: bool = F
     """
     from graphs.system import GeoSleuth
 
-    with waiting_shown(), _events_recorded(events, as_json):
+    with waiting_shown(), events_recorded(events, as_json):
         with progress_bar("Building the atlas of the world (once)", "places") as report:
             system = GeoSleuth.open(settings, report)
         for model in system.models:
@@ -60,7 +60,8 @@ def is_pasted_to(system: GeoSleuth) -> bool:
 
 
 @contextmanager
-def _events_recorded(target: str | None, as_json: bool) -> Iterator[None]:
+def events_recorded(target: str | None, as_json: bool) -> Iterator[None]:
+    """Record the events of all runs that are started inside; see `open_system` for the arguments."""
     from graphs.events.log import EventLog, EventStream
     from graphs.events.telemetry import exporting_spans, spans_wanted
     from graphs.events.tracing import recording

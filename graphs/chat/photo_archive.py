@@ -7,6 +7,7 @@ file they came from. The file itself, its metadata and its name are not kept wit
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -43,49 +44,78 @@ class PhotoArchive:
             raise MissingPhotoError(f"{shown.photo_id} is not here any more; show the photo again")
 
 
-class FolderPhotoArchive(PhotoArchive):
-    """Keeps pixels in a folder; delete the folder to forget them."""
-
-    def __init__(self, folder: Path, photo_store: PhotoStore) -> None:
-        super().__init__(photo_store)
-        self._folder = folder
+class SavedPhotoArchive(PhotoArchive, ABC):
+    """Keeps pixels outside this process; where, a subclass says."""
 
     def keep(self, photo: Photo) -> ShownPhoto:
-        """Put a photo in the photo store and its pixels into the folder.
+        """Put a photo in the photo store and save its pixels.
 
         Raises:
-            UserError: the folder cannot be written.
+            UserError: they cannot be saved.
         """
         shown = super().keep(photo)
-        file = self._file(shown)
-        if not file.exists():
-            try:
-                make_private_folder(self._folder)
-                write_atomic(file, _png(photo), OWNER_ONLY, many_writers=True)
-            except OSError as error:
-                raise UserError(
-                    f"photos of the conversation {file}: {error.strerror}; choose another --home"
-                ) from error
+        if not self._has(shown):
+            self._save(shown, png_of(photo))
         return shown
 
     def bring(self, shown: ShownPhoto) -> None:
         """Read its pixels again."""
         if shown.photo_id in self._photo_store.ids():
             return
-        file = self._file(shown)
         try:
-            pixels = decode_photo(file.read_bytes(), file.name)
-        except (OSError, PhotoError) as error:
+            pixels = decode_photo(self.png(shown), f"{shown.sha256}.png")
+        except PhotoError as error:
+            raise MissingPhotoError(f"{shown.photo_id}: what is kept of it is damaged; show the photo again") from error
+        self._photo_store.add(Photo(pixels.rgb, shown.sha256, pixels.name))
+
+    @abstractmethod
+    def png(self, shown: ShownPhoto) -> bytes:
+        """The saved pixels.
+
+        Raises:
+            MissingPhotoError: they are not kept any more.
+        """
+
+    @abstractmethod
+    def _has(self, shown: ShownPhoto) -> bool: ...
+
+    @abstractmethod
+    def _save(self, shown: ShownPhoto, png: bytes) -> None: ...
+
+
+class FolderPhotoArchive(SavedPhotoArchive):
+    """Keeps pixels in a folder; delete the folder to forget them."""
+
+    def __init__(self, folder: Path, photo_store: PhotoStore) -> None:
+        super().__init__(photo_store)
+        self._folder = folder
+
+    def png(self, shown: ShownPhoto) -> bytes:
+        """The content of its file."""
+        try:
+            return self._file(shown).read_bytes()
+        except OSError as error:
             raise MissingPhotoError(
                 f"{shown.photo_id}: its pixels are not kept in {self._folder} any more; show the photo again"
             ) from error
-        self._photo_store.add(Photo(pixels.rgb, shown.sha256, file.name))
+
+    def _has(self, shown: ShownPhoto) -> bool:
+        return self._file(shown).exists()
+
+    def _save(self, shown: ShownPhoto, png: bytes) -> None:
+        file = self._file(shown)
+        try:
+            make_private_folder(self._folder)
+            write_atomic(file, png, OWNER_ONLY, many_writers=True)
+        except OSError as error:
+            raise UserError(f"photos of the conversation {file}: {error.strerror}; choose another --home") from error
 
     def _file(self, shown: ShownPhoto) -> Path:
         return self._folder / f"{shown.sha256}.png"
 
 
-def _png(photo: Photo) -> bytes:
+def png_of(photo: Photo) -> bytes:
+    """The decoded pixels as a PNG, without metadata."""
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(photo.rgb)).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()

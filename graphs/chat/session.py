@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from langchain_core.messages import AIMessageChunk, HumanMessage
+from langchain_core.messages import AIMessageChunk, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command, StreamMode
 
@@ -81,7 +82,7 @@ class Conversation:
     """
 
     graph: Chat
-    checkpointer: SqliteSaver
+    checkpointer: BaseCheckpointSaver[str]
     photos: PhotoArchive
     thread_id: str
     coarsen: Coarsen = lambda answer: answer
@@ -139,6 +140,11 @@ class Conversation:
         return bool(self.graph.get_state(self._config()).tasks)
 
     @property
+    def messages(self) -> Sequence[AnyMessage]:
+        """The words of the person and the replies, in order."""
+        return self._values().get("messages", [])
+
+    @property
     def photo_id(self) -> str | None:
         """The photo that is talked about."""
         return self._values().get("photo_id")
@@ -176,8 +182,8 @@ class Conversation:
         return people[-1] if people else ""
 
     def prune(self) -> None:
-        """Drop what neither undoing the last turns nor going on needs, unless a turn is unfinished."""
-        if not self.is_unfinished:
+        """Drop what neither undoing the last turns nor going on needs, unless a turn is unfinished; SQLite's only."""
+        if isinstance(self.checkpointer, SqliteSaver) and not self.is_unfinished:
             prune_checkpoints(self.checkpointer, self.thread_id)
 
     def _before_last_turn(self) -> Mapping[str, Any] | None:
@@ -219,7 +225,7 @@ class Conversation:
         if mode == "messages":
             yield from _tokens(*part)
         elif mode == "custom":
-            yield from _tool_events(part)
+            yield from _tool_events(part, self.is_coarse)
         else:
             for step, update in part.items():
                 yield from self._step_events(step, update or {}, written)
@@ -248,9 +254,11 @@ def _tokens(message: Any, about: Mapping[str, Any]) -> Iterator[Token]:
         yield Token(text=message.text, step=str(about.get("langgraph_node", "")))
 
 
-def _tool_events(part: Mapping[str, Any]) -> Iterator[ToolCalled]:
+def _tool_events(part: Mapping[str, Any], is_coarse: bool) -> Iterator[ToolCalled]:
     if "event" in part:
         event = TraceEvent.model_validate(part["event"])
+        if is_coarse:  # a short result can be guessed from its hash
+            event = event.model_copy(update={"arguments_sha256": None, "result_sha256": None, "error": None})
         if event.what is What.TOOL and event.phase is Phase.END:
             yield ToolCalled(event=event)
 
@@ -270,11 +278,26 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
     photo_store = system.photo_store
     photos = FolderPhotoArchive(thread.photos, photo_store) if thread else PhotoArchive(photo_store)
     checkpointer = thread.checkpoints() if thread else open_checkpoints(None)
+    return build_conversation(system, checkpointer, photos, thread.name if thread else "chat", ask)
+
+
+def build_conversation(
+    system: GeoSleuth, checkpointer: BaseCheckpointSaver[str], photos: PhotoArchive, thread_id: str, ask: bool = False
+) -> Conversation:
+    """The conversation that a checkpointer holds under a thread's id; it begins where there is none.
+
+    Args:
+        system: open, for as long as the conversation.
+        checkpointer: where the thread is saved.
+        photos: where its photos are saved.
+        thread_id: its name in the checkpoints.
+        ask: whether the person may be asked when two places are close.
+    """
     conversation = Conversation(
         graph=build_chat(chat_parts(system, photos, ask), checkpointer),
         checkpointer=checkpointer,
         photos=photos,
-        thread_id=thread.name if thread else "chat",
+        thread_id=thread_id,
         coarsen=system.coarsened,
         is_coarse=system.settings.max_precision is not None,
         allow_metadata=system.settings.allow_metadata,

@@ -23,6 +23,14 @@ class PhotoError(UserError):
     """A file that cannot be used as a photo: one line saying which, why, and what to do."""
 
 
+class NotAPhotoError(PhotoError):
+    """By its content, the file is no image of a format that is read."""
+
+
+class PhotoTooLargeError(PhotoError):
+    """The file has more bytes or more pixels than are accepted."""
+
+
 def photo_paths(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Files in the order given, each once; folders are walked, sorted, keeping visible files with known suffixes.
 

@@ -20,14 +20,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from retrieval.photos.decoding import PhotoError, photo_paths, printable, read_file, upright_rgb
+from retrieval.photos.decoding import (
+    NotAPhotoError,
+    PhotoError,
+    PhotoTooLargeError,
+    photo_paths,
+    printable,
+    read_file,
+    upright_rgb,
+)
 from retrieval.photos.metadata import BROKEN_EXIF, PhotoMetadata, read_metadata
 
 __all__ = [
+    "NotAPhotoError",
     "Photo",
     "PhotoError",
     "PhotoLimits",
     "PhotoMetadata",
+    "PhotoTooLargeError",
     "decode_photo",
     "load_photo",
     "photo_paths",
@@ -199,7 +209,7 @@ def decode_photo(data: bytes, name: str, *, limits: PhotoLimits = PhotoLimits())
     if not data:
         raise PhotoError(f"{shown}: is empty")
     if len(data) > limits.max_bytes:
-        raise PhotoError(f"{shown}: is larger than the limit of {limits.max_bytes / 1e6:g} MB")
+        raise PhotoTooLargeError(f"{shown}: is larger than the limit of {limits.max_bytes / 1e6:g} MB")
     # What matters about an odd file is raised as PhotoError; Pillow's warnings would repeat it.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     with _open(data, shown) as image:
@@ -215,9 +225,9 @@ def _open(data: bytes, shown: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=_formats(data))
     except UnidentifiedImageError as error:
-        raise PhotoError(f"{shown}: is not a JPEG, PNG, WebP, HEIC, AVIF, TIFF or GIF image") from error
+        raise NotAPhotoError(f"{shown}: is not a JPEG, PNG, WebP, HEIC, AVIF, TIFF or GIF image") from error
     except Image.DecompressionBombError as error:
-        raise PhotoError(f"{shown}: has far too many pixels; scale it down first") from error
+        raise PhotoTooLargeError(f"{shown}: has far too many pixels; scale it down first") from error
     except _BROKEN_IMAGE as error:
         raise PhotoError(f"{shown}: is damaged and cannot be decoded ({_reason(error)})") from error
 
@@ -236,7 +246,7 @@ def _check_size(size: tuple[int, int], shown: str, limits: PhotoLimits) -> None:
     width, height = size
     megapixels = width * height / 1e6
     if megapixels > limits.max_megapixels:
-        raise PhotoError(
+        raise PhotoTooLargeError(
             f"{shown}: has {width}x{height} pixels ({megapixels:.0f} megapixels); "
             f"the limit is {limits.max_megapixels:g}: scale it down first"
         )

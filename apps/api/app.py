@@ -1,0 +1,87 @@
+"""The HTTP API as one ASGI application over the application core."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from anyio import CapacityLimiter
+from fastapi import Depends, FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy.exc import SQLAlchemyError
+
+from apps.api import jobs, locate, problems, threads
+from apps.api.guard import RequestGuard
+from apps.api.metrics import ServerMetrics
+from apps.api.parameters import Service, bearer, in_thread
+from apps.api.problems import ProblemDetail, problem
+from apps.api.schemas import ServerHealth
+from apps.service.access import ApiKeys
+from apps.service.service import GeolocationService
+
+_DECODED_AT_ONCE = 2
+
+DESCRIPTION = """Where was this photo taken, how sure are we, and why?
+
+`POST /v1/locate` answers about one photo, at once or as a stream of the machine's steps; `/v1/threads` are
+conversations about photos, `/v1/jobs` batches. Errors are `application/problem+json` and say what to do."""
+
+
+def create_app(service: GeolocationService, keys: ApiKeys) -> FastAPI:
+    """The API over an open service; whoever opened the service closes it after the server has ended."""
+    app = FastAPI(
+        title="GeoSleuth",
+        version=version("geosleuth"),
+        description=DESCRIPTION,
+        # Swagger's and ReDoc's pages load scripts from other hosts; /openapi.json needs none.
+        docs_url=None,
+        redoc_url=None,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    app.state.service, app.state.keys = service, keys
+    app.state.decoding = CapacityLimiter(_DECODED_AT_ONCE)
+    metrics = ServerMetrics(service)
+    for router in (locate.router, threads.router, jobs.router):
+        app.include_router(router, prefix="/v1", dependencies=[Depends(bearer)])
+    _add_health(app, metrics)
+    problems.install(app)
+    app.add_middleware(RequestGuard, keys=keys, limits=service.limits, metrics=metrics)
+    _name_problems(app)
+    return app
+
+
+def _add_health(app: FastAPI, metrics: ServerMetrics) -> None:
+    unready: dict[int | str, dict[str, Any]] = {
+        503: {"description": "Not ready", "content": {problems.PROBLEM_TYPE: {}}}
+    }
+
+    @app.get("/healthz", tags=["server"])
+    def healthz() -> ServerHealth:
+        """Whether the process lives."""
+        return ServerHealth(status="ok")
+
+    @app.get("/readyz", tags=["server"], responses=unready, response_model=ServerHealth)
+    def readyz(service: Service) -> ServerHealth | Response:
+        """Whether it can work: the system is open and the database answers."""
+        try:
+            service.database.check()
+        except SQLAlchemyError:
+            return problem(503, "Not ready", "the database does not answer")
+        return ServerHealth(status="ok")
+
+    @app.get("/metrics", tags=["server"], response_class=Response, dependencies=[Depends(bearer)])
+    async def prometheus_metrics() -> Response:
+        """Metrics of this process in Prometheus's text format."""
+        return Response(await in_thread(metrics.text), media_type=CONTENT_TYPE_LATEST)
+
+
+def _name_problems(app: FastAPI) -> None:
+    """Put the schema of problems into the OpenAPI document; no route names it as its own answer."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = plain()
+        document["components"]["schemas"].setdefault("ProblemDetail", ProblemDetail.model_json_schema())
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation does

@@ -1,0 +1,68 @@
+"""Parameters that several routes take: who asks, the service, a photo, choices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, ParamSpec, TypeVar, cast
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from fastapi import Depends, File, Form, Path, Query, Request, UploadFile
+from fastapi.security import HTTPBearer
+
+from agents.schemas import Level
+from apps.service.choices import RunChoices
+from apps.service.service import GeolocationService
+from retrieval.photos.photo import Photo
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_ID = 64
+MAX_LISTED = 200
+
+bearer = HTTPBearer(auto_error=False, description="an API key; not needed where the server has none")
+"""For the documentation: the guard has looked at the key before."""
+
+
+def _service(request: Request) -> GeolocationService:
+    return cast(GeolocationService, request.app.state.service)
+
+
+def _owner(request: Request) -> str:
+    return cast(str, request.state.owner)
+
+
+def _choices(
+    model: Annotated[str | None, Form(max_length=200, description="chat model; None: the server's")] = None,
+    strategy: Annotated[str | None, Form(max_length=100, description="which steps run; None: the server's")] = None,
+    max_precision: Annotated[Level | None, Form(description="coarsen the answer to this level")] = None,
+) -> RunChoices:
+    return RunChoices(model=model or None, strategy=strategy or None, max_precision=max_precision)
+
+
+Service = Annotated[GeolocationService, Depends(_service)]
+Owner = Annotated[str, Depends(_owner)]
+Choices = Annotated[RunChoices, Depends(_choices)]
+PhotoUpload = Annotated[UploadFile, File(description="one photo: JPEG, PNG, WebP, HEIC, AVIF, TIFF or GIF")]
+ItemId = Annotated[str, Path(max_length=MAX_ID)]
+ListLimit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
+ListOffset = Annotated[int, Query(ge=0, le=1_000_000)]
+
+
+async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a call returns that would block the event loop."""
+    return await anyio.to_thread.run_sync(partial(call, *args, **kwargs))
+
+
+async def uploaded_photo(request: Request, upload: UploadFile) -> Photo:
+    """The photo in an upload; two are decoded at a time, and the others wait without a thread.
+
+    Raises:
+        PhotoError: not a photo by its content, damaged, or over a limit.
+    """
+    data = await upload.read()
+    await upload.close()
+    limiter = cast(CapacityLimiter, request.app.state.decoding)
+    return await anyio.to_thread.run_sync(_service(request).read_photo, data, upload.filename, limiter=limiter)

@@ -1,0 +1,68 @@
+"""A run's events to a client: as server-sent events while they happen, or the last one alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+from fastapi import Request
+from sse_starlette.event import ServerSentEvent
+from sse_starlette.sse import EventSourceResponse
+
+from apps.api.problems import RunFailedError
+from apps.service.events import RunFailed, ServiceEvent, event_json, event_name
+from apps.service.runs import RunStream
+
+EVENT_STREAM = "text/event-stream"
+_PING_S = 15
+_SEND_S = 60.0
+"""A client that takes in nothing for so long is left."""
+_LOOK_S = 0.5
+
+STREAM_EXAMPLE = (
+    'id: 1\nevent: accepted\ndata: {"ahead": 0}\n\n'
+    'id: 2\nevent: step\ndata: {"step": "look", "text": "2 lines of text read", ...}\n\n'
+    'id: 3\nevent: answer\ndata: {"answer": {...}}\n\n'
+)
+
+
+def wants_events(request: Request) -> bool:
+    """Whether the client asked for server-sent events."""
+    return EVENT_STREAM in request.headers.get("accept", "")
+
+
+def event_response(stream: RunStream) -> EventSourceResponse:
+    """All events as they come, numbered from 1."""
+    return EventSourceResponse(_events(stream), ping=_PING_S, send_timeout=_SEND_S, sep="\n")
+
+
+async def _events(stream: RunStream) -> AsyncIterator[ServerSentEvent]:
+    number = 0
+    async for event in stream:
+        number += 1
+        yield ServerSentEvent(json.dumps(event_json(event)), event=event_name(event), id=str(number), sep="\n")
+
+
+async def last_event(request: Request, stream: RunStream) -> ServiceEvent:
+    """The event that a run ended with; the run ends early where the client leaves.
+
+    Raises:
+        RunFailedError: it failed.
+    """
+    watching = asyncio.create_task(_leave_with(request, stream))
+    last: ServiceEvent = RunFailed(status=500, title="No answer", detail="the client left, or the server is stopping")
+    try:
+        async for event in stream:
+            last = event
+    finally:
+        watching.cancel()
+    if isinstance(last, RunFailed):
+        raise RunFailedError(last)
+    return last
+
+
+async def _leave_with(request: Request, stream: RunStream) -> None:
+    while not await request.is_disconnected():
+        await asyncio.sleep(_LOOK_S)
+    stream.leave()

@@ -1,0 +1,228 @@
+"""Turns of saved conversations: one at a time for each thread, whichever process answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+from langchain_core.messages import AnyMessage
+
+from agents.schemas import Answer, Cost, Frozen
+from apps.service.choices import OfferedSystems
+from apps.service.database import StateDatabase
+from apps.service.errors import ConflictError, NotFoundError, UnusableError
+from apps.service.events import ServiceEvent
+from apps.service.leases import LeaseKeeper
+from apps.service.runs import RunPool, RunStream
+from apps.service.threads import DatabasePhotoArchive, ThreadRow, ThreadTable
+from graphs.chat.session import Conversation, PersonAsked, build_conversation
+from graphs.system import GeoSleuth
+from retrieval.photos.photo import Photo
+
+_PATIENCE_S = 60.0
+
+Turn = Callable[[Conversation], Iterable[ServiceEvent]]
+
+
+class SaidMessage(Frozen):
+    """Something that was said in a thread."""
+
+    role: str
+    """`person` or `geosleuth`."""
+    text: str
+
+
+class ThreadPhoto(Frozen):
+    """A photo of a thread and the present answer about it, no finer than allowed."""
+
+    photo_id: str
+    sha256: str
+    name: str
+    answer: Answer | None
+
+
+class ThreadHistory(Frozen):
+    """Everything that a thread has to show."""
+
+    messages: tuple[SaidMessage, ...]
+    photos: tuple[ThreadPhoto, ...]
+    current_photo_id: str | None
+    question: PersonAsked | None
+    """What it waits to have answered: the next message is the answer."""
+    is_unfinished: bool
+    """Whether a turn was stopped or its process died: it can be resumed or taken back."""
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """Saved conversations over one system and one database."""
+
+    table: ThreadTable
+    systems: OfferedSystems
+    database: StateDatabase
+    leases: LeaseKeeper
+    pool: RunPool
+
+    def send(self, owner: str, thread_id: str, text: str, photo: Photo | None = None) -> RunStream:
+        """A turn: a photo to locate, a question about the current one, or the answer to what was asked.
+
+        Raises:
+            NotFoundError: no such thread.
+            ConflictError: a turn is being answered, or was not finished.
+            UnusableError: neither words nor a photo, or words before the first photo.
+            TooManyError: too much is under way.
+        """
+        if not text.strip() and photo is None:
+            raise UnusableError("send words, a photo, or both")
+
+        def check(conversation: Conversation) -> None:
+            waits = conversation.question is not None
+            if conversation.is_unfinished and not waits:
+                raise ConflictError("the last turn was not finished; resume it or take it back first")
+            if waits and photo is not None:
+                raise ConflictError("a question waits for its answer; answer it in words, or take the turn back")
+            if photo is None and not conversation.shown:
+                raise UnusableError("this thread has no photo yet; send one")
+
+        def turn(conversation: Conversation) -> Iterable[ServiceEvent]:
+            if photo is not None:
+                return conversation.show(photo, text)
+            return conversation.answer_question(text) if conversation.question else conversation.ask(text)
+
+        return self._start(owner, thread_id, turn, check, photo)
+
+    def resume(self, owner: str, thread_id: str) -> RunStream:
+        """Go on with a turn that was stopped, or whose process died, from its last finished step.
+
+        Raises:
+            NotFoundError: no such thread.
+            ConflictError: nothing was stopped, or a turn is being answered.
+            TooManyError: too much is under way.
+        """
+
+        def check(conversation: Conversation) -> None:
+            if conversation.question or not conversation.is_unfinished:
+                raise ConflictError("no turn of this thread was stopped")
+
+        return self._start(owner, thread_id, lambda conversation: conversation.go_on(), check)
+
+    def undo(self, owner: str, thread_id: str) -> str:
+        """Take the last turn back; returns its words.
+
+        Raises:
+            NotFoundError: no such thread.
+            ConflictError: there is no turn to take back, or one is being answered.
+        """
+        token = self.table.begin_turn(owner, thread_id)
+        try:
+            words = self._open(self.table.find(owner, thread_id)).undo()
+        finally:
+            self.table.end_turn(thread_id, token)
+        if words is None:
+            raise ConflictError("there is no turn to take back")
+        return words
+
+    def turn_to(self, owner: str, thread_id: str, photo_id: str) -> None:
+        """Talk about another photo of the thread from here on.
+
+        Raises:
+            NotFoundError: no such thread or photo.
+            ConflictError: a turn is being answered.
+        """
+        token = self.table.begin_turn(owner, thread_id)
+        try:
+            conversation = self._open(self.table.find(owner, thread_id))
+            shown = next((photo for photo in conversation.shown if photo.photo_id == photo_id), None)
+            if shown is None:
+                raise NotFoundError("no such photo in this thread")
+            conversation.turn_to(shown)
+        finally:
+            self.table.end_turn(thread_id, token)
+
+    def history(self, owner: str, thread_id: str) -> ThreadHistory:
+        """What was said, shown and answered.
+
+        Raises:
+            NotFoundError: no such thread.
+        """
+        conversation = self._open(self.table.find(owner, thread_id))
+        names, answers = self.table.photo_names(thread_id), conversation.answers
+        return ThreadHistory(
+            messages=tuple(map(_said, conversation.messages)),
+            photos=tuple(
+                ThreadPhoto(
+                    photo_id=shown.photo_id,
+                    sha256=shown.sha256,
+                    name=names.get(shown.sha256, ""),
+                    answer=answers.get(shown.photo_id),
+                )
+                for shown in conversation.shown
+            ),
+            current_photo_id=conversation.photo_id,
+            question=conversation.question,
+            is_unfinished=conversation.is_unfinished,
+            cost=conversation.cost,
+        )
+
+    def photo_png(self, owner: str, thread_id: str, photo_id: str) -> bytes:
+        """The pixels of a photo of a thread.
+
+        Raises:
+            NotFoundError: no such thread or photo.
+        """
+        row = self.table.find(owner, thread_id)
+        shown = next((photo for photo in self._open(row).shown if photo.photo_id == photo_id), None)
+        if shown is None:
+            raise NotFoundError("no such photo in this thread")
+        return self._archive(row, self.systems.find(row.choices)).png(shown)
+
+    def _start(
+        self,
+        owner: str,
+        thread_id: str,
+        turn: Turn,
+        check: Callable[[Conversation], None],
+        photo: Photo | None = None,
+    ) -> RunStream:
+        """Take the thread, see that the turn can be, and let it wait for its place in the pool."""
+        with ExitStack() as taken:
+            token = self.table.begin_turn(owner, thread_id)
+            taken.callback(self.table.end_turn, thread_id, token)
+            lease = self.leases.keep(lambda: self.table.renew_turn(thread_id, token))
+            taken.callback(self.leases.let_go, lease)
+            row = self.table.find(owner, thread_id)
+            conversation = self._open(row, photo.name if photo else "")
+            check(conversation)
+
+            def produce() -> Generator[ServiceEvent, None, None]:
+                with closing(_iterator(turn(conversation))) as events:
+                    for event in events:
+                        if lease.lost.is_set():
+                            raise ConflictError("this turn took too long to be seen; another process has the thread")
+                        yield event
+
+            def at_end() -> None:
+                conversation.finish(_PATIENCE_S)
+                ending.close()
+
+            stream = self.pool.start(owner, produce, at_end)
+            ending = taken.pop_all()
+            return stream
+
+    def _open(self, row: ThreadRow, photo_name: str = "") -> Conversation:
+        system = self.systems.find(row.choices)
+        archive = self._archive(row, system, photo_name)
+        return build_conversation(system, self.database.checkpointer, archive, row.id, system.settings.ask)
+
+    def _archive(self, row: ThreadRow, system: GeoSleuth, photo_name: str = "") -> DatabasePhotoArchive:
+        return DatabasePhotoArchive(self.database, row.id, system.photo_store, photo_name)
+
+
+def _iterator(events: Iterable[ServiceEvent]) -> Generator[ServiceEvent, None, None]:
+    yield from events
+
+
+def _said(message: AnyMessage) -> SaidMessage:
+    return SaidMessage(role="person" if message.type == "human" else "geosleuth", text=message.text)
