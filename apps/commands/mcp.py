@@ -18,6 +18,7 @@ from core.errors import UserError
 
 if TYPE_CHECKING:
     from apps.mcp.photos import PhotoFolders
+    from apps.service.access import ApiKeys
     from apps.service.service import GeolocationService
 
 _GRACE_S = 10
@@ -45,12 +46,16 @@ def mcp(
     """Offer the machine and its tools to MCP clients. Limits come from the environment, as those of `serve`."""
     try:
         from apps.mcp.photos import PhotoFolders
+        from apps.service.access import ApiKeys, check_host
         from apps.service.limits import make_limits
         from apps.service.service import GeolocationService
     except ImportError as error:
         raise UserError("the MCP server needs more packages: pip install 'geosleuth[web]'") from error
     if run.events == STANDARD_OUTPUT and not http:
         raise UserError("--events - and the protocol both want standard output: give --events a file")
+    keys = ApiKeys.read(api_keys, os.environ)
+    if http:
+        check_host(host, keys)
     folders = PhotoFolders.of(root or ())
     # The jobs that `serve` accepted are its own to work on.
     limits = make_limits(job_workers=0)
@@ -60,7 +65,7 @@ def mcp(
             service = GeolocationService.open(settings, limits, report)
         with service:
             if http:
-                _serve_http(service, folders, api_keys, host, port)
+                _serve_http(service, folders, keys, host, port)
             else:
                 _serve_stdio(service, folders)
     return 0
@@ -75,18 +80,13 @@ def _serve_stdio(service: GeolocationService, folders: PhotoFolders) -> None:
     anyio.run(run_stdio, create_server(McpTools(service, folders)))
 
 
-def _serve_http(
-    service: GeolocationService, folders: PhotoFolders, api_keys: Path | None, host: str, port: int
-) -> None:
+def _serve_http(service: GeolocationService, folders: PhotoFolders, keys: ApiKeys, host: str, port: int) -> None:
     import uvicorn
 
     from apps.mcp.http import PATH, create_http_app
     from apps.mcp.server import create_server
     from apps.mcp.tools import McpTools
-    from apps.service.access import ApiKeys, check_host
 
-    keys = ApiKeys.read(api_keys, os.environ)
-    check_host(host, keys)
     config = uvicorn.Config(
         create_http_app(create_server(McpTools(service, folders)), service, keys),
         log_level="warning",

@@ -25,7 +25,7 @@ MAX_PATH = 4_096
 _NAME_CHARACTERS = 120
 
 
-class PhotoSource(Arguments):
+class GivenPhoto(Arguments):
     """A photo: `path`, `uri`, or `blob`. An MCP resource's contents (`uri`, `mimeType`, `blob`) are one as they are."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -126,7 +126,7 @@ class PhotoFolders:
         return NotFoundError(f"{_shown(path)}: no such photo in {folders}; give a path in there, or send a blob")
 
 
-def photo_bytes(source: PhotoSource, folders: PhotoFolders, limits: ServiceLimits) -> tuple[bytes, str]:
+def photo_bytes(source: GivenPhoto, folders: PhotoFolders, limits: ServiceLimits) -> tuple[bytes, str]:
     """The bytes of a photo that a client gave, and a name for people.
 
     Raises:

@@ -35,7 +35,7 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from apps.mcp.photos import PhotoSource, photo_bytes
+from apps.mcp.photos import GivenPhoto, photo_bytes
 from apps.mcp.tools import RESULTS, McpTools, ToolCaller
 from apps.service.access import LOCAL
 from apps.service.errors import service_error
@@ -147,5 +147,5 @@ def _resource(path: Path) -> Resource:
 def _picture(tools: McpTools, uri: str) -> str:
     """A photo of the folders in base64: its pixels as a JPEG, without the file's metadata."""
     limits = tools.service.limits
-    photo = tools.service.read_photo(*photo_bytes(PhotoSource(uri=uri), tools.folders, limits))
+    photo = tools.service.read_photo(*photo_bytes(GivenPhoto(uri=uri), tools.folders, limits))
     return base64.b64encode(rgb_jpeg(photo.rgb, _PICTURE_PX, _PICTURE_QUALITY)).decode("ascii")

@@ -15,7 +15,7 @@ from mcp_types import CallToolResult, ContentBlock, ImageContent, TextContent, T
 from pydantic import BaseModel, Field
 
 from agents.schemas import TELLING_NATS, Answer
-from apps.mcp.photos import PhotoFolders, PhotoSource, photo_bytes
+from apps.mcp.photos import GivenPhoto, PhotoFolders, photo_bytes
 from apps.output.formatting import heading
 from apps.service.choices import RunChoices
 from apps.service.errors import UnusableError
@@ -64,7 +64,7 @@ class ToolCaller:
 class LocateArguments(Arguments):
     """A photo, a question, and what is known of when it was taken."""
 
-    photo: PhotoSource
+    photo: GivenPhoto
     question: str = Field("", max_length=MAX_QUESTION, description="what you want to know")
     strategy: str | None = Field(None, max_length=100, description="which steps run; null: the server's choice")
     taken_at: str | None = Field(None, max_length=40, description="when it was taken, ISO 8601, if you know")
@@ -84,10 +84,10 @@ class LocateArguments(Arguments):
         return CaptureClues(**given) if given else None
 
 
-class SearchArguments(Arguments):
+class GivenPhotoSearch(Arguments):
     """A photo, or a part of it, and where to search."""
 
-    photo: PhotoSource
+    photo: GivenPhoto
     box: Box | None = Field(
         None, description="look only at this part: fractions of width and height from the top left; null: all of it"
     )
@@ -137,7 +137,7 @@ class McpTools:
         arguments = self._arguments(name).model_validate(given)
         if isinstance(arguments, LocateArguments):
             return await self._locate(arguments, caller)
-        if isinstance(arguments, SearchArguments):
+        if isinstance(arguments, GivenPhotoSearch):
             return await self._search(arguments)
         return await anyio.to_thread.run_sync(self._call_agent_tool, name, arguments)
 
@@ -174,7 +174,7 @@ class McpTools:
             raise UnusableError(last.detail)
         raise RuntimeError(f"a run ended with {last}")
 
-    async def _search(self, arguments: SearchArguments) -> CallToolResult:
+    async def _search(self, arguments: GivenPhotoSearch) -> CallToolResult:
         photo = await self._photo(arguments.photo)
 
         def search() -> PhotoMatches:
@@ -193,7 +193,7 @@ class McpTools:
         message = cast(ToolMessage, self.service.system.context.tools[name].invoke(call))
         return _result(_blocks(cast(Content, message.content)), cast(ToolResult, message.artifact))
 
-    async def _photo(self, source: PhotoSource) -> Photo:
+    async def _photo(self, source: GivenPhoto) -> Photo:
         def read() -> Photo:
             return self.service.read_photo(*photo_bytes(source, self.folders, self.service.limits))
 
@@ -218,7 +218,7 @@ RESULTS: dict[str, type[BaseModel]] = {
 
 OWN_ARGUMENTS: dict[str, type[BaseModel]] = {
     "locate_photo": LocateArguments,
-    "search_photos": SearchArguments,
+    "search_photos": GivenPhotoSearch,
     "sun_check": TimedSunArguments,
 }
 OWN_DESCRIPTIONS = {
