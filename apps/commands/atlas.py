@@ -47,7 +47,7 @@ def build(
     gps: Annotated[
         int | None, typer.Option(min=1, help="Without photos: an atlas of this many populated places.")
     ] = None,
-    store: Annotated[str | None, typer.Option(help="Store engine.")] = None,
+    store: Annotated[str | None, typer.Option(help="Store engine; qdrant-server@URL: on that server.")] = None,
     encoder: Encoder = None,
     home: Home = None,
 ) -> int:
