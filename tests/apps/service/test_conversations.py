@@ -137,7 +137,7 @@ def test_a_turn_of_a_killed_process_is_resumed_by_another_from_its_last_step(sta
     """A real server process is killed in the middle of a turn; the steps that were done are not done again."""
     gate, lease_s = tmp_path / "never", "1"
     own = {"GEOSLEUTH_STATE_URL": state_url, "GEOSLEUTH_SERVE_LEASE_S": lease_s, "GEOSLEUTH_SERVE_JOB_WORKERS": "0"}
-    command = ("tests.fakes.gated_server", gate, 2, "--port", "0", "--no-signs")
+    command = ("tests.fakes.services.gated_server", gate, 2, "--port", "0", "--no-signs")
     with (
         server_process(command, environment(tmp_path) | own, tmp_path / "log") as (url, process),
         httpx.Client(base_url=f"{url}/v1", trust_env=False, timeout=60) as client,

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from tests.fakes.services import gated, service
 FILES = [(f"{number}.jpg", bytes([number])) for number in range(20)]
 
 
-def table(url: str, tmp_path: Path, **limits: object) -> tuple[StateDatabase, JobTable]:
+def table(url: str, tmp_path: Path, **limits: Any) -> tuple[StateDatabase, JobTable]:
     database = StateDatabase.open(url, tmp_path)
     return database, JobTable(database, ServiceLimits(**limits))
 

@@ -82,7 +82,7 @@ def test_readers_of_one_event_loop_do_not_hold_up_each_other() -> None:
             await asyncio.sleep(pause_s)
         return events
 
-    async def both(pool: RunPool) -> list[list[ServiceEvent]]:
+    async def both(pool: RunPool) -> tuple[list[ServiceEvent], list[ServiceEvent]]:
         streams = [pool.start("anna", lambda: (step(number) for number in range(20))) for _ in range(2)]
         return await asyncio.gather(read(streams[0], 0.02), read(streams[1], 0.0))
 

@@ -24,7 +24,7 @@ from apps.service.limits import ServiceLimits
 from apps.service.service import GeolocationService
 from graphs.settings import make_settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 START_S = 120.0
 
 
