@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apps.commands.opening import events_recorded
+from apps.commands.opening import INTERRUPTED, events_recorded
 from apps.commands.serve import run_server
 from apps.console import STANDARD_OUTPUT, progress_bar
 from apps.options import RunOptions, SystemOptions, chosen_settings, expand_options
@@ -72,11 +73,19 @@ def mcp(
 
 
 def _serve_stdio(service: GeolocationService, folders: PhotoFolders) -> None:
+    """Serve until the client closes standard input, or a signal."""
     import anyio
 
     from apps.mcp.server import create_server, run_stdio
     from apps.mcp.tools import McpTools
 
+    def end(*_: object) -> None:
+        # A thread waits for the client's next line, which nothing interrupts.
+        service.close()
+        os._exit(INTERRUPTED)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     anyio.run(run_stdio, create_server(McpTools(service, folders)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ImageContent
 
 from apps.cli import USER_ERROR, run
+from apps.commands.opening import INTERRUPTED
 from apps.mcp.http import create_http_app
 from apps.mcp.server import create_server
 from apps.mcp.tools import McpTools
@@ -73,22 +75,25 @@ def test_nothing_but_the_protocol_is_printed_whatever_comes_in(home: Path, holid
         "[]",
         '{"jsonrpc": "2.0"}',
         "\x00\xff",
-        '{"jsonrpc":"2.0","id":9,"method":"tools/call"}',
+        '{"jsonrpc":"2.0","id":9,"method":"x"}',
+        "9" * 99_999,
     ]
-    lines = [*hostile, json.dumps(INITIALIZE), "9" * 100_000]
-    done = subprocess.run(
-        command("mcp", "--root", holiday, "--no-signs"),
-        input="\n".join(lines) + "\n",
-        env=environment(home),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    replies = [json.loads(line) for line in done.stdout.splitlines()]
+    arguments = command("mcp", "--root", holiday, "--no-signs")
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(arguments, env=environment(home), cwd=ROOT, text=True, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("\n".join([*hostile, json.dumps(INITIALIZE)]) + "\n")
+        process.stdin.flush()
+        replies: list[dict[str, Any]] = []
+        while not replies or replies[-1].get("id") != 1:
+            replies.append(json.loads(process.stdout.readline()))
+        # The client is still there: a signal ends the server all the same.
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == INTERRUPTED
+        assert process.stdout.read() == ""
     assert all(reply["jsonrpc"] == "2.0" for reply in replies)
-    assert [reply["result"]["serverInfo"]["name"] for reply in replies if reply.get("id") == 1] == ["geosleuth"]
+    assert replies[-1]["result"]["serverInfo"]["name"] == "geosleuth"
 
 
 @contextmanager
