@@ -1,4 +1,4 @@
-"""The command line: `geosleuth locate`, `chat`, `answer`, `serve`, `atlas`, `doctor`.
+"""The command line: `geosleuth locate`, `chat`, `answer`, `serve`, `mcp`, `atlas`, `doctor`.
 
 Answers go to standard output, everything else to standard error. Exit status: 0 done; 1 a folder run in
 which some photos failed, or an atlas that differs from its manifest; 2 an error the user can mend, printed on
@@ -22,6 +22,7 @@ from apps.commands.answer import answer
 from apps.commands.atlas import atlas_app
 from apps.commands.chat import chat
 from apps.commands.locate import locate
+from apps.commands.mcp import mcp
 from apps.commands.opening import INTERRUPTED
 from apps.commands.serve import serve
 from apps.options import Home
@@ -49,6 +50,7 @@ app.command("locate")(locate)
 app.command("answer")(answer)
 app.command("chat")(chat)
 app.command("serve")(serve)
+app.command("mcp")(mcp)
 app.add_typer(atlas_app, name="atlas")
 
 

@@ -17,7 +17,7 @@ from apps.service.access import ApiKeys, RateLimiter, host_name, is_own_address
 from apps.service.errors import ServiceError, TooManyError
 from apps.service.limits import ServiceLimits
 
-_GUARDED = ("/v1/", "/metrics")
+_GUARDED = ("/v1/", "/mcp", "/metrics")
 _CHUNK_S = 30.0
 """The longest that a body may pause."""
 _DRAINED_BYTES = 64_000_000
@@ -47,7 +47,7 @@ class RequestGuard:
             await self._app(scope, receive, send)
             return
         with self._metrics.request(scope) as seen:
-            body = _CountedBody(receive, self._most_bytes(scope["path"]))
+            body = _CountedBody(receive, most_bytes(scope["path"], self._limits))
             refused = self._refusal(scope, body)
             if refused is not None:
                 seen(refused.status_code)
@@ -81,9 +81,13 @@ class RequestGuard:
     def _foreign(self, scope: Scope) -> str | None:
         return None if self._keys.owners else _foreign(Headers(scope=scope))
 
-    def _most_bytes(self, path: str) -> int:
-        content = self._limits.job_bytes if path.startswith("/v1/jobs") else self._limits.photo_bytes
-        return content + _FORM_BYTES
+
+def most_bytes(path: str, limits: ServiceLimits) -> int:
+    """Bytes that the body of a request to a path may have; over MCP photos come as base64, a third longer."""
+    if path.startswith("/mcp"):
+        return limits.photo_bytes * 4 // 3 + _FORM_BYTES
+    content = limits.job_bytes if path.startswith("/v1/jobs") else limits.photo_bytes
+    return content + _FORM_BYTES
 
 
 async def _refuse(foreign: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -54,7 +54,7 @@ def build(
     gps: Annotated[
         int | None, typer.Option(min=1, help="Without photos: an atlas of this many populated places.")
     ] = None,
-    store: Annotated[str | None, typer.Option(help="Store engine.")] = None,
+    store: Annotated[str | None, typer.Option(help="Store engine; qdrant-server@URL: on that server.")] = None,
     replace: Annotated[
         bool,
         typer.Option("--replace", help="Build it anew, and put it in the place of what is there once it is complete."),

@@ -65,11 +65,11 @@ def serve(
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_S,
             )
-            _run(uvicorn.Server(config), host, port)
+            run_server(uvicorn.Server(config), host, port)
     return 0
 
 
-def _run(server: Server, host: str, port: int) -> None:
+def run_server(server: Server, host: str, port: int, path: str = "") -> None:
     """Serve until a signal; the address is printed when it is known, as the port may be the system's choice."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -78,7 +78,7 @@ def _run(server: Server, host: str, port: int) -> None:
         raise UserError(f"cannot listen at {host} port {port}: {error.strerror}; choose another --port") from error
     with listening:
         shown = f"[{host}]" if ":" in host else host
-        messages().print(f"serving at http://{shown}:{listening.getsockname()[1]} (Ctrl-C ends)")
+        messages().print(f"serving at http://{shown}:{listening.getsockname()[1]}{path} (Ctrl-C ends)")
         # When it has ended, uvicorn raises the signal that ended it once more: the service is closed all the same.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with suppress(KeyboardInterrupt):

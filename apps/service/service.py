@@ -37,7 +37,7 @@ from graphs.state import CaptureClues
 from graphs.system import GeoSleuth
 from retrieval.candidate import Candidate
 from retrieval.photos.photo import Photo
-from tools.results import Circle
+from tools.results import Box, Circle
 
 
 class ServiceOffer(Frozen):
@@ -168,8 +168,10 @@ class GeolocationService(Closing):
         self._check_text(text)
         return self.conversations.send(owner, thread_id, text, photo)
 
-    def search(self, photo: Photo, limit: int, near: Circle | None = None) -> Sequence[Candidate]:
-        """Places of the atlases that look like a photo, most similar first within each atlas.
+    def search(
+        self, photo: Photo, limit: int, near: Circle | None = None, box: Box | None = None
+    ) -> Sequence[Candidate]:
+        """Places of the atlases that look like a photo, or like a part of it, most similar first within each atlas.
 
         Raises:
             UnusableError: no atlas is open, or answers are coarsened, so that places cannot be shown.
@@ -180,7 +182,7 @@ class GeolocationService(Closing):
         if self.settings.max_precision is not None:
             raise UnusableError(f"this server tells nothing finer than a {self.settings.max_precision.value}")
         with self.system.photo_store.holding(photo) as photo_id:
-            return search.candidates(photo_id, None, near, limit)
+            return search.candidates(photo_id, box, near, limit)
 
     def offer(self) -> ServiceOffer:
         """What a caller may choose, and what leaves the machine."""

@@ -29,14 +29,20 @@ STORES: Mapping[str, Callable[[], StoreSettings]] = {
 
 
 def default_store_settings(engine: str) -> StoreSettings:
-    """An engine's settings as they come.
+    """An engine's settings as they come, with the server's address where one is given: `qdrant-server@URL`.
 
     Raises:
-        UserError: no such engine; the message lists those there are.
+        UserError: no such engine, or one that has no server; the message lists those there are.
     """
-    if engine not in STORES:
-        raise UserError(f"unknown store {engine!r}: choose one of {', '.join(STORES)}")
-    return STORES[engine]()
+    name, _, url = engine.partition("@")
+    if name not in STORES:
+        raise UserError(f"unknown store {name!r}: choose one of {', '.join(STORES)}")
+    settings = STORES[name]()
+    if not url:
+        return settings
+    if not isinstance(settings, ServerSettings) or not url.startswith(("http://", "https://")):
+        raise UserError(f"store {name}: give no address, or that of a server as qdrant-server@http://HOST:6333")
+    return settings.model_copy(update={"url": url})
 
 
 def open_store(

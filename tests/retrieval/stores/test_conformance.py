@@ -260,6 +260,14 @@ def test_an_unknown_engine_lists_the_valid_ones() -> None:
     assert {default_store_settings(name).engine for name in STORES} == set(STORES)
 
 
+def test_a_server_may_be_named_with_its_address() -> None:
+    named = default_store_settings("qdrant-server@http://qdrant:6333")
+    assert named == ServerSettings(url="http://qdrant:6333")
+    for wrong in ("qdrant-edge@http://qdrant:6333", "qdrant-server@qdrant:6333", "qdrant-server@file:///etc"):
+        with pytest.raises(UserError, match="give no address, or that of a server"):
+            default_store_settings(wrong)
+
+
 def test_without_faiss_the_message_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(UserError, match=r"geosleuth\[faiss\]"):
