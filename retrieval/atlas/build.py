@@ -35,7 +35,7 @@ from retrieval.atlas.manifest import (
 from retrieval.atlas.sources import PhotoItem
 from retrieval.atlas.verify import store_checksum
 from retrieval.candidate import AtlasKind
-from retrieval.encoders.base import PhotoEncoder, Vectors
+from retrieval.encoders.base import IdentifiedEncoder, PhotoEncoder, Vectors
 from retrieval.photos.photo import Photo, PhotoError, load_photo
 from retrieval.stores.base import EdgeSettings, StoredItem, StoreSettings, VectorStore
 from retrieval.stores.registry import StorePlace, open_store
@@ -80,7 +80,7 @@ SCAN_UP_TO = 250_000
 """A scan's time grows with the items, a graph's hardly: above this a graph is worth the minutes it takes to build."""
 
 
-class _Encoded(NamedTuple):
+class EncodedItems(NamedTuple):
     """A batch: the items that could be encoded with their vectors (n, dim), and those that could not."""
 
     items: list[StoredItem]
@@ -88,7 +88,7 @@ class _Encoded(NamedTuple):
     failures: list[Failure]
 
 
-class _Source(NamedTuple):
+class AtlasSource(NamedTuple):
     """The items 0 to total - 1 of a build; `encode` makes a batch of them from their numbers."""
 
     kind: AtlasKind
@@ -96,7 +96,7 @@ class _Source(NamedTuple):
     sha256: str
     total: int
     batch_size: int
-    encode: Callable[[Sequence[int]], _Encoded]
+    encode: Callable[[Sequence[int]], EncodedItems]
 
 
 def build_gps_atlas(
@@ -131,14 +131,13 @@ def build_gps_atlas(
         raise ValueError(f"{len(positions)} positions came with {len(item_ids)} names")
     digest = hashlib.sha256(positions.tobytes() + json.dumps(list(item_ids)).encode()).hexdigest()
 
-    def encode(ids: Sequence[int]) -> _Encoded:
+    def encode(ids: Sequence[int]) -> EncodedItems:
         points = [Point(lat=lat, lon=lon) for lat, lon in positions[list(ids)].tolist()]
         items = [StoredItem(i, point, item_ids[i]) for i, point in zip(ids, points, strict=True)]
-        return _Encoded(items, encoder.encode_points(positions[list(ids)]), [])
+        return EncodedItems(items, encoder.encode_points(positions[list(ids)]), [])
 
-    given = _Source(AtlasKind.GPS, source, digest, len(positions), GPS_BATCH, encode)
-    with atlas_lock(folder, wait=wait):
-        return _build(folder, encoder, given, store, progress)
+    given = AtlasSource(AtlasKind.GPS, source, digest, len(positions), GPS_BATCH, encode)
+    return build_atlas(folder, encoder, given, store, progress, wait=wait)
 
 
 def build_photo_atlas(
@@ -162,12 +161,25 @@ def build_photo_atlas(
     listed = [(item.item_id, item.author, item.point and (item.point.lat, item.point.lon)) for item in items]
     digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
-    def encode(ids: Sequence[int]) -> _Encoded:
+    def encode(ids: Sequence[int]) -> EncodedItems:
         return _encode_photos(encoder, [(i, items[i]) for i in ids])
 
-    given = _Source(AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode)
-    with atlas_lock(folder):
-        return _build(folder, encoder, given, store, progress)
+    given = AtlasSource(AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode)
+    return build_atlas(folder, encoder, given, store, progress)
+
+
+def build_atlas(
+    folder: Path,
+    encoder: IdentifiedEncoder,
+    source: AtlasSource,
+    store: StoreSettings | None,
+    progress: Progress | None,
+    *,
+    wait: bool = False,
+) -> AtlasManifest:
+    """Build an atlas of any kind from its source, or finish one that was cut off; see `build_gps_atlas`."""
+    with atlas_lock(folder, wait=wait):
+        return _build(folder, encoder, source, store, progress)
 
 
 @contextmanager
@@ -199,7 +211,7 @@ def delete_atlas(folder: Path) -> None:
         shutil.rmtree(gone)
 
 
-def _encode_photos(encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem]]) -> _Encoded:
+def _encode_photos(encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem]]) -> EncodedItems:
     items: list[StoredItem] = []
     photos: list[Photo] = []
     failures: list[Failure] = []
@@ -212,7 +224,7 @@ def _encode_photos(encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoIte
         photos.append(photo)
         items.append(StoredItem(id_, point, item.item_id, {"author": item.author} if item.author else {}))
     vectors = encoder.encode_photos(photos).fused if photos else np.zeros((0, encoder.identity.dim), np.float32)
-    return _Encoded(items, vectors, failures)
+    return EncodedItems(items, vectors, failures)
 
 
 def _placed_photo(item: PhotoItem) -> tuple[Photo, Point]:
@@ -227,7 +239,11 @@ def _placed_photo(item: PhotoItem) -> tuple[Photo, Point]:
 
 
 def _build(
-    folder: Path, encoder: PhotoEncoder, source: _Source, store: StoreSettings | None, progress: Progress | None
+    folder: Path,
+    encoder: IdentifiedEncoder,
+    source: AtlasSource,
+    store: StoreSettings | None,
+    progress: Progress | None,
 ) -> AtlasManifest:
     """Encode and store the items that are not there yet, and finish the manifest."""
     settings = store or EdgeSettings(index="scan" if source.total <= SCAN_UP_TO else "hnsw")
@@ -251,21 +267,21 @@ def _build(
     return complete
 
 
-def _refuse_empty(store: VectorStore, folder: Path, source: _Source) -> None:
-    """An atlas of photos of which none could be used is none: say why, and delete it, so that it can be tried again."""
-    if source.kind is not AtlasKind.PHOTO or store.count():
+def _refuse_empty(store: VectorStore, folder: Path, source: AtlasSource) -> None:
+    """An atlas of pictures of which none could be used is none: say why, and delete it, to be tried again."""
+    if source.kind is AtlasKind.GPS or store.count():
         return
     parsed = map(_parsed, (folder / FAILED_FILE).read_bytes().splitlines(keepends=True))
     first = next((failure for failure in parsed if failure), None)
     store.close()
     shutil.rmtree(folder)
     raise AtlasError(
-        f"none of {source.total} photos could be used, so there is no atlas"
+        f"none of {source.total} {source.kind.value}s could be used, so there is no atlas"
         + (f" (the first: {first.item_id}: {first.reason})" if first else "")
     )
 
 
-def _fill(store: VectorStore, failures: FailureList, source: _Source, progress: Progress | None) -> None:
+def _fill(store: VectorStore, failures: FailureList, source: AtlasSource, progress: Progress | None) -> None:
     done = store.ids() | failures.ids
     pending = [i for i in range(source.total) if i not in done]
     for start in range(0, len(pending), source.batch_size):
@@ -277,7 +293,9 @@ def _fill(store: VectorStore, failures: FailureList, source: _Source, progress: 
             progress(source.total - len(pending) + start + len(batch), source.total)
 
 
-def _start_or_resume(folder: Path, encoder: PhotoEncoder, source: _Source, settings: StoreSettings) -> AtlasManifest:
+def _start_or_resume(
+    folder: Path, encoder: IdentifiedEncoder, source: AtlasSource, settings: StoreSettings
+) -> AtlasManifest:
     """The manifest of the build in progress, written before anything else."""
     fresh = AtlasManifest(
         name=folder.name,

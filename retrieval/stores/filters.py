@@ -1,4 +1,4 @@
-"""Which stored items a search may return: a circle on the sphere, and values to leave out."""
+"""Which stored items a search may return: circles on the sphere, and values to leave out."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ class Near(NamedTuple):
         return point_distance_km(self.centre, point) <= self.radius_km
 
 
+class NearAny(NamedTuple):
+    """All that lies in at least one of some circles."""
+
+    circles: tuple[Near, ...]
+
+    def contains(self, point: Point) -> bool:
+        """Whether one of the circles holds a point."""
+        return any(circle.contains(point) for circle in self.circles)
+
+
 class LatLonBox(NamedTuple):
     """A latitude range and the union of one or two longitude ranges, in degrees, ends included.
 
@@ -37,6 +47,11 @@ class LatLonBox(NamedTuple):
     lat_min: float
     lat_max: float
     lon_ranges: tuple[tuple[float, float], ...]
+
+
+def bounding_boxes(near: Near | NearAny) -> tuple[LatLonBox, ...]:
+    """Boxes that together contain every point of a circle or of an area."""
+    return tuple(bounding_box(circle) for circle in (near.circles if isinstance(near, NearAny) else (near,)))
 
 
 def bounding_box(near: Near) -> LatLonBox:

@@ -1,0 +1,143 @@
+"""How fast a photo's vector is matched to satellite tiles: narrowing by the belief, comparison, the witness; memory.
+
+    python -m benchmarks.speed.tiles --tiles 100000 --dim 1024 [--store qdrant-edge]
+
+Vectors are random, clustered by city; tiles lie around populous places as in a collection of landmarks. Queries are
+noisy copies of tiles' vectors, with a coarse belief of a model that was some kilometres wrong. Run it on a quiet
+machine: processor time is shown beside wall time, for one that is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from belief.parameters import SatelliteRecord, default_parameters
+from belief.posterior import Belief
+from belief.support import make_support
+from belief.witnesses.reports import Report, ReportedPlace, WeighedReport, report_ratio
+from belief.witnesses.satellite import narrowed_areas, satellite_log_ratio, tile_pins
+from benchmarks.simulation.satellite_matching import LIMIT, RECORD
+from geo.places.gazetteer import Gazetteer
+from geo.sphere import Floats
+from retrieval.atlas.atlas import atlas_info
+from retrieval.crossview.tile_atlas import SatelliteTile, TileAtlas, TileBounds, build_tile_atlas, open_tile_atlas
+from retrieval.encoders.base import EncoderIdentity, Vectors
+from retrieval.stores.registry import STORES, default_store_settings
+
+SIDE_DEG = 0.002
+PER_CITY = 100
+STEPS = ("narrow", "compare", "weigh")
+
+
+class RandomTiles:
+    """Vectors of tiles by their number, which their one pixel says: near a vector of their city's."""
+
+    def __init__(self, dim: int) -> None:
+        self.identity = EncoderIdentity(name="random-tiles", revision="1", dim=dim)
+
+    def encode_tiles(self, tiles: Sequence[NDArray[np.uint8]]) -> Vectors:
+        """Vectors (n, dim) of numbers, each as an array of three bytes."""
+        return np.stack([self.vector(int.from_bytes(tile.tobytes()[:4], "little")) for tile in tiles])
+
+    def vector(self, number: int) -> Vectors:
+        """The vector of a tile."""
+        dim = self.identity.dim
+        city = np.random.default_rng([1, number // PER_CITY]).standard_normal(dim)
+        own = np.random.default_rng([2, number]).standard_normal(dim)
+        return _unit(0.6 * city + own)
+
+
+def _unit(vector: Floats) -> Vectors:
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+def tiles_around_places(count: int) -> list[SatelliteTile]:
+    """Tiles in squares of 100 around populous places."""
+    places = Gazetteer().coordinates()
+    centres = places.lat_lon_deg[np.argsort(-places.population, kind="stable")[: -(-count // PER_CITY)]]
+    tiles = []
+    for number in range(count):
+        lat, lon = np.clip(centres[number // PER_CITY], -85.0, 85.0)
+        south, west = lat + SIDE_DEG * (number % PER_CITY // 10 - 5), lon + SIDE_DEG * (number % 10 - 5)
+        rgb = np.frombuffer(number.to_bytes(12, "little"), dtype=np.uint8).reshape(2, 2, 3)
+        bounds = TileBounds(float(south), float(west), float(south + SIDE_DEG), float(west + SIDE_DEG))
+        tiles.append(SatelliteTile(str(number), bounds, "17", "random", "", rgb=rgb))
+    return tiles
+
+
+def match(
+    atlas: TileAtlas, vector: Vectors, coarse: ReportedPlace, record: SatelliteRecord
+) -> list[tuple[float, float]]:
+    """Wall and processor seconds of narrowing, comparing and weighing one query."""
+    records = default_parameters().records
+
+    def heard(pins: Sequence[tuple[float, float]]) -> Belief:
+        support = make_support([coarse[:2], *pins])
+        return Belief(support, {"coarse": WeighedReport(report_ratio(support, Report([coarse], RECORD), records))}, {})
+
+    belief = heard(())
+    belief.densest(0.5)  # what the coarse stage costs anyway
+    clock = [(time.perf_counter(), time.process_time())]
+    areas = narrowed_areas(belief)
+    clock.append((time.perf_counter(), time.process_time()))
+    compared = atlas.compare(vector, areas, LIMIT)
+    clock.append((time.perf_counter(), time.process_time()))
+    satellite_log_ratio(heard(tile_pins(compared)), compared, record)
+    clock.append((time.perf_counter(), time.process_time()))
+    return [(late[0] - early[0], late[1] - early[1]) for early, late in pairwise(clock)]
+
+
+def main() -> None:
+    """Print build time, memory and the time of each step."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiles", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=1024)
+    parser.add_argument("--store", choices=tuple(STORES), default="qdrant-edge")
+    parser.add_argument("--queries", type=int, default=60)
+    chosen = parser.parse_args()
+    encoder, tiles = RandomTiles(chosen.dim), tiles_around_places(chosen.tiles)
+    shares = ((0.3, 0.3, 0.4),)
+    record = SatelliteRecord(temperatures=(0.02, 0.08), edges=(), shares=shares)
+    with tempfile.TemporaryDirectory() as home:
+        folder = Path(home) / "tiles"
+        start = time.perf_counter(), time.process_time()
+        build_tile_atlas(folder, encoder, tiles, store=default_store_settings(chosen.store))
+        build_s = time.perf_counter() - start[0], time.process_time() - start[1]
+        print(f"{chosen.tiles:,} tiles, {chosen.dim}-d, {chosen.store}")
+        print(f"build, with the drawing of vectors: {build_s[0]:.0f} s (processor {build_s[1]:.0f} s)")
+        rng = np.random.default_rng(3)
+        before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with open_tile_atlas(folder, encoder) as atlas:
+            times = []
+            for number in rng.integers(len(tiles), size=chosen.queries + 1).tolist():
+                at = tiles[number].bounds.centre
+                vector = _unit(encoder.vector(number) + 0.75 * _unit(rng.standard_normal(chosen.dim)))
+                coarse = ReportedPlace(at.lat + rng.normal(0.0, 0.05), at.lon + rng.normal(0.0, 0.05))
+                times.append(match(atlas, vector, coarse, record))
+            milliseconds = 1e3 * np.array(times[1:])
+            after_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            print(f"folder {atlas_info(folder).size_bytes / 1e6:,.0f} MB; peak memory {after_kb / 1e6:.2f} GB")
+            print(f"of which before it was opened for reading {before_kb / 1e6:.2f} GB")
+    for index, step in enumerate(STEPS):
+        print(
+            f"{step:8} median {np.median(milliseconds[:, index, 0]):6.1f} ms, processor "
+            f"{np.median(milliseconds[:, index, 1]):6.1f} ms"
+        )
+    whole = milliseconds.sum(axis=1)
+    print(
+        f"{'all':8} median {np.median(whole[:, 0]):6.1f} ms, processor {np.median(whole[:, 1]):6.1f} ms; "
+        f"95 % {np.quantile(whole[:, 0], 0.95):.1f} ms, processor {np.quantile(whole[:, 1], 0.95):.1f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main()
