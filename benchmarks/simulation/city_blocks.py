@@ -60,10 +60,15 @@ class PlacedBlock(NamedTuple):
     layout_seed: int
     own_seed: int
 
+    @property
+    def tile_id(self) -> str:
+        """Of its tile in an atlas."""
+        return f"{self.city}-{self.own_seed}"
+
     def tile(self) -> SatelliteTile:
         """The block as a tile of an atlas."""
         rgb = seen_from_above(drawn_block(self), np.random.default_rng([self.own_seed, 1]))
-        return SatelliteTile(f"{self.city}-{self.own_seed}", self.bounds, "17", "generated", "", rgb=rgb)
+        return SatelliteTile(self.tile_id, self.bounds, "17", "generated", "", rgb=rgb)
 
     def photo(self, number: int, *, matchable: bool = True) -> Pixels:
         """One of the block's photos, or one that shows nothing of it."""

@@ -153,7 +153,8 @@ def test_mistakes_are_found_before_training(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="this recipe has no view fused"):
         load(write_crossview_config(tmp_path, objective__pairs={"fused-gps": 1.0}))
     write_places(tmp_path, 20)
-    untrained = load(write_crossview_config(tmp_path, model__image={"backbone": "compact-narrow"}))
+    changes = {"model__image": {"backbone": "compact-narrow"}, "run": str(tmp_path / "other")}
+    untrained = load(write_crossview_config(tmp_path, **changes))
     with pytest.raises(UserError, match="has no pretrained weights"):
         train_crossview(untrained, CPU, [])
 
