@@ -23,21 +23,24 @@ class RetrievalRecord(Frozen):
 class SatelliteRecord(Frozen):
     """What matching photos to satellite tiles with one encoder is worth.
 
-    The match is read at several temperatures at once; the shares say how much each is believed, the last one being
-    "this photo shows nothing that can be matched". They differ by how far the best tile stands out.
+    The match is read at several temperatures at once, openly (the place may lie on no compared tile) and closed (it
+    lies on one); the shares say how much each reading is believed, the last one being "this photo shows nothing that
+    can be matched". They differ by how far the best tile stands out.
     """
 
     temperatures: tuple[float, ...] = Field(description="cosine differences are divided by them")
     edges: tuple[float, ...] = Field(description="rising, of the groups: how far the best tile stands out")
-    shares: tuple[tuple[float, ...], ...] = Field(description="of each group, one more than there are edges")
+    shares: tuple[tuple[float, ...], ...] = Field(
+        description="of each group, one more than there are edges: of the open readings, the closed ones, and nothing"
+    )
     photos: int = Field(0, ge=0, description="places it was fitted on")
     source: str = Field("", description="where these numbers come from")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        wrong = [row for row in self.shares if len(row) != len(self.temperatures) + 1 or abs(sum(row) - 1.0) > 1e-4]
+        wrong = [row for row in self.shares if len(row) != 2 * len(self.temperatures) + 1 or abs(sum(row) - 1.0) > 1e-4]
         if wrong or len(self.shares) != len(self.edges) + 1 or list(self.edges) != sorted(self.edges):
-            raise ValueError("shares must be one row a group, of a share a temperature and one of nothing, sums of 1")
+            raise ValueError("shares must be one row a group: two a temperature and one of nothing, with a sum of 1")
         return self
 
 

@@ -7,7 +7,8 @@ belief as it was, by shares fitted on places whose truth is known (`evals.fittin
 cannot make the belief worse, and a photo that shows nothing matchable, whose tiles are all alike, changes nothing.
 
 Positions in a compared area on no hit count as tiles from elsewhere that are no more similar than the last hit;
-positions outside count as tiles from elsewhere do on average.
+positions outside count as tiles from elsewhere do on average. That is the open reading. The closed one counts the hits
+alone: in a collection of landmarks the place is one of the tiles. How much of either is true is fitted, too.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from belief.posterior import Belief
 from belief.support import Support
 from belief.witnesses.reports import TINY
 from geo.point import Point
-from geo.sphere import EARTH_RADIUS_KM, Floats, lat_lon_array, to_lat_lon_deg
+from geo.sphere import EARTH_RADIUS_KM, Floats, lat_lon_array, to_lat_lon_deg, unit_vectors
 from retrieval.crossview.tile_atlas import ComparedTiles, TileBounds, Zone
 from retrieval.stores.filters import Near, NearAny
 
-SHARES = (0.5, 0.9)
+SHARES = (0.5, 0.8)
 """Of the belief: tiles of the areas that hold them are compared. Set by hand."""
 
 MOST_CIRCLES = 16
 """Circles that an area is covered with."""
 
-PINNED_TILES = 32
+PINNED_TILES = 48
 """Hits that get a support of their own."""
 
 LEAST_RADIUS_KM = 0.1
@@ -110,13 +111,13 @@ def satellite_log_ratio(belief: Belief, compared: ComparedTiles, record: Satelli
 
 
 def tile_readings(support: Support, mass: Floats, compared: ComparedTiles, temperatures: Sequence[float]) -> Floats:
-    """A comparison read at each temperature, (n, t + 1), the last column being "nothing"; each is 1 on average.
+    """A comparison read openly and closed at each of t temperatures, and "nothing": (n, 2 t + 1), each 1 on average.
 
     Args:
         support: n positions.
         mass: of the belief, (n,), over which the average is taken.
     """
-    readings = np.ones((len(mass), len(temperatures) + 1))
+    readings = np.ones((len(mass), 2 * len(temperatures) + 1))
     if not compared.hits:
         return readings
     similarity, level = np.array([hit.similarity for hit in compared.hits]), _levels(support, compared)
@@ -128,7 +129,10 @@ def tile_readings(support: Support, mass: Floats, compared: ComparedTiles, tempe
 
         # Levels below 0 count from the end.
         at = np.append(counted(similarity), [counted(tiles).mean() for tiles in elsewhere])[level]
+        on_tiles = np.where(level >= 0, at, 0.0)
         readings[:, column] = at / max(float(mass @ at), TINY)
+        if on_tiles.any():
+            readings[:, len(temperatures) + column] = on_tiles / max(float(mass @ on_tiles), TINY)
     return readings
 
 
@@ -149,8 +153,9 @@ def _levels(support: Support, compared: ComparedTiles) -> np.ndarray[tuple[int],
 
 def _inside(support: Support, zone: Zone) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     circles = zone.area.circles
-    away_km = support.distance_km(lat_lon_array(circle.centre for circle in circles))
-    return np.asarray((away_km <= np.array([circle.radius_km for circle in circles])).any(axis=1))
+    centres = unit_vectors(lat_lon_array(circle.centre for circle in circles))
+    reach = np.array([np.cos(min(np.pi, circle.radius_km / EARTH_RADIUS_KM)) for circle in circles])
+    return np.asarray((support.unit @ centres.T >= reach).any(axis=1))
 
 
 def _within(lat_lon_deg: Floats, bounds: TileBounds) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -217,7 +217,7 @@ def _cast(
     hits_wall = (top[:, :, None] >= slope) & (foot[None, :, None] <= slope)
     hits_floor = (foot[None, :, None] >= slope) & inside[:, :, None]
     hits = hits_wall | hits_floor
-    first, any_hit = hits.argmax(axis=1), hits.any(axis=1)
+    first, any_hit = hits.argmax(axis=1), np.asarray(hits.any(axis=1))
     column = np.arange(PICTURE_PX)[:, None]
     is_wall = np.asarray(hits_wall[column, first, np.arange(PICTURE_PX)])
     where = (cell[0][column, first], cell[1][column, first])

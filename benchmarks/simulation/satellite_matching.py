@@ -54,7 +54,7 @@ RECORD = Record(shares=(0.10, 0.20, 0.30, 0.15, 0.10, 0.15))
 
 PUBLISHED_RADIUS_KM = 25.0
 THRESHOLDS_KM = (1, 25, 200, 750, 2500)
-LIMIT = 48
+LIMIT = 32
 """Tiles that are compared in each area."""
 
 SYSTEMS = ("coarse only", "satellite only", "25 km radius, as published", "belief")

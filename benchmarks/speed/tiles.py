@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,18 +63,34 @@ def _unit(vector: Floats) -> Vectors:
     return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
-def tiles_around_places(count: int) -> list[SatelliteTile]:
-    """Tiles in squares of 100 around populous places."""
-    places = Gazetteer().coordinates()
-    centres = places.lat_lon_deg[np.argsort(-places.population, kind="stable")[: -(-count // PER_CITY)]]
-    tiles = []
-    for number in range(count):
-        lat, lon = np.clip(centres[number // PER_CITY], -85.0, 85.0)
-        south, west = lat + SIDE_DEG * (number % PER_CITY // 10 - 5), lon + SIDE_DEG * (number % 10 - 5)
+class TilesAroundPlaces(Sequence[SatelliteTile]):
+    """Tiles in squares of 100 around populous places, made when they are asked for."""
+
+    def __init__(self, count: int) -> None:
+        places = Gazetteer().coordinates()
+        self._centres = places.lat_lon_deg[np.argsort(-places.population, kind="stable")[: -(-count // PER_CITY)]]
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, number: int) -> SatelliteTile: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[SatelliteTile]: ...
+
+    def __getitem__(self, number: int | slice) -> SatelliteTile | Sequence[SatelliteTile]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(self._count)[number]]
+        if number >= self._count:
+            raise IndexError(number)
+        lat, lon = np.clip(self._centres[number // PER_CITY], -85.0, 85.0)
+        south = float(lat + SIDE_DEG * (number % PER_CITY // 10 - 5))
+        west = float(lon + SIDE_DEG * (number % 10 - 5))
         rgb = np.frombuffer(number.to_bytes(12, "little"), dtype=np.uint8).reshape(2, 2, 3)
-        bounds = TileBounds(float(south), float(west), float(south + SIDE_DEG), float(west + SIDE_DEG))
-        tiles.append(SatelliteTile(str(number), bounds, "17", "random", "", rgb=rgb))
-    return tiles
+        bounds = TileBounds(south, west, south + SIDE_DEG, west + SIDE_DEG)
+        return SatelliteTile(str(number), bounds, "17", "random", "", rgb=rgb)
 
 
 def match(
@@ -96,47 +115,59 @@ def match(
     return [(late[0] - early[0], late[1] - early[1]) for early, late in pairwise(clock)]
 
 
+def build(folder: Path, encoder: RandomTiles, count: int, store: str) -> None:
+    """Build the atlas and print how long it took."""
+    start = time.perf_counter(), time.process_time()
+    build_tile_atlas(folder, encoder, TilesAroundPlaces(count), store=default_store_settings(store))
+    wall_s, processor_s = time.perf_counter() - start[0], time.process_time() - start[1]
+    print(f"build, with the drawing of vectors: {wall_s:.0f} s (processor {processor_s:.0f} s)", flush=True)
+
+
+def query(folder: Path, encoder: RandomTiles, count: int, queries: int) -> None:
+    """Match queries and print how long each step took, and the peak of memory."""
+    rng, tiles = np.random.default_rng(3), TilesAroundPlaces(count)
+    shares = ((0.2, 0.2, 0.1, 0.1, 0.4),)
+    record = SatelliteRecord(temperatures=(0.02, 0.08), edges=(), shares=shares)
+    times = []
+    with open_tile_atlas(folder, encoder) as atlas:
+        for number in rng.integers(count, size=queries + 1).tolist():
+            at = tiles[number].bounds.centre
+            vector = _unit(encoder.vector(number) + 0.75 * _unit(rng.standard_normal(encoder.identity.dim)))
+            coarse = ReportedPlace(at.lat + rng.normal(0.0, 0.05), at.lon + rng.normal(0.0, 0.05))
+            times.append(match(atlas, vector, coarse, record))
+        size_mb = atlas_info(folder).size_bytes / 1e6
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"folder {size_mb:,.0f} MB; peak memory of a process that reads it {peak_gb:.2f} GB")
+    milliseconds = 1e3 * np.array(times[1:])
+    whole = np.concatenate([milliseconds, milliseconds.sum(axis=1, keepdims=True)], axis=1)
+    for step, column in zip((*STEPS, "all"), whole.transpose(1, 0, 2), strict=True):
+        (wall, processor), (wall_95, processor_95) = np.quantile(column, [0.5, 0.95], axis=0)
+        print(
+            f"{step:8} median {wall:6.1f} ms (processor {processor:6.1f}), 95 % {wall_95:.1f} ms ({processor_95:.1f})"
+        )
+
+
 def main() -> None:
-    """Print build time, memory and the time of each step."""
+    """Print build time, memory and the time of each step; building and querying are processes of their own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiles", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=1024)
     parser.add_argument("--store", choices=tuple(STORES), default="qdrant-edge")
     parser.add_argument("--queries", type=int, default=60)
+    parser.add_argument("--folder", type=Path, help="keep the atlas here")
+    parser.add_argument("--only", choices=("build", "query"))
     chosen = parser.parse_args()
-    encoder, tiles = RandomTiles(chosen.dim), tiles_around_places(chosen.tiles)
-    shares = ((0.3, 0.3, 0.4),)
-    record = SatelliteRecord(temperatures=(0.02, 0.08), edges=(), shares=shares)
-    with tempfile.TemporaryDirectory() as home:
-        folder = Path(home) / "tiles"
-        start = time.perf_counter(), time.process_time()
-        build_tile_atlas(folder, encoder, tiles, store=default_store_settings(chosen.store))
-        build_s = time.perf_counter() - start[0], time.process_time() - start[1]
-        print(f"{chosen.tiles:,} tiles, {chosen.dim}-d, {chosen.store}")
-        print(f"build, with the drawing of vectors: {build_s[0]:.0f} s (processor {build_s[1]:.0f} s)")
-        rng = np.random.default_rng(3)
-        before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        with open_tile_atlas(folder, encoder) as atlas:
-            times = []
-            for number in rng.integers(len(tiles), size=chosen.queries + 1).tolist():
-                at = tiles[number].bounds.centre
-                vector = _unit(encoder.vector(number) + 0.75 * _unit(rng.standard_normal(chosen.dim)))
-                coarse = ReportedPlace(at.lat + rng.normal(0.0, 0.05), at.lon + rng.normal(0.0, 0.05))
-                times.append(match(atlas, vector, coarse, record))
-            milliseconds = 1e3 * np.array(times[1:])
-            after_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            print(f"folder {atlas_info(folder).size_bytes / 1e6:,.0f} MB; peak memory {after_kb / 1e6:.2f} GB")
-            print(f"of which before it was opened for reading {before_kb / 1e6:.2f} GB")
-    for index, step in enumerate(STEPS):
-        print(
-            f"{step:8} median {np.median(milliseconds[:, index, 0]):6.1f} ms, processor "
-            f"{np.median(milliseconds[:, index, 1]):6.1f} ms"
-        )
-    whole = milliseconds.sum(axis=1)
-    print(
-        f"{'all':8} median {np.median(whole[:, 0]):6.1f} ms, processor {np.median(whole[:, 1]):6.1f} ms; "
-        f"95 % {np.quantile(whole[:, 0], 0.95):.1f} ms, processor {np.quantile(whole[:, 1], 0.95):.1f} ms"
-    )
+    if chosen.only is None:
+        print(f"{chosen.tiles:,} tiles, {chosen.dim}-d, {chosen.store}", flush=True)
+        with tempfile.TemporaryDirectory() as home:
+            folder = str(chosen.folder or Path(home) / "tiles")
+            for step in ("build", "query"):
+                again = [sys.executable, "-m", "benchmarks.speed.tiles", *sys.argv[1:], "--folder", folder]
+                subprocess.run([*again, "--only", step], check=True)  # noqa: S603  # our own
+    elif chosen.only == "build":
+        build(chosen.folder, RandomTiles(chosen.dim), chosen.tiles, chosen.store)
+    else:
+        query(chosen.folder, RandomTiles(chosen.dim), chosen.tiles, chosen.queries)
 
 
 if __name__ == "__main__":

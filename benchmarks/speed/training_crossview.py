@@ -76,9 +76,8 @@ def main() -> None:
         flops = 3.0 * (photos * ground.flops + tile.flops)
         kept_gb = config.loop.batch * (photos * ground.kept_bytes + tile.kept_bytes) / 1e9
         taken = hours(flops, run.queries * config.loop.epochs, chosen.card_tflops * TERA * ASSUMED_SHARE)
-        print(
-            f"| {name} | {flops / TERA:.2f} T | {run.queries:,} x {config.loop.epochs} | {taken:.1f} | {kept_gb:.0f} GB |"
-        )
+        epochs = f"{run.queries:,} x {config.loop.epochs}"
+        print(f"| {name} | {flops / TERA:.2f} T | {epochs} | {taken:.1f} | {kept_gb:.0f} GB |")
 
 
 if __name__ == "__main__":

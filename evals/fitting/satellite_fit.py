@@ -29,7 +29,7 @@ class MatchedPlace(NamedTuple):
     """What a comparison says at the truth of a place.
 
     Attributes:
-        at_truth: readings (t + 1,) at each temperature, the last "nothing", which is 1.
+        at_truth: readings (2 t + 1,), the last of "nothing", which is 1.
         stands_out: of the best tile.
     """
 

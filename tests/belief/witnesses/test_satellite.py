@@ -15,7 +15,7 @@ from geo.point import Point
 from retrieval.crossview.tile_atlas import ComparedTiles, SatelliteTile, TileBounds, TileHit, Zone
 
 PARIS = (48.86, 2.34)
-RECORD = SatelliteRecord(temperatures=(0.05,), edges=(3.0,), shares=((0.0, 1.0), (0.9, 0.1)))
+RECORD = SatelliteRecord(temperatures=(0.05,), edges=(3.0,), shares=((0.0, 0.0, 1.0), (0.9, 0.0, 0.1)))
 
 
 def tile(number: int, similarity: float) -> TileHit:
@@ -65,15 +65,17 @@ def test_each_reading_is_a_distribution_of_its_own() -> None:
     readings = tile_readings(belief.support, belief.mass, found, (0.02, 0.1, 5.0))
     np.testing.assert_allclose(belief.mass @ readings, 1.0)
     assert readings[:, 0].max() > readings[:, 1].max() > readings[:, 2].max() > 1.0
-    assert (readings[:, 3] == 1.0).all()
+    assert (readings[:, 6] == 1.0).all()
+    bounds = [hit.tile.bounds for hit in found.hits]
+    assert sum(held(belief.support, belief.mass * readings[:, 5], each) for each in bounds) == pytest.approx(1.0)
     nothing = tile_readings(belief.support, belief.mass, found._replace(hits=()), (0.02,))
     assert (nothing == 1.0).all()
 
 
 def test_fitted_shares_say_nothing_where_matching_never_helped() -> None:
     rng = np.random.default_rng(0)
-    useless = [MatchedPlace(np.array([*rng.exponential(0.3, 5), 1.0]), float(z)) for z in rng.uniform(0, 3, 400)]
-    useful = [MatchedPlace(np.array([*rng.exponential(9.0, 5), 1.0]), float(z)) for z in rng.uniform(4, 9, 400)]
+    useless = [MatchedPlace(np.array([*rng.exponential(0.3, 10), 1.0]), float(z)) for z in rng.uniform(0, 3, 400)]
+    useful = [MatchedPlace(np.array([*rng.exponential(9.0, 10), 1.0]), float(z)) for z in rng.uniform(4, 9, 400)]
     record = fit_satellite([*useless, *useful])
     assert record.shares[0][-1] > 0.85
     assert record.shares[-1][-1] < 0.4
@@ -88,4 +90,4 @@ def test_records_are_found_by_encoder_and_must_fit() -> None:
     assert parameters.satellite_of("net@1") == RECORD
     assert parameters.satellite_of("other@1") is None
     with pytest.raises(ValueError, match="one row a group"):
-        SatelliteRecord(temperatures=(0.1,), edges=(), shares=((0.5, 0.4),))
+        SatelliteRecord(temperatures=(0.1,), edges=(), shares=((0.5, 0.3, 0.1),))
