@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.schemas import Answer
 from apps.maps import basemap_image
 from apps.maps.basemap_image import window_picture, world_picture
 from apps.maps.city_labels import city_labels
-from apps.maps.geometry import HEAT_COLOURS
-from apps.maps.page_data import answer_bounds, jpeg_uri, photo_data
+from apps.maps.geometry import HEAT_COLOURS, near_longitude_deg
+from apps.maps.page_data import answer_bounds, jpeg_uri, lean_photo_data, photo_data
 from apps.maps.viewport import Window, window_around
-from apps.output.formatting import LocatedPhoto, printable
+from apps.output.formatting import LocatedPhoto
 from core.page import self_contained_page
 from geo.point import Point
 from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within
@@ -34,6 +35,13 @@ _MOST_CITIES = 32
 _SQUEEZED_TO_LAT = 65.0
 _FINE_COAST_DEG = 30.0
 _MANY = 5
+MOST_DETAILED = 100
+"""Photos with areas, alternatives and evidence on one page: each takes 33 kB and a tenth of a second."""
+_LEAN_MARGIN_DEG = 3.0
+_LEFT_OUT = (
+    "Areas, alternatives and evidence are left out of a map of so many photos: a map of this photo alone has them, and"
+    " so have the rows of --jsonl."
+)
 _LEGEND = (
     ("answer", "answer"),
     ("heat", "belief"),
@@ -47,58 +55,94 @@ _LEGEND = (
 )
 
 
-def map_page(located: Sequence[LocatedPhoto]) -> str:
+def map_page(located: Collection[LocatedPhoto]) -> str:
     """The page of one or several answers.
+
+    Args:
+        located: gone through once. A page of more than a hundred photos has of each what fits in half a kilobyte.
 
     Raises:
         ValueError: no answer.
     """
     if not located:
         raise ValueError("a map needs at least one answer")
+    data = _page_data(list(located)) if len(located) <= MOST_DETAILED else _lean_page_data(located)
     # Leaflet's pictures are those of controls that the page does not use.
     style = re.sub(r"url\([^)]*\)", "none", _asset("leaflet/leaflet.css")) + _asset("map/map.css")
     # The source map is a request that the page's policy would refuse.
     leaflet = re.sub(r"\n?//# sourceMappingURL=.*", "", _asset("leaflet/leaflet.js"))
-    script = _asset("map/map.js")
-    return self_contained_page(_title(located), style, _asset("map/body.html"), _page_data(located), [leaflet, script])
+    scripts = [leaflet, _asset("map/map.js")]
+    return self_contained_page(_title(data["photos"]), style, _asset("map/body.html"), data, scripts)
 
 
 def _page_data(located: Sequence[LocatedPhoto]) -> dict[str, Any]:
     answers = [item.answer for item in located]
-    centre = _middle(answers)
-    window = _detail_window(answers[0]) if len(answers) == 1 else Window(centre, 170.0, 2.0)
-    view = _view(answers, centre)
+    best = [answer.point or answer.hypotheses[0].point for answer in answers if answer.point or answer.hypotheses]
+    centre = _middle(lat_lon_array(best))
+    window = _detail_window(answers[0]) if len(answers) == 1 else _world_window(centre)
+    lats = [answer.point.lat for answer in answers if answer.point] or [centre.lat]
+    view = _view(centre, lats, np.array([answer_bounds(answer, centre.lon) for answer in answers]))
     return {
         "photos": [photo_data(item, centre.lon, brief=len(located) > _MANY) for item in located],
+        "legend": _legend(answers),
+        # Circles round the point say the same as the areas, less exactly: drawn when they are asked for.
+        "hidden": ["within50", "within90"] if all(answer.areas for answer in answers) else [],
+        "subtitle": "where, how sure, and why" if len(answers) == 1 else f"{len(answers)} photos",
+    } | _ground(window, answers, view)
+
+
+def _lean_page_data(located: Iterable[LocatedPhoto]) -> dict[str, Any]:
+    photos = [lean_photo_data(item) for item in located]
+    lon_lat = np.array([photo["point"] for photo in photos if photo["point"]], dtype=np.float64).reshape(-1, 2)
+    centre = _middle(lon_lat[:, ::-1])
+    lon_lat[:, 0] = near_longitude_deg(lon_lat[:, 0], centre.lon)
+    bounds = np.concatenate([lon_lat - _LEAN_MARGIN_DEG, lon_lat + _LEAN_MARGIN_DEG], axis=1)
+    view = _view(centre, lon_lat[:, 1].tolist() or [centre.lat], bounds if len(bounds) else _whole_world(centre))
+    shown = {"answer", "within50", "within90"} if len(lon_lat) else set()
+    return {
+        "photos": photos,
+        "leftOut": _LEFT_OUT,
+        "legend": [entry for entry in _LEGEND if entry[0] in shown],
+        "hidden": [],
+        "subtitle": f"{len(photos):,} photos",
+    } | _ground(_world_window(centre), (), view)
+
+
+def _ground(window: Window, answers: Sequence[Answer], view: dict[str, Any]) -> dict[str, Any]:
+    """What the marks lie on."""
+    return {
         "view": view,
         "pictures": _pictures(window, detailed=len(answers) == 1),
         "lines": _lines(window, detailed=len(answers) == 1),
         "cities": _cities(window, answers, view),
-        "legend": _legend(answers),
-        # Circles round the point say the same as the areas, less exactly: drawn when they are asked for.
-        "hidden": ["within50", "within90"] if all(answer.areas for answer in answers) else [],
         "ramp": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in reversed(HEAT_COLOURS)],
-        "subtitle": "where, how sure, and why" if len(answers) == 1 else f"{len(answers)} photos",
         "attribution": f"{basemap_image.ATTRIBUTION} · {LINES_ATTRIBUTION}",
     }
 
 
-def _middle(answers: Sequence[Answer]) -> Point:
+def _middle(lat_lon_deg: NDArray[np.float64]) -> Point:
     """The middle of the answers; the map's edge is the opposite meridian."""
-    best = [answer.point or answer.hypotheses[0].point for answer in answers if answer.point or answer.hypotheses]
     try:
-        return mean_point(lat_lon_array(best))
+        return mean_point(lat_lon_deg)
     except ValueError:  # no position, or positions that cancel out
         return Point(lat=0.0, lon=0.0)
 
 
-def _view(answers: Sequence[Answer], centre: Point) -> dict[str, Any]:
-    bounds = np.array([answer_bounds(answer, centre.lon) for answer in answers])
-    lats = [abs(answer.point.lat) for answer in answers if answer.point] or [abs(centre.lat)]
+def _world_window(centre: Point) -> Window:
+    return Window(centre, 170.0, 2.0)
+
+
+def _whole_world(centre: Point) -> NDArray[np.float64]:
+    return np.array([[centre.lon - 180.0, -85.0, centre.lon + 180.0, 85.0]])
+
+
+def _view(centre: Point, lats_deg: Sequence[float], bounds_deg: NDArray[np.float64]) -> dict[str, Any]:
+    """What the page opens with; bounds are rows of west, south, east, north."""
+    lat = min(float(np.median(np.abs(lats_deg))), _SQUEEZED_TO_LAT)
     return {
         "lon": centre.lon,
-        "squeeze": round(float(np.cos(np.radians(min(float(np.median(lats)), _SQUEEZED_TO_LAT)))), 4),
-        "bounds": [*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()],
+        "squeeze": round(float(np.cos(np.radians(lat))), 4),
+        "bounds": [*bounds_deg[:, :2].min(axis=0).tolist(), *bounds_deg[:, 2:].max(axis=0).tolist()],
     }
 
 
@@ -183,8 +227,8 @@ def _legend(answers: Sequence[Answer]) -> list[tuple[str, str]]:
     return [entry for entry in _LEGEND if shown[entry[0]]]
 
 
-def _title(located: Sequence[LocatedPhoto]) -> str:
-    return f"{printable(located[0].name)} · GeoSleuth" if len(located) == 1 else f"{len(located)} photos · GeoSleuth"
+def _title(photos: Sequence[Mapping[str, Any]]) -> str:
+    return f"{photos[0]['name']} · GeoSleuth" if len(photos) == 1 else f"{len(photos)} photos · GeoSleuth"
 
 
 def _jpeg(picture: Any, quality: int) -> str:

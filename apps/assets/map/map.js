@@ -2,6 +2,7 @@
 /* Draws the answers in the page's data. Every text arrives ready to show and is placed as text, never as HTML. */
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
+  const isLean = data.leftOut !== undefined;
   const panel = document.getElementById("panel");
   const TURNS = [-360, 0, 360];
   const AMBER = "#ffb020", PINK = "#ff6b9d", CYAN = "#4cc9f0";
@@ -125,7 +126,8 @@
     for (const disc of photo.discs) {
       const wide = disc.kind === "within90";
       const style = { color: AMBER, weight: 2, dashArray: wide ? "7 7" : null, fillColor: AMBER, fillOpacity: wide ? 0.1 : 0.2 };
-      groups[disc.kind].addLayer(area(disc.rings, style, tip(disc.title, disc.lines)));
+      if (disc.rings) groups[disc.kind].addLayer(area(disc.rings, style, tip(disc.title, disc.lines)));
+      else if (disc.km < WIDEST_CIRCLE_KM) groups[disc.kind].addLayer(L.circle(latLng(photo.point), { ...style, radius: 1000 * disc.km, interactive: false }));
     }
     for (const candidate of photo.candidates) {
       const dot = L.circleMarker(latLng(candidate.at), { radius: 4.5, color: "#0b1220", weight: 1.2, fillColor: PINK, fillOpacity: 0.9 });
@@ -245,16 +247,103 @@
     });
     return bars.length ? [add(el("span", "mini"), ...bars)] : [];
   };
-  const pickRow = (photo) => {
+  const pickRow = (photo, pick = select) => {
     const row = el("button", "pick");
     row.type = "button";
     const picture = el(photo.thumbnail ? "img" : "span", photo.thumbnail ? "" : "blank");
     if (photo.thumbnail) { picture.src = photo.thumbnail; picture.alt = ""; picture.loading = "lazy"; }
     add(row, picture, add(el("span"), el("div", "name", photo.name), el("div", "place", photo.heading)), add(el("span", "sure", photo.confidence), ...miniBars(photo.chances)));
     row.title = photo.summary.join("\n");
-    row.addEventListener("click", () => { select(photo, row); show(photo.bounds); });
+    row.addEventListener("click", () => { pick(photo, row); show(photo.bounds); });
     return row;
   };
+  /* Very many photos: of each the data have what the list shows; shapes and reasons are left out. */
+  const WIDEST_CIRCLE_KM = 2500, LISTED = 100, CELL_PX = 56;
+  const nearLon = (lon) => data.view.lon + ((((lon - data.view.lon + 180) % 360) + 360) % 360) - 180;
+  const filledIn = ({ chances, circles, point, ...photo }) => {
+    const at = point && [nearLon(point[0]), point[1]];
+    return {
+      thumbnail: null, heat: [], hypotheses: [], evidence: [], candidates: [], metadata: null, areas: "", reasoning: data.leftOut,
+      cost: [], versions: "", hash: "", summary: [photo.confidenceLabel + " " + photo.confidence], ...photo, point: at,
+      chances: chances.map(([within, percent, share]) => ({ within, percent, share })),
+      discs: circles.map(([share, title, size, km]) => ({ kind: `within${Math.round(100 * share)}`, title, size, km, lines: [] })),
+      bounds: at ? [at[0] - 3, at[1] - 2, at[0] + 3, at[1] + 2] : data.view.bounds,
+    };
+  };
+  /* Those near one another on the screen are one mark with their number. */
+  const clustersIn = (photos) => {
+    const seen = map.getBounds().pad(0.1), cells = new Map();
+    for (const photo of photos) {
+      if (!photo.point) continue;
+      const at = latLng(photo.point);
+      if (!seen.contains(at)) continue;
+      const { x, y } = map.project(at), cell = `${Math.floor(x / CELL_PX)},${Math.floor(y / CELL_PX)}`;
+      if (cells.has(cell)) cells.get(cell).push(photo);
+      else cells.set(cell, [photo]);
+    }
+    return [...cells.values()];
+  };
+  const clusterMark = (photos, open) => {
+    const lats = photos.map((photo) => photo.point[1]), lons = photos.map((photo) => photo.point[0]);
+    const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+    const side = Math.round(22 + 7 * Math.log10(photos.length));
+    const label = el("div", "cluster", photos.length.toLocaleString("en"));
+    label.style.width = label.style.height = label.style.lineHeight = `${side}px`;
+    const icon = L.divIcon({ className: "", html: label, iconSize: [side, side] });
+    const mark = L.marker([mean(lats), mean(lons)], { icon, zIndexOffset: 1500, alt: `${photos.length} photos` });
+    const box = L.latLngBounds([Math.min(...lats), Math.min(...lons)], [Math.max(...lats), Math.max(...lons)]);
+    return mark.on("click", () => open(photos, box));
+  };
+  const manyPhotos = (photos) => {
+    const pins = L.layerGroup().addTo(map), list = el("div", "picks"), note = el("div", "small"), find = el("input", "find");
+    let wanted = photos, opened = null, chosen = photos[0];
+    const pick = (photo, row) => { chosen = photo; select(photo, row); };
+    const listed = (clusters) => {
+      const shown = opened || [...clusters.flat(), ...wanted.filter((photo) => !photo.point)];
+      const first = shown.slice(0, LISTED);
+      if (!first.includes(chosen) && shown.includes(chosen)) first.unshift(chosen);
+      const rows = first.map((photo) => {
+        const row = pickRow(photo, pick);
+        if (photo === chosen) current = row;
+        return row;
+      });
+      if (current) current.setAttribute("aria-current", "true");
+      list.replaceChildren(...rows);
+      const more = shown.length > LISTED ? `; the first ${LISTED} are listed` : "";
+      note.textContent = `${shown.length.toLocaleString("en")} photos ${opened ? "at this place" : "in view"}${more}`;
+    };
+    const redraw = () => {
+      const clusters = clustersIn(wanted);
+      pins.clearLayers();
+      for (const cluster of clusters) {
+        if (cluster.length > 1) { pins.addLayer(clusterMark(cluster, open)); continue; }
+        const [photo] = cluster;
+        const dot = L.circleMarker(latLng(photo.point), { renderer: linesRenderer, radius: 6, color: "#0b1220", weight: 1.5, fillColor: AMBER, fillOpacity: 1 });
+        dot.on("click", () => { pick(photo, null); listed(clusters); });
+        pins.addLayer(withTip(dot, tip(photo.name, [photo.heading, ...photo.summary])));
+      }
+      listed(clusters);
+    };
+    const open = (cluster, box) => {
+      if (map.getZoom() < map.getMaxZoom()) { map.fitBounds(box.pad(0.2), { animate: true, padding: [24, 24] }); return; }
+      opened = cluster;
+      listed([]);
+    };
+    find.type = "search";
+    find.placeholder = "find by file or place";
+    find.setAttribute("aria-label", find.placeholder);
+    find.addEventListener("input", () => {
+      const words = find.value.trim().toLowerCase();
+      wanted = photos.filter((photo) => `${photo.name} ${photo.heading}`.toLowerCase().includes(words));
+      opened = null;
+      redraw();
+    });
+    map.on("moveend", () => { opened = null; redraw(); });
+    panel.append(find, note, list);
+    redraw();
+    return () => pick(photos[0], list.firstChild);
+  };
+
   const show = ([west, south, east, north]) => map.fitBounds([[south, west], [north, east]], { animate: true, padding: [24, 24] });
 
   const legend = () => {
@@ -279,6 +368,22 @@
     control.addTo(map);
   };
 
+  const fewPhotos = () => {
+    const rows = data.photos.map((photo) => pickRow(photo));
+    if (rows.length > 1) {
+      panel.append(add(el("div", "picks"), ...rows));
+      const pins = L.layerGroup().addTo(map);
+      data.photos.forEach((photo, index) => {
+        if (!photo.point) return;
+        const dot = L.circleMarker(latLng(photo.point), { radius: 6, color: "#0b1220", weight: 1.5, fillColor: AMBER, fillOpacity: 1 });
+        dot.on("click", () => { select(photo, rows[index]); rows[index].scrollIntoView({ block: "nearest" }); });
+        pins.addLayer(withTip(dot, tip(photo.name, [photo.heading, ...photo.summary])));
+      });
+    }
+    panel.append(body);
+    select(data.photos[0], rows[0]);
+  };
+
   const start = async () => {
     map.createPane("cities").style.zIndex = 450;
     const [west, south, east, north] = data.view.bounds;
@@ -292,19 +397,13 @@
     data.cities.slice(0, map.getSize().x < 600 ? 8 : undefined).forEach(drawCity);
     legend();
     panel.append(add(el("div", "brand"), el("b", "", "GeoSleuth"), el("span", "", data.subtitle)));
-    const rows = data.photos.map(pickRow);
-    if (rows.length > 1) {
-      panel.append(add(el("div", "picks"), ...rows));
-      const pins = L.layerGroup().addTo(map);
-      data.photos.forEach((photo, index) => {
-        if (!photo.point) return;
-        const dot = L.circleMarker(latLng(photo.point), { radius: 6, color: "#0b1220", weight: 1.5, fillColor: AMBER, fillOpacity: 1 });
-        dot.on("click", () => { select(photo, rows[index]); rows[index].scrollIntoView({ block: "nearest" }); });
-        pins.addLayer(withTip(dot, tip(photo.name, [photo.heading, ...photo.summary])));
-      });
+    if (isLean) {
+      const begin = manyPhotos(data.photos.map(filledIn));
+      panel.append(body);
+      begin();
+    } else {
+      fewPhotos();
     }
-    panel.append(body);
-    select(data.photos[0], rows[0]);
     document.documentElement.dataset.ready = "true";
   };
   start();

@@ -8,7 +8,7 @@ import pytest
 from belief.parameters import Parameters, SatelliteRecord, default_parameters
 from belief.posterior import Belief
 from belief.support import Support, make_support
-from belief.witnesses.satellite import narrowed_areas, satellite_log_ratio, tile_pins, tile_readings
+from belief.witnesses.satellite import SHARES, narrowed_areas, satellite_log_ratio, tile_pins, tile_readings
 from core.errors import UserError
 from evals.fitting.satellite_fit import MatchedPlace, fit_satellite, gain_nats
 from geo.point import Point
@@ -42,7 +42,7 @@ def held(support: Support, mass: np.ndarray, bounds: TileBounds) -> float:
 
 def test_the_areas_hold_the_wanted_mass_and_little_more() -> None:
     belief = near_paris([])
-    for share, area in zip((0.5, 0.9), narrowed_areas(belief), strict=True):
+    for share, area in zip(SHARES, narrowed_areas(belief), strict=True):
         inside = np.array([area.contains(Point(lat=lat, lon=lon)) for lat, lon in belief.support.lat_lon_deg])
         assert belief.mass[inside].sum() >= share
         assert sum(np.pi * circle.radius_km**2 for circle in area.circles) < 40.0 * belief.area_km2(share)
