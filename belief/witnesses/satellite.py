@@ -26,13 +26,13 @@ from geo.sphere import EARTH_RADIUS_KM, Floats, lat_lon_array, to_lat_lon_deg, u
 from retrieval.crossview.tile_atlas import ComparedTiles, TileBounds, Zone
 from retrieval.stores.filters import Near, NearAny
 
-SHARES = (0.5, 0.8)
+SHARES = (0.5, 0.9)
 """Of the belief: tiles of the areas that hold them are compared. Set by hand."""
 
 MOST_CIRCLES = 16
 """Circles that an area is covered with."""
 
-PINNED_TILES = 48
+PINNED_TILES = 64
 """Hits that get a support of their own."""
 
 LEAST_RADIUS_KM = 0.1

@@ -31,7 +31,7 @@ from belief.support import Support, make_support
 from belief.witnesses.reports import Report, ReportedPlace, WeighedReport, report_ratio
 from belief.witnesses.satellite import narrowed_areas, satellite_log_ratio, tile_pins
 from benchmarks.simulation.city_blocks import PlacedBlock, drawn_cities, drawn_world
-from evals.fitting.satellite_fit import MatchedPlace, fit_satellite, gain_nats, matched_place
+from evals.fitting.satellite_fit import TEMPERATURES, MatchedPlace, fit_satellite, gain_nats, matched_place
 from evals.scores.distance import clustered_bootstrap
 from geo.point import Point
 from geo.sphere import destination, distance_km
@@ -54,10 +54,14 @@ RECORD = Record(shares=(0.10, 0.20, 0.30, 0.15, 0.10, 0.15))
 
 PUBLISHED_RADIUS_KM = 25.0
 THRESHOLDS_KM = (1, 25, 200, 750, 2500)
-LIMIT = 32
+LIMIT = 48
 """Tiles that are compared in each area."""
 
-SYSTEMS = ("coarse only", "satellite only", "25 km radius, as published", "belief")
+SYSTEMS = ("coarse only", "satellite only", "25 km radius, as published", "belief, blind", "belief")
+"""`blind` knows where tiles are and not what they show: all similarities count alike."""
+
+BLIND = (10.0,)
+"""A temperature at which no similarity matters."""
 
 
 class Query(NamedTuple):
@@ -108,12 +112,14 @@ def _rgb(block: PlacedBlock) -> NDArray[np.uint8]:
     return rgb
 
 
-def drawn_queries(part: str, blocks: Sequence[PlacedBlock], encoder: CrossviewEncoder, seed: int) -> list[Query]:
+def drawn_queries(
+    count: int, part: str, blocks: Sequence[PlacedBlock], encoder: CrossviewEncoder, seed: int
+) -> list[Query]:
     """Places of a part with their photos and what the coarse stage says of them."""
     rng = np.random.default_rng([seed, len(part)])
     cities = {block.city: block.bounds.centre for block in blocks}
     queries = []
-    for index in rng.permutation(len(blocks))[: QUERIES[part]].tolist():
+    for index in rng.permutation(len(blocks))[:count].tolist():
         block, matchable = blocks[index], bool(rng.random() >= UNMATCHABLE)
         photos = [block.photo(number, matchable=matchable) for number in range(PHOTOS)]
         truth = _inside(block.bounds, rng)
@@ -155,15 +161,24 @@ def compare_by_belief(query: Query, vector: Vectors, atlas: TileAtlas) -> Compar
     return atlas.compare(vector, narrowed_areas(coarse_belief(query.coarse)), LIMIT)
 
 
-def matched(query: Query, vector: Vectors, atlas: TileAtlas) -> MatchedPlace:
+class MatchRecords(NamedTuple):
+    """What matches are worth, and what knowing where tiles are is worth."""
+
+    seeing: SatelliteRecord
+    blind: SatelliteRecord
+
+
+def matched(
+    query: Query, vector: Vectors, atlas: TileAtlas, temperatures: Sequence[float] = TEMPERATURES
+) -> MatchedPlace:
     """What a comparison says at the truth of a place, for the fit."""
     compared = compare_by_belief(query, vector, atlas)
     belief = coarse_belief(query.coarse, [*tile_pins(compared), query.truth_deg])
     row = int(np.argmin(belief.support.distance_km(query.truth_deg)[:, 0]))
-    return matched_place(belief, compared, row)
+    return matched_place(belief, compared, row, temperatures)
 
 
-def answers(query: Query, vector: Vectors, atlas: TileAtlas, record: SatelliteRecord, aim: str) -> Outcome:
+def answers(query: Query, vector: Vectors, atlas: TileAtlas, records: MatchRecords, aim: str) -> Outcome:
     """The answers of all systems to one query."""
     utility = default_parameters().utility[aim]
     coarse = decide(coarse_belief(query.coarse), utility)
@@ -173,13 +188,17 @@ def answers(query: Query, vector: Vectors, atlas: TileAtlas, record: SatelliteRe
     in_circle = near[0].tile if near else anywhere  # as published: all tiles where none is near
     compared = compare_by_belief(query, vector, atlas)
     support, reports = _heard(query.coarse, tile_pins(compared))
-    ratio = satellite_log_ratio(Belief(support, reports, {}), compared, record)
-    belief = Belief(support, reports, {"satellite": ratio})
-    best = decide(belief, utility)
+    unheard = Belief(support, reports, {})
+    blind, belief = (
+        Belief(support, reports, {"satellite": satellite_log_ratio(unheard, compared, record)})
+        for record in (records.blind, records.seeing)
+    )
+    best, best_blind = decide(belief, utility), decide(blind, utility)
     points = {
         "coarse only": (coarse.lat_deg, coarse.lon_deg),
         "satellite only": _centre(anywhere.bounds),
         "25 km radius, as published": _centre(in_circle.bounds),
+        "belief, blind": (best_blind.lat_deg, best_blind.lon_deg),
         "belief": (best.lat_deg, best.lon_deg),
     }
     picked = {"satellite only": anywhere.tile_id, "25 km radius, as published": in_circle.tile_id}
@@ -230,13 +249,18 @@ def differences(outcomes: Sequence[Outcome], cities: Sequence[str]) -> Iterator[
         yield f"{km} km: {found.estimate:+.1f} ({found.low:+.1f} to {found.high:+.1f}) against {best}"
 
 
-def measure(encoder: CrossviewEncoder, seed: int, aim: str, folder: Path) -> Iterator[str]:
-    """Tables of one photo and of several, joined by the network and by their mean."""
+def measure(encoder: CrossviewEncoder, seed: int, aim: str, folder: Path, share: float) -> Iterator[str]:
+    """Tables of one photo and of several, joined by the network and by their mean.
+
+    Args:
+        share: of the places that are fitted on and measured.
+    """
     atlases = {}
     for part in ("fit", "test"):
         build_tile_atlas(folder / part, encoder, [block.tile() for block in world(part, seed)])
         atlases[part] = open_tile_atlas(folder / part, encoder)
-    queries = {part: drawn_queries(part, world(part, seed), encoder, seed) for part in atlases}
+    counts = {part: round(share * count) for part, count in QUERIES.items()}
+    queries = {part: drawn_queries(counts[part], part, world(part, seed), encoder, seed) for part in atlases}
     cities = [str(query.block.city) for query in queries["test"]]
     yield f"{len(atlases['test']):,} tiles of {CITIES['test']} cities, {len(cities)} places, aim {aim}; generated"
     joined: dict[str, Callable[[Query], Vectors]] = {
@@ -247,8 +271,10 @@ def measure(encoder: CrossviewEncoder, seed: int, aim: str, folder: Path) -> Ite
     for label, vector in joined.items():
         fitted = [matched(query, vector(query), atlases["fit"]) for query in queries["fit"]]
         record = fit_satellite(fitted, source="generated world")
+        knows_tiles = [matched(query, vector(query), atlases["fit"], BLIND) for query in queries["fit"]]
+        records = MatchRecords(record, fit_satellite(knows_tiles, BLIND, "generated world"))
         told = [gain_nats(record, matched(query, vector(query), atlases["test"])) for query in queries["test"]]
-        outcomes = [answers(query, vector(query), atlases["test"], record, aim) for query in queries["test"]]
+        outcomes = [answers(query, vector(query), atlases["test"], records, aim) for query in queries["test"]]
         yield f"\n**{label}**: a match adds {np.mean(told):.3f} nats to the log density at the truth\n"
         yield from table(outcomes, cities)
         yield from ("", "Belief against the best of the others:", *differences(outcomes, cities))
@@ -274,12 +300,13 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, default=Path("runs/crossview_compact"))
     parser.add_argument("--aim", default="geoscore", help="what the answers' points are chosen for")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--share", type=float, default=1.0, help="of the places that are measured")
     chosen = parser.parse_args()
     if chosen.what == "write":
         print(f"{write_places(chosen.places, chosen.seed):,} places in {chosen.places}")
         return
     with tempfile.TemporaryDirectory() as folder:
-        for line in measure(CrossviewEncoder(chosen.encoder), chosen.seed, chosen.aim, Path(folder)):
+        for line in measure(CrossviewEncoder(chosen.encoder), chosen.seed, chosen.aim, Path(folder), chosen.share):
             print(line, flush=True)
 
 

@@ -29,10 +29,11 @@ from retrieval.atlas.sources import parse_position, refuse_repeated, table_rows
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.base import IdentifiedEncoder, Vectors
 from retrieval.photos.photo import PhotoError, load_photo
-from retrieval.stores.base import Hit, StoredItem, StoreSettings
+from retrieval.stores.base import EdgeSettings, Hit, StoredItem, StoreSettings
 from retrieval.stores.filters import NearAny
 
 TILE_BATCH = 256
+TILE_STORE = EdgeSettings(index="scan", filtered="int8")
 
 BACKGROUND_FILE = "background.npy"
 BACKGROUND_TILES = 512
@@ -171,7 +172,7 @@ def build_tile_atlas(
     Args:
         folder: where; its name is the atlas's name.
         source: where the tiles come from, for people.
-        store: which engine; Qdrant Edge if None.
+        store: which engine; Qdrant Edge over int8 copies if None: every comparison has a filter, so a graph has no use.
         progress: called with (done, n) after each batch.
 
     Raises:
@@ -185,7 +186,7 @@ def build_tile_atlas(
         return _encode_tiles(encoder, [(i, tiles[i]) for i in ids])
 
     given = AtlasSource(AtlasKind.TILE, source, digest, len(tiles), TILE_BATCH, encode)
-    manifest = build_atlas(folder, encoder, given, store, progress)
+    manifest = build_atlas(folder, encoder, given, store or TILE_STORE, progress)
     if not (folder / BACKGROUND_FILE).is_file():
         chosen = np.unique(np.linspace(0, len(tiles) - 1, BACKGROUND_TILES).astype(np.int64)).tolist()
         with replacing(folder / BACKGROUND_FILE) as part, part.open("wb") as file:

@@ -19,7 +19,7 @@ from core.closing import Closing
 from core.errors import UserError
 from core.frozen import Frozen
 from geo.point import Point
-from retrieval.stores.filters import Exclude, LatLonBox, Near, NearAny, bounding_boxes, is_left_out
+from retrieval.stores.filters import Exclude, LatLonBox, Near, NearAny, bounding_boxes, holds_points, is_left_out
 
 Vectors = NDArray[np.float32]
 
@@ -68,6 +68,9 @@ class EdgeSettings(Frozen):
 
     engine: Literal["qdrant-edge"] = "qdrant-edge"
     index: Literal["scan", "hnsw"] = "scan"
+    filtered: Literal["exact", "int8"] = Field(
+        "exact", description="searches with a filter of a `scan`: int8 reads the copies and rescores, twice as fast"
+    )
     hnsw: HnswSettings = HnswSettings(ef_search=256)
 
 
@@ -209,7 +212,7 @@ class VectorStore(Closing):
         while wanted:
             query = StoreQuery(self._checked(vector), asked, boxes, exclude or {})
             found = self._search(query)
-            hits = [hit for hit in found if _matches(hit.item, near, exclude)]
+            hits = _matching(found, near, exclude)
             if len(hits) >= wanted or len(found) < asked or not (near or exclude):
                 return sorted(hits, key=lambda hit: (-hit.similarity, hit.item.id))[:wanted]
             asked *= 4
@@ -243,6 +246,10 @@ def _first_ask(limit: int, near: Near | NearAny | None) -> int:
     return 2 * limit + 16 if near else limit
 
 
-def _matches(item: StoredItem, near: Near | NearAny | None, exclude: Exclude | None) -> bool:
-    inside = near is None or near.contains(item.point)
-    return inside and not (exclude and is_left_out(item.item_id, item.extra, exclude))
+def _matching(found: list[Hit], near: Near | NearAny | None, exclude: Exclude | None) -> list[Hit]:
+    if near is not None and found:
+        inside = holds_points(near, [hit.item.point for hit in found])
+        found = [hit for hit, is_inside in zip(found, inside.tolist(), strict=True) if is_inside]
+    if not exclude:
+        return found
+    return [hit for hit in found if not is_left_out(hit.item.item_id, hit.item.extra, exclude)]
