@@ -3,8 +3,8 @@
 The smallest areas that hold wanted shares of the belief say which tiles are compared (`narrowed_areas`). What is found
 is read at several temperatures: at each, a position counts exp(similarity of its tile / temperature), over the average
 of that under the belief. Such a reading is a distribution of its own, and the witness is a mixture of them and of the
-belief as it was, by shares fitted on places whose truth is known (`evals.fitting.satellite_fit`). So on average it
-cannot make the belief worse, and a photo that shows nothing matchable, whose tiles are all alike, changes nothing.
+belief as it was, by shares fitted on places whose truth is known (`evals.fitting.satellite_fit`). So on average over
+such places it does not make the belief worse, and a photo whose tiles are all alike changes nothing.
 
 Positions in a compared area on no hit count as tiles from elsewhere that are no more similar than the last hit;
 positions outside count as tiles from elsewhere do on average. That is the open reading. The closed one counts the hits
