@@ -1,23 +1,61 @@
 """Work in a daemon thread of its own, so that whoever waits for it can stop waiting at any moment.
 
 The thread has the caller's context variables. Work that is given up goes on until its own limits end it; being a
-daemon, its thread does not keep the process alive.
+daemon, its thread does not keep the process alive. When Python ends it ends such threads by unwinding them, and C++
+answers that with abort(): a program leaves with `leave_process`, and other programs wait a little at their end.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextvars
+import os
 import queue
+import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+END_WAITS_S = 5.0
+"""How long the end of a program waits for calls that were given up; set by hand."""
+
+_THREADS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
 
 class DeadlineExceededError(Exception):
     """A call did not return in time."""
+
+
+def leave_process(status: int) -> None:
+    """End the process at once with this exit status if a call that was given up still works; return otherwise.
+
+    What is to happen at exit happens, without the wait, and both outputs are flushed.
+    """
+    if not _still_working():
+        return
+    atexit.unregister(_wait_at_exit)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or nobody reads it any more
+            stream.flush()
+    os._exit(status)
+
+
+def _still_working() -> list[threading.Thread]:
+    return [thread for thread in _THREADS if thread.is_alive()]
+
+
+@atexit.register
+def _wait_at_exit() -> None:
+    ends_at = time.monotonic() + END_WAITS_S
+    for thread in _still_working():
+        thread.join(max(0.0, ends_at - time.monotonic()))
 
 
 def run_within(seconds: float, call: Callable[[], T], thread_name: str) -> T:
@@ -46,6 +84,7 @@ class BackgroundIterator(Generic[T]):
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._work,), name=thread_name, daemon=True)
         self._thread.start()
+        _THREADS.add(self._thread)
 
     def __iter__(self) -> Iterator[T]:
         """Items as they come.

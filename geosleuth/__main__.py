@@ -24,10 +24,16 @@ def main() -> None:
     if on_interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
     from apps.cli import main as run_command_line
+    from core.deadline import leave_process
 
     if on_interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, on_interrupt)
-    run_command_line()
+    try:
+        run_command_line()
+    except SystemExit as end:
+        leave_process(end.code if isinstance(end.code, int) else 0)
+        raise
+    leave_process(0)
 
 
 def _leave(*_: Any) -> NoReturn:

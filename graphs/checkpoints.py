@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +123,85 @@ def _naming_damage() -> Iterator[None]:
         raise UserError(f"{problem}; begin another thread, or choose another file of checkpoints") from error
 
 
-def open_checkpoints(file: Path) -> SqliteSaver:
+UNDONE_TURNS = 10
+"""Turns of a conversation that can be taken back; each keeps two checkpoints (set by hand)."""
+_LARGE_PAGES = 1000
+
+
+def prune_checkpoints(saver: SqliteSaver, thread_id: str, turns: int = UNDONE_TURNS) -> None:
+    """Keep of a thread whose last turn is over what undoing its last turns needs: where each began, and its input.
+
+    The steps between, those of subgraphs and the writes of tasks are for going on with a turn that is not over.
+
+    Args:
+        saver: holds the thread.
+        thread_id: of a conversation without unfinished tasks.
+        turns: that can still be taken back.
+    """
+    with _naming_damage(), saver.cursor() as cursor:
+        cursor.execute(
+            "SELECT checkpoint_id, parent_checkpoint_id, json_extract(CAST(metadata AS TEXT), '$.source')"
+            " FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''",
+            (thread_id,),
+        )
+        rows = {checkpoint: (parent, source) for checkpoint, parent, source in cursor}
+        if not rows:
+            return
+        ends = _turn_ends(rows, turns)
+        kept = {one for pair in ends for one in pair if one}
+        doomed = [(thread_id, one) for one in rows if one not in kept]
+        cursor.executemany("DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_id = ?", doomed)
+        cursor.execute("DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns != ''", (thread_id,))
+        cursor.execute("DELETE FROM writes WHERE thread_id = ?", (thread_id,))
+        cursor.executemany(
+            "UPDATE checkpoints SET parent_checkpoint_id = ? WHERE thread_id = ? AND checkpoint_id = ?",
+            [(begin, thread_id, end) for end, begin in ends if begin not in (None, end)],
+        )
+    _shrink(saver)
+
+
+def _turn_ends(rows: Mapping[str, tuple[str | None, str]], turns: int) -> list[tuple[str, str | None]]:
+    """The last checkpoint of each of the last turns with the one of its input, newest first, and the end before."""
+    found: list[tuple[str, str | None]] = []
+    end: str | None = max(rows)
+    while end is not None and end in rows and len(found) < turns:
+        begin = _input_before(rows, end)
+        found.append((end, begin))
+        end = rows[begin][0] if begin else None
+    return found if end is None or end not in rows else [*found, (end, None)]
+
+
+def _input_before(rows: Mapping[str, tuple[str | None, str]], checkpoint: str) -> str | None:
+    """The checkpoint of the input that a turn began with; None where it is not kept."""
+    at: str | None = checkpoint
+    while at is not None and at in rows:
+        parent, source = rows[at]
+        if source == "input":
+            return at
+        at = parent
+    return None
+
+
+def _shrink(saver: SqliteSaver) -> None:
+    """Give the disk back what pruning freed, where that is most of a large file."""
+    with saver.lock:
+        pages, free = (saver.conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+        if pages > _LARGE_PAGES and free > pages / 2:
+            with suppress(sqlite3.OperationalError):  # it needs room on the disk; without, the file stays as large
+                saver.conn.execute("VACUUM")
+
+
+def open_checkpoints(file: Path | None) -> SqliteSaver:
     """A checkpointer on a file, made if it is not there and its owner's only; close it with `.conn.close()`.
+
+    Args:
+        file: None for one in memory.
 
     Raises:
         UserError: the file cannot be opened or is no SQLite database.
     """
+    if file is None:
+        return CheckedSaver(sqlite3.connect(":memory:", check_same_thread=False), serde=StateSerializer())
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         make_private(file)

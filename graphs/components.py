@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -30,8 +28,8 @@ from graphs.context import Clusterer, Places
 from graphs.online_services import open_online_services
 from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import Atlas, open_atlas
-from retrieval.atlas.build import atlas_lock, build_gps_atlas
-from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest
+from retrieval.atlas.build import build_gps_atlas
+from retrieval.atlas.manifest import MANIFEST_FILE, draft_of, read_manifest
 from retrieval.candidate import Candidate, Region
 from retrieval.encoders.base import PhotoEncoder
 from retrieval.encoders.registry import GALLERY_SOURCE, Gallery, check_encoder_name, load_encoder, own_gallery
@@ -175,29 +173,35 @@ def open_atlases(
         UserError: an atlas that is not there, damaged, half-built, locked, made by another encoder, or on a
             server that the settings do not allow.
     """
-    if WORLD_ATLAS in settings.atlases and not _is_ready(settings.atlas_folder / WORLD_ATLAS, encoder):
-        build_world_atlas(settings, encoder, gazetteer, progress)
+    if WORLD_ATLAS in settings.atlases:
+        _ensure_world_atlas(settings, encoder, gazetteer, progress)
     return [
         stack.enter_context(open_atlas(settings.atlas_folder / name, encoder, servers=settings.atlas_servers))
         for name in settings.atlases
     ]
 
 
-def _is_ready(folder: Path, encoder: PhotoEncoder) -> bool:
-    """Whether the atlas of the world is complete. One of another encoder is deleted: it can be built again."""
-    if not (folder / MANIFEST_FILE).exists():
-        return False
-    found = read_manifest(folder)
-    if found.source in (WORLD_ATLAS_SOURCE, GALLERY_SOURCE) and found.encoder != encoder.identity:
-        with atlas_lock(folder, wait=True):
-            if (folder / MANIFEST_FILE).exists() and read_manifest(folder).encoder == found.encoder:
-                shutil.rmtree(folder)
-        return False
-    return found.state == "complete"
+def _ensure_world_atlas(
+    settings: Settings, encoder: PhotoEncoder, gazetteer: Gazetteer, progress: Progress | None
+) -> None:
+    """Build the atlas of the world where it is missing, half-built, or made by us with another encoder."""
+    folder = settings.atlas_folder / WORLD_ATLAS
+    present = folder if (folder / MANIFEST_FILE).exists() else draft_of(folder)
+    found = read_manifest(present) if (present / MANIFEST_FILE).exists() else None
+    outdated = (
+        found is not None and found.source in (WORLD_ATLAS_SOURCE, GALLERY_SOURCE) and found.encoder != encoder.identity
+    )
+    if found is None or found.state != "complete" or outdated or present != folder:
+        build_world_atlas(settings, encoder, gazetteer, progress, replace=outdated)
 
 
 def build_world_atlas(
-    settings: Settings, encoder: PhotoEncoder, gazetteer: Gazetteer, progress: Progress | None
+    settings: Settings,
+    encoder: PhotoEncoder,
+    gazetteer: Gazetteer,
+    progress: Progress | None,
+    *,
+    replace: bool = False,
 ) -> None:
     """Build, or finish building, the atlas of the world: the encoder's own gallery, else the most populous places."""
     gallery = own_gallery(encoder.identity.name) or _most_populous(gazetteer)
@@ -209,6 +213,7 @@ def build_world_atlas(
         source=gallery.source,
         progress=progress,
         wait=True,
+        replace=replace,
     )
 
 

@@ -114,7 +114,7 @@ class Settings(BaseSettings):
         try:
             found = expanded_path(path)
             is_folder = stat.S_ISDIR(found.stat().st_mode)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return found
         except (UserError, OSError) as error:
             raise ValueError(f"{error}") from error

@@ -1,11 +1,11 @@
-"""`geosleuth atlas`: build, look at, verify and search atlases."""
+"""`geosleuth atlas`: build, extend, look at, verify and search atlases."""
 
 from __future__ import annotations
 
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.table import Table
@@ -20,34 +20,45 @@ if TYPE_CHECKING:
     from graphs.settings import Settings
     from retrieval.atlas.atlas import AtlasInfo
     from retrieval.atlas.manifest import AtlasManifest
-    from retrieval.atlas.sources import PhotoColumns
+    from retrieval.atlas.sources import PhotoColumns, PhotoItem
     from retrieval.candidate import Candidate
     from retrieval.encoders.base import PhotoEncoder
     from retrieval.stores.base import StoreSettings
     from retrieval.stores.filters import Near
 
-atlas_app = typer.Typer(help="Build, inspect, verify and search atlases.", rich_markup_mode=None)
+atlas_app = typer.Typer(help="Build, extend, inspect, verify and search atlases.", rich_markup_mode=None)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _NAME = re.compile(r"[\w][\w.-]{0,63}", re.ASCII)
+
+
+CsvTable = Annotated[
+    Path | None,
+    typer.Option(help="CSV with each photo's file name and position; without it, the photos' own.", metavar="CSV"),
+]
+FileColumn = Annotated[str, typer.Option(help="Column of the file name.")]
+LatColumn = Annotated[str, typer.Option(help="Column of the latitude.")]
+LonColumn = Annotated[str, typer.Option(help="Column of the longitude.")]
+AuthorColumn = Annotated[str, typer.Option(help="Column of the photographer, if there is one.")]
 
 
 @atlas_app.command("build")
 def build(
     name: Annotated[str, typer.Argument(help="Name of the atlas.")],
     photos: Annotated[Path | None, typer.Option(help="Folder of photos.", metavar="FOLDER")] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(help="CSV with each photo's file name and position; without it, the photos' own.", metavar="CSV"),
-    ] = None,
-    file_column: Annotated[str, typer.Option(help="Column of the file name.")] = "IMG_ID",
-    lat_column: Annotated[str, typer.Option(help="Column of the latitude.")] = "LAT",
-    lon_column: Annotated[str, typer.Option(help="Column of the longitude.")] = "LON",
-    author_column: Annotated[str, typer.Option(help="Column of the photographer, if there is one.")] = "AUTHOR",
+    table: CsvTable = None,
+    file_column: FileColumn = "IMG_ID",
+    lat_column: LatColumn = "LAT",
+    lon_column: LonColumn = "LON",
+    author_column: AuthorColumn = "AUTHOR",
     gps: Annotated[
         int | None, typer.Option(min=1, help="Without photos: an atlas of this many populated places.")
     ] = None,
     store: Annotated[str | None, typer.Option(help="Store engine.")] = None,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Build it anew, and put it in the place of what is there once it is complete."),
+    ] = False,
     encoder: Encoder = None,
     home: Home = None,
 ) -> int:
@@ -62,11 +73,38 @@ def build(
     folder, photo_encoder = _folder(settings, name), _encoder(settings)
     engine = default_store_settings(store) if store else None
     if photos is not None:
-        manifest = _build_from_photos(folder, photo_encoder, photos, table, columns, engine)
+        given = _GivenPhotos(photos, table, columns)
+        manifest = _build_from_photos(folder, photo_encoder, given, engine, replace)
     else:
-        manifest = _build_from_places(folder, photo_encoder, gps or 0, engine)
-    failed = f", {manifest.failed} could not be used (listed in {folder / 'failed.jsonl'})" if manifest.failed else ""
-    messages().print(f"atlas {manifest.name}: {manifest.count:,} items{failed}")
+        manifest = _build_from_places(folder, photo_encoder, gps or 0, engine, replace)
+    messages().print(_summary(manifest, folder))
+    return 0
+
+
+@atlas_app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Name of the atlas.")],
+    photos: Annotated[Path, typer.Option(help="Folder of photos.", metavar="FOLDER")],
+    table: CsvTable = None,
+    file_column: FileColumn = "IMG_ID",
+    lat_column: LatColumn = "LAT",
+    lon_column: LonColumn = "LON",
+    author_column: AuthorColumn = "AUTHOR",
+    encoder: Encoder = None,
+    home: Home = None,
+) -> int:
+    """Add photos to an atlas of photos; those that are in it already are left out. It can be searched meanwhile."""
+    from retrieval.atlas.additions import add_photos
+    from retrieval.atlas.sources import PhotoColumns
+
+    settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
+    given = _GivenPhotos(photos, table, PhotoColumns(file_column, lat_column, lon_column, author_column))
+    folder, photo_encoder = _folder(settings, name), _encoder(settings)
+    with progress_bar("Encoding", "photos") as report:
+        done = add_photos(folder, photo_encoder, given.items(), source=given.source, progress=report)
+    photos_added = f"{done.added:,} photo{'' if done.added == 1 else 's'} added"
+    messages().print(f"{photos_added}, {done.skipped:,} in the atlas already")
+    messages().print(_summary(done.manifest, folder))
     return 0
 
 
@@ -99,7 +137,7 @@ def delete(
     home: Home = None,
 ) -> int:
     """Delete an atlas, also one that is damaged or half-built. Vectors on a Qdrant server stay there."""
-    from retrieval.atlas.build import delete_atlas
+    from retrieval.atlas.draft import delete_atlas
 
     folder = _folder(chosen_settings(SystemOptions(), RunOptions(home=home)), name)
     if not yes and sys.stdin.isatty():
@@ -162,23 +200,45 @@ def search(
     return 0
 
 
+class _GivenPhotos(NamedTuple):
+    """A folder of photos, and the table that says where they were taken, if there is one."""
+
+    folder: Path
+    table: Path | None
+    columns: PhotoColumns
+
+    @property
+    def source(self) -> str:
+        return str(self.table or self.folder)
+
+    def items(self) -> list[PhotoItem]:
+        from retrieval.atlas.sources import photos_from_folder, photos_from_table
+
+        if self.table:
+            return photos_from_table(self.table, self.folder, self.columns)
+        return photos_from_folder(self.folder)
+
+
+def _summary(manifest: AtlasManifest, folder: Path) -> str:
+    failed = f", {manifest.failed} could not be used (listed in {folder / 'failed.jsonl'})" if manifest.failed else ""
+    return f"atlas {manifest.name}: {manifest.count:,} items{failed}"
+
+
 def _build_from_photos(
-    folder: Path,
-    encoder: PhotoEncoder,
-    photos: Path,
-    table: Path | None,
-    columns: PhotoColumns,
-    store: StoreSettings | None,
+    folder: Path, encoder: PhotoEncoder, given: _GivenPhotos, store: StoreSettings | None, replace: bool
 ) -> AtlasManifest:
     from retrieval.atlas.build import build_photo_atlas
-    from retrieval.atlas.sources import photos_from_folder, photos_from_table
 
-    items = photos_from_table(table, photos, columns) if table else photos_from_folder(photos)
+    items = given.items()
     with progress_bar("Encoding", "photos") as report:
-        return build_photo_atlas(folder, encoder, items, source=str(table or photos), store=store, progress=report)
+        return build_photo_atlas(
+            folder, encoder, items, source=given.source, store=store, progress=report, replace=replace
+        )
 
 
-def _build_from_places(folder: Path, encoder: PhotoEncoder, count: int, store: StoreSettings | None) -> AtlasManifest:
+def _build_from_places(
+    folder: Path, encoder: PhotoEncoder, count: int, store: StoreSettings | None, replace: bool
+) -> AtlasManifest:
     from geo.places.gazetteer import Gazetteer
     from retrieval.atlas.build import build_gps_atlas
 
@@ -186,7 +246,9 @@ def _build_from_places(folder: Path, encoder: PhotoEncoder, count: int, store: S
     positions, ids = places.lat_lon_deg[:count], places.ids[:count]
     source = "GeoNames, the most populous places"
     with progress_bar("Encoding", "places") as report:
-        return build_gps_atlas(folder, encoder, positions, ids, source=source, store=store, progress=report)
+        return build_gps_atlas(
+            folder, encoder, positions, ids, source=source, store=store, progress=report, replace=replace
+        )
 
 
 def _folder(settings: Settings, name: str) -> Path:
@@ -234,7 +296,7 @@ def _info_table(one: AtlasInfo) -> Table:
         ("items", items),
         ("encoder", f"{manifest.encoder.name}@{manifest.encoder.revision} ({manifest.encoder.dim}-d)"),
         ("store", manifest.store.engine),
-        ("source", manifest.source),
+        ("source", manifest.sources),
         ("size", f"{one.size_bytes / 1e6:,.1f} MB"),
         ("folder", str(one.folder)),
     )

@@ -8,8 +8,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command, StreamMode
 
 from agents.offline.explanations import share
@@ -20,7 +19,7 @@ from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import FolderPhotoArchive, PhotoArchive
 from graphs.chat.state import Case, ChatState, Coarsen, ShownPhoto, coarsened_answer
 from graphs.chat.threads import SavedThread
-from graphs.checkpoints import StateSerializer
+from graphs.checkpoints import open_checkpoints, prune_checkpoints
 from graphs.events.steps import StepDone, step_event
 from graphs.events.tracing import Phase, TraceEvent, What
 from graphs.geolocate import build_geolocate
@@ -82,7 +81,7 @@ class Conversation:
     """
 
     graph: Chat
-    checkpointer: BaseCheckpointSaver[str]
+    checkpointer: SqliteSaver
     photos: PhotoArchive
     thread_id: str
     coarsen: Coarsen = lambda answer: answer
@@ -165,7 +164,7 @@ class Conversation:
         return self._values().get("total", Cost())
 
     def undo(self) -> str | None:
-        """Go back to where the last turn began; the words of that turn, None if there was none."""
+        """Go back to where the last turn began; the words of that turn, None if there was none, or none is kept."""
         before = self._before_last_turn()
         if before is None:
             return None
@@ -175,6 +174,11 @@ class Conversation:
         else:
             self.graph.update_state(cast(RunnableConfig, before), None, as_node="__copy__")
         return people[-1] if people else ""
+
+    def prune(self) -> None:
+        """Drop what neither undoing the last turns nor going on needs, unless a turn is unfinished."""
+        if not self.is_unfinished:
+            prune_checkpoints(self.checkpointer, self.thread_id)
 
     def _before_last_turn(self) -> Mapping[str, Any] | None:
         """The checkpoint before the last turn's input; {} if that was the first; None if there was no turn."""
@@ -209,6 +213,7 @@ class Conversation:
             for event in self._events(mode, part, written):
                 written = _written_so_far(written, event)
                 yield event
+        self.prune()
 
     def _events(self, mode: str, part: Any, written: str) -> Iterator[ChatEvent]:
         if mode == "messages":
@@ -264,8 +269,8 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
     """
     photo_store = system.photo_store
     photos = FolderPhotoArchive(thread.photos, photo_store) if thread else PhotoArchive(photo_store)
-    checkpointer = thread.checkpoints() if thread else InMemorySaver(serde=StateSerializer())
-    return Conversation(
+    checkpointer = thread.checkpoints() if thread else open_checkpoints(None)
+    conversation = Conversation(
         graph=build_chat(chat_parts(system, photos, ask), checkpointer),
         checkpointer=checkpointer,
         photos=photos,
@@ -274,6 +279,8 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
         is_coarse=system.settings.max_precision is not None,
         allow_metadata=system.settings.allow_metadata,
     )
+    conversation.prune()  # of what an earlier version, or a process that was killed, left
+    return conversation
 
 
 def chat_parts(system: GeoSleuth, photos: PhotoArchive, ask: bool = False) -> ChatParts:

@@ -11,20 +11,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.closing import Closing
 from geo.sphere import EARTH_RADIUS_KM, lat_lon_array, unit_vectors
+from retrieval.atlas.integrity import check_files, read_elsewhere
 from retrieval.atlas.manifest import (
     MANIFEST_FILE,
-    STORE_FOLDER,
     AtlasError,
     AtlasManifest,
     check_complete,
     check_encoder,
     check_server,
+    draft_of,
     read_manifest,
 )
 from retrieval.atlas.verify import Verification, verify_store
 from retrieval.candidate import AtlasKind, Candidate
 from retrieval.encoders.base import EncoderIdentity, IdentifiedEncoder, Vectors
-from retrieval.stores.base import Hit, StoredItem, StoreSettings, VectorStore
+from retrieval.stores.base import (
+    Hit,
+    ServerSettings,
+    StoreDamagedError,
+    StoredItem,
+    StoreMissingError,
+    StoreSettings,
+    VectorStore,
+)
 from retrieval.stores.filters import Exclude, Near, NearAny
 from retrieval.stores.registry import StorePlace, open_store
 
@@ -143,13 +152,24 @@ def open_atlas(
             on a server that is not allowed.
         StoreLockedError, StoreMissingError, StoreDamagedError, StoreUnreachableError: its vectors cannot be had.
     """
-    manifest = read_manifest(folder)
-    check_complete(manifest)
-    check_encoder(manifest, encoder.identity)
-    if store is None:
-        check_server(folder, manifest, servers)
-    place = StorePlace(folder / STORE_FOLDER, manifest.name, manifest.encoder.dim)
-    opened = open_store(store or manifest.store, place, read_only=True)
+    while True:
+        manifest = read_manifest(folder)
+        check_complete(manifest)
+        check_encoder(manifest, encoder.identity)
+        if store is None:
+            check_server(folder, manifest, servers)
+        try:
+            return _open(folder, manifest, store or manifest.store, for_verification)
+        except (StoreMissingError, StoreDamagedError):
+            if read_manifest(folder) == manifest:
+                raise  # otherwise another process put new vectors in the place of these meanwhile
+
+
+def _open(folder: Path, manifest: AtlasManifest, store: StoreSettings, for_verification: bool) -> Atlas:
+    place = StorePlace(folder / manifest.vectors, manifest.name, manifest.encoder.dim)
+    if not isinstance(store, ServerSettings) and place.folder.exists():
+        _check_files(store, place, manifest, for_verification)
+    opened = open_store(store, place, read_only=True)
     try:
         if not for_verification:
             _check_count(folder, manifest, opened.count())
@@ -159,11 +179,20 @@ def open_atlas(
     return Atlas(folder, manifest, opened)
 
 
+def _check_files(store: StoreSettings, place: StorePlace, manifest: AtlasManifest, for_verification: bool) -> None:
+    try:
+        check_files(place.folder, store, place, manifest.checksum)
+    except StoreDamagedError:
+        if not for_verification:
+            raise
+        read_elsewhere(store, place)  # what can be read is compared item by item
+
+
 def _check_count(folder: Path, manifest: AtlasManifest, count: int) -> None:
     if count != manifest.count:
         raise AtlasError(
-            f"atlas {manifest.name!r} holds {count:,} of its {manifest.count:,} items: it is damaged; delete {folder}"
-            " and build it again, or copy it again from where it came from"
+            f"atlas {manifest.name!r} holds {count:,} of its {manifest.count:,} items: it is damaged; build it again"
+            f" with --replace, or copy {folder} again from where it came from"
         )
 
 
@@ -173,13 +202,25 @@ def atlas_info(folder: Path) -> AtlasInfo:
     Raises:
         AtlasError: no atlas there, or a damaged manifest.
     """
+    if not (folder / MANIFEST_FILE).exists() and (draft_of(folder) / MANIFEST_FILE).exists():
+        folder = draft_of(folder)
     manifest = read_manifest(folder)
     return AtlasInfo(manifest, folder, sum(_bytes_on_disk(path) for path in folder.rglob("*") if path.is_file()))
 
 
 def list_atlases(home: Path) -> list[Path]:
-    """The atlas folders below `<home>/atlases`, by name, whatever their state; none if there is no such folder."""
-    return sorted(path.parent for path in (home / "atlases").glob(f"*/{MANIFEST_FILE}"))
+    """The folders of atlases in `<home>/atlases`, by name, whatever their state; none if there is no such folder.
+
+    That of an atlas whose first build has not ended is not there yet: `atlas_info` looks beside it.
+    """
+    found = {path.parent for path in (home / "atlases").glob(f"*/{MANIFEST_FILE}")}
+    return sorted({_finished(folder) for folder in found if not folder.name.endswith(".deleted")})
+
+
+def _finished(folder: Path) -> Path:
+    """The folder of an atlas, given that or its draft."""
+    finished = folder.with_name(folder.name.removeprefix(".").removesuffix(".building"))
+    return finished if draft_of(finished) == folder else folder
 
 
 def _bytes_on_disk(path: Path) -> int:

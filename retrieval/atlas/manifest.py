@@ -26,6 +26,14 @@ class AtlasError(UserError):
     """An atlas that cannot be used as it is; the message says what to do."""
 
 
+class AddedSource(Frozen):
+    """Photos that were added to a complete atlas: where they came from, the digest of their list, how many were new."""
+
+    source: str
+    source_sha256: str
+    total: int = Field(ge=0)
+
+
 class AtlasManifest(Frozen):
     """The content of `atlas.json`. Written whole, and replaced whole."""
 
@@ -37,10 +45,22 @@ class AtlasManifest(Frozen):
     state: Literal["building", "complete"]
     source: str = Field(description="where the items came from, for people")
     source_sha256: str = Field(description="of the list of items to be built, so that only the same build resumes")
-    total: int = Field(ge=0, description="items in the source")
+    total: int = Field(ge=0, description="items in the source, and of those added")
     count: int = Field(0, ge=0, description="items in the store, once complete")
     failed: int = Field(0, ge=0, description="items that could not be used, listed in failed.jsonl")
     checksum: str | None = Field(None, description="of every item with its vector, once complete")
+    vectors: str = Field(STORE_FOLDER, pattern=rf"^{STORE_FOLDER}(-\d+)?$", description="folder of the store")
+    added: tuple[AddedSource, ...] = Field((), description="what was added to the atlas once it was complete")
+
+    @property
+    def sources(self) -> str:
+        """Where everything in it came from, for people."""
+        return "; ".join([self.source, *(each.source for each in self.added)])
+
+
+def draft_of(folder: Path) -> Path:
+    """Where an atlas is built before it takes its place."""
+    return folder.with_name(f".{folder.name}.building")
 
 
 def read_manifest(folder: Path) -> AtlasManifest:
@@ -50,6 +70,8 @@ def read_manifest(folder: Path) -> AtlasManifest:
         AtlasError: no such folder, no manifest, or one that is damaged or of another format.
     """
     if not os.path.isdir(folder):  # Path.is_dir raises where a name is too long to be one
+        if os.path.isfile(draft_of(folder) / MANIFEST_FILE):
+            raise half_built(folder.name)
         raise AtlasError(f"no atlas at {folder}: build one with `geosleuth atlas build`")
     try:
         text = (folder / MANIFEST_FILE).read_bytes()
@@ -62,7 +84,7 @@ def read_manifest(folder: Path) -> AtlasManifest:
     except ValidationError as error:
         raise AtlasError(
             f"the manifest {folder / MANIFEST_FILE} is damaged or of another version ({first_problem(error)}):"
-            " delete the folder and build the atlas again"
+            " build the atlas again with --replace"
         ) from error
 
 
@@ -85,13 +107,20 @@ def check_encoder(manifest: AtlasManifest, encoder: EncoderIdentity) -> None:
 
 
 def check_complete(manifest: AtlasManifest) -> None:
-    """Refuse an atlas whose build has not ended.
+    """Refuse an atlas whose build has not ended, or that holds nothing.
 
     Raises:
-        AtlasError: it is half-built.
+        AtlasError: it is half-built or empty.
     """
     if manifest.state != "complete":
-        raise AtlasError(f"atlas {manifest.name} is half-built: run the same build again to finish it")
+        raise half_built(manifest.name)
+    if not manifest.count:
+        raise AtlasError(f"atlas {manifest.name} holds nothing: build it again with --replace")
+
+
+def half_built(name: str) -> AtlasError:
+    """The error for an atlas whose build has not ended."""
+    return AtlasError(f"atlas {name} is half-built: run the same build again to finish it")
 
 
 def server_of(folder: Path, manifest: AtlasManifest) -> str | None:

@@ -23,7 +23,8 @@ from core.files import replacing
 from geo.point import Point
 from geo.sphere import Floats
 from retrieval.atlas.atlas import Atlas, open_atlas
-from retrieval.atlas.build import AtlasSource, EncodedItems, Failure, Progress, build_atlas
+from retrieval.atlas.build import EncodedBatch, ItemSource, Progress, build_atlas
+from retrieval.atlas.failures import Failure
 from retrieval.atlas.manifest import AtlasError, AtlasManifest
 from retrieval.atlas.sources import parse_position, refuse_repeated, table_rows
 from retrieval.candidate import AtlasKind
@@ -182,10 +183,10 @@ def build_tile_atlas(
     listed = [(tile.tile_id, *tile.payload().values()) for tile in tiles]
     digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
-    def encode(ids: Sequence[int]) -> EncodedItems:
+    def encode(ids: Sequence[int]) -> EncodedBatch:
         return _encode_tiles(encoder, [(i, tiles[i]) for i in ids])
 
-    given = AtlasSource(AtlasKind.TILE, source, digest, len(tiles), TILE_BATCH, encode)
+    given = ItemSource(AtlasKind.TILE, source, digest, len(tiles), TILE_BATCH, encode)
     manifest = build_atlas(folder, encoder, given, store or TILE_STORE, progress)
     if not (folder / BACKGROUND_FILE).is_file():
         chosen = np.unique(np.linspace(0, len(tiles) - 1, BACKGROUND_TILES).astype(np.int64)).tolist()
@@ -242,7 +243,7 @@ def _tile_of_row(row: Mapping[str, str], problem: partial[UserError], pictures: 
     return SatelliteTile(row["tile"], bounds, zoom, source, date, pictures / row["tile"])
 
 
-def _encode_tiles(encoder: TileEncoder, numbered: Sequence[tuple[int, SatelliteTile]]) -> EncodedItems:
+def _encode_tiles(encoder: TileEncoder, numbered: Sequence[tuple[int, SatelliteTile]]) -> EncodedBatch:
     items: list[StoredItem] = []
     pictures: list[NDArray[np.uint8]] = []
     failures: list[Failure] = []
@@ -253,7 +254,7 @@ def _encode_tiles(encoder: TileEncoder, numbered: Sequence[tuple[int, SatelliteT
             failures.append(Failure(id=id_, item_id=tile.tile_id, reason=str(error)))
             continue
         items.append(StoredItem(id_, tile.bounds.centre, tile.tile_id, tile.payload()))
-    return EncodedItems(items, encoder.encode_tiles(pictures), failures)
+    return EncodedBatch(items, encoder.encode_tiles(pictures), failures)
 
 
 def _pixels(tile: SatelliteTile) -> NDArray[np.uint8]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from core.errors import UserError
 from retrieval.photos.metadata import BROKEN_EXIF
@@ -77,43 +77,85 @@ def printable(text: str) -> str:
 
 _WIDE_MODES = ("I", "F")
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+_STRIP_PX = 4_000_000
+"""Pixels that are converted at a time: 16 MB and a few copies, whatever the size of the photo."""
+_REDUCING_GAP = 2.0
+"""A photo is averaged over whole boxes of pixels down to this many times the wanted size, then resampled."""
+_MIRRORS = {1: "", 2: "x", 3: "xy", 4: "y", 5: "t", 6: "tx", 7: "txy", 8: "ty"}
+"""By EXIF orientation: whether the rows as stored are transposed, then mirrored left to right (x), upside down (y)."""
 
 
 def upright_rgb(image: Image.Image, long_side_px: int) -> NDArray[np.uint8]:
     """The first frame as uint8 (height, width, 3), EXIF orientation applied, long side at most `long_side_px`.
 
-    Transparency is laid on white; 16-bit grey is scaled to 8 bits.
+    Transparency is laid on white; 16-bit grey is scaled to 8 bits. Beside the decoded image (4 bytes a pixel at most)
+    this takes 3 bytes a pixel of what comes out.
     """
     image.load()
-    _orient(image)
-    flat = _to_rgb(image)
-    flat.thumbnail((long_side_px, long_side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    boxes = max(1, int(max(image.size) / long_side_px / _REDUCING_GAP))
+    upright = _mirrored(_box_averages(image, boxes), _orientation(image))
+    if max(upright.shape[:2]) <= long_side_px:
+        return np.ascontiguousarray(upright)
+    flat = Image.fromarray(np.ascontiguousarray(upright))
+    flat.thumbnail((long_side_px, long_side_px), Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP)
     return np.asarray(flat, dtype=np.uint8)
 
 
-def _orient(image: Image.Image) -> None:
+def _box_averages(image: Image.Image, side_px: int) -> NDArray[np.uint8]:
+    """RGB averages over boxes of so many pixels a side, strip by strip, as stored."""
+    width, height = image.size
+    grey = _grey_range(image) if image.mode in _WIDE_MODES else (0.0, 65535.0)
+    pixels = np.empty((-(-height // side_px), -(-width // side_px), 3), np.uint8)
+    for top, strip in _strips(image, side_px):
+        rgb = _to_rgb(strip, grey)
+        rows = np.asarray(rgb.reduce(side_px) if side_px > 1 else rgb)
+        pixels[top // side_px : top // side_px + len(rows)] = rows
+    return pixels
+
+
+def _strips(image: Image.Image, rows_multiple: int = 1) -> Iterator[tuple[int, Image.Image]]:
+    """Parts of all columns, each with its first row; their rows are a multiple of a number, but for the last."""
+    width, height = image.size
+    rows = max(1, _STRIP_PX // (width * rows_multiple)) * rows_multiple
+    for top in range(0, height, rows):
+        yield top, image.crop((0, top, width, min(top + rows, height)))
+
+
+def _orientation(image: Image.Image) -> int:
     try:
-        ImageOps.exif_transpose(image, in_place=True)
-    except BROKEN_EXIF:
-        return  # without readable EXIF the orientation is unknown: the rows stay as stored
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (*BROKEN_EXIF, TypeError, ValueError):
+        return 1  # without readable EXIF the orientation is unknown: the rows stay as stored
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _mirrored(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    mirrors = _MIRRORS.get(orientation, "")
+    turned = pixels.swapaxes(0, 1) if "t" in mirrors else pixels
+    return turned[:: -1 if "y" in mirrors else 1, :: -1 if "x" in mirrors else 1]
+
+
+def _to_rgb(image: Image.Image, grey: tuple[float, float]) -> Image.Image:
+    """In RGB; `grey` is black and white of modes with more than 8 bits."""
     if image.mode.startswith("I;16"):
         return Image.fromarray(_scaled(np.asarray(image), 0.0, 65535.0)).convert("RGB")
     if image.mode in _WIDE_MODES:
-        return _stretched(np.asarray(image, dtype=np.float64))
+        low, high = grey
+        known = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=low, posinf=high, neginf=low)
+        return Image.fromarray(_scaled(known, low, high)).convert("RGB")
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         return _on_white(image.convert("RGBA"))
     return image.convert("RGB")
 
 
-def _stretched(grey: NDArray[np.float64]) -> Image.Image:
+def _grey_range(image: Image.Image) -> tuple[float, float]:
     """32-bit grey has no agreed range: its own least and greatest finite values become black and white."""
-    finite = grey[np.isfinite(grey)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    known = np.nan_to_num(grey, nan=low, posinf=high, neginf=low)
-    return Image.fromarray(_scaled(known, low, high if high > low else low + 1.0)).convert("RGB")
+    strips = (np.asarray(strip, dtype=np.float64) for _, strip in _strips(image))
+    finite = (strip[np.isfinite(strip)] for strip in strips)
+    ends = [(float(values.min()), float(values.max())) for values in finite if values.size]
+    if not ends:
+        return 0.0, 1.0
+    low, high = min(least for least, _ in ends), max(most for _, most in ends)
+    return low, high if high > low else low + 1.0
 
 
 def _scaled(grey: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:

@@ -33,6 +33,8 @@ __all__ = [
     "photo_paths",
 ]
 
+_BYTES_A_PIXEL = {"WEBP": 16, "AVIF": 15, "HEIF": 13}
+"""What decoding takes at its peak (measured); 5 for all other formats."""
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF")
 Edges = tuple[float, float, float, float]
 """Left, top, right and bottom of a part of a photo, in fractions of its width and height from the top left."""
@@ -62,12 +64,14 @@ class PhotoLimits:
 
     Attributes:
         max_megapixels: width times height, checked before decoding.
+        max_decoded_bytes: memory that decoding may take, by the number of pixels and the format, checked before.
         min_side_px: the short side, before and after scaling; a smaller picture shows too little of a place.
         long_side_px: larger photos are scaled down to it; the file is kept beside (`FullSize`) for a closer look.
     """
 
     max_bytes: int = 100_000_000
     max_megapixels: float = 120.0
+    max_decoded_bytes: float = 1e9
     min_side_px: int = 32
     long_side_px: int = 1600
 
@@ -200,6 +204,7 @@ def decode_photo(data: bytes, name: str, *, limits: PhotoLimits = PhotoLimits())
     warnings.filterwarnings("ignore", module=r"PIL\.")
     with _open(data, shown) as image:
         _check_size(image.size, shown, limits)
+        _check_memory(image, shown, limits)
         is_scaled = max(image.size) > limits.long_side_px
         rgb, metadata = _decode(image, shown, limits.long_side_px)
     full_size = FullSize(data) if is_scaled else None
@@ -240,6 +245,16 @@ def _check_size(size: tuple[int, int], shown: str, limits: PhotoLimits) -> None:
         raise PhotoError(
             f"{shown}: {width}x{height} pixels are too few to say anything about a place: "
             f"the short side needs at least {limits.min_side_px} (with the long side scaled to {limits.long_side_px})"
+        )
+
+
+def _check_memory(image: Image.Image, shown: str, limits: PhotoLimits) -> None:
+    pixels = image.size[0] * image.size[1]
+    needed = pixels * _BYTES_A_PIXEL.get(image.format or "", 5)
+    if needed > limits.max_decoded_bytes:
+        raise PhotoError(
+            f"{shown}: {pixels / 1e6:.0f} megapixels of {image.format} take {needed / 1e9:.1f} GB to decode;"
+            f" the limit is {limits.max_decoded_bytes / 1e9:g} GB: scale it down first"
         )
 
 

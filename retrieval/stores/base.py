@@ -24,6 +24,9 @@ from retrieval.stores.filters import Exclude, LatLonBox, Near, NearAny, bounding
 Vectors = NDArray[np.float32]
 
 
+BUILD_AGAIN = "build the atlas again with --replace"
+
+
 class StoreMissingError(UserError):
     """There is no such store."""
 
@@ -48,7 +51,7 @@ def folder_in_use(folder: Path) -> StoreLockedError:
 def damaged_folder(folder: Path, error: Exception) -> StoreDamagedError:
     """The error for a folder that the engine cannot read, with the first line of what it said."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return StoreDamagedError(f"cannot read the vectors in {folder} ({reason}): rebuild the atlas")
+    return StoreDamagedError(f"cannot read the vectors in {folder} ({reason}): {BUILD_AGAIN}")
 
 
 class HnswSettings(Frozen):

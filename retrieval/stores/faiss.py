@@ -14,6 +14,7 @@ from typing_extensions import override
 from core.errors import UserError
 from core.files import replacing
 from retrieval.stores.base import (
+    BUILD_AGAIN,
     FaissSettings,
     Hit,
     Page,
@@ -59,7 +60,7 @@ class FaissStore(VectorStore):
         self._faiss = _import_faiss()
         self._settings, self._folder = settings, folder
         if not (folder / "items.sqlite").exists() and not create:
-            raise StoreMissingError(f"no vectors in {folder}: rebuild the atlas")
+            raise StoreMissingError(f"no vectors in {folder}: {BUILD_AGAIN}")
         if create:
             folder.mkdir(parents=True, exist_ok=True)
         self._payload = FaissPayload(folder, dim, read_only)
@@ -162,9 +163,9 @@ class FaissStore(VectorStore):
         try:
             index = self._faiss.read_index(str(self._folder / INDEX_FILE))
         except (MemoryError, RuntimeError) as error:  # MemoryError: a length in it is damaged
-            raise StoreDamagedError(f"cannot read the index in {self._folder}: rebuild the atlas") from error
+            raise StoreDamagedError(f"cannot read the index in {self._folder}: {BUILD_AGAIN}") from error
         if index.ntotal != self.count() or index.d != self.dim:
-            raise StoreDamagedError(f"the index in {self._folder} does not match its items: rebuild the atlas")
+            raise StoreDamagedError(f"the index in {self._folder} does not match its items: {BUILD_AGAIN}")
         return self._on_device(self._with_search_effort(index))
 
     def _with_search_effort(self, index: Any) -> Any:

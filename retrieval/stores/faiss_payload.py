@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core.json_text import parse_json
 from geo.point import Point
-from retrieval.stores.base import StoreDamagedError, StoredItem, Vectors, damaged_folder, folder_in_use
+from retrieval.stores.base import BUILD_AGAIN, StoreDamagedError, StoredItem, Vectors, damaged_folder, folder_in_use
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS items(
@@ -67,7 +67,7 @@ class FaissPayload:
         needed = self._next_row() * self._dim * 4
         if os.fstat(self._file.fileno()).st_size < needed:
             self.close()
-            raise StoreDamagedError(f"vectors are missing in {self._folder}: rebuild the atlas")
+            raise StoreDamagedError(f"vectors are missing in {self._folder}: {BUILD_AGAIN}")
 
     def write(self, items: Sequence[StoredItem], vectors: Vectors) -> None:
         """Append vectors, then name their rows; an id already there moves to its new row."""
@@ -127,9 +127,10 @@ class FaissPayload:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Release the folder."""
-        self._file.close()
-        self._database.close()
+        """Release the folder, once no other thread reads it."""
+        with self._guard:
+            self._file.close()
+            self._database.close()
 
     def _next_row(self) -> int:
         with self._reading() as database:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import qdrant_edge as edge
 from typing_extensions import override
 
+from core.errors import UserError
 from retrieval.stores.base import (
+    BUILD_AGAIN,
     EdgeSettings,
     StoredItem,
     StoreMissingError,
@@ -30,7 +33,7 @@ OVERSAMPLING = 2.0
 LEAST_RESCORED = 64
 
 # Names that the engine gives its files.
-CONFIG_FILE, SEGMENTS, JOURNALS = "edge_config.json", "segments", "*_journal.dat"
+CONFIG_FILE, SEGMENTS, JOURNALS, LOG_FOLDER = "edge_config.json", "segments", "*_journal.dat", "wal"
 
 _REMOVAL_ATTEMPTS, _REMOVAL_PAUSE_S = 100, 0.01
 
@@ -60,7 +63,7 @@ class EdgeStore(QdrantStore):
         self._folder, self._settings, self._read_only = folder, settings, read_only
         if not folder.exists():
             if not create:
-                raise StoreMissingError(f"no vectors in {folder}: rebuild the atlas")
+                raise StoreMissingError(f"no vectors in {folder}: {BUILD_AGAIN}")
             _create(settings, folder, dim)
         self._shard: edge.EdgeShard | None = _load_for_reading(folder) if read_only else _load(folder, folder)
 
@@ -77,7 +80,8 @@ class EdgeStore(QdrantStore):
         rows = check_batch(items, vectors, self.dim).tolist()
         points = [edge.Point(item.id, row, item_payload(item)) for item, row in zip(items, rows, strict=True)]
         if points:
-            self._open.update(edge.UpdateOperation.upsert_points(points))
+            with _engine_errors(self._folder):
+                self._open.update(edge.UpdateOperation.upsert_points(points))
 
     @override
     def count(self) -> int:
@@ -89,12 +93,14 @@ class EdgeStore(QdrantStore):
 
     @override
     def flush(self) -> None:
-        self._open.flush()
+        with _engine_errors(self._folder):
+            self._open.flush()
 
     @override
     def optimize(self) -> None:
-        self._open.optimize()
-        self._open.flush()
+        with _engine_errors(self._folder):
+            self._open.optimize()
+            self._open.flush()
 
     @override
     def close(self) -> None:
@@ -193,9 +199,21 @@ def _link_segment(segment: Path, view: Path) -> None:
 
 def _load(shard: Path, folder: Path) -> edge.EdgeShard:
     """Load a shard; errors name the folder that it belongs to."""
-    try:
+    with _engine_errors(folder, shard):
         return edge.EdgeShard.load(str(shard))
-    except Exception as error:  # the engine raises nothing more specific; it is re-raised under our name
+
+
+@contextmanager
+def _engine_errors(folder: Path, shard: Path | None = None) -> Iterator[None]:
+    """Raise what the engine raises under our names; it has one kind of error, and panics derive from BaseException."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         if "WouldBlock" in str(error):
             raise folder_in_use(folder) from error
-        raise damaged_folder(folder, ValueError(str(error).replace(str(shard), str(folder)))) from error
+        reason = str(error).replace(str(shard), str(folder))
+        if "No space left" in reason:
+            raise UserError(f"the disk of {folder} is full: make room and run the same command again") from error
+        raise damaged_folder(folder, ValueError(reason)) from error

@@ -11,6 +11,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 from typing_extensions import override
 
 from retrieval.stores.base import (
+    BUILD_AGAIN,
     ServerSettings,
     StoredItem,
     StoreMissingError,
@@ -50,7 +51,7 @@ class ServerStore(QdrantStore):
         self._client = client or _connect(settings)
         if not self._call(lambda: self._client.collection_exists(collection)):
             if not create:
-                raise StoreMissingError(f"no collection {collection} on {settings.url}: rebuild the atlas")
+                raise StoreMissingError(f"no collection {collection} on {settings.url}: {BUILD_AGAIN}")
             self._call(self._create)
 
     @override

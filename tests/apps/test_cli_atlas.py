@@ -90,6 +90,12 @@ def test_a_photo_atlas_is_built_from_a_table(geosleuth: Run, encoder: Path, tmp_
     best = json.loads(geosleuth(*search, home=tmp_path / "home").stdout)[0]
     assert (best["item_id"], best["point"]) == ("2.jpg", {"lat": 12.0, "lon": 22.0})
     assert geosleuth(*build, home=tmp_path / "home").returncode == 0  # the same build again changes nothing
+    jpeg(photos / "new.jpg", seed=9)
+    table.write_text("\n".join(["file,lat,lon,author", *rows, "new.jpg,1,2,me"]))
+    add = ("atlas", "add", *build[2:])
+    added = geosleuth(*add, home=tmp_path / "home")
+    assert added.returncode == 0, added.stderr
+    assert "1 photo added, 4 in the atlas already\natlas mine: 5 items, 1 could not be used" in added.stderr
 
 
 @pytest.mark.parametrize(
@@ -99,6 +105,8 @@ def test_a_photo_atlas_is_built_from_a_table(geosleuth: Run, encoder: Path, tmp_
         (("build", "../x", "--gps", "5"), "no name for an atlas"),
         (("build", "x", "--gps", "5", "--store", "sqlite"), "qdrant-edge"),
         (("build", "x", "--photos", "nowhere"), "nowhere"),
+        (("add", "x"), "--photos"),
+        (("add", "x", "--photos", "nowhere"), "nowhere"),
         (("info", "nothing"), "no atlas at"),
         (("verify", "nothing"), "no atlas at"),
         (("frobnicate",), "frobnicate"),
@@ -107,7 +115,7 @@ def test_a_photo_atlas_is_built_from_a_table(geosleuth: Run, encoder: Path, tmp_
 def test_wrong_commands_are_a_one_line_error(
     arguments: Any, wanted: str, geosleuth: Run, encoder: Path, tmp_path: Path
 ) -> None:
-    needs_encoder = arguments[0] in ("build", "verify")
+    needs_encoder = arguments[0] in ("add", "build", "verify")
     options = ("--encoder", encoder) if needs_encoder else ()
     assert_one_line_error(geosleuth("atlas", *arguments, *options, home=tmp_path / "home"), wanted)
 
@@ -129,6 +137,19 @@ def test_a_damaged_manifest_is_a_one_line_error(
 def test_an_atlas_without_vectors_is_a_one_line_error(geosleuth: Run, system: Any, photo: Path, own_home: Path) -> None:
     shutil.rmtree(manifest(own_home).parent / "vectors")
     assert_one_line_error(geosleuth("locate", photo, *system, home=own_home), "small")
+
+
+def test_damaged_vectors_are_a_one_line_error_and_replaced(
+    geosleuth: Run, system: Any, encoder: Path, photo: Path, own_home: Path
+) -> None:
+    """Bytes at which the engine panics."""
+    (tracker,) = manifest(own_home).parent.rglob("mutable_id_tracker.mappings")
+    tracker.write_bytes(bytes(byte ^ 0xFF for byte in tracker.read_bytes()))
+    assert_one_line_error(geosleuth("locate", photo, *system, home=own_home), "damaged", "--replace")
+    assert_one_line_error(geosleuth("atlas", "verify", "small", "--encoder", encoder, home=own_home), "damaged")
+    build = ("atlas", "build", "small", "--gps", "500", "--replace", "--encoder", encoder)
+    assert geosleuth(*build, home=own_home).returncode == 0
+    assert geosleuth("atlas", "verify", "small", "--encoder", encoder, home=own_home).returncode == 0
 
 
 def test_a_half_built_atlas_is_a_one_line_error(geosleuth: Run, system: Any, photo: Path, own_home: Path) -> None:

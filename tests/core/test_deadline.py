@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextvars
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +61,42 @@ def test_items_come_one_by_one_and_then_what_was_raised() -> None:
     with pytest.raises(ValueError, match="over"):
         next(received)
     assert items.wait(HOUR_S)
+
+
+GIVEN_UP = """
+import atexit, sys, time
+sys.path.insert(0, sys.argv[1])
+import torch
+from core.deadline import DeadlineExceededError, run_within
+atexit.register(print, "at exit")
+square = torch.randn(600, 600)
+def work():
+    ends_at = time.monotonic() + float(sys.argv[2])
+    while time.monotonic() < ends_at:
+        square @ square
+try:
+    run_within(0.05, work, "native")
+except DeadlineExceededError:
+    print("given up")
+if sys.argv[3] != "library":
+    sys.argv[1:] = sys.argv[3:]
+    from geosleuth.__main__ import main
+    main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("lasts_s", "arguments", "status"),
+    [("600", ["--version"], 0), ("600", ["--nonsense"], 2), ("1", ["library"], 0)],
+)
+def test_a_native_call_that_was_given_up_does_not_abort_the_end(
+    lasts_s: str, arguments: list[str], status: int
+) -> None:
+    """Python ends its thread by unwinding it, which C++ answers with SIGABRT."""
+    pytest.importorskip("torch")
+    command = [sys.executable, "-c", GIVEN_UP, str(Path(__file__).parents[2]), lasts_s, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == status, done.stderr
+    assert "terminate called" not in done.stderr
+    lines = done.stdout.splitlines()
+    assert (lines[0], lines[-1]) == ("given up", "at exit")

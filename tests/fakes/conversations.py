@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 from PIL import Image
 
 from agents.messages import read_data
@@ -23,7 +22,7 @@ from graphs.chat.graph import build_chat
 from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.session import ChatEvent, Conversation, PersonAsked, TurnEnded
-from graphs.checkpoints import StateSerializer
+from graphs.checkpoints import open_checkpoints
 from graphs.context import GeolocateContext
 from graphs.geolocate import build_geolocate
 from retrieval.photos.photo import Photo
@@ -57,7 +56,7 @@ def talk(
     at: GeolocateContext | None = None,
     *,
     ask: bool = False,
-    saver: BaseCheckpointSaver[str] | None = None,
+    saver: SqliteSaver | None = None,
     photos: PhotoArchive | None = None,
     audit: list[tuple[Answer | None, str]] | None = None,
     coarsened: Any = None,
@@ -65,7 +64,7 @@ def talk(
     """A conversation over fakes; `coarsened` makes answers coarser."""
     work = at or context(("Lisbon",))
     kept = photos or PhotoArchive(work.photo_store)
-    checkpointer = saver or InMemorySaver(serde=StateSerializer())
+    checkpointer = saver or open_checkpoints(None)
     lines = [] if audit is None else audit
     parts = ChatParts(
         context=work,

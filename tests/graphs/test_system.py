@@ -113,7 +113,7 @@ def test_an_atlas_of_the_world_of_other_weights_is_made_again(tmp_path: Path) ->
     older = found.encoder.model_copy(update={"revision": "0123456789abcdef"})
     write_manifest(folder, found.model_copy(update={"encoder": older}))
     GeoSleuth.open(settings).close()
-    assert read_manifest(folder) == found
+    assert read_manifest(folder).model_copy(update={"vectors": found.vectors}) == found
 
 
 def test_a_users_atlas_of_other_weights_is_refused_and_kept(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from agents.schemas import Answer, EvidenceKind, Level
 from geo.places.gazetteer import Gazetteer
 from graphs.chat.photo_archive import FolderPhotoArchive, MissingPhotoError
 from graphs.chat.prompt_data import follow_up_data, most_nats
-from graphs.chat.session import ToolCalled, TurnEnded
+from graphs.chat.session import Conversation, ToolCalled, TurnEnded
 from graphs.chat.state import coarsened_answer
-from graphs.checkpoints import open_checkpoints
+from graphs.checkpoints import UNDONE_TURNS, open_checkpoints
 from graphs.coarsening import Units, coarsen
 from graphs.events.steps import StepDone
 from tests.fakes.conversations import ended, shot, talk
@@ -245,3 +245,49 @@ def test_a_photo_that_is_not_kept_any_more_is_asked_for_again(tmp_path: Path) ->
     with pytest.raises(MissingPhotoError):
         photos.bring(chat.shown[0])
     assert "Lisbon" in ended(chat.show(shot(77), "why?")).text
+
+
+def checkpoint_count(chat: Conversation) -> int:
+    (count,) = chat.checkpointer.conn.execute("SELECT count(*) FROM checkpoints").fetchone()
+    (writes,) = chat.checkpointer.conn.execute("SELECT count(*) FROM writes").fetchone()
+    return int(count) + int(writes)
+
+
+def test_a_long_conversation_keeps_what_undo_needs_and_no_more() -> None:
+    chat = talk()
+    first = ended(chat.show(shot())).answer
+    for turn in range(2 * UNDONE_TURNS):
+        ended(chat.ask(f"why? {turn}"))
+        assert checkpoint_count(chat) <= 2 * UNDONE_TURNS + 1
+    undone = [chat.undo() for _ in range(UNDONE_TURNS)]
+    assert undone == [f"why? {turn}" for turn in reversed(range(UNDONE_TURNS, 2 * UNDONE_TURNS))]
+    assert chat.undo() is None
+    assert chat.answers[shot().id] == first
+    assert ended(chat.ask("and now?")).text
+    assert chat.undo() == "and now?"
+
+
+def test_what_an_earlier_version_left_is_pruned_and_the_file_shrinks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, work = tmp_path / "checkpoints.sqlite", context(("Lisbon",))
+    saver = open_checkpoints(file)
+    chat = talk(work, saver=saver)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Conversation, "prune", lambda _: None)
+        ended(chat.show(shot()))
+        for _ in range(UNDONE_TURNS + 2):
+            ended(chat.ask("why?"))
+    many = checkpoint_count(chat)
+    words = [message.text for message in chat.graph.get_state({"configurable": {"thread_id": "t"}}).values["messages"]]
+    monkeypatch.setattr("graphs.checkpoints._LARGE_PAGES", 1)
+    saver.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = file.stat().st_size
+    chat.prune()
+    saver.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert checkpoint_count(chat) <= 2 * UNDONE_TURNS + 1 < many
+    assert file.stat().st_size < before / 2
+    kept = [message.text for message in chat.graph.get_state({"configurable": {"thread_id": "t"}}).values["messages"]]
+    assert kept == words
+    assert [chat.undo() for _ in range(3)] == ["why?"] * 3
+    saver.conn.close()

@@ -19,7 +19,9 @@ from core.errors import UserError
 from geo.point import Point
 from geo.sphere import point_distance_km
 from retrieval.atlas.atlas import atlas_info, list_atlases, open_atlas
-from retrieval.atlas.build import atlas_lock, build_gps_atlas
+from retrieval.atlas.build import build_gps_atlas
+from retrieval.atlas.draft import atlas_lock
+from retrieval.atlas.integrity import record_files
 from retrieval.atlas.manifest import MANIFEST_FILE, AtlasError, AtlasManifest, read_manifest
 from retrieval.candidate import AtlasKind
 from retrieval.stores.base import EdgeSettings, StoreDamagedError, StoredItem, StoreLockedError
@@ -110,11 +112,14 @@ def test_verify_sees_a_changed_and_a_lost_item(copy: Path) -> None:
         page = next(store.scroll(5))
         moved = StoredItem(0, Point(lat=1, lon=1), page.items[0].item_id)
         store.upsert([moved], page.vectors[:1])
-    with open_atlas(copy, WaveEncoder()) as atlas:
+    with pytest.raises(StoreDamagedError, match="has changed"):
+        open_atlas(copy, WaveEncoder())
+    with open_atlas(copy, WaveEncoder(), for_verification=True) as atlas:
         assert [check.name for check in atlas.verify().checks if not check.ok] == ["checksum"]
     shard = qdrant_edge.EdgeShard.load(str(copy / "vectors"))
     shard.update(qdrant_edge.UpdateOperation.delete_points([5]))
     shard.close()
+    record_files(copy / "vectors")
     with pytest.raises(AtlasError, match=r"2,999 of its 3,000 items: .* build it again"):
         open_atlas(copy, WaveEncoder())
     with open_atlas(copy, WaveEncoder(), for_verification=True) as atlas:
@@ -237,7 +242,7 @@ def test_refusals_are_distinct_and_one_line(copy: Path, tmp_path: Path) -> None:
         open_store(EdgeSettings(), StorePlace(copy / "vectors", "world", DIM), create=True)
     segments = next((copy / "vectors" / "segments").iterdir())
     (segments / "segment.json").write_text("garbage")
-    refused(StoreDamagedError, copy, WaveEncoder(), "cannot read the vectors")
+    refused(StoreDamagedError, copy, WaveEncoder(), "are damaged .*segment.json has changed")
     shutil.rmtree(copy / "vectors")
     refused(UserError, copy, WaveEncoder(), "no vectors in")
     (copy / MANIFEST_FILE).write_text('{"name": "wor')

@@ -14,7 +14,9 @@ from PIL import Image
 from core.errors import UserError
 from geo.point import Point
 from retrieval.atlas.atlas import open_atlas
-from retrieval.atlas.build import Failure, FailureList, build_photo_atlas
+from retrieval.atlas.build import build_photo_atlas
+from retrieval.atlas.failures import Failure, FailureList
+from retrieval.atlas.manifest import draft_of
 from retrieval.atlas.sources import PhotoColumns, PhotoItem, photos_from_folder, photos_from_table
 from retrieval.candidate import AtlasKind
 from retrieval.training.data.table import TableColumns, read_photo_table
@@ -101,9 +103,9 @@ def test_failures_are_not_tried_again_and_a_cut_line_is(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         build_photo_atlas(tmp_path / "atlas", WaveEncoder(), items, progress=stop)
-    failed = tmp_path / "atlas" / "failed.jsonl"
+    failed = draft_of(tmp_path / "atlas") / "failed.jsonl"
     failed.write_text(failed.read_text()[:-9])
-    with FailureList(tmp_path / "atlas") as failures:
+    with FailureList(draft_of(tmp_path / "atlas")) as failures:
         assert failures.ids == {0}
     manifest = build_photo_atlas(tmp_path / "atlas", WaveEncoder(), items)
     assert (manifest.count, manifest.failed) == (1, 2)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from core.errors import UserError
 from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo, load_photo, photo_paths
+
+ROOT = Path(__file__).parents[3]
 
 
 def png(width: int, height: int) -> bytes:
@@ -139,3 +143,45 @@ def test_crops(tmp_path: Path) -> None:
         photo.crop(0.5, 0.0, 0.5, 1.0)
     with pytest.raises(PhotoError, match="too small to look at"):
         photo.crop(0.0, 0.0, 0.05, 0.05)
+
+
+_PEAK = """
+import resource, sys
+from retrieval.photos.photo import load_photo
+load_photo(sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.parametrize(("mode", "bytes_a_pixel"), [("RGBA", 4), ("L", 1), ("1", 1)])
+def test_memory_is_that_of_the_decoded_pixels(mode: str, bytes_a_pixel: int, tmp_path: Path) -> None:
+    small, large, megapixels = tmp_path / "small.png", tmp_path / "large.png", 48
+    Image.new(mode, (64, 64)).save(small)
+    Image.new(mode, (8000, 6000)).save(large, compress_level=1)
+    command = [sys.executable, "-c", _PEAK]
+    peaks_kb = [int(subprocess.check_output([*command, str(file)], cwd=ROOT)) for file in (small, large)]
+    assert (peaks_kb[1] - peaks_kb[0]) * 1024 < (megapixels * bytes_a_pixel + 100) * 1e6
+
+
+def test_formats_that_take_more_memory_a_pixel_are_limited_by_it() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (400, 300)).save(stream, "WEBP")
+    limits = PhotoLimits(max_decoded_bytes=1_000_000)
+    with pytest.raises(PhotoError, match=r"megapixels of WEBP take .* to decode; the limit is"):
+        decode_photo(stream.getvalue(), "a.webp", limits=limits)
+    assert decode_photo(png(400, 300), "a.png", limits=limits).rgb.shape == (300, 400, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("long_side_px", [5000, 1000])
+def test_strips_give_the_pixels_of_the_whole(orientation: int, long_side_px: int) -> None:
+    rng = np.random.default_rng(0)
+    whole = Image.fromarray(rng.integers(0, 256, (1100, 5000, 3), dtype=np.uint8))
+    stream, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    whole.save(stream, "PNG", exif=exif, compress_level=1)
+    expected = ImageOps.exif_transpose(Image.open(stream))
+    expected.thumbnail((long_side_px, long_side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    found = decode_photo(stream.getvalue(), "a.png", limits=PhotoLimits(long_side_px=long_side_px)).rgb
+    difference = np.abs(found.astype(int) - np.asarray(expected).astype(int))
+    assert difference.max() <= (0 if long_side_px == 5000 else 2)

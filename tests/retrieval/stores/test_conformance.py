@@ -210,7 +210,7 @@ def test_everything_is_there_after_reopening(opener: Opener) -> None:
 
 
 def test_a_missing_store_says_what_to_do(opener: Opener) -> None:
-    with pytest.raises(StoreMissingError, match="rebuild the atlas"):
+    with pytest.raises(StoreMissingError, match="build the atlas again"):
         opener(False)
 
 
