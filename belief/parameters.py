@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from belief.records import Agreement, Record, Records
 from core.frozen import Frozen
@@ -19,6 +20,30 @@ class RetrievalRecord(Frozen):
     record: Record = Field(description="how far from the truth the retrieved places lie")
 
 
+class SatelliteRecord(Frozen):
+    """What matching photos to satellite tiles with one encoder is worth.
+
+    The match is read at several temperatures at once, openly (the place may lie on no compared tile) and closed (it
+    lies on one); the shares say how much each reading is believed, the last one being "this photo shows nothing that
+    can be matched". They differ by how far the best tile stands out.
+    """
+
+    temperatures: tuple[float, ...] = Field(description="cosine differences are divided by them")
+    edges: tuple[float, ...] = Field(description="rising, of the groups: how far the best tile stands out")
+    shares: tuple[tuple[float, ...], ...] = Field(
+        description="of each group, one more than there are edges: of the open readings, the closed ones, and nothing"
+    )
+    photos: int = Field(0, ge=0, description="places it was fitted on")
+    source: str = Field("", description="where these numbers come from")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        wrong = [row for row in self.shares if len(row) != 2 * len(self.temperatures) + 1 or abs(sum(row) - 1.0) > 1e-4]
+        if wrong or len(self.shares) != len(self.edges) + 1 or list(self.edges) != sorted(self.edges):
+            raise ValueError("shares must be one row a group: two a temperature and one of nothing, with a sum of 1")
+        return self
+
+
 class Parameters(Frozen):
     """Numbers of the prior, the witnesses and the decision."""
 
@@ -27,6 +52,9 @@ class Parameters(Frozen):
     records: Records = Field(description="of chat models")
     agreement: Agreement = Field(description="of the models of a jury")
     retrieval: dict[str, RetrievalRecord] = Field(description="by kind of atlas; `kind@encoder` where measured")
+    satellite: dict[str, SatelliteRecord] = Field(
+        default_factory=dict, description="by cross-view encoder, `name@revision` or name; none: matches weigh nothing"
+    )
     useless: dict[str, float] = Field(description="chance that a witness of a kind says nothing of this photo")
     place_name: Record = Field(description="of a place whose name is read on a sign; its `stated` shares are used")
     judgement_accuracy: float = Field(
@@ -42,6 +70,10 @@ class Parameters(Frozen):
         name = encoder.partition("@")[0]
         keys = (f"{kind.value}@{encoder}", f"{kind.value}@{name}", kind.value)
         return next(self.retrieval[key] for key in keys if key in self.retrieval)
+
+    def satellite_of(self, encoder: str) -> SatelliteRecord | None:
+        """The record of matching with a cross-view encoder (`name@revision`); None: nothing is known of it."""
+        return self.satellite.get(encoder) or self.satellite.get(encoder.partition("@")[0])
 
 
 @cache

@@ -15,6 +15,8 @@ class AtlasKind(StrEnum):
 
     PHOTO = "photo"
     GPS = "gps"
+    TILE = "tile"
+    """Satellite tiles, for matching the ground to pictures from above (`retrieval.crossview`)."""
 
 
 class Candidate(Immutable):

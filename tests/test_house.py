@@ -40,6 +40,8 @@ TORCH_ROOMS = (
     "retrieval/encoders/fusion",
     "retrieval/encoders/geoclip",
     "retrieval/location/",
+    "retrieval/crossview/network",
+    "retrieval/crossview/encoder",
     "retrieval/backbones/",
 )
 

@@ -24,7 +24,7 @@ from retrieval.atlas.manifest import (
 )
 from retrieval.atlas.verify import Verification, verify_store
 from retrieval.candidate import AtlasKind, Candidate
-from retrieval.encoders.base import EncoderIdentity, PhotoEncoder, Vectors
+from retrieval.encoders.base import EncoderIdentity, IdentifiedEncoder, Vectors
 from retrieval.stores.base import (
     Hit,
     ServerSettings,
@@ -34,7 +34,7 @@ from retrieval.stores.base import (
     StoreSettings,
     VectorStore,
 )
-from retrieval.stores.filters import Exclude, Near
+from retrieval.stores.filters import Exclude, Near, NearAny
 from retrieval.stores.registry import StorePlace, open_store
 
 
@@ -72,17 +72,23 @@ class Atlas(Closing):
         return self.manifest.count
 
     def search(
-        self, vector: Vectors, limit: int, near: Near | None = None, exclude: Exclude | None = None
+        self, vector: Vectors, limit: int, near: Near | NearAny | None = None, exclude: Exclude | None = None
     ) -> list[Candidate]:
         """The items most similar to a vector of shape (dim,), most similar first.
 
         Args:
             vector: float32, L2-normalised, of this atlas's encoder.
-            near: only items in this circle: every match, or `limit` of them.
+            near: only items in this circle or area: every match, or `limit` of them.
             exclude: values to leave out, by field (`item_id`, `author`).
         """
-        hits = self._store.search(vector, limit, near=near, exclude=exclude)
+        hits = self.search_items(vector, limit, near, exclude)
         return [self._candidate(hit, rank) for rank, hit in enumerate(hits)]
+
+    def search_items(
+        self, vector: Vectors, limit: int, near: Near | NearAny | None = None, exclude: Exclude | None = None
+    ) -> list[Hit]:
+        """The same with what is stored beside each vector, such as the bounds of a tile."""
+        return self._store.search(vector, limit, near=near, exclude=exclude)
 
     def search_spread(self, vector: Vectors, limit: int, min_distance_km: float, among: int) -> list[Candidate]:
         """The most similar items that stand apart on the ground: the best of each neighbourhood, most similar first.
@@ -125,7 +131,7 @@ class Atlas(Closing):
 
 def open_atlas(
     folder: Path,
-    encoder: PhotoEncoder,
+    encoder: IdentifiedEncoder,
     store: StoreSettings | None = None,
     *,
     servers: Collection[str] = (),

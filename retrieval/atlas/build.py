@@ -39,7 +39,7 @@ from retrieval.atlas.manifest import (
 from retrieval.atlas.sources import PhotoItem
 from retrieval.atlas.verify import store_checksum
 from retrieval.candidate import AtlasKind
-from retrieval.encoders.base import PhotoEncoder, Vectors
+from retrieval.encoders.base import IdentifiedEncoder, PhotoEncoder, Vectors
 from retrieval.photos.photo import Photo, PhotoError, load_photo
 from retrieval.stores.base import (
     EdgeSettings,
@@ -189,9 +189,21 @@ def placed_photo(item: PhotoItem) -> tuple[Photo, Point]:
     return photo, point
 
 
+def build_atlas(
+    folder: Path,
+    encoder: IdentifiedEncoder,
+    source: ItemSource,
+    store: StoreSettings | None,
+    progress: Progress | None,
+) -> AtlasManifest:
+    """Build an atlas of any kind from its source, or finish one that was cut off; see `build_gps_atlas`."""
+    with atlas_lock(folder):
+        return _build(folder, encoder, source, store, progress, replace=False)
+
+
 def _build(
     folder: Path,
-    encoder: PhotoEncoder,
+    encoder: IdentifiedEncoder,
     source: ItemSource,
     store: StoreSettings | None,
     progress: Progress | None,
@@ -249,14 +261,14 @@ def finish_draft(
 
 
 def _refuse_empty(store: VectorStore, folder: Path, source: ItemSource) -> None:
-    """An atlas of photos of which none could be used is none: say why, and delete it, so that it can be tried again."""
+    """An atlas of pictures of which none could be used is none: say why, and delete it, to be tried again."""
     if store.count():
         return
     first = next(iter(read_failures(draft_of(folder))), None)
     store.close()
     discard_draft(folder)
     raise AtlasError(
-        f"none of {source.total} photos could be used, so there is no atlas"
+        f"none of {source.total} {source.kind.value}s could be used, so there is no atlas"
         + (f" (the first: {first.item_id}: {first.reason})" if first else "")
     )
 

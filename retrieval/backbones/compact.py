@@ -113,16 +113,18 @@ def _folded(convolution: nn.Conv2d, norm: nn.Module) -> tuple[nn.Conv2d, nn.Modu
 
 
 _TINY_WIDTHS, _TINY_BLOCKS, _TINY_PX = (8, 8, 16, 16), (1, 1, 1), 64
+NARROW = "compact-narrow"
+_SHAPES = {NARROW: ((16, 48, 96, 128), (1, 1, 1))}
 
 
-def _network(weights: Weights, file: Path | None, seed: int) -> CompactBackbone:
+def _network(name: str, weights: Weights, file: Path | None, seed: int) -> CompactBackbone:
     """The shipped network out of `weights.safetensors` beside its card, or one with random weights."""
     if file is not None:
         return _shipped(file)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tiny = weights == "tiny"
-        shape = (_TINY_WIDTHS, _TINY_BLOCKS) if tiny else ((32, 96, 192, 256), (1, 2, 2))
+        shape = (_TINY_WIDTHS, _TINY_BLOCKS) if tiny else _SHAPES.get(name, ((32, 96, 192, 256), (1, 2, 2)))
         return CompactBackbone(*shape).eval()
 
 
@@ -148,7 +150,8 @@ class CompactTokens(ImageBackbone):
     def __init__(self, about: BackboneDescription, weights: Weights, file: Path | None, seed: int) -> None:
         cells = (_TINY_PX // BACKBONE_STRIDE) ** 2
         description = resized(about, _TINY_PX, _TINY_WIDTHS[-1], cells) if weights == "tiny" else about
-        super().__init__(description, _network(weights, file, seed), weights_identity(weights, file, seed))
+        network = _network(about.name, weights, file, seed)
+        super().__init__(description, network, weights_identity(weights, file, seed))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 160, 160, 3) to tokens (batch, 25, 256)."""
@@ -161,7 +164,8 @@ class CompactSegmenter(Segmenter):
 
     def __init__(self, about: BackboneDescription, weights: Weights, file: Path | None, seed: int, grid: int) -> None:
         description = resized(about, _TINY_PX, CLASSES, None) if weights == "tiny" else about
-        super().__init__(description, _network(weights, file, seed), weights_identity(weights, file, seed), grid)
+        network = _network(about.name, weights, file, seed)
+        super().__init__(description, network, weights_identity(weights, file, seed), grid)
 
     def probabilities(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, 160, 160, 3) to (batch, 19, 10, 10)."""

@@ -23,11 +23,12 @@ from retrieval.backbones.base import (
     Segmenter,
     Weights,
 )
-from retrieval.backbones.compact import CLASSES, CompactSegmenter, CompactTokens
+from retrieval.backbones.compact import CLASSES, NARROW, CompactSegmenter, CompactTokens
 from retrieval.backbones.weights import WEIGHT_FILES, find_weights
 
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _HALF = (0.5, 0.5, 0.5)
+ANY_VISION_MODEL = "transformers"
 _COMPACT_FILE = Path(__file__).parents[1] / "data" / "compact" / "weights.safetensors"
 
 
@@ -113,7 +114,23 @@ _ALL = (
         None,
         _small_network(513),
     ),
+    BackboneDescription(
+        name=ANY_VISION_MODEL,
+        kind=Kind.IMAGE,
+        summary="any vision model of transformers, such as ConvNeXt, from a folder of the hub; the figures: ConvNeXt-B",
+        dim=1024,
+        tokens=144,
+        preprocessing=Preprocessing(size_px=384, crop=False, bicubic=True, mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    ),
     _compact("compact", Kind.IMAGE, 256, 25),
+    BackboneDescription(
+        name=NARROW,
+        kind=Kind.IMAGE,
+        summary="the compact network with half the channels, untrained: a start for small trainings",
+        dim=128,
+        tokens=4,
+        preprocessing=_small_network(64),
+    ),
     _compact("compact-segments", Kind.SEMANTIC, CLASSES, None),
 )
 
@@ -136,13 +153,17 @@ def load_image_backbone(
     """
     about = _described(name, Kind.IMAGE)
     file = _weight_file(about, weights, folder)
-    if name == "compact":
+    if name in ("compact", NARROW):
         return CompactTokens(about, weights, file, seed)
     if name == "mobilenet-v1-tflite":
         from retrieval.backbones.tflite import MobileNetBackbone
 
         return MobileNetBackbone(about, weights, file, seed)
     _need_transformers(name)
+    if name == ANY_VISION_MODEL:
+        from retrieval.backbones.any_vision_model import AnyVisionModel
+
+        return AnyVisionModel(about, weights, file, seed)
     from retrieval.backbones.hugging_face import ClipBackbone, Dinov3Backbone, SiglipBackbone
 
     classes: dict[str, Callable[..., ImageBackbone]] = {
@@ -195,9 +216,25 @@ def _described(name: str, kind: Kind) -> BackboneDescription:
 def _weight_file(about: BackboneDescription, weights: Weights, folder: Path | None) -> Path | None:
     if weights != "pretrained":
         return None
+    if about.name == ANY_VISION_MODEL:
+        return _file_of_folder(folder)
+    if about.name == NARROW:
+        raise UserError(f"{NARROW} has no pretrained weights: set weights=random and train it")
     if about.weights is None:
         return folder / _COMPACT_FILE.name if folder else _COMPACT_FILE
     return find_weights(WEIGHT_FILES[about.weights], about.name, folder)
+
+
+def _file_of_folder(folder: Path | None) -> Path:
+    """The weight file of a folder as `transformers` saves one."""
+    names = ("model.safetensors", "pytorch_model.bin")
+    found = [folder / name for name in names if folder is not None and (folder / name).is_file()]
+    if folder is None or not found or not (folder / "config.json").is_file():
+        raise UserError(
+            f"the backbone {ANY_VISION_MODEL!r} needs a folder with config.json and {names[0]}, not {folder}: fetch one"
+            " with `hf download facebook/convnext-base-384-22k-1k --local-dir FOLDER`"
+        )
+    return found[0]
 
 
 def _need_transformers(name: str) -> None:

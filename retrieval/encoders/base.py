@@ -42,13 +42,17 @@ class PhotoVectors(NamedTuple):
     fused: Vectors
 
 
-class PhotoEncoder(Protocol):
-    """Maps photos and positions into one space; a vector depends on nothing but its own photo or position."""
+class IdentifiedEncoder(Protocol):
+    """Anything whose vectors an atlas may hold."""
 
     @property
     def identity(self) -> EncoderIdentity:
         """What this encoder's vectors may be compared with."""
         ...
+
+
+class PhotoEncoder(IdentifiedEncoder, Protocol):
+    """Maps photos and positions into one space; a vector depends on nothing but its own photo or position."""
 
     def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
         """Vectors of n photos, in their order."""

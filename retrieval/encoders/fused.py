@@ -6,7 +6,7 @@ The card names the backbones the weights were trained on. Others are refused: th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -219,13 +219,23 @@ def read_trained(folder: Path, card: FusionCard) -> dict[str, Tensor]:
     Raises:
         UserError: no such file, or not safetensors.
     """
+    state = read_tensors(folder, card.files)
+    return {name: tensor.float() for name, tensor in state.items() if not name.startswith(TRAINING_ONLY)}
+
+
+def read_tensors(folder: Path, files: Iterable[str]) -> dict[str, Tensor]:
+    """The tensors of the safetensors among an encoder's files.
+
+    Raises:
+        UserError: no such file, or not safetensors.
+    """
     state: dict[str, Tensor] = {}
-    for name in (one for one in card.files if one.endswith(".safetensors")):
+    for name in (one for one in files if one.endswith(".safetensors")):
         try:
             state |= load_file(folder / name)
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot read the weights {folder / name} ({error}): {WHAT_TO_DO}") from error
-    return {name: tensor.float() for name, tensor in state.items() if not name.startswith(TRAINING_ONLY)}
+    return state
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], folder: Path) -> None:

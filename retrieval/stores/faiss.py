@@ -112,7 +112,7 @@ class FaissStore(VectorStore):
     def _search(self, query: StoreQuery) -> list[Hit]:
         ids = self._fresh().ids
         if query.exact or self._index is None:
-            order, similarities = self._scan(query, self._allowed(query.box, query.exclude))
+            order, similarities = self._scan(query, self._allowed(query.boxes, query.exclude))
         else:
             order, similarities = self._ask_index(query)
         items = self._payload.items(ids[order])
@@ -132,8 +132,10 @@ class FaissStore(VectorStore):
         best = np.argsort(-similarities, kind="stable")[: query.limit]
         return allowed[best], similarities[best]
 
-    def _allowed(self, box: LatLonBox | None, exclude: Exclude) -> NDArray[np.int64]:
-        keep = np.ones(len(self._fresh().ids), dtype=bool) if box is None else _inside(box, self._fresh().lat_lon)
+    def _allowed(self, boxes: tuple[LatLonBox, ...] | None, exclude: Exclude) -> NDArray[np.int64]:
+        keep = np.full(len(self._fresh().ids), boxes is None)
+        for box in boxes or ():
+            keep |= _inside(box, self._fresh().lat_lon)
         for field, values in exclude.items():
             keep &= ~np.isin(self._fresh().ids, list(self._payload.ids_with(field, values)))
         return np.flatnonzero(keep)

@@ -1,13 +1,16 @@
-"""Which stored items a search may return: a circle on the sphere, and values to leave out."""
+"""Which stored items a search may return: circles on the sphere, and values to leave out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geo.point import Point, wrap_longitude_deg
-from geo.sphere import EARTH_RADIUS_KM, point_distance_km
+from geo.sphere import EARTH_RADIUS_KM, distance_km, lat_lon_array, point_distance_km
 
 Exclude = Mapping[str, Collection[str]]
 """Values to leave out, by field: `item_id`, or a key of the item's extra payload such as `author`."""
@@ -28,6 +31,16 @@ class Near(NamedTuple):
         return point_distance_km(self.centre, point) <= self.radius_km
 
 
+class NearAny(NamedTuple):
+    """All that lies in at least one of some circles."""
+
+    circles: tuple[Near, ...]
+
+    def contains(self, point: Point) -> bool:
+        """Whether one of the circles holds a point."""
+        return any(circle.contains(point) for circle in self.circles)
+
+
 class LatLonBox(NamedTuple):
     """A latitude range and the union of one or two longitude ranges, in degrees, ends included.
 
@@ -37,6 +50,19 @@ class LatLonBox(NamedTuple):
     lat_min: float
     lat_max: float
     lon_ranges: tuple[tuple[float, float], ...]
+
+
+def holds_points(near: Near | NearAny, points: Sequence[Point]) -> NDArray[np.bool_]:
+    """Whether a circle, or one of several, holds each of n points: (n,)."""
+    circles = near.circles if isinstance(near, NearAny) else (near,)
+    centres_deg, radius_km = lat_lon_array(one.centre for one in circles), np.array([one.radius_km for one in circles])
+    away_km = distance_km(lat_lon_array(points)[:, None], centres_deg[None])
+    return np.asarray((away_km <= radius_km).any(axis=1))
+
+
+def bounding_boxes(near: Near | NearAny) -> tuple[LatLonBox, ...]:
+    """Boxes that together contain every point of a circle or of an area."""
+    return tuple(bounding_box(circle) for circle in (near.circles if isinstance(near, NearAny) else (near,)))
 
 
 def bounding_box(near: Near) -> LatLonBox:

@@ -46,7 +46,7 @@ class QdrantStore(VectorStore):
 
     @override
     def _search(self, query: StoreQuery) -> list[Hit]:
-        found = self._nearest(query, build_filter(self.filter_types, query.box, query.exclude))
+        found = self._nearest(query, build_filter(self.filter_types, query.boxes, query.exclude))
         return [Hit(payload_item(point.id, point.payload), point.score) for point in found]
 
     def _pages(self, page_size: int, full: bool) -> Iterator[list[Any]]:
@@ -78,19 +78,21 @@ def payload_item(id_: Any, payload: Any) -> StoredItem:
     return StoredItem(int(id_), point, payload["item_id"], payload["extra"])
 
 
-def build_filter(types: FilterTypes, box: LatLonBox | None, exclude: Exclude) -> Any:
-    """A filter of one library for a box and values to leave out; None where there is nothing to filter by."""
-    if box is None and not exclude:
+def build_filter(types: FilterTypes, boxes: tuple[LatLonBox, ...] | None, exclude: Exclude) -> Any:
+    """A filter of one library for boxes and values to leave out; None where there is nothing to filter by."""
+    if boxes is None and not exclude:
         return None
 
     def between(field: str, low: float, high: float) -> Any:
         return types.field(key=field, range=types.range(gte=low, lte=high))
 
-    wanted = []
-    if box is not None:
-        wanted.append(between("lat", box.lat_min, box.lat_max))
-        if box.lon_ranges:
-            wanted.append(types.filter(should=[between("lon", west, east) for west, east in box.lon_ranges]))
+    def inside(box: LatLonBox) -> Any:
+        lon = [between("lon", west, east) for west, east in box.lon_ranges]
+        return types.filter(
+            must=[between("lat", box.lat_min, box.lat_max), *([types.filter(should=lon)] if lon else [])]
+        )
+
+    wanted = [] if boxes is None else [types.filter(should=[inside(box) for box in boxes])]
     left_out = [
         types.field(key=_payload_path(field), match=types.match_any(any=list(values)))
         for field, values in exclude.items()

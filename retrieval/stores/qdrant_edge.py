@@ -111,8 +111,9 @@ class EdgeStore(QdrantStore):
     @override
     def _nearest(self, query: StoreQuery, only: Any) -> list[edge.ScoredPoint]:
         # A filtered HNSW search silently returns too few, so the contract asks for exact search then.
+        quantised = self._settings.index == "scan" and self._settings.filtered == "int8"
         params = edge.SearchParams(
-            exact=query.exact,
+            exact=query.exact and not quantised,
             hnsw_ef=max(self._settings.hnsw.ef_search, query.limit),
             quantization=edge.QuantizationSearchParams(
                 rescore=True, oversampling=max(OVERSAMPLING, LEAST_RESCORED / query.limit)

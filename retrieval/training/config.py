@@ -2,7 +2,8 @@
 
 `recipe: fusion` trains image and semantic towers against positions (and texts)
 on frozen backbones; `recipe: compact` trains the small encoder that ships, from
-scratch. Both use the same trainer.
+scratch; `recipe: crossview` trains a siamese network on photos and satellite
+tiles. All use the same trainer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from core.errors import UserError, first_problem
 from core.frozen import Frozen
+from retrieval.training.crossview.config import CrossviewModel, MatchingConfig, PlacesConfig, SamplingConfig
 from retrieval.training.data.table import TableColumns
 from retrieval.training.losses import ObjectiveConfig
 from retrieval.training.negatives import NegativesConfig
@@ -177,7 +179,6 @@ class _RunConfig(Frozen):
     seed: int
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: int = Field(2, gt=0)
-    data: DataConfig
     run: Path
     card: CardConfig = CardConfig()
 
@@ -186,6 +187,7 @@ class CompactConfig(_RunConfig):
     """`recipe: compact`: distil a small backbone, then align it."""
 
     recipe: Literal["compact"]
+    data: DataConfig
     bf16: bool
     prepare: TeacherCropsConfig
     model: CompactShape
@@ -197,6 +199,7 @@ class FusionConfig(_RunConfig):
     """`recipe: fusion`: frozen backbones, trained towers."""
 
     recipe: Literal["fusion"]
+    data: DataConfig
     model: TowersConfig
     objective: ObjectiveConfig = ObjectiveConfig()
     negatives: NegativesConfig = NegativesConfig()
@@ -222,6 +225,38 @@ class FusionConfig(_RunConfig):
         return sections | {"loop": self.loop.identity(), "data": self.data.model_dump(mode="json", exclude=paths)}
 
 
+class CrossviewConfig(_RunConfig):
+    """`recipe: crossview`: photos from the ground and satellite tiles, one siamese network."""
+
+    recipe: Literal["crossview"]
+    data: PlacesConfig
+    model: CrossviewModel
+    objective: ObjectiveConfig = ObjectiveConfig(pairs={"image-satellite": 1.0}, label_smoothing=0.1)
+    sampling: SamplingConfig = SamplingConfig()
+    validation: MatchingConfig = MatchingConfig()
+    loop: LoopConfig
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> CrossviewConfig:
+        views = self.objective.views
+        if unknown := views - {"image", "satellite", "gps", "text"}:
+            raise ValueError(f"objective: this recipe has no view {', '.join(sorted(unknown))}")
+        for view, part in (("text", self.model.text), ("gps", self.model.location)):
+            if (view in views) != (part is not None):
+                key = "text" if view == "text" else "location"
+                raise ValueError(f"model.{key} and the {view} pairs of objective.pairs: set both or neither")
+        return self
+
+    def identity(self) -> dict[str, object]:
+        """All that a checkpoint depends on."""
+        sections = self.model_dump(mode="json", exclude={"device", "threads", "run", "card", "data", "loop"})
+        data = self.data.model_dump(mode="json", exclude={"folder", "workers", "in_memory"})
+        return sections | {"loop": self.loop.identity(), "data": data}
+
+
+AnyConfig = CompactConfig | FusionConfig | CrossviewConfig
+
+
 def require_arguments(arguments: Sequence[str], documentation: str | None, least: int = 1) -> None:
     """Print what a training command is for and end, if help is asked for or arguments are missing.
 
@@ -234,7 +269,7 @@ def require_arguments(arguments: Sequence[str], documentation: str | None, least
         raise SystemExit(0 if is_help else 2)
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> CompactConfig | FusionConfig:
+def load_config(path: Path, overrides: Sequence[str] = ()) -> AnyConfig:
     """Read the configuration in a YAML file, with overrides such as `loop.epochs=2` applied.
 
     Raises:
@@ -244,7 +279,11 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> CompactConfig | Fu
     tree = _read(path)
     for override in overrides:
         _apply(tree, override)
-    recipes: dict[Any, type[CompactConfig] | type[FusionConfig]] = {"compact": CompactConfig, "fusion": FusionConfig}
+    recipes: dict[Any, type[AnyConfig]] = {
+        "compact": CompactConfig,
+        "fusion": FusionConfig,
+        "crossview": CrossviewConfig,
+    }
     recipe = recipes.get(tree.get("recipe"))
     if recipe is None:
         raise UserError(f"{path}: recipe: give one of {', '.join(recipes)}, not {tree.get('recipe')!r}")

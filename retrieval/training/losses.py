@@ -1,9 +1,11 @@
-"""Contrastive losses between the views of a photo, its position and its place's name.
+"""Contrastive losses between the views of a photo, its position, its place's name and its place seen from above.
 
 Functions of tensors, and an `Objective` that sums the terms named in the configuration:
 
 - image-gps, semantic-gps, fused-gps: symmetric InfoNCE of the two views of DualGeo (arXiv 2604.25533);
 - image-text, text-gps and a triplet (text, position, hardest photo): TransGeoCLIP (arXiv 2606.08918);
+- image-satellite and text-satellite: symmetric InfoNCE with label smoothing of Sample4Geo (arXiv 2303.11851), with
+  several positives where rows of a batch show one place;
 - a queue of further positions as negatives: GeoCLIP (arXiv 2309.16020), whose loss has one direction (`both_ways`);
 - soft geographic targets, or one-hot targets with photos a few hundred metres apart excluded as false negatives;
 - relational distillation: neighbourhoods within the batch as in a teacher's space (after Park et al. 2019).
@@ -23,8 +25,8 @@ from core.frozen import Frozen
 from geo.sphere import EARTH_RADIUS_KM
 from retrieval.location.fourier import unit_vectors
 
-View = Literal["image", "semantic", "fused", "text", "gps"]
-VIEWS: tuple[View, ...] = ("image", "semantic", "fused", "text", "gps")
+View = Literal["image", "semantic", "fused", "text", "gps", "satellite"]
+VIEWS: tuple[View, ...] = ("image", "semantic", "fused", "text", "gps", "satellite")
 TEACHER, QUEUE = "teacher", "queue"
 """Further embeddings that some terms use: a teacher's vectors of the photos, and vectors of the queue's positions."""
 
@@ -36,11 +38,14 @@ class BatchLabels(NamedTuple):
         positions_deg: (n, 2), latitude first.
         queue_deg: (q, 2), positions of the queue; q may be 0.
         text_ids: (n,) integers, equal where two photos have the same text; None where there is no text view.
+        place_ids: (n,) integers, equal where two rows show one place, which are then each other's positives; None:
+            every row is a place of its own.
     """
 
     positions_deg: Tensor
     queue_deg: Tensor
     text_ids: Tensor | None = None
+    place_ids: Tensor | None = None
 
 
 class TripletConfig(Frozen):
@@ -64,6 +69,7 @@ class ObjectiveConfig(Frozen):
     )
     soft_targets_km: float = Field(0.0, ge=0.0, description="exp(-km / this) as targets; 0: only the own position")
     ignore_within_km: float = Field(0.0, ge=0.0, description="photos nearer than this are not each other's negatives")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="share of the targets spread over all rows")
     same_text_counts: bool = Field(True, description="photos with the same text are all positives")
     temperature: float = Field(0.07, gt=0.0, description="initial value of the learned temperatures")
     temperature_limits: tuple[float, float] = (0.01, 0.5)
@@ -114,10 +120,22 @@ def geographic_targets(photos_deg: Tensor, places_deg: Tensor, softness_km: floa
     return torch.softmax(-pairwise_km(photos_deg, places_deg) / softness_km, dim=1)
 
 
-def same_text_targets(text_ids: Tensor) -> Tensor:
-    """Targets (n, n) where all rows with the same text are positives with equal shares, rows summing to 1."""
-    same = (text_ids[:, None] == text_ids[None, :]).float()
+def equal_id_targets(ids: Tensor) -> Tensor:
+    """Targets (n, n) where all rows with the same text, or of one place, are positives with equal shares."""
+    same = (ids[:, None] == ids[None, :]).float()
     return same / same.sum(dim=1, keepdim=True)
+
+
+def smoothed(targets: Tensor, smoothing: float, excluded: Tensor | None = None) -> Tensor:
+    """Targets (n, m) of which a share is spread evenly over all pairs that are not excluded (Szegedy et al. 2016).
+
+    >>> smoothed(torch.tensor([[1.0, 0.0]]), 0.1).tolist()
+    [[0.949999988079071, 0.05000000074505806]]
+    """
+    if not smoothing:
+        return targets
+    allowed = torch.ones_like(targets) if excluded is None else (~excluded).to(targets.dtype)
+    return (1.0 - smoothing) * targets + smoothing * allowed / allowed.sum(dim=1, keepdim=True)
 
 
 def false_negatives(photos_deg: Tensor, places_deg: Tensor, within_km: float) -> Tensor:
@@ -224,6 +242,7 @@ class Objective(nn.Module):
         queued = other == "gps" and len(labels.queue_deg) > 0
         others = torch.cat([embeddings[other], embeddings[QUEUE]]) if queued else embeddings[other]
         targets, excluded = self.targets(labels, queued=queued, with_text="text" in (anchor, other))
+        targets = smoothed(targets, self.config.label_smoothing, excluded)
         return info_nce(embeddings[anchor], others, targets, self.temperature(name), excluded)
 
     def targets(self, labels: BatchLabels, *, queued: bool, with_text: bool) -> tuple[Tensor, Tensor | None]:
@@ -240,7 +259,9 @@ class Objective(nn.Module):
     def _hard_targets(self, labels: BatchLabels, columns: int, with_text: bool) -> Tensor:
         count = len(labels.positions_deg)
         if with_text and self.config.same_text_counts and labels.text_ids is not None:
-            return nn.functional.pad(same_text_targets(labels.text_ids), (0, columns - count))
+            return nn.functional.pad(equal_id_targets(labels.text_ids), (0, columns - count))
+        if labels.place_ids is not None:
+            return nn.functional.pad(equal_id_targets(labels.place_ids), (0, columns - count))
         return torch.eye(count, columns, device=labels.positions_deg.device)
 
     def _triplet(self, config: TripletConfig, embeddings: Mapping[str, Tensor], labels: BatchLabels) -> Tensor:

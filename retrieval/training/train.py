@@ -16,17 +16,20 @@ import torch
 
 from core.errors import UserError
 from retrieval.training.compact.recipe import train_compact
-from retrieval.training.config import CompactConfig, FusionConfig, load_config, require_arguments
+from retrieval.training.config import AnyConfig, CompactConfig, CrossviewConfig, load_config, require_arguments
+from retrieval.training.crossview.recipe import train_crossview
 from retrieval.training.distributed import ProcessGroup, join_process_group, leave_process_group
 from retrieval.training.fusion_recipe import train_fusion
 from retrieval.training.validation import Scores, markdown_table
 
 
-def train(config: FusionConfig | CompactConfig, process_group: ProcessGroup, arguments: list[str]) -> dict[str, Scores]:
+def train(config: AnyConfig, process_group: ProcessGroup, arguments: list[str]) -> dict[str, Scores]:
     """Train the configured encoder to the end; scores by method."""
     torch.set_num_threads(config.threads)
     if isinstance(config, CompactConfig):
         return train_compact(config, process_group, arguments)
+    if isinstance(config, CrossviewConfig):
+        return {"tile of the place, among those of validation": train_crossview(config, process_group, arguments)}
     return {f"{config.validation.view}, nearest position": train_fusion(config, process_group, arguments)}
 
 

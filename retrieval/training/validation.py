@@ -50,6 +50,6 @@ def markdown_table(rows: Mapping[str, Scores]) -> str:
     columns = list(next(iter(rows.values())))
     lines = ["| method | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for name, scores in rows.items():
-        cells = [f"{100 * value:.1f}" if key.startswith("@") else f"{value:.0f}" for key, value in scores.items()]
+        cells = [f"{100 * value:.1f}" if "@" in key else f"{value:.0f}" for key, value in scores.items()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

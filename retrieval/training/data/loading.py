@@ -145,7 +145,9 @@ class PhotoDataset(Dataset[LoadedPhotos]):
         return tensors
 
 
-def load_photos(dataset: PhotoDataset, requests: Iterable[LoadRequest], workers: int) -> Iterator[LoadedPhotos]:
+def load_photos(
+    dataset: Dataset[LoadedPhotos], requests: Iterable[LoadRequest], workers: int
+) -> Iterator[LoadedPhotos]:
     """Load requests in their order, in `workers` processes; 0: in this one."""
     options: dict[str, Any] = {"num_workers": workers, "collate_fn": _unchanged}
     if workers:

@@ -94,6 +94,8 @@ def main(arguments: list[str]) -> None:
         torch.set_num_threads(config.threads)
         if isinstance(config, CompactConfig):
             prepare_crops(config)
+        elif not isinstance(config, FusionConfig):
+            raise UserError("recipe: a crossview run needs nothing prepared: train it")
         else:
             bad = prepare_maps(config)
             sys.stdout.write(f"prepared; {bad} unreadable samples, listed in {config.data.cache / BAD_SAMPLES}\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.sqlite import SqliteSaver
 
 from agents.schemas import Answer, EvidenceKind, Level
 from geo.places.gazetteer import Gazetteer
@@ -248,6 +249,7 @@ def test_a_photo_that_is_not_kept_any_more_is_asked_for_again(tmp_path: Path) ->
 
 
 def checkpoint_count(chat: Conversation) -> int:
+    assert isinstance(chat.checkpointer, SqliteSaver)
     (count,) = chat.checkpointer.conn.execute("SELECT count(*) FROM checkpoints").fetchone()
     (writes,) = chat.checkpointer.conn.execute("SELECT count(*) FROM writes").fetchone()
     return int(count) + int(writes)

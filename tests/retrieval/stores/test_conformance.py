@@ -25,7 +25,7 @@ from retrieval.stores.base import (
     VectorStore,
 )
 from retrieval.stores.faiss import FaissStore
-from retrieval.stores.filters import Near
+from retrieval.stores.filters import Near, NearAny
 from retrieval.stores.qdrant_edge import EdgeStore
 from retrieval.stores.qdrant_server import ServerStore
 from retrieval.stores.registry import STORES, StorePlace, default_store_settings, open_store
@@ -162,6 +162,18 @@ def test_a_circle_gives_every_match_or_limit_of_the_best(store: VectorStore) -> 
         best_first = inside[np.argsort(-(vectors[inside] @ query), kind="stable")].tolist()
         for limit in (5, 600):
             assert [hit.item.id for hit in store.search(query, limit, near=near)] == best_first[:limit], near
+
+
+def test_an_area_of_several_circles_gives_what_lies_in_any_of_them(store: VectorStore) -> None:
+    items, vectors = fill(store, 600)
+    store.optimize()
+    query = unit_rows(1, seed=9)[0]
+    area = NearAny(tuple(circles()[-7:-1]))
+    inside = [item.id for item in items if area.contains(item.point)]
+    assert 0 < len(inside) < 600
+    best_first = sorted(inside, key=lambda id_: -float(vectors[id_] @ query))
+    for limit in (5, 600):
+        assert [hit.item.id for hit in store.search(query, limit, near=area)] == best_first[:limit]
 
 
 def test_excluded_values_are_left_out_and_the_rest_is_complete(store: VectorStore) -> None:

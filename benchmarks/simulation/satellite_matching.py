@@ -1,0 +1,314 @@
+"""Matching photos to satellite tiles on a generated world: coarse only, satellite only, a fixed radius, and the belief.
+
+    python -m benchmarks.simulation.satellite_matching write       places to train on, into runs/crossview_places
+    python -m retrieval.training.train configs/crossview_compact.yaml
+    python -m benchmarks.simulation.satellite_matching measure
+
+**All of it is generated** (`benchmarks.simulation.city_blocks`): photos, tiles, look-alikes in cities far apart, photos
+that show nothing of their block, and the coarse stage, which is a simulated report of a model that names a place as far
+from the truth as its record says. Cities to train on, to fit what a match is worth, and to measure are different ones.
+Intervals are 95 %, bootstrap over cities.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from belief.decision import decide
+from belief.parameters import SatelliteRecord, default_parameters
+from belief.posterior import Belief
+from belief.records import Record
+from belief.support import Support, make_support
+from belief.witnesses.reports import Report, ReportedPlace, WeighedReport, report_ratio
+from belief.witnesses.satellite import narrowed_areas, satellite_log_ratio, tile_pins
+from benchmarks.simulation.city_blocks import PlacedBlock, drawn_cities, drawn_world
+from evals.fitting.satellite_fit import TEMPERATURES, MatchedPlace, fit_satellite, gain_nats, matched_place
+from evals.scores.distance import clustered_bootstrap
+from geo.point import Point
+from geo.sphere import destination, distance_km
+from retrieval.crossview.encoder import CrossviewEncoder
+from retrieval.crossview.tile_atlas import ComparedTiles, TileAtlas, TileBounds, build_tile_atlas, open_tile_atlas
+from retrieval.encoders.base import Vectors
+from retrieval.stores.filters import Near, NearAny
+
+CITIES = {"train": 100, "fit": 40, "test": 60}
+SIDES = {"train": 7, "fit": 12, "test": 12}
+"""Blocks a side of each city."""
+
+PHOTOS = 3
+QUERIES = {"fit": 600, "test": 800}
+UNMATCHABLE = 0.25
+"""Share of the places whose photos show nothing of them."""
+
+RECORD = Record(shares=(0.10, 0.20, 0.30, 0.15, 0.10, 0.15))
+"""Of the simulated coarse stage: how far from the truth it names a place; kernels of 0.3 to 800 km, and anywhere."""
+
+PUBLISHED_RADIUS_KM = 25.0
+THRESHOLDS_KM = (1, 25, 200, 750, 2500)
+LIMIT = 48
+"""Tiles that are compared in each area."""
+
+SYSTEMS = ("coarse only", "satellite only", "25 km radius, as published", "belief, blind", "belief")
+"""`blind` knows where tiles are and not what they show: all similarities count alike."""
+
+BLIND = (10.0,)
+"""A temperature at which no similarity matters."""
+
+
+class Query(NamedTuple):
+    """A place that is looked for: its block, vectors of its photos (k, dim), what the coarse stage said."""
+
+    block: PlacedBlock
+    truth_deg: tuple[float, float]
+    vectors: Vectors
+    matchable: bool
+    coarse: ReportedPlace
+
+
+class Outcome(NamedTuple):
+    """Answers to a query by system: error in km, and whether the tile that was picked is the right one."""
+
+    error_km: dict[str, float]
+    right_tile: dict[str, bool]
+
+
+def world(part: str, seed: int) -> list[PlacedBlock]:
+    """The blocks of a part; parts share no city."""
+    cities = drawn_cities(sum(CITIES.values()), seed)
+    names = list(CITIES)
+    start = sum(CITIES[name] for name in names[: names.index(part)])
+    return drawn_world(cities[start : start + CITIES[part]], SIDES[part], seed * 10 + names.index(part))
+
+
+def write_places(folder: Path, seed: int) -> int:
+    """Write the pictures of the training part and their table; how many places."""
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    blocks = world("train", seed)
+    with (folder / "places.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["photo", "tile", "lat", "lon", "place"])
+        for number, block in enumerate(blocks):
+            tile, centre = f"pictures/{number}.png", block.bounds.centre
+            Image.fromarray(_rgb(block)).save(folder / tile)
+            for photo in range(PHOTOS):
+                name = f"pictures/{number}-{photo}.png"
+                Image.fromarray(block.photo(photo)).save(folder / name)
+                table.writerow([name, tile, f"{centre.lat:.6f}", f"{centre.lon:.6f}", number])
+    return len(blocks)
+
+
+def _rgb(block: PlacedBlock) -> NDArray[np.uint8]:
+    rgb = block.tile().rgb
+    assert rgb is not None, "generated tiles hold their picture"  # noqa: S101  # for the type checker
+    return rgb
+
+
+def drawn_queries(
+    count: int, part: str, blocks: Sequence[PlacedBlock], encoder: CrossviewEncoder, seed: int
+) -> list[Query]:
+    """Places of a part with their photos and what the coarse stage says of them."""
+    rng = np.random.default_rng([seed, len(part)])
+    cities = {block.city: block.bounds.centre for block in blocks}
+    queries = []
+    for index in rng.permutation(len(blocks))[:count].tolist():
+        block, matchable = blocks[index], bool(rng.random() >= UNMATCHABLE)
+        photos = [block.photo(number, matchable=matchable) for number in range(PHOTOS)]
+        truth = _inside(block.bounds, rng)
+        coarse = _coarse(truth, [centre for city, centre in cities.items() if city != block.city], rng)
+        queries.append(Query(block, truth, encoder.encode_photos(photos), matchable, coarse))
+    return queries
+
+
+def _inside(bounds: TileBounds, rng: np.random.Generator) -> tuple[float, float]:
+    south, west, north, east = bounds
+    return float(rng.uniform(south, north)), float(rng.uniform(west, east))
+
+
+def _coarse(truth_deg: tuple[float, float], elsewhere: Sequence[Point], rng: np.random.Generator) -> ReportedPlace:
+    """A place as far from the truth as `RECORD` says; "anywhere" is another city."""
+    kernel = int(rng.choice(len(RECORD.shares), p=RECORD.shares))
+    scales_km = (0.3, 3.0, 25.0, 150.0, 800.0)
+    if kernel == len(scales_km):
+        centre = elsewhere[int(rng.integers(len(elsewhere)))]
+        return ReportedPlace(centre.lat, centre.lon)
+    # A density that falls as exp(-d / s) on a plane has distances of a gamma distribution of shape 2.
+    at = destination(Point(lat=truth_deg[0], lon=truth_deg[1]), rng.uniform(0, 360), rng.gamma(2.0, scales_km[kernel]))
+    return ReportedPlace(at.lat, at.lon)
+
+
+def coarse_belief(coarse: ReportedPlace, pins: Sequence[tuple[float, float]] = ()) -> Belief:
+    """The belief after the coarse stage, on a support around its place and some pins."""
+    return Belief(*_heard(coarse, pins), {})
+
+
+def _heard(coarse: ReportedPlace, pins: Sequence[tuple[float, float]]) -> tuple[Support, dict[str, WeighedReport]]:
+    support = make_support([coarse[:2], *pins])
+    ratio = report_ratio(support, Report([coarse], RECORD), default_parameters().records)
+    return support, {"coarse": WeighedReport(ratio)}
+
+
+def compare_by_belief(query: Query, vector: Vectors, atlas: TileAtlas) -> ComparedTiles:
+    """The tiles most similar in the areas that the coarse belief points at."""
+    return atlas.compare(vector, narrowed_areas(coarse_belief(query.coarse)), LIMIT)
+
+
+class MatchRecords(NamedTuple):
+    """What matches are worth, and what knowing where tiles are is worth."""
+
+    seeing: SatelliteRecord
+    blind: SatelliteRecord
+
+
+def matched(
+    query: Query, vector: Vectors, atlas: TileAtlas, temperatures: Sequence[float] = TEMPERATURES
+) -> MatchedPlace:
+    """What a comparison says at the truth of a place, for the fit."""
+    compared = compare_by_belief(query, vector, atlas)
+    belief = coarse_belief(query.coarse, [*tile_pins(compared), query.truth_deg])
+    row = int(np.argmin(belief.support.distance_km(query.truth_deg)[:, 0]))
+    return matched_place(belief, compared, row, temperatures)
+
+
+def answers(query: Query, vector: Vectors, atlas: TileAtlas, records: MatchRecords, aim: str) -> Outcome:
+    """The answers of all systems to one query."""
+    utility = default_parameters().utility[aim]
+    coarse = decide(coarse_belief(query.coarse), utility)
+    anywhere = atlas.compare(vector, None, 1).hits[0].tile
+    circle = NearAny((Near(Point(lat=coarse.lat_deg, lon=coarse.lon_deg), PUBLISHED_RADIUS_KM),))
+    near = atlas.compare(vector, [circle], 1).hits
+    in_circle = near[0].tile if near else anywhere  # as published: all tiles where none is near
+    compared = compare_by_belief(query, vector, atlas)
+    support, reports = _heard(query.coarse, tile_pins(compared))
+    unheard = Belief(support, reports, {})
+    blind, belief = (
+        Belief(support, reports, {"satellite": satellite_log_ratio(unheard, compared, record)})
+        for record in (records.blind, records.seeing)
+    )
+    best, best_blind = decide(belief, utility), decide(blind, utility)
+    points = {
+        "coarse only": (coarse.lat_deg, coarse.lon_deg),
+        "satellite only": _centre(anywhere.bounds),
+        "25 km radius, as published": _centre(in_circle.bounds),
+        "belief, blind": (best_blind.lat_deg, best_blind.lon_deg),
+        "belief": (best.lat_deg, best.lon_deg),
+    }
+    picked = {"satellite only": anywhere.tile_id, "25 km radius, as published": in_circle.tile_id}
+    picked["belief"] = _likeliest_tile(belief, compared)
+    own = query.block.tile_id
+    errors = {name: float(distance_km(query.truth_deg, at)) for name, at in points.items()}
+    return Outcome(errors, {name: tile_id == own for name, tile_id in picked.items()})
+
+
+def _centre(bounds: TileBounds) -> tuple[float, float]:
+    return bounds.centre.lat, bounds.centre.lon
+
+
+def _likeliest_tile(belief: Belief, compared: ComparedTiles) -> str:
+    """The hit that holds most of a belief; empty where there is none."""
+    lat, lon = belief.support.lat_lon_deg.T
+    held = [
+        belief.mass[(lat >= b.south_deg) & (lat <= b.north_deg) & (lon >= b.west_deg) & (lon <= b.east_deg)].sum()
+        for b in (hit.tile.bounds for hit in compared.hits)
+    ]
+    return compared.hits[int(np.argmax(held))].tile.tile_id if held else ""
+
+
+def table(outcomes: Sequence[Outcome], cities: Sequence[str]) -> Iterator[str]:
+    """Accuracies and R@1 of each system, with intervals."""
+    columns = ["system", *(f"{km} km" for km in THRESHOLDS_KM), "R@1"]
+    yield f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
+    for name in SYSTEMS:
+        away_km = np.array([outcome.error_km[name] for outcome in outcomes])
+        cells = [_share(away_km <= km, cities) for km in THRESHOLDS_KM]
+        right = [outcome.right_tile.get(name) for outcome in outcomes]
+        cells.append("–" if right[0] is None else _share(np.array(right, dtype=bool), cities))
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _share(right: NDArray[np.bool_], cities: Sequence[str]) -> str:
+    found = clustered_bootstrap(100.0 * right, cities)
+    return f"{found.estimate:.1f} ({found.low:.1f}–{found.high:.1f})"
+
+
+def differences(outcomes: Sequence[Outcome], cities: Sequence[str]) -> Iterator[str]:
+    """The belief against the best of the others at each distance, paired, with intervals."""
+    errors = {name: np.array([outcome.error_km[name] for outcome in outcomes]) for name in SYSTEMS}
+    for km in THRESHOLDS_KM:
+        best = max(SYSTEMS[:-1], key=lambda name: float((errors[name] <= km).mean()))
+        more = 100.0 * ((errors["belief"] <= km).astype(float) - (errors[best] <= km))
+        found = clustered_bootstrap(more, cities)
+        yield f"{km} km: {found.estimate:+.1f} ({found.low:+.1f} to {found.high:+.1f}) against {best}"
+
+
+def measure(encoder: CrossviewEncoder, seed: int, aim: str, folder: Path, share: float) -> Iterator[str]:
+    """Tables of one photo and of several, joined by the network and by their mean.
+
+    Args:
+        share: of the places that are fitted on and measured.
+    """
+    atlases = {}
+    for part in ("fit", "test"):
+        build_tile_atlas(folder / part, encoder, [block.tile() for block in world(part, seed)])
+        atlases[part] = open_tile_atlas(folder / part, encoder)
+    counts = {part: round(share * count) for part, count in QUERIES.items()}
+    queries = {part: drawn_queries(counts[part], part, world(part, seed), encoder, seed) for part in atlases}
+    cities = [str(query.block.city) for query in queries["test"]]
+    yield f"{len(atlases['test']):,} tiles of {CITIES['test']} cities, {len(cities)} places, aim {aim}; generated"
+    joined: dict[str, Callable[[Query], Vectors]] = {
+        "one photo": lambda query: query.vectors[0],
+        f"{PHOTOS} photos, joined by the network": lambda query: encoder.join(query.vectors),
+        f"{PHOTOS} photos, mean of their vectors": lambda query: _mean(query.vectors),
+    }
+    for label, vector in joined.items():
+        fitted = [matched(query, vector(query), atlases["fit"]) for query in queries["fit"]]
+        record = fit_satellite(fitted, source="generated world")
+        knows_tiles = [matched(query, vector(query), atlases["fit"], BLIND) for query in queries["fit"]]
+        records = MatchRecords(record, fit_satellite(knows_tiles, BLIND, "generated world"))
+        told = [gain_nats(record, matched(query, vector(query), atlases["test"])) for query in queries["test"]]
+        outcomes = [answers(query, vector(query), atlases["test"], records, aim) for query in queries["test"]]
+        yield f"\n**{label}**: a match adds {np.mean(told):.3f} nats to the log density at the truth\n"
+        yield from table(outcomes, cities)
+        yield from ("", "Belief against the best of the others:", *differences(outcomes, cities))
+        for matchable in (True, False):
+            rows = [i for i, query in enumerate(queries["test"]) if query.matchable is matchable]
+            yield f"\n{label}, {'something' if matchable else 'nothing'} to match ({len(rows)} places, "
+            yield f"{np.mean([told[i] for i in rows]):+.3f} nats)\n"
+            yield from table([outcomes[i] for i in rows], [cities[i] for i in rows])
+    for atlas in atlases.values():
+        atlas.close()
+
+
+def _mean(vectors: Vectors) -> Vectors:
+    total = vectors.sum(axis=0)
+    return np.asarray(total / np.linalg.norm(total), dtype=np.float32)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("write", "measure"))
+    parser.add_argument("--places", type=Path, default=Path("runs/crossview_places"))
+    parser.add_argument("--encoder", type=Path, default=Path("runs/crossview_compact"))
+    parser.add_argument("--aim", default="geoscore", help="what the answers' points are chosen for")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--share", type=float, default=1.0, help="of the places that are measured")
+    chosen = parser.parse_args()
+    if chosen.what == "write":
+        print(f"{write_places(chosen.places, chosen.seed):,} places in {chosen.places}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for line in measure(CrossviewEncoder(chosen.encoder), chosen.seed, chosen.aim, Path(folder), chosen.share):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

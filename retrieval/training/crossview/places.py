@@ -1,0 +1,157 @@
+"""Places with photos from the ground and tiles from above: a table of ours, or the folders of CVUSA and VIGOR."""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import UserError
+from geo.sphere import Floats
+from retrieval.atlas.sources import table_rows
+from retrieval.training.crossview.config import PlacesConfig
+from retrieval.training.data.table import read_position_deg
+
+VIGOR_CITIES = ("Chicago", "NewYork", "SanFrancisco", "Seattle")
+COLUMNS = ("photo", "tile", "lat", "lon")
+BUCKETS = 10_000
+
+
+class PhotographedPlace(NamedTuple):
+    """A place with its pictures; files are named relative to the collection's folder.
+
+    Attributes:
+        tiles: seen from above; one of them is drawn each time.
+        text: what is written about it; empty where nothing is.
+        part: `train` or `validation`.
+    """
+
+    name: str
+    position_deg: tuple[float, float]
+    photos: tuple[str, ...]
+    tiles: tuple[str, ...]
+    text: str = ""
+    part: str = "train"
+
+
+def read_places(config: PlacesConfig) -> list[PhotographedPlace]:
+    """The places of a collection.
+
+    Raises:
+        UserError: a file is missing or not what its layout says, or nothing is left to train or to validate on.
+    """
+    readers = {"table": _of_table, "cvusa": _of_cvusa, "vigor": _of_vigor}
+    places = list(readers[config.layout](config))
+    parts = {place.part for place in places}
+    if not {"train", "validation"} <= parts:
+        raise UserError(
+            f"data: {config.folder} has no places to {'validate' if 'train' in parts else 'train'} on:"
+            " both parts are needed"
+        )
+    return places
+
+
+def positions_deg(places: Sequence[PhotographedPlace]) -> Floats:
+    """Positions (n, 2) of places."""
+    return np.array([place.position_deg for place in places], dtype=np.float64).reshape(-1, 2)
+
+
+def _of_table(config: PlacesConfig) -> Iterator[PhotographedPlace]:
+    """Rows of one photo and one tile each; rows with the same `place` are one place."""
+    path = config.folder / config.table
+
+    def check(names: list[str]) -> None:
+        missing = [name for name in COLUMNS if name not in names]
+        if missing:
+            raise UserError(f"{path} has no column {', '.join(missing)}: it needs {', '.join(COLUMNS)}")
+
+    grouped: dict[str, list[PhotographedPlace]] = {}
+    for line, row in table_rows(path, check, "give a CSV file in UTF-8"):
+        reason, position = read_position_deg(row["lat"], row["lon"])
+        if reason:
+            raise UserError(f"{path} line {line}: {reason}")
+        name = row.get("place") or row["tile"]
+        part = row.get("part") or part_of(name, config.validation_share)
+        grouped.setdefault(name, []).append(
+            PhotographedPlace(name, position, (row["photo"],), (row["tile"],), row.get("text", ""), part)
+        )
+    for name, rows in grouped.items():
+        photos = tuple(dict.fromkeys(photo for row in rows for photo in row.photos if photo))
+        tiles = tuple(dict.fromkeys(tile for row in rows for tile in row.tiles))
+        if photos:
+            yield PhotographedPlace(name, rows[0].position_deg, photos, tiles, rows[0].text, rows[0].part)
+
+
+def part_of(name: str, validation_share: float) -> str:
+    """The part of a place by its name alone, so that it never changes sides."""
+    return "validation" if zlib.crc32(name.encode()) % BUCKETS < validation_share * BUCKETS else "train"
+
+
+def _of_cvusa(config: PlacesConfig) -> Iterator[PhotographedPlace]:
+    """`splits/train-19zl.csv` and `val-19zl.csv` (tile, photo, …), positions in `split_locations/all.csv`.
+
+    The number in a tile's name is its line there, which holds latitude and longitude of tile and photo.
+    """
+    located = _lines(config.folder / "split_locations" / "all.csv")
+    for part, split in (("train", "train-19zl.csv"), ("validation", "val-19zl.csv")):
+        for tile, photo, *_ in _lines(config.folder / "splits" / split):
+            row = located[int(Path(tile).stem) - 1]
+            yield PhotographedPlace(Path(tile).stem, (float(row[2]), float(row[3])), (photo,), (tile,), part=part)
+
+
+def _of_vigor(config: PlacesConfig) -> Iterator[PhotographedPlace]:
+    """`splits/CITY/same_area_balanced_{train,test}.txt`: photo and tile, whose name is `satellite_LAT_LON.png`."""
+    for city in config.cities or VIGOR_CITIES:
+        for part, split in (("train", "train"), ("validation", "test")):
+            path = config.folder / "splits" / city / f"same_area_balanced_{split}.txt"
+            photos: dict[str, list[str]] = {}
+            for photo, tile, *_ in _lines(path, " "):
+                photos.setdefault(tile, []).append(f"ground/{city}/{photo}")
+            for tile, own in photos.items():
+                lat, lon = map(float, tile.rsplit(".", 1)[0].split("_")[1:3])
+                yield PhotographedPlace(tile, (lat, lon), tuple(own), (f"satellite/{city}/{tile}",), part=part)
+
+
+def _lines(path: Path, delimiter: str = ",") -> list[list[str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [row for row in csv.reader(file, delimiter=delimiter, skipinitialspace=True) if row]
+    except OSError as error:
+        raise UserError(f"data: cannot read {path} ({error.strerror}): is data.layout right?") from error
+
+
+def missing_files(folder: Path, places: Sequence[PhotographedPlace]) -> dict[str, str]:
+    """Places whose pictures are not all there, with the first that is missing."""
+    found = {}
+    for place in places:
+        gone = next((name for name in (*place.photos, *place.tiles) if not (folder / name).is_file()), None)
+        if gone is not None:
+            found[place.name] = gone
+    return found
+
+
+class PhotoGroups(NamedTuple):
+    """What is trained on: photos of places, in groups that each make one query.
+
+    Attributes:
+        place: int64 (n,), of each group.
+        photos: names of its photos, at most `photos` of them.
+    """
+
+    place: NDArray[np.int64]
+    photos: list[tuple[str, ...]]
+
+    @classmethod
+    def of(cls, places: Sequence[PhotographedPlace], rows: Sequence[int], size: int) -> PhotoGroups:
+        """The photos of some places in groups of at most `size`."""
+        pairs = [
+            (row, places[row].photos[start : start + size])
+            for row in rows
+            for start in range(0, len(places[row].photos), size)
+        ]
+        return cls(np.array([row for row, _ in pairs], dtype=np.int64), [photos for _, photos in pairs])

@@ -1,0 +1,100 @@
+"""Satellite atlases: what is stored, what a comparison in areas finds, on the engines that need no server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import UserError
+from geo.point import Point
+from retrieval.atlas.build import build_gps_atlas
+from retrieval.atlas.manifest import AtlasError
+from retrieval.crossview.tile_atlas import (
+    SatelliteTile,
+    TileBounds,
+    build_tile_atlas,
+    open_tile_atlas,
+    tiles_from_table,
+)
+from retrieval.encoders.base import EncoderIdentity
+from retrieval.stores.base import EdgeSettings, FaissSettings, StoreSettings
+from retrieval.stores.filters import Near, NearAny
+from tests.fakes.atlas_items import WaveEncoder, gallery
+
+
+class MeanColours:
+    """Mean colours as unit vectors."""
+
+    identity = EncoderIdentity(name="colours", revision="1", dim=3)
+
+    def encode_tiles(self, tiles: Sequence[np.ndarray]) -> np.ndarray:
+        rows = np.array([tile.reshape(-1, 3).mean(axis=0) for tile in tiles]).reshape(-1, 3)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+
+def tiles(count: int = 300) -> list[SatelliteTile]:
+    """Tiles of one colour each, in a row along the antimeridian near Fiji."""
+    found = []
+    for n in range(count):
+        colour = np.random.default_rng(n).integers(10, 250, 3)
+        west = 179.0 + 0.01 * n
+        bounds = TileBounds(-18.0, (west + 180) % 360 - 180, -17.99, (west + 0.01 + 180) % 360 - 180)
+        rgb = np.broadcast_to(colour, (4, 4, 3)).astype(np.uint8)
+        found.append(SatelliteTile(f"17/{n}/5", bounds, "17", "somebody", "2025-06", rgb=rgb))
+    return found
+
+
+@pytest.mark.parametrize("store", [EdgeSettings(), FaissSettings(index="flat")])
+def test_a_comparison_finds_the_best_of_each_area_with_what_is_stored_of_them(
+    tmp_path: Path, store: StoreSettings
+) -> None:
+    encoder, listed = MeanColours(), tiles()
+    if isinstance(store, FaissSettings):
+        pytest.importorskip("faiss")
+    build_tile_atlas(tmp_path / "fiji", encoder, listed, store=store)
+    vectors = encoder.encode_tiles([tile.rgb for tile in listed if tile.rgb is not None])
+    here = NearAny((Near(listed[95].bounds.centre, 8.0), Near(listed[250].bounds.centre, 3.0)))
+    inside = [n for n, tile in enumerate(listed) if here.contains(tile.bounds.centre)]
+    assert len({listed[n].bounds.west_deg > 0 for n in inside}) == 2  # on both sides of the antimeridian
+    with open_tile_atlas(tmp_path / "fiji", encoder) as atlas:
+        wide = NearAny((Near(listed[150].bounds.centre, 500.0),))
+        compared = atlas.compare(vectors[98], [here, wide], 5)
+        assert compared.hits[0].tile == listed[98]._replace(rgb=None, bounds=compared.hits[0].tile.bounds)
+        np.testing.assert_allclose(compared.hits[0].tile.bounds, listed[98].bounds, atol=1e-6)
+        best = sorted(inside, key=lambda n: -float(vectors[n] @ vectors[98]))[:5]
+        found = [hit.tile.tile_id for hit in compared.hits]
+        assert {listed[n].tile_id for n in best} <= set(found)
+        assert compared.zones[0].most == pytest.approx(float(vectors[best[-1]] @ vectors[98]), abs=1e-5)
+        assert len(compared.background) == 300
+        everything = atlas.compare(vectors[98], [here], 10_000)
+        assert (len(everything.hits), everything.zones[0].most) == (len(inside), None)
+
+
+def test_bad_tiles_and_other_atlases_are_named(tmp_path: Path) -> None:
+    encoder, listed = MeanColours(), tiles(3)
+    listed[1] = listed[1]._replace(rgb=None, path=tmp_path / "gone.png")
+    manifest = build_tile_atlas(tmp_path / "fiji", encoder, listed)
+    assert (manifest.count, manifest.failed, manifest.kind.value) == (2, 1, "tile")
+    positions, names = gallery(5)
+    build_gps_atlas(tmp_path / "gps", WaveEncoder(), positions, names)
+    with pytest.raises(AtlasError, match="is no satellite atlas"):
+        open_tile_atlas(tmp_path / "gps", WaveEncoder())
+    with pytest.raises(AtlasError, match="was made by encoder colours"):
+        open_tile_atlas(tmp_path / "fiji", WaveEncoder())
+
+
+def test_a_table_of_tiles_is_checked(tmp_path: Path) -> None:
+    table = tmp_path / "tiles.csv"
+    table.write_text("tile,south,west,north,east,zoom,date\n1.png,10,179.9,11,-179.9,17,2024\n")
+    (tile,) = tiles_from_table(table, tmp_path)
+    assert (tile.zoom, tile.date, tile.path) == ("17", "2024", tmp_path / "1.png")
+    assert tile.bounds.centre == Point(lat=10.5, lon=180.0)
+    table.write_text("tile,south,west,north,east\n1.png,11,0,10,1\n")
+    with pytest.raises(UserError, match="line 2: the edges are no positions"):
+        tiles_from_table(table, tmp_path)
+    table.write_text("tile,south,west,north\n")
+    with pytest.raises(UserError, match="has no column east"):
+        tiles_from_table(table, tmp_path)

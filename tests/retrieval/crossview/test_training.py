@@ -1,0 +1,178 @@
+"""`recipe: crossview` from configuration to encoder folder, on CPU, in seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the train extra")
+pytest.importorskip("transformers", reason="training needs the train extra")
+
+from core.errors import UserError  # noqa: E402
+from retrieval.crossview.encoder import CrossviewEncoder  # noqa: E402
+from retrieval.photos.photo import load_photo  # noqa: E402
+from retrieval.training.config import CrossviewConfig, load_config  # noqa: E402
+from retrieval.training.crossview.config import PlacesConfig, SamplingConfig  # noqa: E402
+from retrieval.training.crossview.places import read_places  # noqa: E402
+from retrieval.training.crossview.recipe import train_crossview  # noqa: E402
+from retrieval.training.crossview.sampling import hard_order, nearest_places  # noqa: E402
+from retrieval.training.distributed import ProcessGroup  # noqa: E402
+from retrieval.training.run_folder import read_weights  # noqa: E402
+from tests.retrieval.crossview.places import write_crossview_config, write_places  # noqa: E402
+
+CPU = ProcessGroup(torch.device("cpu"))
+
+
+def load(path: Path) -> CrossviewConfig:
+    config = load_config(path)
+    assert isinstance(config, CrossviewConfig)
+    return config
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run: 40 places of one colour each, 32 of them trained on."""
+    torch.set_num_threads(1)
+    folder = write_places(tmp_path_factory.mktemp("places"), 40)
+    scores = train_crossview(load(write_crossview_config(folder, loop__epochs=25)), CPU, [])
+    assert scores["r@1"] >= 0.5  # by luck: an eighth
+    return folder
+
+
+def test_the_folder_gives_vectors_in_which_a_photo_is_nearest_to_its_own_tile(run: Path) -> None:
+    encoder = CrossviewEncoder(run / "run", device="cpu")
+    numbers = list(range(0, 40, 5))
+    photos = [load_photo(run / f"pictures/{n}-0.png").rgb for n in numbers]
+    tiles = [load_photo(run / f"pictures/{n}.png").rgb for n in numbers]
+    similarity = encoder.encode_photos(photos) @ encoder.encode_tiles(tiles).T
+    assert (similarity.argmax(axis=1) == np.arange(len(numbers))).mean() >= 0.5
+    card = json.loads((run / "run" / "card.json").read_text())
+    assert card["validation"]["r@1"] >= 0.5
+    np.testing.assert_allclose(encoder.encode_photos(photos[:1]), encoder.encode_photos(photos)[:1], atol=1e-5)
+
+
+def test_photos_of_one_place_are_joined_by_weight_and_in_any_order(run: Path) -> None:
+    encoder = CrossviewEncoder(run / "run", device="cpu")
+    vectors = encoder.encode_photos([load_photo(run / f"pictures/{n}-0.png").rgb for n in range(3)])
+    np.testing.assert_allclose(encoder.join(vectors), encoder.join(vectors[::-1]), atol=1e-6)
+    np.testing.assert_allclose(encoder.join(vectors, [0.0, 1.0, 0.0]), vectors[1], atol=1e-5)
+    with pytest.raises(UserError, match="at least one with a weight"):
+        encoder.join(vectors, [0.0, 0.0, 0.0])
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retrieval.training import run_folder
+
+    write_places(tmp_path, 40)
+    whole = load(write_crossview_config(tmp_path, run=str(tmp_path / "whole"), model__shape__together="transformer"))
+    train_crossview(whole, CPU, [])
+    stopped = whole.model_copy(update={"run": tmp_path / "stopped"})
+    log = run_folder.TrainingRunFolder.log
+
+    def stop(self: Any, line: Any) -> None:
+        log(self, line)
+        if line["step"] == 11:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_folder.TrainingRunFolder, "log", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_crossview(stopped, CPU, [])
+    monkeypatch.undo()
+    train_crossview(stopped, CPU, [])
+    one, other = (read_weights(tmp_path / name / "best.safetensors") for name in ("whole", "stopped"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_positions_and_texts_are_further_views_with_weights_of_their_own(tmp_path: Path) -> None:
+    write_places(tmp_path, 20)
+    changes = {
+        "objective__pairs": {"image-satellite": 0.7, "image-gps": 0.3, "text-satellite": 0.2},
+        "model__location": "geoclip",
+        "model__text": {"encoder": "chars", "width": 8},
+        "loop__epochs": 1,
+        "loop__chunk": 3,
+    }
+    train_crossview(load(write_crossview_config(tmp_path, **changes)), CPU, [])
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert set(first["terms"]) == {"image-satellite", "image-gps", "text-satellite"}
+    assert CrossviewEncoder(tmp_path / "run", device="cpu").identity.dim == 8  # without what only training needs
+    with pytest.raises(UserError, match=r"model\.location and the gps pairs"):
+        load(write_crossview_config(tmp_path, model__location="geoclip"))
+
+
+def test_batches_hold_neighbours_and_every_group_once() -> None:
+    rng = np.random.default_rng(0)
+    lat_lon = np.stack([np.repeat(np.arange(20.0), 5), rng.uniform(0, 0.1, 100)], axis=1)
+    neighbours = nearest_places(lat_lon, 8).numpy()
+    assert all((np.repeat(np.arange(20), 5)[neighbours[i][:4]] == i // 5).all() for i in range(100))
+    sampling = SamplingConfig(neighbours=8, among=8)
+    place = np.repeat(np.arange(100), 2)  # two groups of photos each
+    order = hard_order(place, neighbours, 10, sampling, np.random.default_rng(1))
+    assert sorted(order.tolist()) == list(range(200))
+    hard, easy = order.reshape(20, 10), hard_order(place, None, 10, sampling, np.random.default_rng(1)).reshape(20, 10)
+
+    def pairs_nearby(batches: Any) -> float:
+        town = place[batches] // 5
+        return float(np.mean([(row[:, None] == row[None, :]).sum() for row in town]))
+
+    assert pairs_nearby(hard[:10]) > 2.0 * pairs_nearby(easy[:10])
+    assert all(len(set(place[row])) == 10 for row in hard[:15])
+
+
+def test_the_published_folders_are_read(tmp_path: Path) -> None:
+    (tmp_path / "splits" / "Seattle").mkdir(parents=True)
+    for part in ("train", "test"):
+        lines = f"a{part},47.6,-122.3,.jpg satellite_47.6_-122.3.png 0 0\nb{part}.jpg satellite_47.6_-122.3.png 1 1\n"
+        (tmp_path / "splits" / "Seattle" / f"same_area_balanced_{part}.txt").write_text(lines)
+    train, held_out = read_places(PlacesConfig(folder=tmp_path, layout="vigor", cities=("Seattle",)))
+    assert train.photos == ("ground/Seattle/atrain,47.6,-122.3,.jpg", "ground/Seattle/btrain.jpg")
+    assert (train.tiles, train.position_deg) == (("satellite/Seattle/satellite_47.6_-122.3.png",), (47.6, -122.3))
+    assert (train.part, held_out.part) == ("train", "validation")
+    (tmp_path / "split_locations").mkdir()
+    (tmp_path / "split_locations" / "all.csv").write_text("1,2,3,4,5\n30.0,-90.0,30.5,-90.5,0\n")
+    for split in ("train", "val"):
+        line = "bingmap/19/0000002.jpg,streetview/panos/0000002.jpg,annotation.png\n"
+        (tmp_path / "splits" / f"{split}-19zl.csv").write_text(line)
+    first = read_places(PlacesConfig(folder=tmp_path, layout="cvusa"))[0]
+    assert (first.tiles[0], first.photos[0]) == ("bingmap/19/0000002.jpg", "streetview/panos/0000002.jpg")
+    assert first.position_deg == (30.5, -90.5)
+    with pytest.raises(UserError, match=r"is data\.layout right"):
+        read_places(PlacesConfig(folder=tmp_path, layout="vigor"))
+
+
+def test_mistakes_are_found_before_training(tmp_path: Path) -> None:
+    write_places(tmp_path, 20)
+    (tmp_path / "pictures" / "3.png").unlink()
+    with pytest.raises(UserError, match=r"place 3: no pictures/3\.png"):
+        train_crossview(load(write_crossview_config(tmp_path)), CPU, [])
+    with pytest.raises(UserError, match="this recipe has no view fused"):
+        load(write_crossview_config(tmp_path, objective__pairs={"fused-gps": 1.0}))
+    write_places(tmp_path, 20)
+    changes = {"model__image": {"backbone": "compact-narrow"}, "run": str(tmp_path / "other")}
+    untrained = load(write_crossview_config(tmp_path, **changes))
+    with pytest.raises(UserError, match="has no pretrained weights"):
+        train_crossview(untrained, CPU, [])
+
+
+def test_any_vision_model_of_transformers_is_a_backbone(tmp_path: Path) -> None:
+    from transformers import ConvNextConfig, ConvNextModel
+
+    from retrieval.backbones.registry import load_image_backbone
+
+    shape = ConvNextConfig(depths=[1, 1, 1, 1], hidden_sizes=[4, 8, 8, 12], image_size=64)
+    whole = ConvNextModel(shape).eval()
+    whole.save_pretrained(tmp_path)
+    net: Any = load_image_backbone("transformers", folder=tmp_path)
+    pixels = torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8)
+    tokens = net(pixels)
+    assert (tokens.shape, net.description.dim, net.description.tokens) == ((2, 6, 12), 12, 4)
+    with torch.no_grad():
+        wanted = whole(net.description.preprocessing.normalise(pixels)).last_hidden_state
+    torch.testing.assert_close(tokens, wanted.flatten(2).transpose(1, 2))
+    with pytest.raises(UserError, match="needs a folder with config"):
+        load_image_backbone("transformers")
