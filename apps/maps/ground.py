@@ -1,0 +1,142 @@
+"""What lies under the answers on a page's map: pictures of the ground, coasts and borders, names of cities."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from agents.schemas import Answer
+from apps.maps import basemap_image
+from apps.maps.basemap_image import window_picture, world_picture
+from apps.maps.city_labels import city_labels
+from apps.maps.page_data import answer_bounds, jpeg_uri
+from apps.maps.viewport import Window, window_around
+from geo.point import Point
+from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within
+from geo.sphere import lat_lon_array, mean_point
+
+ATTRIBUTION = f"{basemap_image.ATTRIBUTION} · {LINES_ATTRIBUTION}"
+WORLD_EDGES = {"west": -180, "east": 180, "north": 90, "south": -90}
+_WORLD_SIZE = (3600, 1800)
+_WORLD_QUALITY = 62
+_DETAIL_ASPECT = 1.6
+_DETAIL_GROWTH = 1.8
+_DETAIL_PX_PER_DEG = 60.0
+_DETAIL_SIDE_PX = 1400
+_SCREEN_PX = (880.0, 780.0)
+_BADGE_PX = 16.0
+_MOST_CITIES = 32
+_SQUEEZED_TO_LAT = 65.0
+_FINE_COAST_DEG = 30.0
+
+
+@functools.cache
+def world_jpeg() -> bytes:
+    """The whole world, equirectangular, as a JPEG."""
+    return _jpeg(world_picture(_WORLD_SIZE), _WORLD_QUALITY)
+
+
+def ground_data(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Detailed pictures, lines and city names around answers; for several, or none, those of the whole world.
+
+    The picture of the world, `world_jpeg`, lies under all of them.
+    """
+    centre = middle(answers)
+    window = _detail_window(answers[0]) if len(answers) == 1 else Window(centre, 170.0, 2.0)
+    return {
+        "pictures": [_detail_picture(window)] if len(answers) == 1 else [],
+        "lines": _lines(window, detailed=len(answers) == 1),
+        "cities": _cities(window, answers, view_data(answers)),
+    }
+
+
+def middle(answers: Sequence[Answer]) -> Point:
+    """The middle of the answers, whose opposite meridian is a map's edge; (0, 0) where there is none."""
+    best = [answer.point or answer.hypotheses[0].point for answer in answers if answer.point or answer.hypotheses]
+    try:
+        return mean_point(lat_lon_array(best))
+    except ValueError:  # no position, or positions that cancel out
+        return Point(lat=0.0, lon=0.0)
+
+
+def view_data(answers: Sequence[Answer]) -> dict[str, Any]:
+    """What a map shows when it opens: its middle longitude, the bounds, and how far longitudes are squeezed."""
+    centre = middle(answers)
+    bounds = np.array([answer_bounds(answer, centre.lon) for answer in answers] or [[-180.0, -60.0, 180.0, 75.0]])
+    lats = [abs(answer.point.lat) for answer in answers if answer.point] or [abs(centre.lat)]
+    return {
+        "lon": centre.lon,
+        "squeeze": round(float(np.cos(np.radians(min(float(np.median(lats)), _SQUEEZED_TO_LAT)))), 4),
+        "bounds": [*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()],
+    }
+
+
+def _detail_window(answer: Answer) -> Window:
+    near = window_around(answer, _DETAIL_ASPECT)
+    height_deg = min(near.height_deg * _DETAIL_GROWTH, 120.0)
+    lat = float(np.clip(near.centre.lat, -90.0 + height_deg / 2.0, 90.0 - height_deg / 2.0))
+    return Window(Point(lat=lat, lon=near.centre.lon), height_deg, _DETAIL_ASPECT)
+
+
+def _detail_picture(window: Window) -> dict[str, Any]:
+    scale = min(_DETAIL_PX_PER_DEG, _DETAIL_SIDE_PX / max(window.width_deg, window.height_deg))
+    size = (round(window.width_deg * scale), round(window.height_deg * scale))
+    edges = {"west": window.west, "east": window.west + window.width_deg, "north": window.north, "south": window.south}
+    return {"src": jpeg_uri(_jpeg(window_picture(window, size), 84)), "feather": 0.12} | edges
+
+
+def _lines(window: Window, detailed: bool) -> list[dict[str, Any]]:
+    world = Window(Point(lat=0.0, lon=window.centre.lon), 180.0, 2.0)
+    countries = _line_layer(world, LineKind.COUNTRY, 0.02, "rgba(255,255,255,0.55)", 1.0)
+    if not detailed:
+        return [countries]
+    tolerance = max(0.01, window.height_deg / 1200.0)
+    return [
+        _line_layer(window, LineKind.COAST, tolerance, "rgba(214,232,255,0.42)", 0.8),
+        _line_layer(window, LineKind.STATE, tolerance, "rgba(255,255,255,0.2)", 0.8),
+        countries,
+    ]
+
+
+def _detail(window: Window, kind: LineKind) -> str:
+    """Coarser coasts for a wide window: they are by far the longest lines."""
+    return "l" if kind is LineKind.COAST and window.height_deg > _FINE_COAST_DEG else "i"
+
+
+def _line_layer(window: Window, kind: LineKind, tolerance_deg: float, colour: str, weight: float) -> dict[str, Any]:
+    rounded = [
+        np.round(line * 100.0).astype(int)
+        for line in lines_within(window.bounds_deg, kind, _detail(window, kind), tolerance_deg)
+    ]
+    steps = [np.concatenate([line[:1], np.diff(line, axis=0)]).ravel().tolist() for line in rounded]
+    return {"lines": steps, "colour": colour, "weight": weight}
+
+
+def _cities(window: Window, answers: Sequence[Answer], view: dict[str, Any]) -> list[dict[str, Any]]:
+    """Names that do not touch at the scale the page opens with, and stay clear of the hypotheses."""
+    size = _size_when_opened(window, view)
+    spots = [window.point_pixel(guess.point, size) for answer in answers for guess in answer.hypotheses]
+    badges = tuple((x - _BADGE_PX, y - _BADGE_PX, x + _BADGE_PX, y + _BADGE_PX) for x, y in spots)
+    west, south, east, north = view["bounds"]
+    (left, top), (right, bottom) = window.pixels(np.array([(west, north), (east, south)]), size).tolist()
+    labels = city_labels(window, size, badges, _MOST_CITIES, first=(left, top, right, bottom))
+    return [{"name": label.name, "at": [label.lon, label.lat]} for label in labels]
+
+
+def _size_when_opened(window: Window, view: dict[str, Any]) -> tuple[int, int]:
+    """The window's size in pixels on a page that fits the view's bounds into an ordinary screen."""
+    west, south, east, north = view["bounds"]
+    squeeze = view["squeeze"]
+    scale = min(_SCREEN_PX[0] / ((east - west) * squeeze), _SCREEN_PX[1] / (north - south))
+    return round(window.width_deg * squeeze * scale), round(window.height_deg * scale)
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=quality, optimize=True, progressive=True)
+    return out.getvalue()
