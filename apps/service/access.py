@@ -108,7 +108,9 @@ def is_own_address(host: str) -> bool:
 def host_name(header: str) -> str:
     """The host that a Host header names, without its port; empty for what is none."""
     try:
-        return urlsplit(f"//{header}").hostname or ""
+        parts = urlsplit(f"//{header}")
+        _ = parts.port  # raises for what is none
+        return parts.hostname or ""
     except ValueError:
         return ""
 

@@ -269,7 +269,7 @@ def _done(record: PhotoResult) -> dict[str, object]:
 
 def _counted(connection: sa.Connection, which: sa.ColumnElement[bool]) -> dict[str, int]:
     by_status = sa.select(JOB_ITEMS.c.status, sa.func.count()).where(which).group_by(JOB_ITEMS.c.status)
-    found: dict[str, int] = dict(connection.execute(by_status).tuples().all())
+    found = {row[0]: int(row[1]) for row in connection.execute(by_status)}
     return {status.value: found.get(status.value, 0) for status in ItemStatus}
 
 

@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Self
 
+from agents.chat_models.registry import LoadedModel
 from agents.schemas import Frozen, Level
 from apps.service.choices import SERVERS_CHOICE, OfferedSystems, RunChoices
 from apps.service.conversations import Conversations
@@ -84,8 +85,21 @@ class GeolocationService(Closing):
     resources: ExitStack
 
     @classmethod
-    def open(cls, settings: Settings, limits: ServiceLimits, progress: Progress | None = None) -> Self:
+    def open(
+        cls,
+        settings: Settings,
+        limits: ServiceLimits,
+        progress: Progress | None = None,
+        *,
+        model: LoadedModel | Sequence[LoadedModel] | None = None,
+    ) -> Self:
         """Open the system and the database, and begin to work on jobs.
+
+        Args:
+            settings: what to open; `state_url` says where threads and jobs are.
+            limits: what to accept.
+            progress: called while the atlas of the world is built.
+            model: the chat model to use instead of the one that the settings name, or those of a jury.
 
         Raises:
             UserError: something missing or unusable that the user can mend.
@@ -93,7 +107,7 @@ class GeolocationService(Closing):
         with ExitStack() as opened:
             url = settings.state_url.get_secret_value() if settings.state_url else None
             database = opened.enter_context(StateDatabase.open(url, settings.home))
-            system = opened.enter_context(GeoSleuth.open(settings, progress))
+            system = opened.enter_context(GeoSleuth.open(settings, progress, model=model))
             systems = OfferedSystems(system, limits)
             leases = opened.enter_context(LeaseKeeper(limits.lease_s))
             pool = opened.enter_context(RunPool(limits))

