@@ -1,7 +1,7 @@
 /* Saved conversations: open one, list them, delete one with its photos. */
 import { blobUrl, getJson, sendJson } from "./api.js";
 import { add, app, button, byId, clearAnswer, el, emit, note, on, showAnswer, showCost, toEnd } from "./state.js";
-import { answerCard, machineSaid, offerResume, personSaid, undo } from "./turns.js";
+import { answerCard, machineSaid, offerResume, personSaid, questionCard, undo } from "./turns.js";
 
 const LAST = "geosleuth-thread";
 const thumbnails = new Map();
@@ -63,7 +63,7 @@ export const openThread = async (threadId) => {
   for (const said of history.messages) if (said.text) (said.role === "person" ? personSaid : machineSaid)(said.text);
   if (current && current.answer) answerCard(await showAnswer(current.photo_id));
   await showPhotos(history);
-  if (history.question) machineSaid(history.question.question);
+  if (history.question) questionCard(history.question);
   else if (history.is_unfinished) offerResume("The last turn was not finished.");
   else if (history.messages.length) byId("log").append(add(el("div", "actions undo"), button("Undo", undo, "quiet")));
   if (!history.photos.length && !history.messages.length) byId("log").replaceChildren(emptyState());

@@ -66,7 +66,7 @@ export const answerCard = (photo) => {
 };
 const said = (error) => note(error.message, "error");
 
-const questionCard = (question) => {
+export const questionCard = (question) => {
   const box = bubble("machine question", el("p", "", question.question));
   const answers = el("div", "actions");
   for (const text of question.answers) answers.append(button(text, () => { answers.remove(); send(text, null); }));
