@@ -10,7 +10,11 @@ DEV_EXTRAS ?= dev,train,demo,openai,anthropic,google,ollama,otel,web,postgres
 # All but `gpu`, whose packages pin a torch of their own.
 LOCKED_EXTRAS = anthropic demo dev evals faiss gazetteer google ollama openai otel postgres server train web
 
-.PHONY: demo test lint types wheel docs-check bench constraints setup-demo setup-dev clean
+# make fuzz: damaged files of every kind for ten minutes; make fuzz SECONDS=60 SEED=7.
+SECONDS ?= 600
+SEED ?= 0
+
+.PHONY: demo test fuzz lint types wheel docs-check bench constraints setup-demo setup-dev clean
 
 setup-demo: $(VENV)/.demo
 setup-dev: $(VENV)/.dev
@@ -31,6 +35,10 @@ demo: setup-demo
 
 test: setup-dev
 	$(BIN)/python -m pytest
+
+# Each failure is saved under $(OUT)/fuzz with the command that makes it again; tests/test_fuzz.py runs a part of it.
+fuzz: setup-dev
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) --out $(OUT)/fuzz
 
 lint: setup-dev
 	$(BIN)/ruff check .

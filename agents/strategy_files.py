@@ -6,7 +6,6 @@ replaces the packaged one of the same name for the strategies of this folder.
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from agents.prompts import placeholders
 from agents.strategies import ASK_CLOSER, ReplyKind, Step, Strategy
 from core.errors import UserError, first_problem
+from core.json_text import parse_json
 
 MAX_FILE_BYTES = 200_000
 
@@ -62,8 +62,8 @@ def _strategy(path: Path, templates: Mapping[str, str]) -> Strategy:
 def _parsed(path: Path) -> dict[str, Any]:
     text = _read(path)
     try:
-        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        data = parse_json(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # tomllib raises the latter where it is nested too deeply
         raise UserError(f"strategy {path}: {error}; mend the file") from error
     if not isinstance(data, dict):
         raise UserError(f"strategy {path}: it holds a {type(data).__name__}, not fields of a strategy; mend the file")
@@ -74,12 +74,14 @@ def _read(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise UserError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes; a prompt or strategy is not")
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as text: {error}; mend or remove it") from error
 
 
 def _check_template(path: Path, text: str) -> None:
+    if not text:
+        raise UserError(f"template {path}: it is empty, so nothing would be asked; write it, or remove it")
     found = _COORDINATES.search(text)
     if found:
         raise UserError(f"template {path}: {found[0]!r} looks like a coordinate; models echo examples, so take it out")

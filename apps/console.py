@@ -24,7 +24,10 @@ from typing_extensions import override
 
 from apps.output.formatting import printable
 
-Report = Callable[[int, int], None]
+Report = Callable[[int, int | None], None]
+"""Called with the number of items done and of all, None where that is not known."""
+LONG = 100
+"""Items of which the quicker kind of work (reading, writing, hashing) shows its progress."""
 
 STANDARD_OUTPUT = "-"
 """What stands for it where a file can be named."""
@@ -103,7 +106,7 @@ def progress_bar(title: str, unit: str, *, is_live: bool = True) -> Iterator[Rep
     with Progress(*columns, console=messages()) as bar:
         task = bar.add_task(title, total=None, visible=False)
 
-        def report(done: int, total: int) -> None:
+        def report(done: int, total: int | None) -> None:
             bar.update(task, completed=done, total=total, visible=True)
 
         yield report
@@ -131,8 +134,8 @@ def waiting_shown() -> Iterator[None]:
 def _print_once(title: str) -> Report:
     waiting = [title]
 
-    def report(done: int, total: int) -> None:  # noqa: ARG001 - only the total is printed
+    def report(done: int, total: int | None) -> None:  # noqa: ARG001 - only the total is printed
         while waiting:
-            messages().print(f"{waiting.pop()}: {total:,}")
+            messages().print(waiting.pop() if total is None else f"{waiting.pop()}: {total:,}")
 
     return report

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import httpx
 
 from core.errors import UserError
+from core.json_text import parse_json
 
 ATTEMPTS = 5
 SPARE_BYTES = 200_000_000
@@ -99,10 +100,11 @@ class _Partial(NamedTuple):
     def version(self, url: str) -> str | None:
         """The validator to send; None where none is known for this address."""
         try:
-            noted = json.loads(self.note.read_text(encoding="utf-8"))
+            noted = parse_json(self.note.read_bytes())
         except (OSError, ValueError):
             return None
-        return noted.get("version") if isinstance(noted, dict) and noted.get("url") == url else None
+        version = noted.get("version") if isinstance(noted, dict) and noted.get("url") == url else None
+        return version if isinstance(version, str) else None
 
     def begin(self, url: str, version: str | None) -> None:
         self.note.write_text(json.dumps({"url": url, "version": version}), encoding="utf-8")

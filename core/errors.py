@@ -12,11 +12,12 @@ class UserError(Exception):
 
     The message is one line: what is wrong, why, and what to do about it.
     The command line prints it and exits with a non-zero status; anything
-    else that escapes is a bug. Credentials in it, as in a URL, are left out.
+    else that escapes is a bug. Credentials in it, as in a URL, are left out,
+    and so are the line breaks of what it quotes.
     """
 
     def __init__(self, problem: str) -> None:
-        super().__init__(redacted(problem))
+        super().__init__(" ".join(line.strip() for line in redacted(problem).splitlines()))
 
 
 def first_problem(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import logging
 import os
@@ -205,7 +206,7 @@ def read_model(path: Path, kind: type[Model], called: str, remedy: str) -> Model
         UserError: no such file, or something else in it.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise UserError(f"cannot read the {called} {path} ({error.strerror}): check the path") from error
     except ValidationError as error:

@@ -6,9 +6,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Immutable(BaseModel):
-    """An immutable model; fields that it does not know are left out."""
+    """An immutable model; fields that it does not know are left out, and its numbers are finite.
 
-    model_config = ConfigDict(frozen=True)
+    JSON has no NaN and no infinity: pydantic reads them nevertheless, and writes them as null.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class Frozen(Immutable):

@@ -78,11 +78,14 @@ class JsonlLog(Closing):
     def lines(self) -> Iterator[bytes]:
         """Whole lines in order; after the last one, a torn line is cut off.
 
-        A caller that takes a line for something else's stops reading, and the file stays as it is.
+        A caller that takes a line for something else's stops reading, and the file stays as it is. A device or a pipe
+        has no earlier lines: reading one may never end.
 
         Raises:
             UserError: its end is the end of some other file, or it cannot be read.
         """
+        if not self._is_regular:
+            return
         end = 0
         try:
             with self.path.open("rb") as stream:

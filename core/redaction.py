@@ -25,6 +25,12 @@ _QUERY = re.compile(
     re.IGNORECASE,
 )
 _LONG_QUERY = re.compile(r"([?&][\w.-]+=)(?=[\w.~%+/=-]*\d)[\w.~%+/=-]{20,}")
+_URL_PATH = re.compile(r"(?<=://)[^\s/?#\"'<>]+/[^\s?#\"'<>]*")
+# A part of a path with 20 letters and digits in a row, or a UUID; a checksum or a commit as a whole part is no key.
+_PATH_KEY = re.compile(
+    r"(?<=/)(?!(?:[0-9a-f]{40}|[0-9a-f]{64})(?:/|$))[^/]*?"
+    r"(?:(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{20}|[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})[^/]*"
+)
 _HEADER = re.compile(
     r"((?:authorization|x-api-key|api-key)[\"']?\s*[:=]\s*[\"']?(?:bearer |basic )?|bearer )[^\s\"']{6,}", re.IGNORECASE
 )
@@ -34,8 +40,9 @@ _KEY_LIKE = re.compile(r"\b(?:sk-|(?:(?:sk|pk|rk|gsk|hf|key|xai)[-_]|AIza)(?=[-\
 def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
     """A text without credentials: each becomes `***`.
 
-    Credentials are `user:password@` of a URL, keys in its query, authorization headers, what begins as the keys of
-    providers do, and the values of variables of the environment whose name ends in KEY, TOKEN, SECRET or PASSWORD.
+    Credentials are `user:password@` of a URL, keys in its query and its path, authorization headers, what begins as the
+    keys of providers do, and the values of variables of the environment whose name ends in KEY, TOKEN, SECRET or
+    PASSWORD.
 
     Args:
         text: of any length and origin.
@@ -51,6 +58,7 @@ def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
         if len(secret) >= _MIN_CHARACTERS:
             text = text.replace(secret, REDACTED)
     text = _USERINFO.sub(f"{REDACTED}@", text)
+    text = _URL_PATH.sub(lambda url: _PATH_KEY.sub(REDACTED, url[0]), text)
     for pattern in (_QUERY, _LONG_QUERY, _HEADER):
         text = pattern.sub(rf"\g<1>{REDACTED}", text)
     return _KEY_LIKE.sub(REDACTED, text)
@@ -76,7 +84,10 @@ def host_of(address: str) -> str:
 
 def remote_host(url: str) -> str | None:
     """The host of a URL that is not this machine; None for this machine."""
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # no URL, so it is not known to be this machine
+        host = host_of(url)
     return None if host == "localhost" or _is_loopback(host) else host
 
 

@@ -14,6 +14,8 @@ from core.files import OWNER_ONLY
 from core.jsonl_log import append_line
 from core.redaction import redacted
 
+_BEGINNING = b'{"time": "'
+
 
 def audit_entry(answer: Answer | None, question: str, left_the_machine: Sequence[str]) -> str:
     """The line of a query, or of a turn of a conversation; the photo appears as a hash, never as pixels or a name.
@@ -45,6 +47,16 @@ def write_audit_line(file: Path, line: str) -> None:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        append_line(file, f"{line}\n".encode(), OWNER_ONLY)
+        if not _is_ours(file):
+            raise UserError(f"audit log {file}: holds something else; choose another with GEOSLEUTH_AUDIT_LOG")
+        append_line(file, f"{line}\n".encode("utf-8", "replace"), OWNER_ONLY)  # a terminal may send broken text
     except OSError as error:
         raise UserError(f"audit log {file}: {error.strerror}; choose another with GEOSLEUTH_AUDIT_LOG") from error
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file is an audit log, is not there yet, or is a device."""
+    if not file.is_file():
+        return True
+    with file.open("rb") as stream:
+        return stream.read(len(_BEGINNING)) in (b"", _BEGINNING)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ormsgpack
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
+from typing_extensions import override
 
 from agents.schemas import (
     Answer,
@@ -63,6 +67,10 @@ MOVED_TYPES: Mapping[tuple[str, str], type] = {
 """Present types, by their module and name in checkpoints of earlier versions."""
 
 
+_UNREADABLE = (AttributeError, KeyError, NotImplementedError, TypeError, ValueError)
+"""What is raised on damaged bytes, found by flipping bits: SQLite has no checksums, so nothing sees them earlier."""
+
+
 class StateSerializer(JsonPlusSerializer):
     """Reads nothing from a checkpoint but plain values, messages and the types of the state, old names included."""
 
@@ -91,6 +99,30 @@ def _renamed(code: int, data: bytes) -> ormsgpack.Ext:
     return ormsgpack.Ext(code, ormsgpack.packb(parts, option=ormsgpack.OPT_NON_STR_KEYS))
 
 
+class CheckedSaver(SqliteSaver):
+    """A checkpointer that says in one line what is damaged: rows are JSON in parts, and pages may be cut off."""
+
+    @override
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        with _naming_damage():
+            return super().get_tuple(config)
+
+    @override
+    def list(self, *args: Any, **kwargs: Any) -> Iterator[CheckpointTuple]:
+        with _naming_damage():
+            yield from super().list(*args, **kwargs)
+
+
+@contextmanager
+def _naming_damage() -> Iterator[None]:
+    """Raises UserError where a checkpoint is damaged."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, *_UNREADABLE) as error:
+        problem = f"a checkpoint is damaged ({type(error).__name__}): it cannot be gone on from"
+        raise UserError(f"{problem}; begin another thread, or choose another file of checkpoints") from error
+
+
 def open_checkpoints(file: Path) -> SqliteSaver:
     """A checkpointer on a file, made if it is not there and its owner's only; close it with `.conn.close()`.
 
@@ -100,10 +132,10 @@ def open_checkpoints(file: Path) -> SqliteSaver:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         make_private(file)
-        saver = SqliteSaver(sqlite3.connect(file, check_same_thread=False), serde=StateSerializer())
+        saver = CheckedSaver(sqlite3.connect(file, check_same_thread=False), serde=StateSerializer())
         if (found := saver.conn.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
             raise sqlite3.DatabaseError(f"damaged: {found}")
         saver.setup()
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, UnicodeError, sqlite3.Error) as error:  # UnicodeError: of a damaged schema
         raise UserError(f"checkpoints {file}: {error}; choose another file") from error
     return saver

@@ -227,7 +227,7 @@ def place_source(settings: Settings, gazetteer: Gazetteer, stack: ExitStack) -> 
         return gazetteer
     client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))
     # Only the host that the user configured may be asked; the model never names one.
-    return Nominatim(settings.geocoder, {urlsplit(settings.geocoder).netloc}, client)
+    return Nominatim(settings.geocoder, {_netloc(settings.geocoder)}, client)
 
 
 def ground_source(settings: Settings, stack: ExitStack) -> ImagerySource:
@@ -240,12 +240,24 @@ def ground_source(settings: Settings, stack: ExitStack) -> ImagerySource:
     if name == EMBEDDED_GROUND:
         return BundledImagery()
     if "://" in name:
-        host, allowed = host_of(name), frozenset({urlsplit(name).netloc})
+        host, allowed = host_of(name), frozenset({_netloc(name)})
         server = TileServer(host, name, attribution=f"tiles of {host}", allowed_hosts=allowed)
     else:
         server = known_server(name)
     client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))
     return TileImagery(server, settings.home / "tiles", client)
+
+
+def _netloc(address: str) -> str:
+    """The host of an address, and the port if there is one.
+
+    Raises:
+        UserError: it is no address.
+    """
+    try:
+        return urlsplit(address).netloc
+    except ValueError as error:
+        raise UserError(f"{address} is no address ({error}): give http(s)://HOST/PATH") from error
 
 
 def load_chat_models(

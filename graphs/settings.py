@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
+import stat
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from agents.chat_models.spec import find_jury
@@ -18,9 +18,12 @@ from agents.strategy_files import load_strategies
 from belief.decision import Aim
 from core.errors import UserError, first_problem
 from core.files import expanded_path
+from core.json_text import parse_json
 from graphs.budgets import Budgets
 from tools.online.addresses import MAPILLARY_API, checked_url
 
+_FOLDERS = ("home", "atlas_photos", "strategies_folder")
+_FILES = ("prices", "calibration", "model_records", "checkpoints", "audit_log")
 WORLD_ATLAS = "world"
 """The atlas of populated places, which is built when it is asked for by this name."""
 
@@ -29,7 +32,12 @@ class Settings(BaseSettings):
     """Everything a user may choose. Environment: GEOSLEUTH_HOME, GEOSLEUTH_BUDGETS__SECONDS and so on."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GEOSLEUTH_", env_nested_delimiter="__", frozen=True, extra="forbid", validate_default=True
+        env_prefix="GEOSLEUTH_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        allow_inf_nan=False,
     )
 
     home: Path = Field(
@@ -102,28 +110,30 @@ class Settings(BaseSettings):
     def _known_model(cls, name: str) -> str:
         return ",".join(model.name for model in find_jury(name))
 
-    @field_validator("home", mode="before")
+    @field_validator(*_FOLDERS, *_FILES, mode="before")
     @classmethod
-    def _usable_home(cls, home: object) -> object:
-        if isinstance(home, str) and not home.strip():
-            raise ValueError("an empty name is no folder: leave it out for the usual one")
-        if not isinstance(home, str | Path):
-            return home
+    def _usable_path(cls, path: object, info: ValidationInfo) -> object:
+        if isinstance(path, str) and not path.strip():
+            raise ValueError("an empty name is no file or folder: leave it out for the usual one")
+        if not isinstance(path, str | Path):
+            return path
         try:
-            folder = expanded_path(home)
-            is_file = folder.exists() and not folder.is_dir()
+            found = expanded_path(path)
+            is_folder = stat.S_ISDIR(found.stat().st_mode)
+        except FileNotFoundError:
+            return found
         except (UserError, OSError) as error:
             raise ValueError(f"{error}") from error
-        if is_file:
-            raise ValueError(f"{folder} is a file: give a folder")
-        return folder
+        if is_folder != (info.field_name in _FOLDERS):
+            raise ValueError(f"{found} is a {'folder: give a file' if is_folder else 'file: give a folder'}")
+        return found
 
     @field_validator("atlases", mode="before")
     @classmethod
     def _each_atlas_once(cls, names: object) -> object:
         """Names as a list, as a JSON list, or with commas between them; the same one twice is one atlas."""
         if isinstance(names, str):
-            names = json.loads(names) if names.lstrip().startswith("[") else re.split(r"\s*,\s*", names.strip())
+            names = parse_json(names) if names.lstrip().startswith("[") else re.split(r"\s*,\s*", names.strip())
         return tuple(dict.fromkeys(filter(None, names))) if isinstance(names, list | tuple) else names
 
     @field_validator("overpass", "web_search", "image_search", "weather")
@@ -171,5 +181,7 @@ def make_settings(**chosen: Any) -> Settings:
         return Settings(**{key: value for key, value in chosen.items() if value is not None})
     except ValidationError as error:
         raise UserError(f"setting {first_problem(error)}") from error
+    except RecursionError as error:  # of the JSON of a setting of several parts
+        raise UserError("a setting is JSON that is nested too deeply: give it as docs/usage.md says") from error
     except SettingsError as error:
         raise UserError(f"{error}: a setting of several parts is JSON in the environment") from error

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from agents.chat_models.adjustments import Unsupported, next_refusal, remarks
 from agents.chat_models.base import ToolBindingModel
-from agents.chat_models.dialects.replies import FINISH_REASON, REASONING, normalised
+from agents.chat_models.dialects.replies import FINISH_REASON, REASONING, counted, normalised
 from agents.chat_models.dialects.requests import Dialect, Request, Wanted, request_for
 from agents.chat_models.failures import ModelFailure, as_failure, malformed
 from agents.chat_models.spec import Capabilities
@@ -148,7 +148,8 @@ class AdaptedChat(ToolBindingModel):
         for piece in pieces:
             if not isinstance(piece.message, AIMessageChunk):
                 continue
-            whole = piece.message if whole is None else whole + piece.message
+            message = counted(piece.message)
+            whole = message if whole is None else whole + message
             info |= {key: value for key, value in (piece.generation_info or {}).items() if value is not None}
             yield ChatGenerationChunk(message=_bare(piece.message, filtered))
         if whole is None:
@@ -185,7 +186,7 @@ class AdaptedChat(ToolBindingModel):
     def _complete(self, raw: AIMessage, request: Request, info: Mapping[str, Any]) -> AIMessage:
         """The reply in the common form, with the calls in its text, and an estimated usage if the server gave none."""
         self._note_thoughts(raw)
-        answer = normalised(raw, info)
+        answer = normalised(counted(raw), info)
         if request.tools and not answer.tool_calls and not answer.invalid_tool_calls:
             stem = _digest(request.messages, answer.text)
             answer = with_calls(answer, request.tools, id_stem=stem, by_name=not request.is_text)

@@ -34,7 +34,7 @@ class Price(Frozen):
     def usd(self, usage: UsageMetadata) -> float:
         """Cost in US dollars of a call with this usage."""
         read, written = cached_tokens(usage), _cache_written_tokens(usage)
-        plain = usage["input_tokens"] - read - written
+        plain = max(0, usage["input_tokens"] - read - written)
         dollars = plain * self.input + usage["output_tokens"] * self.output
         dollars += read * (self.input if self.cached_input is None else self.cached_input)
         return (dollars + written * (self.input if self.cache_write is None else self.cache_write)) / 1e6

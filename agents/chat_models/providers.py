@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import pkgutil
-import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,70 +13,11 @@ import httpx
 from langchain_core.language_models import BaseChatModel
 
 from agents.chat_models.dialects.requests import Dialect
+from agents.chat_models.http_limits import limited
 from agents.chat_models.kinds import MODELS, ModelDescription
 from agents.chat_models.spec import ModelOptions, ModelSpec
 from core.errors import UserError
 from core.redaction import remote_host
-
-MAX_ANSWER_BYTES = 16_000_000
-"""Limit of one answer: 32,000 tokens in a stream of JSON events are some 8 MB."""
-
-
-class AnswerTooLarge(httpx.TransportError):
-    """An answer exceeds `MAX_ANSWER_BYTES`."""
-
-
-_DECODERS: MappingProxyType[str, Callable[[], zlib._Decompress]] = MappingProxyType(
-    {"gzip": lambda: zlib.decompressobj(zlib.MAX_WBITS | 16), "deflate": zlib.decompressobj}
-)
-ACCEPTED_ENCODINGS = {"Accept-Encoding": ", ".join(_DECODERS)}
-
-
-class _Limited(httpx.SyncByteStream):
-    """A body, decompressed, that raises once it takes too long or grows too large."""
-
-    def __init__(self, body: httpx.SyncByteStream, encoding: str, deadline: float, request: httpx.Request) -> None:
-        self._body, self._deadline, self._request = body, deadline, request
-        self._decoder = _DECODERS[encoding]() if encoding else None
-
-    def __iter__(self) -> Iterator[bytes]:
-        size = 0
-        for piece in self._body:
-            plain = self._decompressed(piece, MAX_ANSWER_BYTES + 1 - size)
-            size += len(plain)
-            if size > MAX_ANSWER_BYTES:
-                raise AnswerTooLarge(f"the answer is larger than {MAX_ANSWER_BYTES:,} bytes", request=self._request)
-            if time.monotonic() > self._deadline:
-                raise httpx.ReadTimeout("the answer takes too long", request=self._request)
-            yield plain
-        if self._decoder and not self._decoder.eof:
-            raise httpx.ReadError("the compressed answer is cut off", request=self._request)
-
-    def _decompressed(self, piece: bytes, limit: int) -> bytes:
-        """At most `limit` bytes of a piece, whatever it would grow to."""
-        if self._decoder is None:
-            return piece
-        try:
-            return self._decoder.decompress(piece, limit)
-        except zlib.error as error:
-            raise httpx.DecodingError("the compressed answer is damaged", request=self._request) from error
-
-    def close(self) -> None:
-        self._body.close()
-
-
-def limited_hooks(seconds: float) -> dict[str, list[Callable[..., Any]]]:
-    """Event hooks of an `httpx.Client` that put the limits on each answer's body."""
-
-    def limit(response: httpx.Response) -> None:
-        if isinstance(response.stream, httpx.SyncByteStream):
-            encoding = response.headers.pop("content-encoding", "").strip().casefold().replace("identity", "")
-            if encoding and encoding not in _DECODERS:
-                raise httpx.DecodingError(f"the answer is compressed as {encoding[:20]!r}", request=response.request)
-            response.stream = _Limited(response.stream, encoding, time.monotonic() + seconds, response.request)
-
-    return {"response": [limit]}
-
 
 NO_KEY = "none-needed"
 """Sent as the key to servers that need none."""
@@ -175,8 +114,15 @@ def _anthropic(_: str, options: ModelOptions) -> Arguments:
     return {"timeout": options.timeout_s, "max_retries": 0}
 
 
-def _openai(_: str, options: ModelOptions) -> Arguments:
-    return {"timeout": options.timeout_s, "max_retries": 0, "stream_usage": True}
+def _openai(url: str, options: ModelOptions) -> Arguments:
+    # No redirects: photos go to the host that was named. No proxy to this machine.
+    client = httpx.Client(
+        timeout=options.timeout_s,
+        trust_env=remote_host(url) is not None,
+        follow_redirects=False,
+        **limited(options.timeout_s),
+    )
+    return {"timeout": options.timeout_s, "max_retries": 0, "stream_usage": True, "http_client": client}
 
 
 def _openai_compatible(url: str, options: ModelOptions) -> Arguments:
@@ -184,26 +130,20 @@ def _openai_compatible(url: str, options: ModelOptions) -> Arguments:
         **_openai(url, options),
         "api_key": os.environ.get("GEOSLEUTH_MODEL_KEY", "").strip() or NO_KEY,
         "use_responses_api": False,
-        # No redirects: photos go to the host that was named. No proxy to this machine.
-        "http_client": httpx.Client(
-            timeout=options.timeout_s,
-            trust_env=remote_host(url) is not None,
-            follow_redirects=False,
-            headers=ACCEPTED_ENCODINGS,
-            event_hooks=limited_hooks(options.timeout_s),
-        ),
     }
 
 
 def _google(_: str, options: ModelOptions) -> Arguments:
-    return {"timeout": options.timeout_s, "max_retries": 1}  # its library takes 0 for "the default"; 1 is one attempt
+    # Its library takes 0 retries for "the default"; 1 is one attempt.
+    client = {"follow_redirects": False, **limited(options.timeout_s)}
+    return {"timeout": options.timeout_s, "max_retries": 1, "client_args": client}
 
 
 def _ollama(url: str, options: ModelOptions) -> Arguments:
     trust_env = remote_host(url) is not None
     return {
         "client_kwargs": {"timeout": options.timeout_s, "trust_env": trust_env, "follow_redirects": False},
-        "sync_client_kwargs": {"headers": ACCEPTED_ENCODINGS, "event_hooks": limited_hooks(options.timeout_s)},
+        "sync_client_kwargs": limited(options.timeout_s),
     }
 
 
@@ -217,7 +157,7 @@ _INTEGRATIONS: MappingProxyType[str, _Integration] = MappingProxyType(
     {
         "openai": _Integration("langchain_openai:ChatOpenAI", _openai, ("openai:OpenAIError",), samples=True),
         "anthropic": _Integration(
-            "langchain_anthropic:ChatAnthropic",
+            "agents.chat_models.dialects.anthropic_limited:LimitedAnthropic",
             _anthropic,
             ("anthropic:AnthropicError",),
             # Its protocol requires a limit of tokens.

@@ -210,7 +210,9 @@ class ModelOptions(Frozen):
         3, ge=0, description="after the first attempt: rate limits, server errors, lost connections"
     )
     backoff_s: float = Field(1.0, ge=0.0, description="first pause between attempts; each one after is twice as long")
-    load_s: float = Field(math.inf, gt=0.0, description="for all that is asked of a server when the model is loaded")
+    load_s: float = Field(
+        math.inf, gt=0.0, allow_inf_nan=True, description="for all that is asked of a server when the model is loaded"
+    )
     concurrency: int = Field(8, ge=1, description="requests under way at once")
     temperature: float | None = Field(None, ge=0.0, description="None: the provider's default")
     max_output_tokens: int | None = Field(None, ge=1, description="None: the provider's default")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from typing import Any
 
 from langchain_core.utils.json import parse_partial_json
+
+from core.json_text import parse_json
 
 MAX_TRIES = 30
 """Brackets that are tried as the start of an object."""
@@ -74,8 +75,8 @@ def _parse(text: str) -> Any:
     mended = _TRAILING_COMMA.sub("", _COMMENT.sub("", text))
     for candidate in (text, mended, _BARE_KEY.sub(r'"\1"', mended)):
         try:
-            return json.loads(candidate, strict=False)
-        except (json.JSONDecodeError, RecursionError):
+            return parse_json(candidate, strict=False)
+        except ValueError:
             continue
     try:
         return ast.literal_eval(mended)  # literals only: nothing of a model's text is ever executed
@@ -96,5 +97,5 @@ def _parse_cut_off(text: str) -> Any:
     is_complete = not ends_in_string and text.rstrip().endswith(_COMPLETE_END)
     try:
         return parse_partial_json(text if is_complete or not commas else text[: commas[-1]], strict=False)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None

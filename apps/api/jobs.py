@@ -13,12 +13,16 @@ from apps.api.parameters import Choices, ItemId, ListLimit, ListOffset, Owner, S
 from apps.api.problems import problems
 from apps.api.schemas import JobSummary
 from apps.output.formatting import LocatedPhoto
-from apps.output.geojson import geojson_text
-from apps.output.results_file import PhotoResult, results_csv
+from apps.output.geojson import geojson_pieces
+from apps.output.results_file import PhotoResult
+from apps.output.table import csv_lines
 from apps.service.limits import ServiceLimits
 from apps.service.uploads import is_zip, photos_in_zip, shown_name
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+_CHUNK = 1 << 16
 
 
 class ResultFormat(StrEnum):
@@ -75,7 +79,7 @@ def get_results(
 ) -> Response:
     """The results so far: JSON lines as `geosleuth locate --jsonl` writes them, CSV, or GeoJSON."""
     records = service.jobs.records(service.jobs.find(owner, job_id).id)
-    return StreamingResponse(_WRITERS[results_format](records), media_type=_TYPES[results_format])
+    return StreamingResponse(_chunks(_WRITERS[results_format](records)), media_type=_TYPES[results_format])
 
 
 @router.post("/{job_id}/cancel", responses=problems(404, 409))
@@ -99,20 +103,28 @@ def _photos(files: Iterable[UploadFile], limits: ServiceLimits) -> Iterator[tupl
             yield shown_name(upload.filename), upload.file.read(limits.photo_bytes + 1)
 
 
+def _chunks(pieces: Iterable[str]) -> Iterator[str]:
+    """Pieces joined to larger ones: each is sent by a thread of its own."""
+    waiting, size = [], 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _CHUNK:
+            yield "".join(waiting)
+            waiting, size = [], 0
+    yield "".join(waiting)
+
+
 def _lines(records: Iterable[PhotoResult]) -> Iterator[str]:
     return (record.line() for record in records)
 
 
-def _table(records: Iterable[PhotoResult]) -> Iterator[str]:
-    yield results_csv(list(records))
-
-
 def _layer(records: Iterable[PhotoResult]) -> Iterator[str]:
-    yield geojson_text(LocatedPhoto(record.photo, record.answer) for record in records if record.answer)
+    return geojson_pieces(LocatedPhoto(record.photo, record.answer) for record in records if record.answer)
 
 
 _WRITERS: dict[ResultFormat, Callable[[Iterable[PhotoResult]], Iterator[str]]] = {
     ResultFormat.JSONL: _lines,
-    ResultFormat.CSV: _table,
+    ResultFormat.CSV: csv_lines,
     ResultFormat.GEOJSON: _layer,
 }

@@ -54,6 +54,11 @@ def open_system(settings: Settings, events: str | None = None, as_json: bool = F
             yield system
 
 
+def is_pasted_to(system: GeoSleuth) -> bool:
+    """Whether a person reads and writes in the terminal while photos are located."""
+    return any(model.needs_terminal for model in system.models)
+
+
 @contextmanager
 def events_recorded(target: str | None, as_json: bool) -> Iterator[None]:
     """Record the events of all runs that are started inside; see `open_system` for the arguments."""

@@ -48,8 +48,8 @@ def serve(
         from apps.service.access import ApiKeys, check_host
         from apps.service.limits import make_limits
         from apps.service.service import GeolocationService
-    except ImportError as error:
-        raise UserError("the server needs more packages: pip install 'geosleuth[web]'") from error
+    except ModuleNotFoundError as error:
+        raise UserError(f"the server needs {error.name}, which is missing: pip install 'geosleuth[web]'") from error
     keys = ApiKeys.read(api_keys, os.environ)
     check_host(host, keys)
     limits = make_limits(models=tuple(offer_model) if offer_model else None)

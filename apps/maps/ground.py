@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from agents.schemas import Answer
@@ -46,34 +47,54 @@ def ground_data(answers: Sequence[Answer]) -> dict[str, Any]:
 
     The picture of the world, `world_jpeg`, lies under all of them.
     """
-    centre = middle(answers)
-    window = _detail_window(answers[0]) if len(answers) == 1 else Window(centre, 170.0, 2.0)
+    if len(answers) != 1:
+        return world_ground(middle(_best_lat_lon_deg(answers)), answers, view_data(answers))
+    window = _detail_window(answers[0])
+    lines, cities = _lines(window, detailed=True), _cities(window, answers, view_data(answers))
+    return {"pictures": [_detail_picture(window)], "lines": lines, "cities": cities}
+
+
+def world_ground(centre: Point, answers: Sequence[Answer], view: dict[str, Any]) -> dict[str, Any]:
+    """Lines and city names of the whole world; the names stay clear of the answers."""
+    window = Window(centre, 170.0, 2.0)
+    return {"pictures": [], "lines": _lines(window, detailed=False), "cities": _cities(window, answers, view)}
+
+
+def view_data(answers: Sequence[Answer]) -> dict[str, Any]:
+    """What a map of answers opens with; without any, the world."""
+    centre = middle(_best_lat_lon_deg(answers))
+    bounds = np.array([answer_bounds(answer, centre.lon) for answer in answers]).reshape(-1, 4)
+    return view_of(centre, [answer.point.lat for answer in answers if answer.point], bounds)
+
+
+def view_of(centre: Point, lats_deg: Sequence[float], bounds_deg: NDArray[np.float64]) -> dict[str, Any]:
+    """What a map opens with: its middle longitude, its bounds, and how far longitudes are squeezed.
+
+    Args:
+        centre: the middle.
+        lats_deg: where shapes shall be true to scale; none: at the middle.
+        bounds_deg: rows of west, south, east, north; none: the whole world.
+    """
+    rows = bounds_deg if len(bounds_deg) else np.array([[centre.lon - 180.0, -85.0, centre.lon + 180.0, 85.0]])
+    lat = min(float(np.median(np.abs(lats_deg or [centre.lat]))), _SQUEEZED_TO_LAT)
     return {
-        "pictures": [_detail_picture(window)] if len(answers) == 1 else [],
-        "lines": _lines(window, detailed=len(answers) == 1),
-        "cities": _cities(window, answers, view_data(answers)),
+        "lon": centre.lon,
+        "squeeze": round(float(np.cos(np.radians(lat))), 4),
+        "bounds": [*rows[:, :2].min(axis=0).tolist(), *rows[:, 2:].max(axis=0).tolist()],
     }
 
 
-def middle(answers: Sequence[Answer]) -> Point:
-    """The middle of the answers, whose opposite meridian is a map's edge; (0, 0) where there is none."""
-    best = [answer.point or answer.hypotheses[0].point for answer in answers if answer.point or answer.hypotheses]
+def middle(lat_lon_deg: NDArray[np.float64]) -> Point:
+    """The middle of positions (n, 2), whose opposite meridian is a map's edge; (0, 0) where there is none."""
     try:
-        return mean_point(lat_lon_array(best))
+        return mean_point(lat_lon_deg)
     except ValueError:  # no position, or positions that cancel out
         return Point(lat=0.0, lon=0.0)
 
 
-def view_data(answers: Sequence[Answer]) -> dict[str, Any]:
-    """What a map shows when it opens: its middle longitude, the bounds, and how far longitudes are squeezed."""
-    centre = middle(answers)
-    bounds = np.array([answer_bounds(answer, centre.lon) for answer in answers] or [[-180.0, -60.0, 180.0, 75.0]])
-    lats = [abs(answer.point.lat) for answer in answers if answer.point] or [abs(centre.lat)]
-    return {
-        "lon": centre.lon,
-        "squeeze": round(float(np.cos(np.radians(min(float(np.median(lats)), _SQUEEZED_TO_LAT)))), 4),
-        "bounds": [*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()],
-    }
+def _best_lat_lon_deg(answers: Sequence[Answer]) -> NDArray[np.float64]:
+    best = [answer.point or answer.hypotheses[0].point for answer in answers if answer.point or answer.hypotheses]
+    return lat_lon_array(best)
 
 
 def _detail_window(answer: Answer) -> Window:

@@ -87,6 +87,29 @@ def _brief(answer: Answer) -> Answer:
     return answer.model_copy(update=kept)
 
 
+def lean_photo_data(item: LocatedPhoto) -> Data:
+    """What a page of very many photos has of each: half a kilobyte, and no shapes; the script fills in the rest.
+
+    Longitudes are as they are: the map's middle is known when all photos are.
+    """
+    answer = item.answer
+    point = answer.point
+    return {
+        "name": printable(item.name),
+        "heading": heading(answer),
+        "point": [round(point.lon, 5), round(point.lat, 5)] if point else None,
+        "coordinates": str(point) if point else "",
+        "confidence": percent(answer.confidence),
+        "confidenceLabel": confidence_heading(answer),
+        "share": answer.confidence,
+        "chances": [[within, percent(chance), chance] for within, chance in chances(answer)],
+        "circles": [
+            [share, f"{percent(share)} within", km(radius), radius] for _, share, radius in credible_circles(answer)
+        ],
+        "note": certainty_note(answer),
+    } | ({"thumbnail": jpeg_uri(item.thumbnail_jpeg)} if item.thumbnail_jpeg else {})
+
+
 def _texts(answer: Answer) -> Data:
     return {
         "coordinates": str(answer.point) if answer.point else "",
@@ -113,8 +136,8 @@ def _summary(answer: Answer) -> list[str]:
 
 def _heat(answer: Answer, centre_lon_deg: float, brief: bool) -> list[Data]:
     """The nested areas, widest first; where the page has to stay small, those with an outline, in fewer corners."""
-    layers = heat_layers(answer, centre_lon_deg)
-    return [_heat_layer(layer, brief) for layer in layers if not brief or layer.area.share in OUTLINED_SHARES]
+    layers = heat_layers(answer, centre_lon_deg, OUTLINED_SHARES if brief else None)
+    return [_heat_layer(layer, brief) for layer in layers]
 
 
 def _heat_layer(layer: HeatLayer, brief: bool) -> Data:

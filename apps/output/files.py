@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from apps.console import STANDARD_OUTPUT, answers, messages, print_json
+from apps.console import LONG, STANDARD_OUTPUT, answers, messages, print_json, progress_bar
 from apps.options import Outputs
 from apps.output.formatting import LocatedPhoto, printable
-from apps.output.results_file import PhotoResult, results_csv
+from apps.output.reread import Reread
+from apps.output.results_file import PhotoResult
+from apps.output.table import csv_lines
 from apps.output.terminal import print_answer
 from core.errors import UserError
 from core.files import ANYBODY, write_atomic
@@ -138,10 +141,17 @@ def _is_ordinary(file: Path) -> bool:
 
 def _check_place(file: Path) -> None:
     folder = file.parent
+    try:
+        is_folder = stat.S_ISDIR(file.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_folder = False
+    except (OSError, ValueError) as error:  # too long a name, a link to itself, a null byte
+        why = str(getattr(error, "strerror", None) or error).lower()
+        raise UserError(f"cannot write {file}: {why}; choose another name") from error
+    if is_folder:
+        raise UserError(f"cannot write {file}: it is a folder; give a file name")
     if not folder.is_dir():
         raise UserError(f"cannot write {file}: there is no folder {folder}; create it first")
-    if file.is_dir():
-        raise UserError(f"cannot write {file}: it is a folder; give a file name")
     must_be_open = [part for part in (file, folder if _is_ordinary(file) else file) if part.exists()]
     if not all(os.access(part, os.W_OK) for part in must_be_open):
         raise UserError(f"cannot write {file}: no permission; choose another place")
@@ -157,44 +167,69 @@ def render(located: LocatedPhoto, outputs: Outputs) -> None:
     write_files([located], outputs)
 
 
-def write_table(records: Sequence[PhotoResult], outputs: Outputs) -> None:
+def write_table(records: Iterable[PhotoResult], outputs: Outputs) -> None:
     """Write the table of all photos, those that failed too, if it was asked for."""
     if outputs.csv is not None:
-        _save(CSV, outputs.csv, results_csv(records).encode())
+        _save(CSV, outputs.csv, csv_lines(records))
 
 
-def write_files(located: Sequence[LocatedPhoto], outputs: Outputs) -> None:
-    """Write the maps that were asked for, and say where they are."""
+def write_files(located: Collection[LocatedPhoto], outputs: Outputs) -> None:
+    """Write the maps that were asked for, and say where they are.
+
+    Args:
+        located: gone through once for each map; of many, one is in memory at a time.
+    """
     # Imported when they are wanted: drawing libraries take their time.
     if outputs.geojson is not None:
-        from apps.output.geojson import geojson_text
+        from apps.output.geojson import geojson_pieces
 
-        _save(GEOJSON, outputs.geojson, geojson_text(located).encode())
+        with _progress_shown(outputs.geojson, located) as shown:
+            _save(GEOJSON, outputs.geojson, geojson_pieces(shown))
     if outputs.kml is not None:
-        from apps.output.kml import kml_text
+        from apps.output.kml import kml_pieces
 
-        _save(KML, outputs.kml, kml_text(located).encode())
+        with _progress_shown(outputs.kml, located) as shown:
+            _save(KML, outputs.kml, kml_pieces(shown))
     if outputs.page is not None:
         from apps.maps.page import map_page
 
-        _save(PAGE, outputs.page, map_page(located).encode())
+        with _progress_shown(outputs.page, located) as shown:
+            _save(PAGE, outputs.page, [map_page(shown)])
     if outputs.picture is not None:
         from apps.maps.picture import picture_png
 
-        _save(PICTURE, outputs.picture, picture_png(located[0]))
+        _save(PICTURE, outputs.picture, picture_png(next(iter(located))))
 
 
-def _save(kind: FileKind, file: Path, content: bytes) -> None:
+@contextmanager
+def _progress_shown(file: Path, located: Collection[LocatedPhoto]) -> Iterator[Collection[LocatedPhoto]]:
+    """The same, with a progress bar while a writer goes through a long one."""
+    if len(located) <= LONG:
+        yield located
+        return
+    with progress_bar(f"Writing {printable(file.name, 40)}", "photos") as report:
+
+        def reported() -> Iterator[LocatedPhoto]:
+            for done, item in enumerate(located, 1):
+                yield item
+                report(done, len(located))
+
+        yield Reread(len(located), reported)
+
+
+def _save(kind: FileKind, file: Path, content: bytes | Iterable[str]) -> None:
     """Write an output beside what is there and replace it, so that a full disk leaves the previous one."""
+    pieces = [content] if isinstance(content, bytes) else (piece.encode() for piece in content)
     try:
         _check_place(file)
         kind.check(file)
         if _is_ordinary(file):
             target = file.resolve()  # a link stays one
             mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else ANYBODY
-            write_atomic(target, content, mode, many_writers=True)
+            write_atomic(target, pieces, mode, many_writers=True)
         else:
-            file.write_bytes(content)
+            with file.open("wb") as stream:
+                stream.writelines(pieces)
     except OSError as error:
         raise UserError(f"cannot write {file}: {error.strerror}; choose another place") from error
     messages().print(f"wrote {printable(str(file))}")

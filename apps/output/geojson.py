@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import shapely
 
-from agents.schemas import Answer, Hypothesis
-from apps.maps.geometry import HeatLayer, disc, heat_layers
+from agents.schemas import Answer, CredibleArea, Hypothesis
+from apps.maps.geometry import Colour, coloured_areas, disc
 from apps.output.formatting import LocatedPhoto, credible_circles, heading
 from geo.point import Point
 from retrieval.candidate import Candidate
@@ -25,14 +25,21 @@ Feature = dict[str, Any]
 _DECIMALS = 6
 
 
-def feature_collection(located: Iterable[LocatedPhoto]) -> dict[str, Any]:
-    """All answers as one FeatureCollection; a photo without an answer has a feature without a geometry."""
-    return {"type": "FeatureCollection", "features": [feature for item in located for feature in _features(item)]}
+def geojson_pieces(located: Iterable[LocatedPhoto]) -> Iterator[str]:
+    """All answers as one FeatureCollection, in pieces of ASCII JSON.
+
+    A photo without an answer has a feature without a geometry.
+    """
+    between = '{\n "type": "FeatureCollection",\n "features": ['
+    for item in located:
+        for feature in _features(item):
+            yield between + _indented(feature)
+            between = ","
+    yield "\n ]\n}\n" if between == "," else f"{between}]\n}}\n"
 
 
-def geojson_text(located: Iterable[LocatedPhoto]) -> str:
-    """The FeatureCollection as ASCII JSON."""
-    return json.dumps(feature_collection(located), indent=1) + "\n"
+def _indented(feature: Feature) -> str:
+    return ("\n" + json.dumps(feature, indent=1)).replace("\n", "\n  ")
 
 
 def _features(item: LocatedPhoto) -> Iterator[Feature]:
@@ -43,8 +50,8 @@ def _features(item: LocatedPhoto) -> Iterator[Feature]:
 
 def _shapes(answer: Answer) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:
     yield (_point(answer.point) if answer.point else None), _answer_properties(answer)
-    for layer in heat_layers(answer, 0.0):
-        yield {"type": "MultiPolygon", "coordinates": layer.area.polygons}, _area_properties(layer)
+    for area, colour in coloured_areas(answer):
+        yield {"type": "MultiPolygon", "coordinates": area.polygons}, _area_properties(area, colour)
     for centre, share, radius_km in credible_circles(answer):
         yield _disc(centre, radius_km), _radius_properties(share, radius_km, answer)
     for rank, hypothesis in enumerate(answer.hypotheses):
@@ -74,10 +81,10 @@ def _answer_properties(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _area_properties(layer: HeatLayer) -> dict[str, Any]:
-    colour = "#{:02x}{:02x}{:02x}".format(*layer.colour)
-    style = {"stroke": colour, "fill": colour, "fill-opacity": 0.35, "stroke-width": 1}
-    return {"kind": "area", "share": layer.area.share, "area_km2": layer.area.area_km2} | style
+def _area_properties(area: CredibleArea, colour: Colour) -> dict[str, Any]:
+    shown = "#{:02x}{:02x}{:02x}".format(*colour)
+    style = {"stroke": shown, "fill": shown, "fill-opacity": 0.35, "stroke-width": 1}
+    return {"kind": "area", "share": area.share, "area_km2": area.area_km2} | style
 
 
 def _radius_properties(share: float, radius_km: float, answer: Answer) -> dict[str, Any]:

@@ -7,11 +7,11 @@ before.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from agents.schemas import Answer, LonLat
-from apps.maps.geometry import HEAT_COLOURS, disc, heat_layers, polygon_rings
+from apps.maps.geometry import HEAT_COLOURS, coloured_areas, disc, polygon_rings
 from apps.output.formatting import (
     LocatedPhoto,
     areas_text,
@@ -42,8 +42,8 @@ _STYLES = {
 }
 
 
-def kml_text(located: Iterable[LocatedPhoto]) -> str:
-    """A KML document of all answers."""
+def kml_pieces(located: Iterable[LocatedPhoto]) -> Iterator[str]:
+    """A KML document of all answers, in pieces of text."""
     root = ET.Element("kml", xmlns=_NAMESPACE)
     document = ET.SubElement(root, "Document")
     _text(document, "name", "GeoSleuth")
@@ -52,15 +52,19 @@ def kml_text(located: Iterable[LocatedPhoto]) -> str:
     for share, colour in zip(_AREA_SHARES, HEAT_COLOURS, strict=True):
         kml_colour = "{2:02x}{1:02x}{0:02x}".format(*colour)
         _style(document, f"area{share}", f"ff{kml_colour}", f"55{kml_colour}", 1.0)
-    for item in located:
-        _photo_folder(document, item)
     ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    before, end = ET.tostring(root, encoding="unicode", xml_declaration=True).split("\n  </Document>")
+    yield before
+    for item in located:
+        folder = _photo_folder(item)
+        ET.indent(folder, level=2)
+        yield f"\n    {ET.tostring(folder, encoding='unicode')}"
+    yield f"\n  </Document>{end}\n"
 
 
-def _photo_folder(document: ET.Element, item: LocatedPhoto) -> None:
+def _photo_folder(item: LocatedPhoto) -> ET.Element:
     answer = item.answer
-    folder = ET.SubElement(document, "Folder")
+    folder = ET.Element("Folder")
     _text(folder, "name", f"{printable(item.name)}: {heading(answer)}")
     _text(folder, "description", _description(answer))
     _areas(folder, answer)
@@ -74,6 +78,7 @@ def _photo_folder(document: ET.Element, item: LocatedPhoto) -> None:
     _candidates(folder, answer)
     if answer.metadata_position is not None:
         _placemark(folder, "Position in the file's metadata", answer.metadata_position, "metadata", "")
+    return folder
 
 
 def _radii(folder: ET.Element, answer: Answer) -> None:
@@ -88,13 +93,13 @@ def _areas(folder: ET.Element, answer: Answer) -> None:
         return
     inner = ET.SubElement(folder, "Folder")
     _text(inner, "name", "Areas of the belief")
-    for layer in heat_layers(answer, 0.0):
-        share, area_km2 = layer.area.share, layer.area.area_km2
+    for area, _ in coloured_areas(answer):
+        share, area_km2 = area.share, area.area_km2
         mark = _named(inner, f"{percent(share)} of the belief: {square_km(area_km2)}", f"area{share * 100:.0f}")
         data = ET.SubElement(mark, "ExtendedData")
         for name, value in (("share", share), ("area_km2", area_km2)):
             _text(ET.SubElement(data, "Data", name=name), "value", str(value))
-        _polygons(mark, layer.area.polygons)
+        _polygons(mark, area.polygons)
 
 
 def _polygons(mark: ET.Element, polygons: Sequence[Sequence[Sequence[LonLat]]]) -> None:

@@ -1,24 +1,24 @@
 """The records of a folder run: one JSON line a photo, appended as each finishes, so that a killed run resumes.
 
-`results_csv` has the same records as a table.
+Rows are read from the disk each time they are gone through: an answer with its candidates takes 0.17 MB of memory.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-from agents.schemas import LEVEL_KM, Answer, AnswerStatus, Level, Versions
-from apps.output.formatting import heading, printable
+from agents.schemas import Answer, AnswerStatus, Level, Versions
+from apps.output.formatting import printable
 from core.errors import UserError
+from core.files import OWNER_ONLY
+from core.json_text import parse_json
 from core.jsonl_log import JsonlLog
 
 _FIELDS = {"photo", "sha256", "status", "error", "answer"}
@@ -27,6 +27,10 @@ ANSWER_SETTINGS = (
     *("read_signs", "allow_metadata", "max_precision"),
 )
 """Settings that an answer depends on: an answer made with others is not the answer to this command."""
+
+
+PhotoKey: TypeAlias = tuple[str, str | None]
+"""A photo's name and the hash of its file."""
 
 
 class RunStatus(StrEnum):
@@ -87,43 +91,95 @@ class PhotoResult:
         Raises:
             ValueError: not a record.
         """
-        fields = json.loads(line)
+        fields = parse_json(line)
         if not isinstance(fields, dict) or set(fields) - {"settings"} != _FIELDS:
             raise ValueError("not a record of a run")
-        made_with = fields.get("settings")
+        photo, sha256, error, made_with = (fields.get(name) for name in ("photo", "sha256", "error", "settings"))
+        if not (isinstance(photo, str) and isinstance(sha256, str | None) and isinstance(error, str | None)):
+            raise ValueError("no name, hash or error of a record")
         if not isinstance(made_with, dict | None):
             raise ValueError("not the settings of a record")
         answer = None if fields["answer"] is None else Answer.model_validate(fields["answer"])
-        status = RunStatus(fields["status"])
-        return cls(str(fields["photo"]), fields["sha256"], status, fields["error"], answer, made_with)
+        return cls(photo, sha256, RunStatus(fields["status"]), error, answer, made_with)
 
     @property
-    def key(self) -> tuple[str, str | None]:
+    def key(self) -> PhotoKey:
         """Name and hash of the photo: another photo of that name is another one."""
         return self.photo, self.sha256
+
+
+class Row(NamedTuple):
+    """What is kept in memory of a row.
+
+    Attributes:
+        start: its first byte in the file.
+        size: bytes, the line feed included.
+        status: how the photo ended.
+        is_located: whether it has an answer.
+    """
+
+    start: int
+    size: int
+    status: RunStatus
+    is_located: bool
 
 
 class RunFile(JsonlLog):
     """An open run file: what is done already, and a place for the rest.
 
     Attributes:
-        records: the rows, in order.
+        rows: where each photo's row is; of rows about the same photo, the last one.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, report: Callable[[int], None] | None = None) -> None:
         """Open a run file, made if it is not there.
+
+        Args:
+            report: called with the number of rows read so far.
 
         Raises:
             UserError: the file cannot be read or written, is in use by another run, or holds something else.
         """
         if file.name == "-" or (file.exists() and not file.is_file()):
             raise UserError(f"run file {file}: is no file, and a run reads its own again; choose another with --jsonl")
-        super().__init__(file, "run file", "choose another with --jsonl", first_bytes=b'{"photo": ', exclusive=True)
+        remedy, begins = "choose another with --jsonl", b'{"photo": '
+        super().__init__(file, "run file", remedy, mode=OWNER_ONLY, first_bytes=begins, exclusive=True)
         try:
-            self.records = [self._parsed(number, line) for number, line in enumerate(self.lines(), 1)]
+            self._index(report)
         except BaseException:
             self.close()
             raise
+
+    def _index(self, report: Callable[[int], None] | None = None) -> None:
+        self.rows: dict[PhotoKey, Row] = {}
+        self._end = 0
+        self._versions: Versions | None = None
+        self._settings: list[Mapping[str, Any]] = []
+        for number, line in enumerate(self.lines(), 1):
+            self._add(self._parsed(number, line), len(line))
+            if report:
+                report(number)
+
+    def _add(self, record: PhotoResult, size: int) -> None:
+        self.rows[record.key] = Row(self._end, size, record.status, record.answer is not None)
+        self._end += size
+        if self._versions is None and record.answer:
+            self._versions = record.answer.versions
+        if (made_with := _made_with(record)) not in self._settings:
+            self._settings.append(made_with)
+
+    def records(self, keys: Iterable[PhotoKey] | None = None) -> Iterator[PhotoResult]:
+        """The records of some photos, in their order, or of all; each is read from the disk when it is its turn.
+
+        Raises:
+            KeyError: a photo without a row.
+            UserError: the file has been changed by something else.
+        """
+        with self.path.open("rb") as stream:
+            for key in self.rows if keys is None else keys:
+                row = self.rows[key]
+                stream.seek(row.start)
+                yield self._parsed(None, stream.read(row.size))
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Refuse to go on with other settings than those the rows were made with.
@@ -134,8 +190,8 @@ class RunFile(JsonlLog):
         Raises:
             UserError: a row was made with others; the message names them.
         """
-        for record in self.records:
-            if different := settings_differences(_made_with(record), settings):
+        for made_with in self._settings:
+            if different := settings_differences(made_with, settings):
                 raise UserError(
                     f"run file {self.path}: its rows were made with {different}; go on with the same, or choose another"
                     " file"
@@ -148,16 +204,16 @@ class RunFile(JsonlLog):
             UserError: the answer was made by another system than the file's earlier ones; or the disk is full.
         """
         self._check_same_system(record)
-        self.write_line(record.line().encode("ascii"))
-        self.records.append(record)
+        line = record.line().encode("ascii")
+        self.write_line(line)
+        self._add(record, len(line))
 
     def forget_failures(self) -> int:
         """Take the rows of failed photos out, so that these are tried again; returns how many there were."""
-        kept = [record for record in self.records if record.status is not RunStatus.FAILED]
-        failures = len(self.records) - len(kept)
+        kept = [key for key, row in self.rows.items() if row.status is not RunStatus.FAILED]
+        failures = len(self.rows) - len(kept)
         if failures:
-            self.replace_lines(record.line().encode("ascii") for record in kept)
-            self.records = kept
+            self._replace(self.records(kept))
         return failures
 
     def coarsen(self, coarsen: Callable[[Answer], Answer], level: Level) -> int:
@@ -166,78 +222,42 @@ class RunFile(JsonlLog):
         Raises:
             UserError: the disk is full; then all rows are as they were.
         """
-        coarse = [_coarsened(row, coarsen, level) for row in self.records]
-        changed = sum(new.answer != old.answer for new, old in zip(coarse, self.records, strict=True))
+        changed = sum(new.answer != old.answer for old, new in self._coarsened(coarsen, level))
         if changed:
-            try:
-                self.replace_lines(row.line().encode("ascii") for row in coarse)
-            except OSError as error:
-                raise UserError(f"run file {self.path}: {error.strerror}; make room and run it again") from error
-            self.records = coarse
+            self._replace(new for _, new in self._coarsened(coarsen, level))
         return changed
 
-    def _parsed(self, number: int, line: bytes) -> PhotoResult:
+    def _coarsened(
+        self, coarsen: Callable[[Answer], Answer], level: Level
+    ) -> Iterator[tuple[PhotoResult, PhotoResult]]:
+        return ((row, _coarsened(row, coarsen, level)) for row in self.records())
+
+    def _replace(self, records: Iterable[PhotoResult]) -> None:
+        try:
+            self.replace_lines(record.line().encode("ascii") for record in records)
+        except OSError as error:
+            raise UserError(f"run file {self.path}: {error.strerror}; make room and run it again") from error
+        self._index()
+
+    def _parsed(self, number: int | None, line: bytes) -> PhotoResult:
+        """The record of a line; `number` is None for one that was good when the file was opened."""
         try:
             return PhotoResult.parse(line)
         except (ValueError, ValidationError) as error:
-            raise UserError(
-                f"run file {self.path}: line {number} is not a record of a run; choose another file, or mend the line"
-            ) from error
+            problem = (
+                "something else has changed it meanwhile; run the command again"
+                if number is None
+                else f"line {number} is not a record of a run; choose another file, or mend the line"
+            )
+            raise UserError(f"run file {self.path}: {problem}") from error
 
     def _check_same_system(self, record: PhotoResult) -> None:
-        earlier = next((row.answer.versions for row in self.records if row.answer), None)
+        earlier = self._versions
         if record.answer is not None and earlier is not None and record.answer.versions != earlier:
             raise UserError(
                 f"run file {self.path}: was begun with {_differences(earlier, record.answer.versions)};"
                 " go on with the same, or choose another file"
             )
-
-
-CHANCE_COLUMNS = {int(distance_km): f"chance_within_{distance_km:.0f}_km" for distance_km in LEVEL_KM.values()}
-COLUMNS = (
-    *("photo", "sha256", "status", "error", "place", "level", "lat", "lon", "confidence"),
-    *CHANCE_COLUMNS.values(),
-    *("radius_50_km", "radius_90_km", "area_50_km2", "area_90_km2", "radius_is_calibrated", "seconds", "usd"),
-)
-
-
-def results_csv(records: Sequence[PhotoResult]) -> str:
-    """Records as a table with a header; what an answer does not have is empty.
-
-    File names and places are untrusted: what a spreadsheet would take for a formula begins with an apostrophe.
-    """
-    out = io.StringIO()
-    table = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
-    table.writeheader()
-    table.writerows(map(_row, records))
-    return out.getvalue()
-
-
-def _row(record: PhotoResult) -> dict[str, Any]:
-    about = {
-        "photo": record.photo,
-        "error": record.error or "",
-        "place": heading(record.answer) if record.answer else "",
-    }
-    fixed = {"sha256": record.sha256, "status": record.status.value}
-    return {name: _no_formula(text) for name, text in about.items()} | fixed | _numbers(record.answer)
-
-
-def _numbers(answer: Answer | None) -> dict[str, Any]:
-    if answer is None:
-        return {}
-    at = {"lat": answer.point.lat, "lon": answer.point.lon} if answer.point else {}
-    within = {CHANCE_COLUMNS[km]: chance for km, chance in answer.chance_within_km.items() if km in CHANCE_COLUMNS}
-    spent = {"seconds": answer.cost.seconds, "usd": answer.cost.usd}
-    same = {
-        name: getattr(answer, name) for name in COLUMNS if name.startswith(("radius", "area")) or name == "confidence"
-    }
-    return same | at | within | spent | {"level": answer.level.value if answer.level else ""}
-
-
-def _no_formula(text: str) -> str:
-    clean = printable(text)
-    return f"'{clean}" if clean.startswith(("=", "+", "-", "@")) else clean
 
 
 def _coarsened(row: PhotoResult, coarsen: Callable[[Answer], Answer], level: Level) -> PhotoResult:
@@ -264,8 +284,8 @@ def _is_coarser(name: str, earlier: Mapping[str, Any], now: Mapping[str, Any]) -
     """Whether a difference is a coarser precision: answers that are there already can be made as coarse."""
     if name != "max_precision" or now[name] is None:
         return False
-    order = [level.value for level in Level]
-    return earlier[name] is None or order.index(earlier[name]) < order.index(now[name])
+    order = [None, *(level.value for level in Level)]
+    return earlier[name] in order and order.index(earlier[name]) < order.index(now[name])
 
 
 def _made_with(record: PhotoResult) -> Mapping[str, Any]:
@@ -282,4 +302,4 @@ def _differences(earlier: Versions, now: Versions) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return (", ".join(value) if isinstance(value, list) else str(value or "")) or "none"
+    return (", ".join(map(str, value)) if isinstance(value, list) else str(value or "")) or "none"

@@ -16,8 +16,8 @@ from apps.maps.ground import ground_data, view_data
 from apps.maps.page import map_page
 from apps.maps.page_data import focus_bounds, photo_data
 from apps.output.formatting import LocatedPhoto
-from apps.output.geojson import geojson_text
-from apps.output.kml import kml_text
+from apps.output.geojson import geojson_pieces
+from apps.output.kml import kml_pieces
 from apps.output.xmp import jpeg_with_estimate
 from apps.service.conversations import ThreadPhoto
 from apps.service.errors import NotFoundError, UnusableError
@@ -140,8 +140,8 @@ def _report(name: str, answer: Answer, png: bytes) -> str:
 
 _WRITERS: dict[AnswerFormat, Callable[[str, Answer, bytes], str | bytes]] = {
     AnswerFormat.JSON: lambda _, answer, __: answer.model_dump_json(indent=1),
-    AnswerFormat.GEOJSON: lambda name, answer, _: geojson_text([LocatedPhoto(name, answer)]),
-    AnswerFormat.KML: lambda name, answer, _: kml_text([LocatedPhoto(name, answer)]),
+    AnswerFormat.GEOJSON: lambda name, answer, _: "".join(geojson_pieces([LocatedPhoto(name, answer)])),
+    AnswerFormat.KML: lambda name, answer, _: "".join(kml_pieces([LocatedPhoto(name, answer)])),
     AnswerFormat.HTML: _report,
     AnswerFormat.JPEG: lambda _, answer, png: jpeg_with_estimate(png, answer),
 }

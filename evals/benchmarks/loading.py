@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ SCENES = {"0": "indoor", "1": "natural", "2": "urban"}
 """The three scene groups of the Places365 labels that the usual tables carry in `S3_Label`."""
 
 _FLICKR_USER = re.compile(r"_(\d+@N\d+)\.\w+$")
+_LANDMARK_PHOTO = re.compile(r"\w+")
 _SHOWN = 3
 
 
@@ -106,7 +108,8 @@ def load_benchmark(benchmark: Benchmark, folder: Path, *, swap_lat_lon: bool = F
 
 
 def _is_here(sample: Sample) -> bool:
-    return sample.path is not None and sample.path.is_file()
+    # Not Path.is_file: it raises where a name is too long to be one.
+    return sample.path is not None and os.path.isfile(sample.path)
 
 
 def _without_photos(benchmark: Benchmark, table: Path, swap_lat_lon: bool) -> BenchmarkData:
@@ -180,7 +183,7 @@ class _Finder:
 
     def __call__(self, photo: str) -> Path:
         plain = self._photos / photo
-        if plain.is_file():
+        if os.path.isfile(plain):
             return plain
         found = self._ending().get(photo, [])
         return found[0] if len(found) == 1 else plain
@@ -249,6 +252,8 @@ def _landmarks(benchmark: Benchmark, folder: Path, swap_lat_lon: bool) -> list[S
 
 
 def _landmark_photo(photo: str, photos: Path, truth: Point, landmark: str) -> Sample:
+    if not _LANDMARK_PHOTO.fullmatch(photo):
+        raise UserError(f"{photo!r} is not the id of a photo of landmarks: fetch the tables again")
     path = photos.joinpath(*photo[:3], f"{photo}.jpg")
     return Sample(photo, path, truth, None, {"landmark": landmark})
 

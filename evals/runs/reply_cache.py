@@ -29,7 +29,10 @@ from typing_extensions import override
 
 from core.errors import UserError
 from core.files import make_private
+from core.json_text import parse_json
 
+_DAMAGED = (KeyError, TypeError, ValueError)
+"""What is raised where a row holds no reply."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
     key TEXT, n INTEGER, reply TEXT, run TEXT, usd REAL, PRIMARY KEY (key, n)
@@ -103,7 +106,7 @@ class ReplyCache(BaseCache):
     """
 
     def __init__(self, file: Path | None, usd: Callable[[AIMessage], float], run: str = "") -> None:
-        self._usd, self._run = usd, run
+        self._usd, self._run, self._file = usd, run, file
         self._lock = threading.Lock()
         self._connection = _connect(file)
 
@@ -112,21 +115,19 @@ class ReplyCache(BaseCache):
         """The reply to this asking; None if it is new."""
         key = _key(prompt, llm_string)
         number = (_calls.get() or ModelCalls()).begin(key)
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT reply FROM replies WHERE key = ? AND n = ?", (key, number)
-            ).fetchone()
-        if row is None:
-            return None
-        _undo.set(())
-        return _parsed(row[0])
+        with self._open() as connection:
+            row = connection.execute("SELECT reply FROM replies WHERE key = ? AND n = ?", (key, number)).fetchone()
+            found = None if row is None else _parsed(row[0])
+        if found is not None:
+            _undo.set(())
+        return found
 
     @override
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         _undo.set(())
         row = (_key(prompt, llm_string), _number.get(), _as_text(return_val), self._run, self.usd(return_val))
-        with self._lock, self._connection:
-            self._connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)", row)
+        with self._open() as connection, connection:
+            connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)", row)
 
     def usd(self, replies: Sequence[Generation]) -> float:
         """The price of replies."""
@@ -134,19 +135,32 @@ class ReplyCache(BaseCache):
 
     def spent_usd(self) -> float:
         """What this run has spent on the replies kept here, in all its sessions."""
-        with self._lock:
-            found = self._connection.execute("SELECT SUM(usd) FROM replies WHERE run = ?", (self._run,)).fetchone()
+        with self._open() as connection:
+            found = connection.execute("SELECT SUM(usd) FROM replies WHERE run = ?", (self._run,)).fetchone()
         return float(found[0] or 0.0)
 
     @override
     def clear(self, **kwargs: Any) -> None:
-        with self._lock, self._connection:
-            self._connection.execute("DELETE FROM replies")
+        with self._open() as connection, connection:
+            connection.execute("DELETE FROM replies")
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._connection.close()
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """The database, one thread at a time.
+
+        Raises:
+            UserError: it is damaged, or the disk is full.
+        """
+        try:
+            with self._lock:
+                yield self._connection
+        except (sqlite3.Error, *_DAMAGED) as error:
+            raise UserError(f"reply cache {self._file}: {error}; delete it, or choose another with --cache") from error
 
 
 def _connect(file: Path | None) -> sqlite3.Connection:
@@ -159,7 +173,7 @@ def _connect(file: Path | None) -> sqlite3.Connection:
         # A power cut may lose the last replies, which costs money again; a kill of the process loses none.
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute(_SCHEMA)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, UnicodeError, sqlite3.Error) as error:  # UnicodeError: of a damaged schema
         raise UserError(f"reply cache {file}: {error}; choose another with --cache") from error
     return connection
 
@@ -178,5 +192,5 @@ def _as_text(replies: Sequence[Generation]) -> str:
 
 
 def _parsed(text: str) -> list[Generation]:
-    messages = messages_from_dict(json.loads(text))
+    messages = messages_from_dict(parse_json(text))
     return [ChatGeneration(message=message) for message in messages if isinstance(message, AIMessage)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import UserError
+from core.json_text import parse_json
 from evals.benchmarks.loading import BenchmarkData, Sample, load_benchmark
 from evals.benchmarks.registry import find_benchmark
 from evals.clean import protocol as clean
@@ -168,8 +168,8 @@ def _part(samples: Sequence[Sample], part: str) -> list[Sample]:
 def _ids(file: Path) -> set[str]:
     """Ids, one a line, or JSON lines with the field `photo`."""
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return {str(json.loads(line)["photo"]) if line.startswith("{") else line for line in lines}
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+        return {str(parse_json(line)["photo"]) if line.startswith("{") else line for line in lines}
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"cannot read ids from {file} ({error}): give an id a line, or JSON lines with photo"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from pydantic import Field, ValidationError
 
 from agents.chat_models.dialects.replies import FINISH_REASON, REASONING
+from core.errors import UserError
 from core.frozen import Frozen
 from core.jsonl_log import whole_lines
 
@@ -55,15 +57,22 @@ class Transcript(Frozen):
 
 
 def read_transcripts(run: Path) -> dict[tuple[str, str], Transcript]:
-    """The newest transcript of each photo and strategy; runs of earlier versions have none, nor do damaged lines."""
+    """The newest transcript of each photo and strategy; runs of earlier versions have none, nor do damaged lines.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     found: dict[tuple[str, str], Transcript] = {}
     file = run / TRANSCRIPTS_FILE
-    for line in whole_lines(file) if file.exists() else ():
-        try:
-            one = Transcript.model_validate_json(line)
-        except ValidationError:  # scores do not depend on it
-            continue
-        found[one.photo, one.strategy] = one
+    try:
+        for line in whole_lines(file):
+            with suppress(ValidationError):  # scores do not depend on it
+                one = Transcript.model_validate_json(line)
+                found[one.photo, one.strategy] = one
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(f"cannot read {file} ({error.strerror}): mend or remove it") from error
     return found
 
 

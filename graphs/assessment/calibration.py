@@ -36,6 +36,8 @@ from graphs.settings import Settings
 from retrieval.candidate import AtlasKind
 
 LEAST_KM = 0.01
+_MOST_LOG_ODDS = 1_400.0
+"""Beyond it the circle is the whole Earth, or a point, in floating point."""
 OFFLINE = "offline"
 
 
@@ -82,7 +84,8 @@ def area_log_odds(radius_km: ArrayLike) -> Floats:
 
 def radius_km(log_odds: ArrayLike) -> Floats:
     """The radius in km whose circle has these log-odds."""
-    return np.asarray(2.0 * EARTH_RADIUS_KM * np.arctan(np.exp(np.asarray(log_odds, dtype=np.float64) / 2.0)))
+    bounded = np.clip(np.asarray(log_odds, dtype=np.float64), -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
+    return np.asarray(2.0 * EARTH_RADIUS_KM * np.arctan(np.exp(bounded / 2.0)))
 
 
 class Correction(Frozen):

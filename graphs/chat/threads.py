@@ -23,6 +23,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from core.closing import Closing
 from core.errors import UserError
 from core.files import OWNER_ONLY, lock_file, make_private_folder, tighten, write_atomic
+from core.json_text import parse_json
 from graphs.checkpoints import open_checkpoints
 
 _NAME = re.compile(r"[\w][\w .-]{0,79}")
@@ -120,7 +121,7 @@ class SavedThread(Closing):
                     tighten(file, OWNER_ONLY)
             in_use = f"thread {self.name!r} is in use by another process; wait, or choose another"
             self._resources.enter_context(lock_file(self.folder / ".lock", in_use))
-            kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
+            kept = parse_json(self._file.read_bytes()) if self._file.exists() else {}
             _check_thread(kept, self.folder)
         except OSError as error:
             raise UserError(f"thread {self.folder}: {error.strerror}; choose another --home") from error
@@ -147,12 +148,17 @@ def _check_thread(kept: Any, folder: Path) -> None:
     """
     state = folder / "checkpoints.sqlite"
     has_state = state.is_file() and state.stat().st_size > 0
-    if not (isinstance(kept, dict) and all(isinstance(kept.get(key, {}), dict) for key in ("settings", "names"))):
+    kinds = (("settings", object), ("names", str), ("located_with", dict))
+    if not (isinstance(kept, dict) and all(_maps_to(kept.get(key, {}), kind) for key, kind in kinds)):
         raise ValueError("not what a thread.json holds")
     if has_state and not kept:
         raise ValueError("the file is missing or empty")
     if kept.get("names") and not has_state:
         raise ValueError(f"{state.name} is missing or empty")
+
+
+def _maps_to(value: Any, kind: type) -> bool:
+    return isinstance(value, dict) and all(isinstance(part, kind) for part in value.values())
 
 
 def remove_common_history(home: Path) -> None:

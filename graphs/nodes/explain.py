@@ -27,7 +27,8 @@ def explain(
 ) -> str:
     """Why the first hypothesis was committed to, what else is possible, and what went wrong on the way.
 
-    Where no evidence told anything, it says so first, with what would help.
+    Where no evidence told anything, it says so first, with what would help. A point is chosen for its expected score,
+    so that an alternative may be likelier than the place it lies in: then it says that.
     """
     chosen, others = (
         hypotheses[0],
@@ -37,11 +38,17 @@ def explain(
     sentences = [] if any(item.information_nats >= TELLING_NATS for item in evidence) else [_told_nothing(would_help)]
     sentences += [f"{chosen.name} has a probability of {chosen.probability:.0%}; chances of this point: {within}."]
     sentences += _reasons(chosen, evidence)
-    if others:
-        named = "; ".join(f"{h.name} ({h.probability:.0%})" for h in others)
-        sentences.append(f"Next likely: {named}.")
+    likelier = [h for h in others if h.probability > chosen.probability]
+    if likelier:
+        sentences.append(f"Likelier by itself, but worth less over all that is possible: {_named(likelier)}.")
+    if next_likely := [h for h in others if h not in likelier]:
+        sentences.append(f"Next likely: {_named(next_likely)}.")
     sentences.append(f"Somewhere else: {elsewhere(hypotheses):.0%}.")
     return " ".join([*sentences, *_note_sentences(notes)])
+
+
+def _named(hypotheses: Sequence[Hypothesis]) -> str:
+    return "; ".join(f"{h.name} ({h.probability:.0%})" for h in hypotheses)
 
 
 def _told_nothing(would_help: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
@@ -48,7 +49,7 @@ def read_manifest(folder: Path) -> AtlasManifest:
     Raises:
         AtlasError: no such folder, no manifest, or one that is damaged or of another format.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises where a name is too long to be one
         raise AtlasError(f"no atlas at {folder}: build one with `geosleuth atlas build`")
     try:
         text = (folder / MANIFEST_FILE).read_bytes()

@@ -7,7 +7,6 @@ size, in training and under ONNX Runtime. Needs torch; inference does not.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from core.errors import UserError
+from core.json_text import parse_json
 from retrieval.backbones.base import BackboneDescription, ImageBackbone, Segmenter, Weights, resized, weights_identity
 
 CLASSES = 19
@@ -130,7 +130,7 @@ def _shipped(file: Path) -> CompactBackbone:
     from safetensors.torch import load_file
 
     try:
-        card = json.loads((file.parent / "card.json").read_text(encoding="utf-8"))
+        card = parse_json((file.parent / "card.json").read_bytes())
         shape = card["config"]["model"]
         network = CompactBackbone(shape["widths"], shape["blocks"]).eval()
         fold_norms(network)

@@ -21,6 +21,8 @@ from retrieval.photos.photo import Photo
 Vectors = NDArray[np.float32]
 Card = TypeVar("Card", bound=BaseModel)
 
+MAX_DIM = 65_536
+"""Of a vector, the largest that any engine stores."""
 WHAT_TO_DO = "reinstall geosleuth, or export the encoder again"
 
 
@@ -29,7 +31,7 @@ class EncoderIdentity(Immutable):
 
     name: str
     revision: str
-    dim: int
+    dim: int = Field(gt=0, le=MAX_DIM)
 
 
 class PhotoVectors(NamedTuple):
@@ -90,7 +92,8 @@ class BatchedPhotoEncoder(PhotoEncoder, ABC):
     def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
         starts = range(0, len(photos), self.photo_batch)
         batches = [self._encode_photo_batch(photos[start : start + self.photo_batch]) for start in starts]
-        return PhotoVectors(*(np.concatenate(view) for view in zip([self._none()] * 3, *batches, strict=True)))
+        views = zip(*batches, strict=True) if batches else [()] * len(PhotoVectors._fields)
+        return PhotoVectors(*map(self._joined, views))
 
     @override
     def encode_points(self, lat_lon_deg: NDArray[np.float64]) -> Vectors:
@@ -99,7 +102,7 @@ class BatchedPhotoEncoder(PhotoEncoder, ABC):
             raise ValueError(f"positions must be finite degrees of shape (n, 2), got shape {positions.shape}")
         starts = range(0, len(positions), self.point_batch)
         batches = [self._encode_point_batch(positions[start : start + self.point_batch]) for start in starts]
-        return np.concatenate([self._none(), *batches])
+        return self._joined(batches)
 
     @abstractmethod
     def _encode_photo_batch(self, photos: Sequence[Photo]) -> PhotoVectors:
@@ -109,8 +112,16 @@ class BatchedPhotoEncoder(PhotoEncoder, ABC):
     def _encode_point_batch(self, lat_lon_deg: NDArray[np.float32]) -> Vectors:
         """Vectors (n, dim) of at most `point_batch` positions (n, 2) in degrees."""
 
-    def _none(self) -> Vectors:
-        return np.zeros((0, self._identity.dim), np.float32)
+    def _joined(self, batches: Sequence[Vectors]) -> Vectors:
+        """Batches as one array (n, dim).
+
+        Raises:
+            UserError: the weights give vectors of another dimension than the encoder's card says.
+        """
+        name, dim = self._identity.name, self._identity.dim
+        if wrong := {batch.shape[1] for batch in batches} - {dim}:
+            raise UserError(f"encoder {name} gives {wrong.pop()} numbers, its card says {dim}: {WHAT_TO_DO}")
+        return np.concatenate([np.zeros((0, dim), np.float32), *batches])
 
 
 def read_card(folder: Path, kind: type[Card]) -> Card:

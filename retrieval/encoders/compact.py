@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from core.frozen import Immutable
 from retrieval.encoders.base import (
+    MAX_DIM,
     BatchedPhotoEncoder,
     EncoderIdentity,
     PhotoVectors,
@@ -39,8 +40,8 @@ class EncoderCard(Immutable):
     """The part of `card.json` that running needs; the rest is for people."""
 
     name: str
-    dim: int = Field(gt=0)
-    size_px: int = Field(gt=0)
+    dim: int = Field(gt=0, le=MAX_DIM)
+    size_px: int = Field(gt=0, le=4096)
     files: dict[str, str] = Field(description="file name to SHA-256 in hex")
 
 

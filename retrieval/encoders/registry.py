@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
+from core.json_text import parse_json
 from retrieval.encoders.base import EncoderDescription, PhotoEncoder
 
 _COMPACT = EncoderDescription(
@@ -72,7 +73,7 @@ def check_encoder_name(name_or_folder: str | Path) -> None:
     Raises:
         UserError: the message lists the names.
     """
-    if str(name_or_folder) not in ENCODERS and not (Path(name_or_folder) / "card.json").is_file():
+    if str(name_or_folder) not in ENCODERS and not os.path.isfile(Path(name_or_folder) / "card.json"):
         names = ", ".join(sorted(ENCODERS))
         raise UserError(f"no encoder {str(name_or_folder)!r}: use one of {names}, or a folder with a card.json")
 
@@ -119,7 +120,7 @@ def load_encoder(
 def _is_fusion(folder: Path) -> bool:
     """Whether the card is of a fusion encoder on pretrained backbones; the loader reports any other fault in it."""
     try:
-        card = json.loads((folder / "card.json").read_bytes())
+        card = parse_json((folder / "card.json").read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(card, dict) and card.get("kind") == "fusion"

@@ -159,9 +159,9 @@ class FaissStore(VectorStore):
     def _read_index(self) -> Any:
         try:
             index = self._faiss.read_index(str(self._folder / INDEX_FILE))
-        except RuntimeError as error:
+        except (MemoryError, RuntimeError) as error:  # MemoryError: a length in it is damaged
             raise StoreDamagedError(f"cannot read the index in {self._folder}: rebuild the atlas") from error
-        if index.ntotal != self.count():
+        if index.ntotal != self.count() or index.d != self.dim:
             raise StoreDamagedError(f"the index in {self._folder} does not match its items: rebuild the atlas")
         return self._on_device(self._with_search_effort(index))
 

@@ -6,12 +6,14 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.json_text import parse_json
 from geo.point import Point
 from retrieval.stores.base import StoreDamagedError, StoredItem, Vectors, damaged_folder, folder_in_use
 
@@ -38,20 +40,20 @@ class FaissPayload:
         self._guard = threading.RLock()
         try:
             self._database = _connect(folder / "items.sqlite", read_only)
-            if read_only:
-                self._next_row()  # refused where a writer holds the file
-            else:
-                self._lock_and_create()
-        except sqlite3.OperationalError as error:
-            raise folder_in_use(folder) from error
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             raise damaged_folder(folder, error) from error
+        if read_only:
+            self._next_row()  # refused where a writer holds the file
+        else:
+            with self._reading():
+                self._lock_and_create()
         vectors = folder / "vectors.f32"
-        if not read_only:
-            vectors.touch()
         try:
+            if not read_only:
+                vectors.touch()
             self._file = vectors.open("rb" if read_only else "r+b")
-        except FileNotFoundError as error:
+        except OSError as error:
+            self._database.close()
             raise damaged_folder(folder, error) from error
         self._check_length()
 
@@ -80,16 +82,18 @@ class FaissPayload:
 
     def positions(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Ids (n,), rows (n,) and positions (n, 2) in degrees of all items, by ascending id."""
-        with self._guard:
-            found = self._database.execute("SELECT id, row, lat, lon FROM items ORDER BY id").fetchall()
-        table = np.array(found, dtype=np.float64).reshape(-1, 4)
+        with self._reading() as database:
+            found = database.execute("SELECT id, row, lat, lon FROM items ORDER BY id").fetchall()
+            table = np.array(found, dtype=np.float64).reshape(-1, 4)
+            if not np.isfinite(table).all() or (table[:, :2] < 0).any():
+                raise ValueError("an item without number, row or position")
         return table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:]
 
     def items(self, ids: Iterable[int]) -> list[StoredItem]:
         """The items of these ids, in their order."""
         query = "SELECT id, lat, lon, item_id, extra FROM items WHERE id=?"
-        with self._guard:
-            return [_item(*self._database.execute(query, (int(id_),)).fetchone()) for id_ in ids]
+        with self._reading() as database:
+            return [_item(*database.execute(query, (int(id_),)).fetchone()) for id_ in ids]
 
     def ids_with(self, field: str, values: Collection[str]) -> set[int]:
         """Ids of the items whose field has one of the values."""
@@ -97,8 +101,8 @@ class FaissPayload:
         path = [] if field == "item_id" else [f'$."{field}"']
         marks = ",".join("?" * len(values))
         query = f"SELECT id FROM items WHERE {column} IN ({marks})"  # noqa: S608 - only our own column names and marks
-        with self._guard:
-            return {int(id_) for (id_,) in self._database.execute(query, [*path, *values])}
+        with self._reading() as database:
+            return {int(id_) for (id_,) in database.execute(query, [*path, *values])}
 
     def vectors(self) -> Vectors:
         """All rows of the file, mapped read-only, shape (rows, dim)."""
@@ -109,8 +113,8 @@ class FaissPayload:
 
     def is_indexed(self) -> bool:
         """Whether nothing was written since the index was built."""
-        with self._guard:
-            found = self._database.execute("SELECT value FROM facts WHERE name='indexed'").fetchone()
+        with self._reading() as database:
+            found = database.execute("SELECT value FROM facts WHERE name='indexed'").fetchone()
         return bool(found == ("yes",))
 
     def mark_indexed(self) -> None:
@@ -128,9 +132,26 @@ class FaissPayload:
         self._database.close()
 
     def _next_row(self) -> int:
-        with self._guard:
-            (last,) = self._database.execute("SELECT max(row) FROM items").fetchone()
-        return 0 if last is None else int(last) + 1
+        with self._reading() as database:
+            (last,) = database.execute("SELECT max(row) FROM items").fetchone()
+            return 0 if last is None else int(last) + 1
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The database, one thread at a time.
+
+        Raises:
+            StoreDamagedError: what it holds is not what was written.
+            StoreLockedError: another process writes it.
+        """
+        try:
+            with self._guard:
+                yield self._database
+        except sqlite3.OperationalError as error:
+            is_locked = "locked" in str(error)
+            raise (folder_in_use(self._folder) if is_locked else damaged_folder(self._folder, error)) from error
+        except (sqlite3.DatabaseError, OverflowError, TypeError, ValueError) as error:
+            raise damaged_folder(self._folder, error) from error
 
     def _set_fact(self, name: str, value: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO facts VALUES(?, ?)", (name, value))
@@ -141,7 +162,7 @@ def _record(item: StoredItem, row: int) -> tuple[int, int, float, float, str, st
 
 
 def _item(id_: int, lat: float, lon: float, item_id: str, extra: str) -> StoredItem:
-    return StoredItem(id_, Point(lat=lat, lon=lon), item_id, json.loads(extra))
+    return StoredItem(id_, Point(lat=lat, lon=lon), item_id, parse_json(extra))
 
 
 def _connect(file: Path, read_only: bool) -> sqlite3.Connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ LEAST_RESCORED = 64
 
 # Names that the engine gives its files.
 CONFIG_FILE, SEGMENTS, JOURNALS = "edge_config.json", "segments", "*_journal.dat"
+
+_REMOVAL_ATTEMPTS, _REMOVAL_PAUSE_S = 100, 0.01
 
 
 class EdgeStore(QdrantStore):
@@ -155,15 +158,25 @@ def _load_for_reading(folder: Path) -> edge.EdgeShard:
     What the engine replaces or deletes when it loads and closes a segment is copied, the rest is linked: nothing in
     the folder itself changes. The engine holds its files open, so the links are deleted at once.
     """
-    with tempfile.TemporaryDirectory(prefix="geosleuth-read-") as links:
-        view = Path(links)
-        try:
-            shutil.copyfile(folder / CONFIG_FILE, view / CONFIG_FILE)
-            for segment in (folder / SEGMENTS).iterdir():
-                _link_segment(segment, view / SEGMENTS / segment.name)
-        except OSError as error:
-            raise damaged_folder(folder, error) from error
+    view = Path(tempfile.mkdtemp(prefix="geosleuth-read-"))
+    try:
+        shutil.copyfile(folder / CONFIG_FILE, view / CONFIG_FILE)
+        for segment in (folder / SEGMENTS).iterdir():
+            _link_segment(segment, view / SEGMENTS / segment.name)
         return _load(view, folder)
+    except OSError as error:
+        raise damaged_folder(folder, error) from error
+    finally:
+        _remove_folder(view)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Delete a folder into which the engine's own thread may still write the next file of its log."""
+    for _ in range(_REMOVAL_ATTEMPTS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(_REMOVAL_PAUSE_S)
 
 
 def _link_segment(segment: Path, view: Path) -> None:

@@ -13,8 +13,8 @@ from rich.console import Console
 from agents.schemas import AnswerStatus
 from apps.maps import picture
 from apps.maps.page_data import photo_data
-from apps.output.geojson import geojson_text
-from apps.output.kml import kml_text
+from apps.output.geojson import geojson_pieces
+from apps.output.kml import kml_pieces
 from apps.output.results_file import PhotoResult, RunFile, RunStatus
 from apps.output.terminal import print_answer, summary_line
 from tests.fakes.answers import located, unanswered
@@ -42,8 +42,8 @@ def test_each_surface_says_it_and_why(status: AnswerStatus) -> None:
     page = photo_data(item, 0.0)
     assert (page["heading"], page["point"]) == (TEXTS[status], None)
     assert reason in page["reasoning"]
-    assert TEXTS[status] in kml_text([item])
-    answer = json.loads(geojson_text([item]))["features"][0]
+    assert TEXTS[status] in "".join(kml_pieces([item]))
+    answer = json.loads("".join(geojson_pieces([item])))["features"][0]
     assert (answer["geometry"], answer["properties"]["status"]) == (None, status.value)
     assert answer["properties"]["place"] == TEXTS[status]
 
@@ -68,6 +68,6 @@ def test_a_row_of_a_run_keeps_the_status(status: AnswerStatus, tmp_path: Path) -
     with RunFile(tmp_path / "run.jsonl") as file:
         file.append(record)
     with RunFile(tmp_path / "run.jsonl") as file:
-        assert file.records == [record]
+        assert list(file.records()) == [record]
     assert record.status.value == status.value
     assert bool(record.error) is (record.status is RunStatus.FAILED)

@@ -23,6 +23,8 @@ HIDING_PLACES = (
     f"https://host/t?z=1&access_token={SECRET}",
     f"https://host/t?sig={SECRET}",
     f"https://host/t?k={SECRET}0123456789",
+    f"https://host/tiles/0a1b2c3d4e5f6a7b8c9d{SECRET}/1/2/3.png",
+    f"http://host:80/0a1b2c3d-4e5f-6a7b-8c9d-0a1b2c3d4e5f-{SECRET}/v1",
     f"Authorization: Bearer {SECRET}",
     f'{{"x-api-key": "{SECRET}"}}',
     f"incorrect key provided: sk-{SECRET}",
@@ -46,6 +48,8 @@ def test_values_of_secret_variables_are_found_anywhere(name: str, before: str, a
     [
         "a@http://host:8000/v1,b@http://host:80/v1",
         "https://host/search?lat=1.5&lon=2&zoom=13",
+        "https://host/models/Qwen2.5-VL-72B-Instruct-AWQ/resolve/0123456789abcdef0123456789abcdef01234567/card.json",
+        "/home/anna/0a1b2c3d4e5f6a7b8c9d0e/photo.jpg",
         "skyscraper-photos/keyboards/IMG_2024.jpg",
         "mail anna@example.org about a basic understanding of monkeys",
     ],

@@ -5,6 +5,7 @@ As a process of its own: python -m tests.fakes.proxy PORT UPSTREAM_URL FAULT
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import sys
@@ -156,6 +157,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         self._reset(b"")
 
+    def _bomb(self, _: bytes) -> None:
+        """Forty kilobytes that become forty megabytes."""
+        self._send(200, gzip.compress(b" " * 40_000_000), Content_Encoding="gzip")
+
     def _malformed_events(self, _: bytes) -> None:
         piece = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "It is"}}]}
         self._send(200, f'data: {json.dumps(piece)}\n\ndata: {{"choices": [{{\n\n'.encode(), "text/event-stream")
@@ -168,7 +173,7 @@ def _fixed(status: int, body: str, kind: str = "application/json", **headers: st
     return lambda handler, _: handler._send(status, body.encode(), kind, **headers)
 
 
-def _said(content: Any, usage: dict[str, int] | None = None, **message: Any) -> str:
+def _said(content: Any, usage: Any = None, **message: Any) -> str:
     choices = [{"index": 0, "message": {"role": "assistant", "content": content, **message}}]
     return json.dumps({"choices": choices} | ({"usage": usage} if usage else {}))
 
@@ -187,6 +192,7 @@ FAULTS: dict[str, Callable[[_Handler, bytes], None]] = {
     "drip": _Handler._drip,
     "reset": _Handler._reset,
     "die": _Handler._die,
+    "bomb": _Handler._bomb,
     "malformed_events": _Handler._malformed_events,
     "limited": _fixed(429, '{"error": {"message": "slow down"}}', Retry_After="1"),
     "limited_for_an_hour": _fixed(429, '{"error": {"message": "slow down"}}', Retry_After="3600"),

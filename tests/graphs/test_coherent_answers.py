@@ -11,6 +11,8 @@ from agents.schemas import LEVEL_KM, AnswerStatus
 from tests.fakes.machine import CANDIDATES, candidates, context, run
 
 SIGNS = st.lists(st.sampled_from(["Lisbon", "www.obchod.cz", "Praha", "Sortie"]), max_size=2, unique=True)
+ROUNDED = 5e-5
+"""Chances are rounded to four decimals."""
 FOUND = st.lists(
     st.tuples(
         st.tuples(st.floats(-60.0, 70.0), st.floats(-179.0, 179.0)) | st.sampled_from([at for at, _ in CANDIDATES]),
@@ -38,5 +40,10 @@ def test_an_answer_does_not_contradict_itself(
     assert answer.confidence == answer.chance_within_km[int(LEVEL_KM[answer.level])]
     if answer.radius_50_km is not None and answer.radius_90_km is not None:
         assert answer.radius_50_km <= answer.radius_90_km
+    assert answer.chance_within_km[at.aim.wanted_km] >= min_confidence - ROUNDED
+    said = {hypothesis.probability: f"{hypothesis.name} (" for hypothesis in answer.hypotheses[1:]}
+    next_likely = answer.reasoning.partition("Next likely: ")[2].partition("Somewhere else")[0]
+    likelier = [words for chance, words in said.items() if chance > answer.hypotheses[0].probability]
+    assert not [words for words in likelier if words in next_likely]
     listed = [hypothesis.probability for hypothesis in answer.hypotheses[1:]]
     assert all(first >= second for first, second in itertools.pairwise(listed))

@@ -10,7 +10,9 @@ from agents.schemas import Level
 from belief.decision import Aim
 from belief.parameters import default_parameters
 from core.errors import UserError
-from graphs.settings import make_settings
+from graphs.audit import write_audit_line
+from graphs.settings import Settings, make_settings
+from graphs.system import GeoSleuth
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +76,57 @@ def test_what_cannot_be_used_is_said_in_one_line(chosen: dict[str, object], mess
         make_settings(**chosen)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+ODD_VALUES = (
+    *("", " ", "~", "~/x", "~nouser/x", ".", "..", "/", "/dev/null", "missing/below", "../../etc"),
+    *("file", "file/below", "folder", "loop", "loop/below", "x" * 300, "x" * 100_000),
+    *("0", "-1", "nan", "inf", "-inf", "1e999", "9" * 400, "9" * 5_000, "١", "²", "1,5", "true", "null", "None"),
+    *("[]", "{}", '["a"', "[" * 50_000, '{"a": NaN}', ",", ",,", "a,,b", "offline,offline", "é\u2028\x85", "\udc80"),
+    *("http://", "http://[::1", "file:///etc/passwd", "http://a:b@c/", "@:", "\x1b[31m", "mailbox:", "recorded:"),
+    *("recorded:file@folder", "openai_compatible:m@http://["),
+)
+"""None of them is what a setting wants; a few are what some setting takes."""
+
+
+@pytest.mark.parametrize(
+    "name", [*Settings.model_fields, "budgets__seconds", "budgets__rounds", "budgets__usd", "nonsense"]
+)
+def test_every_setting_takes_or_refuses_an_odd_environment(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values that are no settings, and files where folders are meant: what opens, opens; the rest is one line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for value in ODD_VALUES:
+        monkeypatch.setenv(f"GEOSLEUTH_{name.upper()}", value)
+        assert len(_opened({} if name == "home" else {"home": tmp_path / "data"}, tmp_path).splitlines()) < 2, value
+    assert (tmp_path / "file").read_text() == "a file"
+
+
+def _opened(chosen: dict[str, Path], below: Path) -> str:
+    """What is said where a system cannot be opened, or its audit log not be written; empty if all went well."""
+    try:
+        settings = make_settings(**chosen)
+        with GeoSleuth.open(settings):
+            if settings.audit_path.resolve().is_relative_to(below):
+                write_audit_line(settings.audit_path, '{"time": "now"}')
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_path_in_the_environment_is_of_its_kind_and_may_begin_with_the_home_folder(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    wrong, right = ("atlas_photos", "calibration") if kind == "file" else ("calibration", "atlas_photos")
+    assert getattr(make_settings(**{right: f"~/{kind}"}), right) == tmp_path / kind
+    with pytest.raises(UserError, match=f"{wrong}.* is a {kind}: give a"):
+        make_settings(**{wrong: f"~/{kind}"})

@@ -12,7 +12,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 
 from agents.chat_models.adjustments import Unsupported, next_refusal
-from agents.chat_models.providers import limited_hooks
+from agents.chat_models.http_limits import limited_hooks
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import Capabilities, ModelOptions
 from agents.reply_schemas import GivePosition, ProposeHypotheses

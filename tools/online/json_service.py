@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -10,6 +9,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from core.json_text import parse_json
 from tools.results import ToolError
 from tools.services.rate_limited_http import MAX_SECONDS, RateLimitedFetcher
 
@@ -61,8 +61,8 @@ class JsonService:
         if body is None:
             raise ToolError(f"{self._name} answered 404: the user must check its address")
         try:
-            found = json.loads(body)
-        except (ValueError, RecursionError) as error:
+            found = parse_json(body)
+        except ValueError as error:
             raise ToolError(f"{self._name} sent something that is not JSON") from error
         if not isinstance(found, dict):
             raise ToolError(f"{self._name} sent JSON of another form than it should")

@@ -10,7 +10,6 @@ kind, and its reverse lookup cannot ask for a place's population.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 
 from core.errors import UserError
+from core.json_text import parse_json
 from geo.place import Place, SimilarPlace
 from geo.point import Point
 from geo.sphere import point_distance_km
@@ -95,7 +95,7 @@ class Nominatim:
     def _fetch_json(self, url: str) -> Any:
         body = self._fetcher.get(url)
         try:
-            return json.loads(body) if body is not None else None
+            return parse_json(body) if body is not None else None
         except ValueError as error:
             raise ToolError("Nominatim sent something that is not JSON") from error
 
@@ -112,7 +112,7 @@ def _place(entry: Any) -> Place | None:
             point=position,
             population=_population(entry.get("extratags") or {}),
         )
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         return None
 
 

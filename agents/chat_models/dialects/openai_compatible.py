@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai.chat_models.base import BaseChatOpenAI
 
-from agents.chat_models.dialects.replies import REASONING
+from agents.chat_models.dialects.replies import REASONING, are_counts, is_count
 
 _FIELDS = (REASONING, "reasoning")
 
@@ -50,7 +50,11 @@ class CompatibleChat(BaseChatOpenAI):
         return payload
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
-        plain = response if isinstance(response, dict) or not hasattr(response, "model_dump") else response.model_dump()
+        is_plain = isinstance(response, dict) or not hasattr(response, "model_dump")
+        plain = response if is_plain else response.model_dump(warnings=False)
+        if not _has_counts(plain.get("usage")):
+            plain = {**plain, "usage": None}
+            response = plain if is_plain else response.model_copy(update={"usage": None})
         result = super()._create_chat_result(response, generation_info)
         for generation, choice in zip(result.generations, plain["choices"], strict=True):
             _keep_reasoning(generation.message, choice["message"])
@@ -65,6 +69,8 @@ class CompatibleChat(BaseChatOpenAI):
     def _convert_chunk_to_generation_chunk(
         self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
     ) -> ChatGenerationChunk | None:
+        if not _has_counts(chunk.get("usage")):
+            chunk = {**chunk, "usage": None}
         piece = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
         choices = chunk.get("choices") or []
         if piece is not None:
@@ -79,9 +85,20 @@ def _keep_reasoning(message: Any, sent: Mapping[str, Any]) -> None:
         message.additional_kwargs[REASONING] = said
 
 
+def _has_counts(usage: Any) -> bool:
+    """Whether a server's usage, if there is one, holds counts where the protocol has them."""
+    if usage is None:
+        return True
+    if not isinstance(usage, Mapping):
+        return False
+    names = ("prompt_tokens", "completion_tokens")
+    details = [usage.get(f"{name}_details") for name in names]
+    return all(is_count(usage.get(name)) for name in names) and all(map(are_counts, details))
+
+
 def _count_cached(message: Any, usage: Mapping[str, Any] | None) -> None:
     """Take DeepSeek's count of cached tokens, where the field of OpenAI's protocol is missing."""
     cached = (usage or {}).get("prompt_cache_hit_tokens")
     counted = getattr(message, "usage_metadata", None)
-    if isinstance(cached, int) and counted and "cache_read" not in (counted.get("input_token_details") or {}):
+    if is_count(cached) and counted and "cache_read" not in (counted.get("input_token_details") or {}):
         message.usage_metadata = {**counted, "input_token_details": {"cache_read": cached}}

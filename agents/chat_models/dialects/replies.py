@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage
 
 from agents.structured_output.arguments import FINISH_REASON as FINISH_REASON
 from agents.structured_output.thoughts import split_thoughts
 
+Message = TypeVar("Message", bound=AIMessage)
 REASONING = "reasoning_content"
+MAX_TOKENS = 1_000_000_000
+"""Of one reply: a greater count is a fault of the server."""
 MAX_REASONING_CHARACTERS = 6_000
 """Characters kept of the reasoning: it goes into records and checkpoints."""
 
@@ -58,6 +61,28 @@ def normalised(answer: AIMessage, info: Mapping[str, Any]) -> AIMessage:
             "response_metadata": {**answer.response_metadata, **({FINISH_REASON: ended} if ended else {})},
         }
     )
+
+
+def counted(answer: Message) -> Message:
+    """The reply without the server's counts of tokens where they are no counts: they become estimates, and money."""
+    usage: Mapping[str, Any] = answer.usage_metadata or {}
+    names = ("input_tokens", "output_tokens", "total_tokens")
+    details = [usage.get("input_token_details"), usage.get("output_token_details")]
+    if not usage or (all(is_count(usage.get(name)) for name in names) and all(map(are_counts, details))):
+        return answer
+    return answer.model_copy(update={"usage_metadata": None})
+
+
+def is_count(value: object) -> bool:
+    """Whether a value is a number of tokens."""
+    return type(value) is int and 0 <= value <= MAX_TOKENS
+
+
+def are_counts(details: object) -> bool:
+    """Whether a value says of what kinds tokens are, if it is there."""
+    if details is None:
+        return True
+    return isinstance(details, Mapping) and all(value is None or is_count(value) for value in details.values())
 
 
 def _without_thoughts(content: Any) -> tuple[Any, str]:

@@ -6,7 +6,8 @@
                              request.json   the same as data: messages, options, which request it continues
                              reply.json     written by whoever answers; or reply.md, reply.txt for plain text
 
-A request is found again by what is asked, so a run that is started again asks nothing twice. Replies are untrusted.
+Folders and files are their owner's only. A request is found again by what is asked, so a run that is started again
+asks nothing twice. Replies are untrusted.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from PIL import Image, UnidentifiedImageError
 
 from agents.chat_models.failures import ModelFailure
 from agents.messages import PASSED_PICTURE, is_picture
+from core.files import OWNER_ONLY, make_private_folder, write_atomic
+from core.json_text import parse_json
 
 REPLY_FILES = ("reply.json", "reply.md", "reply.txt")
 MAX_REPLY_BYTES = 1_000_000
@@ -154,7 +157,8 @@ class RequestFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():  # one that is there may be shared on purpose
+            make_private_folder(folder)
         self._folder = folder
         self._by_start: dict[str, list[str]] = {}
         self._indexed: set[str] = set()
@@ -179,7 +183,7 @@ class RequestFolder:
         name = f"{number:04d}-{request.key}"
         part = self._folder / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+        make_private_folder(part)
         continues, known = self._earlier(request)
         described = {
             "id": name,
@@ -190,11 +194,12 @@ class RequestFolder:
             "messages": [message._asdict() for message in request.messages],
         }
         for picture, data in request.pictures.items():
-            (part / picture).write_bytes(_as_png(data))
+            write_atomic(part / picture, _as_png(data), OWNER_ONLY, sync=False)
         if request.schema is not None:
             _write_json(part / "schema.json", request.schema)
         _write_json(part / "request.json", described)
-        (part / "prompt.md").write_text(prompt_text(request, how_to_reply, continues, known), encoding="utf-8")
+        text = prompt_text(request, how_to_reply, continues, known)
+        write_atomic(part / "prompt.md", text, OWNER_ONLY, sync=False)
         return part.rename(self._folder / name)
 
     def _index(self) -> list[str]:
@@ -204,15 +209,16 @@ class RequestFolder:
             if name not in self._indexed:
                 self._indexed.add(name)
                 described = self._read(name)
-                start = _start([TextMessage(**m) for m in described.get("messages", [])], described.get("sample"))
+                start = _start(_messages_of(described), described.get("sample"))
                 self._by_start.setdefault(start, []).append(name)
         return names
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
-            return dict(json.loads((self._folder / name / "request.json").read_text(encoding="utf-8")))
+            described = parse_json((self._folder / name / "request.json").read_bytes())
         except (OSError, ValueError):  # emptied by hand: nothing continues it
             return {}
+        return described if isinstance(described, dict) else {}
 
     def _earlier(self, request: WrittenRequest) -> tuple[str, int]:
         """The latest request that this one continues, and how many messages they share; nothing and 0: none.
@@ -224,10 +230,21 @@ class RequestFolder:
             for name in reversed(self._by_start.get(_start(shared, request.options.get("sample")), [])):
                 described = self._read(name)
                 same_options = all(described.get(key) == value for key, value in request.options.items())
-                last = described["messages"][-1]["text"] if described.get("messages") else ""
+                last = next((message.text for message in reversed(_messages_of(described))), "")
                 if same_options and shared and _lasting(last).startswith(_lasting(shared[-1].text)):
                     return name, known
         return "", 0
+
+
+def _messages_of(described: Mapping[str, Any]) -> list[TextMessage]:
+    """The messages of a request that is there; none where somebody has made something else of them."""
+    messages = described.get("messages")
+    texts = [
+        TextMessage(message["role"], message["text"])
+        for message in (messages if isinstance(messages, list) else [])
+        if isinstance(message, dict) and all(isinstance(message.get(key), str) for key in TextMessage._fields)
+    ]
+    return texts if isinstance(messages, list) and len(texts) == len(messages) else []
 
 
 def _start(messages: Sequence[TextMessage], sample: Any) -> str:
@@ -240,7 +257,7 @@ def _lasting(text: str) -> str:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n", OWNER_ONLY, sync=False)
 
 
 def _as_png(data: str) -> bytes:
@@ -311,10 +328,11 @@ def read_reply_file(path: Path) -> ReplyFile | None:
         return None
     except OSError as error:
         raise ModelFailure(f"{path} cannot be read ({error.strerror})", is_retryable=False) from error
+    status = os.fstat(opened)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(opened)
+        raise ModelFailure(f"{path} is no file", is_retryable=False)
     with os.fdopen(opened, "rb") as stream:
-        status = os.fstat(opened)
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelFailure(f"{path} is no file", is_retryable=False)
         data = stream.read(MAX_REPLY_BYTES + 1)
     if len(data) > MAX_REPLY_BYTES:
         raise ModelFailure(f"{path} has more than {MAX_REPLY_BYTES:,} bytes", is_retryable=False)
@@ -323,12 +341,12 @@ def read_reply_file(path: Path) -> ReplyFile | None:
 
 def _is_json(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict | list | str)
-    except (ValueError, RecursionError):
+        return isinstance(parse_json(text), dict | list | str)
+    except ValueError:
         return False
 
 
 def _unquoted(text: str) -> str:
     """The text of a reply that is one JSON string."""
-    value = json.loads(text) if text.startswith('"') and _is_json(text) else text
+    value = parse_json(text) if text.startswith('"') and _is_json(text) else text
     return value if isinstance(value, str) else text

@@ -5,6 +5,7 @@
   const TURNS = [-360, 0, 360];
   const AMBER = "#ffb020", PINK = "#ff6b9d", CYAN = "#4cc9f0", INK = "#0b1220", OUTLINE = "#fff3d6";
   const LAYERS = ["heat", "area90", "area50", "within90", "within50", "answer", "alternatives", "candidates", "metadata"];
+  const WIDEST_CIRCLE_KM = 2500;
   const latLng = ([lon, lat]) => L.latLng(lat, lon);
 
   /* Equirectangular, with longitudes squeezed so that shapes are true at one latitude. */
@@ -165,15 +166,16 @@
       groups.alternatives.addLayer(mark);
       marks.set(hypothesis.id, mark);
     };
-    const drawDisc = (disc) => {
+    const drawDisc = (disc, at) => {
       const wide = disc.kind === "within90";
       const style = { color: AMBER, weight: 2, dashArray: wide ? "7 7" : null, fillColor: AMBER, fillOpacity: wide ? 0.1 : 0.2, smoothFactor: 0.2 };
-      groups[disc.kind].addLayer(sticky(L.polygon(disc.rings.map((ring) => ring.map(latLng)), style), tip(disc.title, disc.lines)));
+      if (disc.rings) groups[disc.kind].addLayer(sticky(L.polygon(disc.rings.map((ring) => ring.map(latLng)), style), tip(disc.title, disc.lines)));
+      else if (disc.km < WIDEST_CIRCLE_KM) groups[disc.kind].addLayer(L.circle(latLng(at), { ...style, radius: 1000 * disc.km, interactive: false }));
     };
     const drawPhoto = (photo) => {
       clear();
       photo.heat.forEach(drawHeat);
-      photo.discs.forEach(drawDisc);
+      photo.discs.forEach((disc) => drawDisc(disc, photo.point));
       for (const candidate of photo.candidates) {
         const dot = L.circleMarker(latLng(candidate.at), { radius: 4.5, color: INK, weight: 1.2, fillColor: PINK, fillOpacity: 0.9 });
         groups.candidates.addLayer(withTip(dot, tip(candidate.title, candidate.lines)));
@@ -237,7 +239,7 @@
     const onMark = (listener) => {
       for (const [id, mark] of marks) mark.on("mouseover focus", () => listener(id)).on("mouseout blur", () => listener(null));
     };
-    return { map, marks, groups, show, centreOn, setGround, clear, drawPhoto, drawHeat, drawHypothesis, drawPins, addLegend, light, openTip, onMark };
+    return { map, marks, groups, renderer, show, centreOn, setGround, clear, drawPhoto, drawHeat, drawHypothesis, drawPins, addLegend, light, openTip, onMark };
   };
-  Object.assign(window.GeoSleuth, { createMap, loaded });
+  Object.assign(window.GeoSleuth, { createMap, loaded, latLng, tip, withTip });
 })();

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from apps.maps.page import map_page
+from apps.maps.page import MOST_DETAILED, map_page
 from apps.output.formatting import LocatedPhoto
 from geo.point import Point
 from tests.fakes.answers import (
@@ -261,3 +261,40 @@ def test_a_page_of_many_beliefs_stays_small() -> None:
     answers = [located(believed(), f"{number}.jpg") for number in range(8)]
     fewer = len(map_page(answers[:6]))
     assert (len(map_page(answers)) - fewer) / 2 < 25_000
+
+
+def many(*others: LocatedPhoto) -> list[LocatedPhoto]:
+    """More than are shown in detail: most in Beijing, the others where they are."""
+    return [*(located(name=f"beijing {number:03}.jpg") for number in range(MOST_DETAILED)), *others]
+
+
+def test_many_photos_are_clusters_that_open_and_can_be_searched(tmp_path: Path, visit: Visit) -> None:
+    fiji = located(believed_at(FIJI, 300.0), "fiji.jpg")
+    page = visit.open(saved(tmp_path, *many(located(hostile(), HOSTILE), located(abstained(), "nowhere.jpg"), fiji)))
+    page.locator(".leaflet-tile-loaded").first.wait_for()
+    assert page.locator(".cluster").all_inner_texts() == ["101"]
+    assert page.locator(".pick").count() == 100
+    assert page.locator(".find + .small").inner_text() == "103 photos in view; the first 100 are listed"
+    page.locator(".find").fill("fiji")
+    assert page.locator(".pick .name").all_inner_texts() == ["fiji.jpg"]
+    page.locator(".pick").click()
+    assert page.locator(".coordinates").inner_text() == "17.6000° S, 179.6000° E"
+    assert page.locator(".chances b").all_inner_texts() == ["12 %", "48 %", "71 %", "88 %", "97 %"]
+    page.locator(".find").fill("nowhere")
+    page.locator(".pick").click()
+    assert page.locator("h1").inner_text() == "No answer: GeoSleuth abstains"
+    assert visit.complaints == []
+    assert visit.outside == []
+
+
+def test_a_cluster_of_one_place_lists_its_photos(tmp_path: Path, visit: Visit) -> None:
+    page = visit.open(saved(tmp_path, *many(located(believed_at(at(39.9042, 117.2), 300.0), "east.jpg"))))
+    for _ in range(20):
+        before = page.locator(".find + .small").inner_text()
+        if "at this place" in before:
+            break
+        page.locator(".cluster").first.click()
+        page.wait_for_timeout(600)
+    assert before == "100 photos at this place"
+    assert "east.jpg" not in page.locator(".pick .name").all_inner_texts()
+    assert visit.complaints == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from apps.output.files import check_outputs, write_files, write_table
 from apps.output.results_file import PhotoResult, RunFile
 from core.errors import UserError
 from graphs.events.log import EventLog
+from graphs.events.tracing import Phase, TraceEvent, What
 from tests.fakes.answers import answered, located
 from tests.fakes.photo_files import jpeg
 
@@ -79,6 +80,55 @@ def _filled(folder: Path) -> dict[str, bytes]:
     (folder / "link.jpg").symlink_to("photo.jpg")
     (folder / "link.html").symlink_to("ours page")
     return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+NOWHERE = ("a folder", "a pipe", "loop", "missing/new.html", "photo.jpg/new.png", "x" * 300)
+"""Where nothing can be written, or nothing that stays."""
+
+
+@settings(max_examples=100, deadline=None)
+@given(chosen=st.dictionaries(st.sampled_from(OPTIONS), st.sampled_from(NOWHERE), min_size=1, max_size=3))
+def test_what_is_no_place_for_a_file_is_refused_before_anything_is_done(chosen: dict[str, str]) -> None:
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        jpeg(folder / "photo.jpg")
+        (folder / "a folder").mkdir()
+        (folder / "loop").symlink_to("loop")
+        os.mkfifo(folder / "a pipe")
+        reader = os.open(folder / "a pipe", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            files = {option: folder / name for option, name in chosen.items()}
+            events = str(files.pop("events")) if "events" in files else None
+            outputs = _outputs(**files)
+            with suppress(UserError):
+                check_outputs(outputs, events, [folder / "photo.jpg"])
+                assert set(chosen.values()) == {"a pipe"}, "only a pipe can be written"
+        finally:
+            os.close(reader)
+        kept = {"photo.jpg", "a folder", "loop", "a pipe"}
+        assert {path.name for path in folder.iterdir()} == kept
+        assert not any((folder / "a folder").iterdir())
+
+
+@pytest.mark.parametrize("option", ["csv", "geojson", "kml", "page", "picture"])
+def test_a_device_that_is_full_is_one_line(option: str) -> None:
+    outputs = _outputs(**{option: Path("/dev/full")})
+    check_outputs(outputs, None, ())
+    with pytest.raises(UserError, match="cannot write"):
+        _write(outputs)
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "/dev/zero", "pipe"])
+def test_a_device_or_a_pipe_of_events_is_never_read(name: str, tmp_path: Path) -> None:
+    """Reading one would take for ever; the pipe is read by somebody else."""
+    os.mkfifo(tmp_path / "pipe")
+    event = TraceEvent(id="e", time="-", thread=None, step=1, node="n", what=What.NODE, name="x", phase=Phase.START)
+    with EventLog(tmp_path / name) as log:  # an absolute name stays
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        log(event)
+        if name == "pipe":
+            assert json.loads(os.read(reader, 1000))["id"] == "e"
+        os.close(reader)
 
 
 NAMES = st.sampled_from(sorted({*STRANGE, *NEW, *LINKS, "photo.jpg", "empty.jpg", *(f"ours {o}" for o in BEGINNINGS)}))

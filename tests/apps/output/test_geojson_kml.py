@@ -13,8 +13,9 @@ import shapely.geometry
 
 from agents.schemas import Answer
 from apps.maps.geometry import around, disc
-from apps.output.geojson import geojson_text
-from apps.output.kml import kml_text
+from apps.output.formatting import LocatedPhoto
+from apps.output.geojson import geojson_pieces
+from apps.output.kml import kml_pieces
 from geo.sphere import distance_km
 from tests.fakes.answers import (
     FIJI,
@@ -28,6 +29,15 @@ from tests.fakes.answers import (
     hostile,
     located,
 )
+
+
+def as_geojson(items: list[LocatedPhoto]) -> str:
+    return "".join(geojson_pieces(items))
+
+
+def as_kml(items: list[LocatedPhoto]) -> str:
+    return "".join(kml_pieces(items))
+
 
 KML = "{http://www.opengis.net/kml/2.2}"
 
@@ -65,7 +75,7 @@ def test_a_disc_across_the_antimeridian_is_split_and_a_map_shows_it_whole() -> N
 
 
 def test_geojson_says_what_was_found_longitude_first() -> None:
-    text = geojson_text([located()])
+    text = as_geojson([located()])
     (answer,) = features(text, "answer")
     assert answer["geometry"] == {"type": "Point", "coordinates": [116.4074, 39.9042]}
     assert answer["properties"]["place"] == "Beijing, China"
@@ -78,30 +88,30 @@ def test_geojson_says_what_was_found_longitude_first() -> None:
 
 def test_geojson_areas_run_counterclockwise_and_stay_in_the_world() -> None:
     fiji = located(answered(point=at(-18.1, 178.4), radius_50_km=50.0, radius_90_km=400.0))
-    for feature in features(geojson_text([fiji]), "radius"):
+    for feature in features(as_geojson([fiji]), "radius"):
         shape = shapely.geometry.shape(feature["geometry"])
         assert shape.is_valid
         assert all(part.exterior.is_ccw for part in shapely.get_parts(shape))
         assert shape.bounds[0] >= -180.0
         assert shape.bounds[2] <= 180.0
-    wide = features(geojson_text([fiji]), "radius")[0]
+    wide = features(as_geojson([fiji]), "radius")[0]
     assert wide["geometry"]["type"] == "MultiPolygon"
 
 
 def test_geojson_of_an_abstention_has_no_geometry() -> None:
-    (answer,) = features(geojson_text([located(abstained())]), "answer")
+    (answer,) = features(as_geojson([located(abstained())]), "answer")
     assert answer["geometry"] is None
     assert answer["properties"]["status"] == "abstained"
 
 
 def test_geojson_is_ascii_and_keeps_odd_names() -> None:
-    text = geojson_text([located(name="北京 \udcff.jpg")])
+    text = as_geojson([located(name="北京 \udcff.jpg")])
     assert text.isascii()
     assert features(text, "answer")[0]["properties"]["photo"] == "北京 \udcff.jpg"
 
 
 def test_kml_is_well_formed_and_shows_every_hypothesis() -> None:
-    root = ET.fromstring(kml_text([located()]))  # noqa: S314 - our own output
+    root = ET.fromstring(as_kml([located()]))  # noqa: S314 - our own output
     names = [element.text for element in root.iter(f"{KML}name")]
     assert root.tag == f"{KML}kml"
     assert "summer palace.jpg: Beijing, China" in names
@@ -111,7 +121,7 @@ def test_kml_is_well_formed_and_shows_every_hypothesis() -> None:
 
 
 def test_kml_keeps_hostile_text_as_text() -> None:
-    root = ET.fromstring(kml_text([located(hostile(), HOSTILE)]))  # noqa: S314 - our own output
+    root = ET.fromstring(as_kml([located(hostile(), HOSTILE)]))  # noqa: S314 - our own output
     allowed = {"kml", "Document", "Style", "IconStyle", "LineStyle", "PolyStyle", "Folder", "Placemark", "Point"}
     allowed |= {"MultiGeometry", "Polygon", "outerBoundaryIs", "LinearRing", "tessellate", "coordinates", "visibility"}
     allowed |= {"name", "description", "styleUrl", "color", "scale"}
@@ -122,14 +132,14 @@ def test_kml_keeps_hostile_text_as_text() -> None:
 
 
 def test_kml_of_an_abstention_says_so() -> None:
-    text = kml_text([located(abstained())])
+    text = as_kml([located(abstained())])
     assert "summer palace.jpg: No answer" in text
     assert "Polygon" not in text
 
 
 def test_kml_parts_come_in_the_order_of_the_schema() -> None:
     order = ["name", "visibility", "description", "styleUrl", "ExtendedData", "Point", "MultiGeometry", "Style"]
-    root = ET.fromstring(kml_text([located(believed(metadata_position=at(1, 2)))]))  # noqa: S314 - our own output
+    root = ET.fromstring(as_kml([located(believed(metadata_position=at(1, 2)))]))  # noqa: S314 - our own output
     for tag in ("Folder", "Placemark"):
         for element in root.iter(f"{KML}{tag}"):
             first = list(dict.fromkeys(child.tag.removeprefix(KML) for child in element))
@@ -139,7 +149,7 @@ def test_kml_parts_come_in_the_order_of_the_schema() -> None:
 
 @pytest.mark.parametrize("answer", [believed(), believed_at(FIJI, 300.0), believed_at(NORTH_POLE, 500.0)])
 def test_geojson_carries_the_areas_as_they_are_and_valid(answer: Answer) -> None:
-    found = features(geojson_text([located(answer)]), "area")
+    found = features(as_geojson([located(answer)]), "area")
     assert [item["properties"]["share"] for item in found] == [0.9, 0.75, 0.5, 0.25]
     for item, area in zip(found, reversed(answer.areas), strict=True):
         assert item["geometry"]["type"] == "MultiPolygon"
@@ -152,17 +162,17 @@ def test_geojson_carries_the_areas_as_they_are_and_valid(answer: Answer) -> None
 
 
 def test_geojson_tells_chances_and_sizes() -> None:
-    properties = features(geojson_text([located(believed())]), "answer")[0]["properties"]
+    properties = features(as_geojson([located(believed())]), "answer")[0]["properties"]
     assert (properties["chance_within_25_km"], properties["chance_within_2500_km"]) == (0.48, 0.97)
     assert properties["area_50_km2"] == pytest.approx(132_900.0, rel=0.01)
-    old = features(geojson_text([located()]), "answer")[0]["properties"]
+    old = features(as_geojson([located()]), "answer")[0]["properties"]
     assert "chance_within_25_km" not in old
-    assert features(geojson_text([located()]), "area") == []
+    assert features(as_geojson([located()]), "area") == []
 
 
 @pytest.mark.parametrize("answer", [believed(), believed_at(FIJI, 300.0), believed_at(NORTH_POLE, 500.0)])
 def test_kml_carries_the_areas_with_holes_share_and_size(answer: Answer) -> None:
-    root = ET.fromstring(kml_text([located(answer)]))  # noqa: S314 - our own output
+    root = ET.fromstring(as_kml([located(answer)]))  # noqa: S314 - our own output
     marks = [mark for mark in root.iter(f"{KML}Placemark") if mark.find(f"{KML}ExtendedData") is not None]
     data = [{d.get("name"): float(d[0].text or "") for d in mark.iter(f"{KML}Data")} for mark in marks]
     assert data == [{"share": area.share, "area_km2": area.area_km2} for area in reversed(answer.areas)]
@@ -178,8 +188,8 @@ def test_kml_carries_the_areas_with_holes_share_and_size(answer: Answer) -> None
 
 
 def test_kml_tells_chances_areas_and_information() -> None:
-    text = kml_text([located(believed())])
+    text = as_kml([located(believed())])
     assert "within 1 km 12 % · 25 km 48 %" in text
     assert "half of the belief lies in 133,000 km²" in text
     assert "told much (2.4 nats)" in text
-    assert "told" not in kml_text([located()])
+    assert "told" not in as_kml([located()])

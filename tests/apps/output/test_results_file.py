@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,13 @@ import pytest
 
 from apps.output.results_file import (
     ANSWER_SETTINGS,
-    COLUMNS,
     PhotoResult,
     RunFile,
     RunStatus,
     answer_settings,
-    results_csv,
     settings_differences,
 )
+from apps.output.table import COLUMNS, csv_lines
 from core.errors import UserError
 from graphs.settings import make_settings
 from tests.fakes.answers import FIJI, HOSTILE, abstained, answered, at, believed, believed_at, hostile
@@ -34,6 +34,10 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "run.jsonl"
 
 
+def as_csv(records: Iterable[PhotoResult]) -> str:
+    return "".join(csv_lines(records))
+
+
 def written(file: Path, *records: PhotoResult) -> Path:
     with RunFile(file) as run_file:
         for record in records:
@@ -44,8 +48,8 @@ def written(file: Path, *records: PhotoResult) -> Path:
 def test_records_are_read_back_as_they_were(file: Path) -> None:
     written(file, ANSWERED, ABSTAINED, FAILED)
     with RunFile(file) as run_file:
-        assert run_file.records == [ANSWERED, ABSTAINED, FAILED]
-        assert {record.photo for record in run_file.records} == {"a.jpg", "b.jpg", "c \udcff頤.jpg"}
+        assert list(run_file.records()) == [ANSWERED, ABSTAINED, FAILED]
+        assert {record.photo for record in list(run_file.records())} == {"a.jpg", "b.jpg", "c \udcff頤.jpg"}
     statuses = [record.status for record in (ANSWERED, ABSTAINED, FAILED)]
     assert statuses == [RunStatus.ANSWERED, RunStatus.ABSTAINED, RunStatus.FAILED]
 
@@ -63,7 +67,7 @@ def test_a_torn_last_row_is_cut_off(file: Path, kept_bytes: int) -> None:
     whole = written(file, ANSWERED).read_bytes()
     file.write_bytes(whole + ABSTAINED.line().encode()[:kept_bytes])
     with RunFile(file) as run_file:
-        assert run_file.records == [ANSWERED]
+        assert list(run_file.records()) == [ANSWERED]
         run_file.append(ABSTAINED)
     assert file.read_bytes() == whole + ABSTAINED.line().encode()
 
@@ -71,7 +75,7 @@ def test_a_torn_last_row_is_cut_off(file: Path, kept_bytes: int) -> None:
 def test_a_file_with_nothing_but_a_torn_row_starts_again(file: Path) -> None:
     file.write_bytes(ANSWERED.line().encode()[:50])
     with RunFile(file) as run_file:
-        assert run_file.records == []
+        assert list(run_file.records()) == []
     assert file.read_bytes() == b""
 
 
@@ -105,7 +109,7 @@ def test_answers_of_another_system_are_refused(file: Path) -> None:
     with RunFile(file) as run_file, pytest.raises(UserError, match="strategy refine, not clusters"):
         run_file.append(other)
     with RunFile(file) as run_file:
-        assert run_file.records == [ANSWERED]
+        assert list(run_file.records()) == [ANSWERED]
 
 
 def test_a_folder_is_no_run_file(tmp_path: Path) -> None:
@@ -116,9 +120,10 @@ def test_a_folder_is_no_run_file(tmp_path: Path) -> None:
 def test_a_belief_is_read_back_as_it_was(file: Path) -> None:
     record = PhotoResult.of_answer("a.jpg", believed_at(FIJI, 300.0))
     with RunFile(written(file, record)) as run_file:
-        assert run_file.records == [record]
-        assert run_file.records[0].answer is not None
-        assert run_file.records[0].answer.chance_within_km[25] == 0.48
+        (found,) = run_file.records()
+        assert found == record
+        assert found.answer is not None
+        assert found.answer.chance_within_km[25] == 0.48
 
 
 def test_a_row_of_an_old_run_is_read_without_what_it_did_not_have(file: Path) -> None:
@@ -127,11 +132,11 @@ def test_a_row_of_an_old_run_is_read_without_what_it_did_not_have(file: Path) ->
         del row["answer"][name]
     file.write_text(json.dumps(row) + "\n", encoding="ascii")
     with RunFile(file) as run_file:
-        assert run_file.records == [ANSWERED]
+        assert list(run_file.records()) == [ANSWERED]
 
 
 def table(*records: PhotoResult) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(results_csv(records))))
+    return list(csv.DictReader(io.StringIO(as_csv(records))))
 
 
 def test_the_table_has_a_row_a_photo_and_a_column_a_chance() -> None:
@@ -163,7 +168,7 @@ def test_no_cell_of_the_table_is_a_formula() -> None:
     assert row["place"].startswith("'=")
     (south,) = table(PhotoResult.of_answer("a.jpg", answered(point=at(-3.0, -4.0))))
     assert (south["lat"], south["lon"]) == ("-3.0", "-4.0")
-    assert results_csv([PhotoResult.of_answer(HOSTILE, hostile())]).count("\n") == 2
+    assert as_csv([PhotoResult.of_answer(HOSTILE, hostile())]).count("\n") == 2
 
 
 def test_rows_may_be_made_coarser_but_never_finer() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from apps.api.app import create_app
 from apps.service.access import ApiKeys
-from tests.fakes.browser import Visit, chromium
 from tests.fakes.photo_files import noise
 from tests.fakes.services import gated, listening, service
+from tests.fakes.services.browser import Visit, chromium
 
 FREE_CALLS = 1
 """Calls of the model that need no open gate: the first reading of the first photo."""

@@ -10,8 +10,8 @@ import pytest
 
 from apps.api.app import create_app
 from apps.service.access import ApiKeys
-from tests.fakes.browser import Visit
 from tests.fakes.services import gated, listening, service
+from tests.fakes.services.browser import Visit
 
 KEY = "k" * 24
 MAX_BYTES = 3_000_000

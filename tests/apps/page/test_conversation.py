@@ -21,9 +21,9 @@ from apps.service.access import ApiKeys
 from apps.service.limits import ServiceLimits
 from apps.service.service import GeolocationService
 from graphs.settings import make_settings
-from tests.fakes.browser import Visit, expect
 from tests.fakes.photo_files import noise, torn_between_prague_and_warsaw
 from tests.fakes.services import listening
+from tests.fakes.services.browser import Visit, expect
 
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 

@@ -1,4 +1,4 @@
-"""`geosleuth serve` whose chat model waits for a file: python -m tests.fakes.services.gated_server GATE FREE_CALLS OPTIONS…"""
+"""`geosleuth serve` whose chat model waits for a file: `-m tests.fakes.services.gated_server GATE CALLS OPTIONS`."""
 
 from __future__ import annotations
 
