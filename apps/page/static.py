@@ -56,6 +56,12 @@ def add_page(app: FastAPI) -> None:
     app.mount("/assets", _Assets(packages=[("apps", "assets")]), name="assets")
 
 
+def prepare_page() -> None:
+    """Draw the world before the first visitor asks for it; takes a second or two."""
+    _world_json()
+    world_jpeg()
+
+
 @functools.cache
 def _world_json() -> str:
     """The map before there is an answer."""

@@ -115,8 +115,8 @@ const offered = async () => {
   }
 };
 
-const drawWorld = async () => {
-  const world = (app.world = await getJson("/world.json"));
+const drawWorld = (world) => {
+  app.world = world;
   app.map = createMap("map", world);
   app.map.centreOn(world.view.lon);
   const { x, y } = app.map.map.getSize();
@@ -125,8 +125,9 @@ const drawWorld = async () => {
 };
 
 const start = async () => {
-  await drawWorld();
-  app.offer = await offered();
+  const offer = offered();
+  drawWorld(await getJson("/world.json"));
+  app.offer = await offer;
   showLeaving();
   showCost({});
   await openLast();

@@ -36,6 +36,22 @@ def test_a_photo_is_located_step_by_step() -> None:
     assert answer.hypotheses[0].name.startswith("Lisbon")
 
 
+def test_the_belief_of_each_step_is_an_event_for_those_who_ask_for_its_areas() -> None:
+    asked: list[int] = []
+
+    def areas(state: GeolocateState) -> tuple[CredibleArea, ...]:
+        asked.append(len(state["hypotheses"]))
+        return (CredibleArea(share=0.5, area_km2=1.0, polygons=()),)
+
+    events = list(replace(talk(), areas=areas).show(shot()))
+    changed = [number for number, event in enumerate(events) if isinstance(event, BeliefChanged)]
+    first_step = next(n for n, e in enumerate(events) if isinstance(e, StepDone) and e.step == "hypothesise")
+    assert first_step < changed[0] < len(events) - 1
+    assert len(changed) == len(asked)
+    assert min(asked) > 0
+    assert not any(isinstance(event, BeliefChanged) for event in talk().show(shot()))
+
+
 def test_why_cites_the_evidence_of_the_answer_and_says_who_speaks() -> None:
     chat = talk()
     answer = ended(chat.show(shot())).answer
