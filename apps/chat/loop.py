@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from apps.chat.view import ChatView, cost_lines, photo_line
 from apps.options import Outputs
-from apps.output.files import write_files
+from apps.output.files import check_outputs, write_files
 from apps.output.formatting import LocatedPhoto, printable
 from core.errors import UserError
 from core.files import expanded_path, make_private
@@ -186,10 +187,11 @@ class ChatLoop:
         if not rest:
             raise UserError("/photo needs a file, or the number of a photo in /photos")
         shown = self._conversation.shown
-        if rest.isdigit() and not Path(rest).exists():
-            if not 1 <= int(rest) <= len(shown):
-                raise UserError(f"no photo {rest}: there are {len(shown)}")
-            self._switch_to(shown[int(rest) - 1])
+        numbered = {str(number): one for number, one in enumerate(shown, 1)}
+        if rest.isdecimal() and not os.path.exists(rest):  # Path.exists raises where a name is too long
+            if rest not in numbered:
+                raise UserError(f"no photo {rest[:20]}: there are {len(shown)}")
+            self._switch_to(numbered[rest])
         else:
             file = expanded_path(rest)
             self._show(load_photo(file), file.name)
@@ -227,8 +229,9 @@ class ChatLoop:
         located = [self._located(shown) for shown in self._conversation.shown if shown.photo_id in cases]
         if not located:
             raise UserError("no photo is located yet: /photo PATH shows one")
-        file = expanded_path(rest or _DEFAULT_MAP)
-        write_files(located, Outputs(page=file))
+        outputs = Outputs(page=expanded_path(rest or _DEFAULT_MAP))
+        check_outputs(outputs, None, ())  # before a map is drawn, which takes seconds
+        write_files(located, outputs)
 
     def _located(self, shown: ShownPhoto) -> LocatedPhoto:
         self._conversation.photos.bring(shown)

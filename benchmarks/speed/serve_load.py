@@ -65,22 +65,22 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="folder of photos; without it, made ones of 1024 x 768")
     parser.add_argument("--state", help="GEOSLEUTH_STATE_URL; without it, a SQLite file")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, _server(Path(folder), chosen.state) as url:
-        seen = asyncio.run(_load(url, chosen, _photos(Path(folder), chosen.photos)))
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder), chosen.state) as (url, _):
+        seen = asyncio.run(_load(url, chosen, made_photos(Path(folder), chosen.photos)))
     print(json.dumps(_summary(seen, chosen.seconds), indent=1))
 
 
 @contextmanager
-def _server(home: Path, state: str | None) -> Iterator[str]:
-    """The URL of a server process with an empty data home."""
+def server(home: Path, state: str | None, lease_s: float = 30.0) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The URL of a server process with a data home of its own, and the process."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GEOSLEUTH_")}
     own = {"GEOSLEUTH_HOME": str(home / "home"), "GEOSLEUTH_SERVE_REQUESTS_PER_MINUTE": "1000000"}
-    own |= {"GEOSLEUTH_STATE_URL": state} if state else {}
+    own |= {"GEOSLEUTH_SERVE_LEASE_S": str(lease_s)} | ({"GEOSLEUTH_STATE_URL": state} if state else {})
     command = [sys.executable, "-m", "geosleuth", "serve", "--port", "0", "--no-signs"]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(command, env=kept | own, stderr=log)  # noqa: S603 - our own
     try:
-        yield _address(process, home / "log")
+        yield _address(process, home / "log"), process
     finally:
         process.terminate()
         process.wait(30)
@@ -96,7 +96,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     raise SystemExit(f"the server did not start: {log.read_text()}")
 
 
-def _photos(folder: Path, given: Path | None) -> list[bytes]:
+def made_photos(folder: Path, given: Path | None) -> list[bytes]:
     if given is not None:
         return [path.read_bytes() for path in photo_paths([given])[:200]]
     for number in range(MADE):
@@ -179,7 +179,6 @@ async def _watch_memory(url: str, seen: Seen, until: float) -> None:
 
 
 def _summary(seen: Seen, seconds: float) -> dict[str, Any]:
-    quarter = max(1, len(seen.memory_mb) // 4)
     return {
         "streams": len(seen.end_s),
         "streams_a_second": round(len(seen.end_s) / seconds, 2),
@@ -190,8 +189,7 @@ def _summary(seen: Seen, seconds: float) -> dict[str, Any]:
         "first_step_s": _quantiles(seen.step_s),
         "end_s": _quantiles(seen.end_s),
         "memory_mb": {
-            "first_quarter": round(float(np.median(seen.memory_mb[:quarter]))),
-            "last_quarter": round(float(np.median(seen.memory_mb[-quarter:]))),
+            "by_eighth_of_the_time": [round(float(np.median(part))) for part in np.array_split(seen.memory_mb, 8)],
             "most": round(max(seen.memory_mb)),
         },
     }

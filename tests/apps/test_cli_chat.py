@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -151,6 +152,22 @@ def test_a_question_waits_for_an_answer_from_another_process(geosleuth: Run, clo
     again = geosleuth("answer", "which", "no")
     assert again.returncode == 2
     assert "asks nothing" in again.stderr
+
+
+def test_ctrl_d_and_an_empty_line_at_a_question_leave_it_open(home: Path, close: Any, tmp_path: Path) -> None:
+    photo, options = close
+    arguments = command("locate", photo, "--ask", "--thread", "ctrl-d", *options)
+    terminal = Terminal(arguments, environment(home) | {"TERM": "dumb", "COLUMNS": "200"}, tmp_path)
+    try:
+        terminal.until("? Is any writing in the photo in ")
+        terminal.until("> ")
+        terminal.type("   ")
+        terminal.until("> ")
+        os.write(terminal.ours, b"\x04")
+        terminal.until("this run waits for you: geosleuth answer 'ctrl-d' ANSWER")
+        assert terminal.process.wait(60) == 3
+    finally:
+        terminal.close()
 
 
 def test_a_threads_photos_keep_their_own_answers(geosleuth: Run, system: Any, tmp_path: Path) -> None:

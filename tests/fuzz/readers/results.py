@@ -10,9 +10,10 @@ from apps.maps.page import map_page
 from apps.maps.picture import picture_png
 from apps.output.files import FILE_KINDS
 from apps.output.formatting import LocatedPhoto
-from apps.output.geojson import geojson_text
-from apps.output.kml import kml_text
-from apps.output.results_file import PhotoResult, RunFile, answer_settings, results_csv
+from apps.output.geojson import geojson_pieces
+from apps.output.kml import kml_pieces
+from apps.output.results_file import PhotoResult, RunFile, answer_settings
+from apps.output.table import csv_lines
 from geo.places.gazetteer import Gazetteer
 from graphs.coarsening import Units, coarsen
 from graphs.events.log import EventLog, line
@@ -36,11 +37,11 @@ def _results() -> Files:
 def _read_results(folder: Path) -> object:
     """All that a run that is started again does with its rows."""
     with RunFile(folder / "run.jsonl") as opened:
-        keys = {row.key for row in opened.records}
+        keys = set(opened.rows)
         opened.check_settings(answer_settings(make_settings(home="home", max_precision="region")))
         opened.coarsen(_coarse, Level.REGION)
         opened.forget_failures()
-        return keys, results_csv(opened.records)
+        return keys, "".join(csv_lines(opened.records()))
 
 
 def _coarse(answer: Answer) -> Answer:
@@ -71,9 +72,9 @@ def _outputs() -> Files:
     return {
         "a.html": map_page([located]).encode(),
         "a.png": picture_png(located),
-        "a.geojson": geojson_text([located]).encode(),
-        "a.kml": kml_text([located]).encode(),
-        "a.csv": results_csv([PhotoResult.of_answer("a.jpg", located.answer)]).encode(),
+        "a.geojson": "".join(geojson_pieces([located])).encode(),
+        "a.kml": "".join(kml_pieces([located])).encode(),
+        "a.csv": "".join(csv_lines([PhotoResult.of_answer("a.jpg", located.answer)])).encode(),
     }
 
 
