@@ -41,7 +41,10 @@ def serve(
     system: SystemOptions,
     run: RunOptions,
 ) -> int:
-    """Serve a page with a chat beside a map, and the HTTP API. Limits come from the environment: GEOSLEUTH_SERVE_RUNS_AT_ONCE and so on."""
+    """Serve a page with a chat beside a map, and the HTTP API.
+
+    Limits come from the environment: GEOSLEUTH_SERVE_RUNS_AT_ONCE and so on.
+    """
     try:
         import uvicorn
 

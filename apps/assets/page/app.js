@@ -124,6 +124,14 @@ const drawWorld = (world) => {
   app.map.addLegend(world.legend);
 };
 
+/* The map has another size on paper. */
+for (const type of ["beforeprint", "afterprint"]) {
+  window.addEventListener(type, () => {
+    app.map.map.invalidateSize(false);
+    if (app.answer) app.map.show(app.answer.bounds, false);
+  });
+}
+
 const start = async () => {
   const offer = offered();
   drawWorld(await getJson("/world.json"));

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents.schemas import Answer, EvidenceKind, Level
+from agents.schemas import Answer, CredibleArea, EvidenceKind, Level
 from geo.places.gazetteer import Gazetteer
 from graphs.chat.photo_archive import FolderPhotoArchive, MissingPhotoError
 from graphs.chat.prompt_data import follow_up_data, most_nats
-from graphs.chat.session import ToolCalled, TurnEnded
+from graphs.chat.session import BeliefChanged, ToolCalled, TurnEnded
 from graphs.chat.state import coarsened_answer
 from graphs.checkpoints import open_checkpoints
 from graphs.coarsening import Units, coarsen
 from graphs.events.steps import StepDone
+from graphs.state import GeolocateState
 from tests.fakes.conversations import ended, shot, talk
 from tests.fakes.machine import FILE_NAME, context
 
