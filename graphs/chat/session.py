@@ -37,6 +37,9 @@ _SILENT_STEPS = frozenset({"initialise", "receive", "locate", "tell", "commit", 
 """Steps without an event of their own: the reply that follows says what they did."""
 
 
+_LIVE_SHARES = (0.5, 0.9)
+
+
 class ToolCalled(Frozen):
     """A tool was called, or has returned."""
 
@@ -54,7 +57,7 @@ class BeliefChanged(Frozen):
     """The belief as it stands in the middle of a turn; only for those who asked for it, as it takes time to draw."""
 
     areas: tuple[CredibleArea, ...]
-    """As in `Answer.areas`."""
+    """As in `Answer.areas`, of half and of nine tenths."""
 
 
 class PersonAsked(Frozen):
@@ -330,7 +333,7 @@ def build_conversation(
 
 
 def _areas(context: GeolocateContext, state: GeolocateState) -> tuple[CredibleArea, ...]:
-    return credible_areas(assess(context, state).belief)
+    return credible_areas(assess(context, state).belief, _LIVE_SHARES)
 
 
 def chat_parts(system: GeoSleuth, photos: PhotoArchive, ask: bool = False) -> ChatParts:

@@ -76,10 +76,11 @@ export const questionCard = (question) => {
 /* Belief and hypotheses in the middle of a run; the finished answer replaces them. */
 const drawLive = (areas, hypotheses) => {
   const shares = [...areas].sort((a, b) => b.share - a.share), ramp = app.world.ramp;
+  const colour = (share) => ramp[[0.25, 0.5, 0.75].filter((one) => one < share).length];
   app.map.clear();
-  shares.forEach((area, index) => {
+  shares.forEach((area) => {
     const title = `${Math.round(area.share * 100)} % of the belief`;
-    app.map.drawHeat({ kind: `area${Math.round(area.share * 100)}`, colour: ramp[ramp.length - 1 - index] || ramp[0], outlined: [0.5, 0.9].includes(area.share), size: "", title, lines: ["so far"], polygons: area.polygons });
+    app.map.drawHeat({ kind: `area${Math.round(area.share * 100)}`, colour: colour(area.share), outlined: [0.5, 0.9].includes(area.share), size: "", title, lines: ["so far"], polygons: area.polygons });
   });
   hypotheses.forEach((hypothesis, index) => app.map.drawHypothesis({
     id: hypothesis.id, label: String(index + 1), name: hypothesis.name, lines: [`${Math.round(hypothesis.probability * 100)} % so far`], claims: [],
