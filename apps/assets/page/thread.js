@@ -63,11 +63,18 @@ export const openThread = async (threadId) => {
   for (const said of history.messages) if (said.text) (said.role === "person" ? personSaid : machineSaid)(said.text);
   if (current && current.answer) answerCard(await showAnswer(current.photo_id));
   await showPhotos(history);
-  if (history.question) questionCard(history.question);
+  if (thread.is_busy) waitFor(threadId);
+  else if (history.question) questionCard(history.question);
   else if (history.is_unfinished) offerResume("The last turn was not finished.");
   else if (history.messages.length) byId("log").append(add(el("div", "actions undo"), button("Undo", undo, "quiet")));
   if (!history.photos.length && !history.messages.length) byId("log").replaceChildren(emptyState());
   toEnd();
+};
+
+/* A turn that another page, or this one before it was loaded again, has begun. */
+const waitFor = (threadId) => {
+  note("A turn is being answered.");
+  setTimeout(() => { if (app.thread === threadId && !app.run) openThread(threadId).catch((error) => note(error.message, "error")); }, 1500);
 };
 
 const remove = async (thread, row) => {
