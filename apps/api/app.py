@@ -16,6 +16,9 @@ from apps.api.metrics import ServerMetrics
 from apps.api.parameters import Service, bearer, in_thread
 from apps.api.problems import ProblemDetail, problem
 from apps.api.schemas import ServerHealth
+from apps.page import jobs as job_tables
+from apps.page import photos
+from apps.page.static import add_page
 from apps.service.access import ApiKeys
 from apps.service.service import GeolocationService
 
@@ -41,9 +44,10 @@ def create_app(service: GeolocationService, keys: ApiKeys) -> FastAPI:
     app.state.service, app.state.keys = service, keys
     app.state.decoding = CapacityLimiter(_DECODED_AT_ONCE)
     metrics = ServerMetrics(service)
-    for router in (locate.router, threads.router, jobs.router):
+    for router in (locate.router, threads.router, photos.router, jobs.router, job_tables.router):
         app.include_router(router, prefix="/v1", dependencies=[Depends(bearer)])
     _add_health(app, metrics)
+    add_page(app)
     problems.install(app)
     app.add_middleware(RequestGuard, keys=keys, limits=service.limits, metrics=metrics)
     _name_problems(app)

@@ -63,6 +63,7 @@ async def send_message(
     thread_id: ItemId,
     text: Annotated[str, Form(max_length=4_000, description="a question, a fact, or the answer to a question")] = "",
     photo: Annotated[UploadFile | None, File(description="a photo to talk about from here on")] = None,
+    live_areas: Annotated[bool, Form(description="stream an event `belief` with its areas at each change")] = False,
 ) -> Response | ThreadReply:
     """Send words, a photo, or both, and get the reply.
 
@@ -70,7 +71,7 @@ async def send_message(
     then `reply`, `question` or `error`. Where it ends with a question, the next message is its answer.
     """
     shown = await uploaded_photo(request, photo) if photo is not None else None
-    stream = await in_thread(service.send, owner, thread_id, text, shown)
+    stream = await in_thread(service.send, owner, thread_id, text, shown, live_areas)
     return await _answered(request, stream)
 
 

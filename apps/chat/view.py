@@ -51,6 +51,7 @@ class ChatView:
         """
         has_asked = False
         from graphs.chat.session import PersonAsked, Token, ToolCalled, TurnEnded
+        from graphs.events.steps import StepDone
 
         for event in events:
             if isinstance(event, Token):
@@ -65,7 +66,7 @@ class ChatView:
             elif isinstance(event, TurnEnded):
                 if print_reply:
                     self._reply(event, located)
-            else:
+            elif isinstance(event, StepDone):
                 self._step(event)
         self._end_of_stream()
         return has_asked

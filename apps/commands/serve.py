@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,11 +41,15 @@ def serve(
     system: SystemOptions,
     run: RunOptions,
 ) -> int:
-    """Serve the HTTP API. Limits come from the environment: GEOSLEUTH_SERVE_RUNS_AT_ONCE and so on."""
+    """Serve a page with a chat beside a map, and the HTTP API.
+
+    Limits come from the environment: GEOSLEUTH_SERVE_RUNS_AT_ONCE and so on.
+    """
     try:
         import uvicorn
 
         from apps.api.app import create_app
+        from apps.page.static import prepare_page
         from apps.service.access import ApiKeys, check_host
         from apps.service.limits import make_limits
         from apps.service.service import GeolocationService
@@ -58,6 +63,7 @@ def serve(
         with progress_bar("Building the atlas of the world (once)", "places") as report:
             service = GeolocationService.open(settings, limits, report)
         with service:
+            threading.Thread(target=prepare_page, daemon=True).start()
             config = uvicorn.Config(
                 create_app(service, keys),
                 log_level="warning",

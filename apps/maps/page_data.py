@@ -19,7 +19,7 @@ from apps.maps.geometry import (
     near_longitude_deg,
     polygon_rings,
 )
-from apps.maps.viewport import KM_PER_DEGREE, belief_bounds
+from apps.maps.viewport import KM_PER_DEGREE, LIKELY, belief_bounds
 from apps.output.formatting import (
     LocatedPhoto,
     areas_text,
@@ -241,6 +241,16 @@ def answer_bounds(answer: Answer, centre_lon_deg: float) -> list[float]:
         return [centre_lon_deg - 180.0, -85.0, centre_lon_deg + 180.0, 85.0]
     spots = np.array([_bounds(h.point, h.radius_km, centre_lon_deg) for h in answer.hypotheses[:3]])
     return [*spots[:, :2].min(axis=0).tolist(), *spots[:, 2:].max(axis=0).tolist()]
+
+
+def focus_bounds(answer: Answer, centre_lon_deg: float) -> list[float]:
+    """West, south, east, north of the 50 % radius and the likely hypotheses: closer than all of the belief."""
+    if answer.point is None or answer.radius_50_km is None:
+        return answer_bounds(answer, centre_lon_deg)
+    boxes = [_bounds(answer.point, answer.radius_50_km, centre_lon_deg)]
+    boxes += [_bounds(h.point, 0.0, centre_lon_deg) for h in answer.hypotheses if h.probability >= LIKELY]
+    edges = np.array(boxes)
+    return [*edges[:, :2].min(axis=0).tolist(), *edges[:, 2:].max(axis=0).tolist()]
 
 
 def _area_bounds(answer: Answer, centre_lon_deg: float) -> list[float]:

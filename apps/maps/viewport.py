@@ -18,7 +18,7 @@ _MIN_WINDOW_KM = 900.0
 _MAX_HEIGHT_DEG = 170.0
 _MARGIN = 1.25
 _AT_A_POLE_DEG = 89.9
-_LIKELY = 0.1
+LIKELY = 0.1
 """A hypothesis of this probability is on the map, however small its area is."""
 _SQUEEZE_LIMIT = 0.25
 
@@ -106,7 +106,7 @@ def _window_of_areas(answer: Answer, aspect: float, least_km: float) -> Window:
 
 def belief_bounds(answer: Answer) -> Bounds:
     """What to show of an answer with areas: their main pieces, the point and the likely hypotheses."""
-    likely = [h.point for h in answer.hypotheses if h.probability >= _LIKELY and h.status is HypothesisStatus.OPEN]
+    likely = [h.point for h in answer.hypotheses if h.probability >= LIKELY and h.status is HypothesisStatus.OPEN]
     rings = [ring for area in answer.areas if area.share >= 0.5 for ring in main_rings(area)]
     return narrowest_bounds(rings, [*likely, *([answer.point] if answer.point else [])])
 

@@ -65,8 +65,17 @@ class Conversations:
     leases: LeaseKeeper
     pool: RunPool
 
-    def send(self, owner: str, thread_id: str, text: str, photo: Photo | None = None) -> RunStream:
+    def send(
+        self, owner: str, thread_id: str, text: str, photo: Photo | None = None, live_areas: bool = False
+    ) -> RunStream:
         """A turn: a photo to locate, a question about the current one, or the answer to what was asked.
+
+        Args:
+            owner: whose thread it is.
+            thread_id: the thread.
+            text: words; may be empty beside a photo.
+            photo: one to talk about from here on.
+            live_areas: whether each change of the belief is an event with its areas.
 
         Raises:
             NotFoundError: no such thread.
@@ -91,7 +100,7 @@ class Conversations:
                 return conversation.show(photo, text)
             return conversation.answer_question(text) if conversation.question else conversation.ask(text)
 
-        return self._start(owner, thread_id, turn, check, photo)
+        return self._start(owner, thread_id, turn, check, photo, live_areas)
 
     def resume(self, owner: str, thread_id: str) -> RunStream:
         """Go on with a turn that was stopped, or whose process died, from its last finished step.
@@ -185,6 +194,7 @@ class Conversations:
         turn: Turn,
         check: Callable[[Conversation], None],
         photo: Photo | None = None,
+        live_areas: bool = False,
     ) -> RunStream:
         """Take the thread, see that the turn can be, and let it wait for its place in the pool."""
         with ExitStack() as taken:
@@ -193,7 +203,7 @@ class Conversations:
             lease = self.leases.keep(lambda: self.table.renew_turn(thread_id, token))
             taken.callback(self.leases.let_go, lease)
             row = self.table.find(owner, thread_id)
-            conversation = self._open(row, photo.name if photo else "")
+            conversation = self._open(row, photo.name if photo else "", live_areas)
             check(conversation)
 
             def produce() -> Generator[ServiceEvent, None, None]:
@@ -211,10 +221,11 @@ class Conversations:
             ending = taken.pop_all()
             return stream
 
-    def _open(self, row: ThreadRow, photo_name: str = "") -> Conversation:
+    def _open(self, row: ThreadRow, photo_name: str = "", live_areas: bool = False) -> Conversation:
         system = self.systems.find(row.choices)
         archive = self._archive(row, system, photo_name)
-        return build_conversation(system, self.database.checkpointer, archive, row.id, system.settings.ask)
+        ask = system.settings.ask
+        return build_conversation(system, self.database.checkpointer, archive, row.id, ask, live_areas)
 
     def _archive(self, row: ThreadRow, system: GeoSleuth, photo_name: str = "") -> DatabasePhotoArchive:
         return DatabasePhotoArchive(self.database, row.id, system.photo_store, photo_name)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from agents.schemas import Frozen
 from apps.service.errors import service_error
-from graphs.chat.session import ChatEvent, PersonAsked, Token, ToolCalled, TurnEnded
+from graphs.chat.session import BeliefChanged, ChatEvent, PersonAsked, Token, ToolCalled, TurnEnded
 from graphs.events.steps import Answered, Event, StepDone
 
 
@@ -33,6 +33,7 @@ EVENT_NAMES: dict[type, str] = {
     StepDone: "step",
     ToolCalled: "tool",
     Token: "token",
+    BeliefChanged: "belief",
     PersonAsked: "question",
     TurnEnded: "reply",
     Answered: "answer",

@@ -163,10 +163,12 @@ class GeolocationService(Closing):
 
         return self.pool.start(owner, produce)
 
-    def send(self, owner: str, thread_id: str, text: str, photo: Photo | None = None) -> RunStream:
+    def send(
+        self, owner: str, thread_id: str, text: str, photo: Photo | None = None, live_areas: bool = False
+    ) -> RunStream:
         """A turn of a thread: `Conversations.send`, with words that are not too long."""
         self._check_text(text)
-        return self.conversations.send(owner, thread_id, text, photo)
+        return self.conversations.send(owner, thread_id, text, photo, live_areas)
 
     def search(
         self, photo: Photo, limit: int, near: Circle | None = None, box: Box | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.messages import AIMessageChunk, AnyMessage, HumanMessage
@@ -13,7 +14,8 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command, StreamMode
 
 from agents.offline.explanations import share
-from agents.schemas import Answer, Cost, Frozen
+from agents.schemas import Answer, Cost, CredibleArea, Frozen
+from graphs.assessment.assess import assess
 from graphs.chat.cancellation import CancellableRun, CancellationCallback
 from graphs.chat.graph import Chat, build_chat
 from graphs.chat.nodes import ChatParts
@@ -21,15 +23,21 @@ from graphs.chat.photo_archive import FolderPhotoArchive, PhotoArchive
 from graphs.chat.state import Case, ChatState, Coarsen, ShownPhoto, coarsened_answer
 from graphs.chat.threads import SavedThread
 from graphs.checkpoints import open_checkpoints, prune_checkpoints
+from graphs.context import GeolocateContext
 from graphs.events.steps import StepDone, step_event
 from graphs.events.tracing import Phase, TraceEvent, What
 from graphs.geolocate import build_geolocate
+from graphs.nodes.commit import credible_areas
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
+from graphs.state import GeolocateState
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo
 
 _SILENT_STEPS = frozenset({"initialise", "receive", "locate", "tell", "commit", TOOL_CALL_TASK})
 """Steps without an event of their own: the reply that follows says what they did."""
+
+
+_LIVE_SHARES = (0.5, 0.9)
 
 
 class ToolCalled(Frozen):
@@ -43,6 +51,13 @@ class Token(Frozen):
 
     text: str
     step: str
+
+
+class BeliefChanged(Frozen):
+    """The belief as it stands in the middle of a turn; only for those who asked for it, as it takes time to draw."""
+
+    areas: tuple[CredibleArea, ...]
+    """As in `Answer.areas`, of half and of nine tenths."""
 
 
 class PersonAsked(Frozen):
@@ -63,7 +78,7 @@ class TurnEnded(Frozen):
     """What of the text did not: all of it, or what was added to the model's words."""
 
 
-ChatEvent = StepDone | ToolCalled | Token | PersonAsked | TurnEnded
+ChatEvent = StepDone | ToolCalled | Token | BeliefChanged | PersonAsked | TurnEnded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +93,7 @@ class Conversation:
         coarsen: makes an answer no finer than the settings allow.
         is_coarse: whether events hold no more of a step than its name.
         allow_metadata: whether the position that a file claims may be reported.
+        areas: the areas of the belief of a run's state, if a change of it is to be an event; None: it is none.
         runs: turns so far; one that was stopped may still wait for a slow call.
     """
 
@@ -88,6 +104,7 @@ class Conversation:
     coarsen: Coarsen = lambda answer: answer
     is_coarse: bool = False
     allow_metadata: bool = False
+    areas: Callable[[GeolocateState], tuple[CredibleArea, ...]] | None = None
     runs: list[CancellableRun[Any]] = field(default_factory=list)
 
     def finish(self, seconds: float) -> bool:
@@ -207,15 +224,22 @@ class Conversation:
         stopper = CancellationCallback()
         config: RunnableConfig = {**self._config(), "callbacks": [stopper]}
         modes: list[StreamMode] = ["updates", "messages", "custom"]
+        if self.areas:
+            modes.append("values")
         run = CancellableRun[Any](
             stopper,
             lambda: self.graph.stream(given, config, stream_mode=modes, subgraphs=True, durability="sync"),
         )
         self.runs.append(run)
-        written = ""
+        written, believed = "", None
         for inside, mode, part in run:
             if inside and mode == "updates" and "__interrupt__" in part:
                 continue  # reported once, by the outer graph
+            if mode == "values":
+                if inside and self.areas and part.get("hypotheses") and part["hypotheses"] is not believed:
+                    believed = part["hypotheses"]
+                    yield BeliefChanged(areas=self.areas(cast(GeolocateState, part)))
+                continue
             for event in self._events(mode, part, written):
                 written = _written_so_far(written, event)
                 yield event
@@ -282,7 +306,12 @@ def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask:
 
 
 def build_conversation(
-    system: GeoSleuth, checkpointer: BaseCheckpointSaver[str], photos: PhotoArchive, thread_id: str, ask: bool = False
+    system: GeoSleuth,
+    checkpointer: BaseCheckpointSaver[str],
+    photos: PhotoArchive,
+    thread_id: str,
+    ask: bool = False,
+    live_areas: bool = False,
 ) -> Conversation:
     """The conversation that a checkpointer holds under a thread's id; it begins where there is none.
 
@@ -292,18 +321,25 @@ def build_conversation(
         photos: where its photos are saved.
         thread_id: its name in the checkpoints.
         ask: whether the person may be asked when two places are close.
+        live_areas: whether each change of the belief is an event; where answers are coarsened, none is.
     """
+    is_coarse = system.settings.max_precision is not None
     conversation = Conversation(
         graph=build_chat(chat_parts(system, photos, ask), checkpointer),
         checkpointer=checkpointer,
         photos=photos,
         thread_id=thread_id,
         coarsen=system.coarsened,
-        is_coarse=system.settings.max_precision is not None,
+        is_coarse=is_coarse,
         allow_metadata=system.settings.allow_metadata,
+        areas=partial(_areas, system.context) if live_areas and not is_coarse else None,
     )
     conversation.prune()  # of what an earlier version, or a process that was killed, left
     return conversation
+
+
+def _areas(context: GeolocateContext, state: GeolocateState) -> tuple[CredibleArea, ...]:
+    return credible_areas(assess(context, state).belief, _LIVE_SHARES)
 
 
 def chat_parts(system: GeoSleuth, photos: PhotoArchive, ask: bool = False) -> ChatParts:

@@ -207,7 +207,7 @@ def _answer(context: GeolocateContext, state: GeolocateState, assessed: Assessme
         chance_within_km=chances,
         area_50_km2=round(belief.area_km2(0.5), 2),
         area_90_km2=round(belief.area_km2(0.9), 2),
-        areas=_areas(belief),
+        areas=credible_areas(belief),
         hypotheses=tuple(hypotheses),
         reasoning=explain(hypotheses, assessed.evidence, chances, notes_of(context, state), what_would_help(context)),
     )
@@ -250,10 +250,11 @@ def _rounded_km(radius_km: float) -> float:
     return round(radius_km, 1 if radius_km >= 1.0 else 2)
 
 
-def _areas(belief: Belief) -> tuple[CredibleArea, ...]:
+def credible_areas(belief: Belief, shares: Sequence[float] = AREA_SHARES) -> tuple[CredibleArea, ...]:
+    """The smallest areas that hold shares of a belief, smallest first; each takes about a tenth of a second."""
     return tuple(
         CredibleArea(share=share, area_km2=round(belief.area_km2(share), 2), polygons=credible_polygons(belief, share))
-        for share in AREA_SHARES
+        for share in shares
     )
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from agents.schemas import Answer, EvidenceKind, Level
+from agents.schemas import Answer, CredibleArea, EvidenceKind, Level
 from geo.places.gazetteer import Gazetteer
 from graphs.chat.photo_archive import FolderPhotoArchive, MissingPhotoError
 from graphs.chat.prompt_data import follow_up_data, most_nats
-from graphs.chat.session import Conversation, ToolCalled, TurnEnded
+from graphs.chat.session import BeliefChanged, Conversation, ToolCalled, TurnEnded
 from graphs.chat.state import coarsened_answer
 from graphs.checkpoints import UNDONE_TURNS, open_checkpoints
 from graphs.coarsening import Units, coarsen
 from graphs.events.steps import StepDone
+from graphs.state import GeolocateState
 from tests.fakes.conversations import ended, shot, talk
 from tests.fakes.machine import FILE_NAME, context
 
@@ -35,6 +37,22 @@ def test_a_photo_is_located_step_by_step() -> None:
     answer = ended(events).answer
     assert answer is not None
     assert answer.hypotheses[0].name.startswith("Lisbon")
+
+
+def test_the_belief_of_each_step_is_an_event_for_those_who_ask_for_its_areas() -> None:
+    asked: list[int] = []
+
+    def areas(state: GeolocateState) -> tuple[CredibleArea, ...]:
+        asked.append(len(state["hypotheses"]))
+        return (CredibleArea(share=0.5, area_km2=1.0, polygons=()),)
+
+    events = list(replace(talk(), areas=areas).show(shot()))
+    changed = [number for number, event in enumerate(events) if isinstance(event, BeliefChanged)]
+    first_step = next(n for n, e in enumerate(events) if isinstance(e, StepDone) and e.step == "hypothesise")
+    assert first_step < changed[0] < len(events) - 1
+    assert len(changed) == len(asked)
+    assert min(asked) > 0
+    assert not any(isinstance(event, BeliefChanged) for event in talk().show(shot()))
 
 
 def test_why_cites_the_evidence_of_the_answer_and_says_who_speaks() -> None:
