@@ -49,6 +49,11 @@ class TileBounds(NamedTuple):
             is_between = point.lon >= self.west or point.lon <= self.east
         return self.south <= point.lat <= self.north and is_between
 
+    @property
+    def centre(self) -> Point:
+        """Halfway between its edges."""
+        return Point(lat=(self.south + self.north) / 2.0, lon=self.west + (self.east - self.west) % 360.0 / 2.0)
+
 
 class PlacedTile(NamedTuple):
     """A tile, and the pixel of a picture its top left corner belongs at (may be negative)."""

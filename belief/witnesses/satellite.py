@@ -23,7 +23,8 @@ from belief.support import Support
 from belief.witnesses.reports import TINY
 from geo.point import Point
 from geo.sphere import EARTH_RADIUS_KM, Floats, lat_lon_array, to_lat_lon_deg, unit_vectors
-from retrieval.crossview.tile_atlas import ComparedTiles, TileBounds, Zone
+from geo.tiles import TileBounds
+from retrieval.crossview.tile_atlas import ComparedTiles, Zone
 from retrieval.stores.filters import Near, NearAny
 
 SHARES = (0.5, 0.9)
@@ -160,5 +161,5 @@ def _inside(support: Support, zone: Zone) -> np.ndarray[tuple[int], np.dtype[np.
 
 def _within(lat_lon_deg: Floats, bounds: TileBounds) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     lat, lon = lat_lon_deg.T
-    east_of_west = (lon - bounds.west_deg) % 360.0 <= (bounds.east_deg - bounds.west_deg) % 360.0
-    return np.asarray((lat >= bounds.south_deg) & (lat <= bounds.north_deg) & east_of_west)
+    east_of_west = (lon - bounds.west) % 360.0 <= (bounds.east - bounds.west) % 360.0
+    return np.asarray((lat >= bounds.south) & (lat <= bounds.north) & east_of_west)

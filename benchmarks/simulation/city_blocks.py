@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from geo.places.gazetteer import Gazetteer
 from geo.sphere import EARTH_RADIUS_KM, Floats, distance_km
-from retrieval.crossview.tile_atlas import SatelliteTile, TileBounds
+from geo.tiles import TileBounds
+from retrieval.crossview.tile_atlas import SatelliteTile
 
 Pixels = NDArray[np.uint8]
 

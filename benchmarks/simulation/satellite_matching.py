@@ -35,8 +35,9 @@ from evals.fitting.satellite_fit import TEMPERATURES, MatchedPlace, fit_satellit
 from evals.scores.distance import clustered_bootstrap
 from geo.point import Point
 from geo.sphere import destination, distance_km
+from geo.tiles import TileBounds
 from retrieval.crossview.encoder import CrossviewEncoder
-from retrieval.crossview.tile_atlas import ComparedTiles, TileAtlas, TileBounds, build_tile_atlas, open_tile_atlas
+from retrieval.crossview.tile_atlas import ComparedTiles, TileAtlas, build_tile_atlas, open_tile_atlas
 from retrieval.encoders.base import Vectors
 from retrieval.stores.filters import Near, NearAny
 
@@ -216,7 +217,7 @@ def _likeliest_tile(belief: Belief, compared: ComparedTiles) -> str:
     """The hit that holds most of a belief; empty where there is none."""
     lat, lon = belief.support.lat_lon_deg.T
     held = [
-        belief.mass[(lat >= b.south_deg) & (lat <= b.north_deg) & (lon >= b.west_deg) & (lon <= b.east_deg)].sum()
+        belief.mass[(lat >= b.south) & (lat <= b.north) & (lon >= b.west) & (lon <= b.east)].sum()
         for b in (hit.tile.bounds for hit in compared.hits)
     ]
     return compared.hits[int(np.argmax(held))].tile.tile_id if held else ""

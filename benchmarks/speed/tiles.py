@@ -31,8 +31,9 @@ from belief.witnesses.satellite import narrowed_areas, satellite_log_ratio, tile
 from benchmarks.simulation.satellite_matching import LIMIT, RECORD
 from geo.places.gazetteer import Gazetteer
 from geo.sphere import Floats
+from geo.tiles import TileBounds
 from retrieval.atlas.atlas import atlas_info
-from retrieval.crossview.tile_atlas import SatelliteTile, TileAtlas, TileBounds, build_tile_atlas, open_tile_atlas
+from retrieval.crossview.tile_atlas import SatelliteTile, TileAtlas, build_tile_atlas, open_tile_atlas
 from retrieval.encoders.base import EncoderIdentity, Vectors
 from retrieval.stores.registry import STORES, default_store_settings
 

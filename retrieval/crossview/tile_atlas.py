@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from core.closing import Closing
 from core.errors import UserError
 from core.files import replacing
-from geo.point import Point
 from geo.sphere import Floats
+from geo.tiles import TileBounds
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import EncodedBatch, ItemSource, Progress, build_atlas
 from retrieval.atlas.failures import Failure
@@ -42,21 +42,6 @@ BACKGROUND_TILES = 512
 
 COLUMNS = ("tile", "south", "west", "north", "east")
 """Of a table of tiles; `zoom`, `source` and `date` may be beside them."""
-
-
-class TileBounds(NamedTuple):
-    """Edges of a tile in degrees; `east` is less than `west` where it crosses the antimeridian."""
-
-    south_deg: float
-    west_deg: float
-    north_deg: float
-    east_deg: float
-
-    @property
-    def centre(self) -> Point:
-        """Halfway between the edges."""
-        width_deg = (self.east_deg - self.west_deg) % 360.0
-        return Point(lat=(self.south_deg + self.north_deg) / 2.0, lon=self.west_deg + width_deg / 2.0)
 
 
 class SatelliteTile(NamedTuple):

@@ -12,7 +12,8 @@ from belief.witnesses.satellite import SHARES, narrowed_areas, satellite_log_rat
 from core.errors import UserError
 from evals.fitting.satellite_fit import MatchedPlace, fit_satellite, gain_nats
 from geo.point import Point
-from retrieval.crossview.tile_atlas import ComparedTiles, SatelliteTile, TileBounds, TileHit, Zone
+from geo.tiles import TileBounds
+from retrieval.crossview.tile_atlas import ComparedTiles, SatelliteTile, TileHit, Zone
 
 PARIS = (48.86, 2.34)
 RECORD = SatelliteRecord(temperatures=(0.05,), edges=(3.0,), shares=((0.0, 0.0, 1.0), (0.9, 0.0, 0.1)))
@@ -36,7 +37,7 @@ def compared(*hits: TileHit) -> ComparedTiles:
 
 def held(support: Support, mass: np.ndarray, bounds: TileBounds) -> float:
     lat, lon = support.lat_lon_deg.T
-    inside = (lat >= bounds.south_deg) & (lat <= bounds.north_deg) & (lon >= bounds.west_deg) & (lon <= bounds.east_deg)
+    inside = (lat >= bounds.south) & (lat <= bounds.north) & (lon >= bounds.west) & (lon <= bounds.east)
     return float(mass[inside].sum())
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from core.errors import UserError
 from geo.point import Point
+from geo.tiles import TileBounds
 from retrieval.atlas.build import build_gps_atlas
 from retrieval.atlas.manifest import AtlasError
 from retrieval.crossview.tile_atlas import (
     SatelliteTile,
-    TileBounds,
     build_tile_atlas,
     open_tile_atlas,
     tiles_from_table,
@@ -58,7 +58,7 @@ def test_a_comparison_finds_the_best_of_each_area_with_what_is_stored_of_them(
     vectors = encoder.encode_tiles([tile.rgb for tile in listed if tile.rgb is not None])
     here = NearAny((Near(listed[95].bounds.centre, 8.0), Near(listed[250].bounds.centre, 3.0)))
     inside = [n for n, tile in enumerate(listed) if here.contains(tile.bounds.centre)]
-    assert len({listed[n].bounds.west_deg > 0 for n in inside}) == 2  # on both sides of the antimeridian
+    assert len({listed[n].bounds.west > 0 for n in inside}) == 2  # on both sides of the antimeridian
     with open_tile_atlas(tmp_path / "fiji", encoder) as atlas:
         wide = NearAny((Near(listed[150].bounds.centre, 500.0),))
         compared = atlas.compare(vectors[98], [here, wide], 5)
