@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from ctypes.util import find_library
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
@@ -57,6 +62,19 @@ def _walk(folder: Path) -> list[Path]:
     if not files and not unlisted:
         raise PhotoError(f"{printable(str(folder))}: no photos here ({', '.join(sorted(PHOTO_SUFFIXES))})")
     return sorted([*files, *unlisted])
+
+
+@cache
+def silence_libtiff() -> None:
+    """Keep libtiff's own lines about damaged files off standard error; the decoder's error says the same.
+
+    Its copy in Pillow's wheel, or the system's where Pillow was built with that.
+    """
+    package = Path(PIL.__file__).parent
+    bundled = [*package.parent.glob("pillow.libs/libtiff*"), *package.glob(".dylibs/libtiff*")]
+    for library in map(str, bundled) if bundled else filter(None, [find_library("tiff")]):
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(library).TIFFSetErrorHandler(None)
 
 
 def read_file(file: Path, max_bytes: int) -> bytes:

@@ -27,6 +27,7 @@ from retrieval.photos.decoding import (
     photo_paths,
     printable,
     read_file,
+    silence_libtiff,
     upright_rgb,
 )
 from retrieval.photos.metadata import BROKEN_EXIF, PhotoMetadata, read_metadata
@@ -213,6 +214,8 @@ def decode_photo(data: bytes, name: str, *, limits: PhotoLimits = PhotoLimits())
     # What matters about an odd file is raised as PhotoError; Pillow's warnings would repeat it.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     with _open(data, shown) as image:
+        if image.format == "TIFF":
+            silence_libtiff()
         _check_size(image.size, shown, limits)
         _check_memory(image, shown, limits)
         is_scaled = max(image.size) > limits.long_side_px

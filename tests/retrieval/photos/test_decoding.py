@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo
+from tests.fakes.photo_files import noise
 
 WIDTH, HEIGHT = 96, 64
 RED, BLUE, WHITE = (200, 30, 30), (30, 30, 200), (255, 255, 255)
@@ -189,3 +190,11 @@ def test_truncated_jpeg_is_refused() -> None:
 def test_names_are_made_printable() -> None:
     photo = decode_photo(saved(two_halves(), "PNG"), os.fsdecode(b"caf\xc3\xa9 \xff\x1b[31m.png"))
     assert photo.name == "café ��[31m.png"
+
+
+def test_a_damaged_tiff_is_one_error_and_no_line_of_libtiff(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(saved(noise(3), "TIFF", compression="tiff_lzw"))
+    data[2000:6000] = bytes(255 - byte for byte in data[2000:6000])
+    with pytest.raises(PhotoError, match="damaged"):
+        decode_photo(bytes(data), "a.tif")
+    assert capfd.readouterr() == ("", "")
