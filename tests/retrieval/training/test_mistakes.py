@@ -46,7 +46,7 @@ def fit(folder: Path, *overrides: str, **changes: Any) -> dict[str, float]:
         ("loop.epochs=many", r"loop\.epochs: Input should be a valid integer"),
         ("loop.epochs", "not of the form key=value"),
         ("name.first=1", "name is no section"),
-        ("recipe=soup", "recipe: give one of compact, fusion, not 'soup'"),
+        ("recipe=soup", "recipe: give one of compact, fusion, crossview, not 'soup'"),
         ("device=gpu", "device: String should match"),
         ("objective.pairs={image-gsp: 1}", "pair 'image-gsp': give two of image, semantic"),
         ("model.semantics=null", "uses the semantic view, but model.semantics is not set"),
