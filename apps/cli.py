@@ -86,8 +86,12 @@ def run(argv: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except sqlite3.DatabaseError as error:
+        from graphs.checkpoints import is_passing
+
         if debug:
             raise
+        if is_passing(error):
+            return _print_error(f"a database cannot be used ({error}); make room, or wait for its other process")
         return _print_error(f"a saved file is damaged ({error}); `geosleuth chat --forget NAME` deletes a thread")
     except BrokenPipeError:
         # The reader of our output has closed it (as `| head` does): discard what is left in the buffer.

@@ -119,8 +119,18 @@ def _naming_damage() -> Iterator[None]:
     try:
         yield
     except (sqlite3.DatabaseError, *_UNREADABLE) as error:
+        if is_passing(error):
+            raise
         problem = f"a checkpoint is damaged ({type(error).__name__}): it cannot be gone on from"
         raise UserError(f"{problem}; begin another thread, or choose another file of checkpoints") from error
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether a database is whole, but cannot be used now: the disk is full, or another process holds it."""
+    return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING
+
+
+_PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR)
 
 
 UNDONE_TURNS = 10
@@ -149,8 +159,8 @@ def prune_checkpoints(saver: SqliteSaver, thread_id: str, turns: int = UNDONE_TU
             return
         ends = _turn_ends(rows, turns)
         kept = {one for pair in ends for one in pair if one}
-        doomed = [(thread_id, one) for one in rows if one not in kept]
-        cursor.executemany("DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_id = ?", doomed)
+        removed = [(thread_id, one) for one in rows if one not in kept]
+        cursor.executemany("DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_id = ?", removed)
         cursor.execute("DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns != ''", (thread_id,))
         cursor.execute("DELETE FROM writes WHERE thread_id = ?", (thread_id,))
         cursor.executemany(

@@ -19,6 +19,7 @@ from belief.decision import Aim
 from core.errors import UserError, first_problem
 from core.files import expanded_path
 from core.json_text import parse_json
+from core.redaction import redacted
 from graphs.budgets import Budgets
 from tools.online.addresses import MAPILLARY_API, checked_url
 
@@ -26,6 +27,15 @@ _FOLDERS = ("home", "atlas_photos", "strategies_folder")
 _FILES = ("prices", "calibration", "model_records", "checkpoints", "audit_log")
 WORLD_ATLAS = "world"
 """The atlas of populated places, which is built when it is asked for by this name."""
+
+
+NOT_OF_THE_ANSWER = frozenset(
+    (
+        *("home", "audit_log", "checkpoints", "threads", "atlas_servers", "state_url", "tile_cache_mb"),
+        *("ask", "model_concurrency", "model_retries"),
+    )
+)
+"""Settings that change where things lie, how fast they go, or whether a person is asked: not what is answered."""
 
 
 class Settings(BaseSettings):
@@ -191,3 +201,9 @@ def make_settings(**chosen: Any) -> Settings:
         raise UserError("a setting is JSON that is nested too deeply: give it as docs/usage.md says") from error
     except SettingsError as error:
         raise UserError(f"{error}: a setting of several parts is JSON in the environment") from error
+
+
+def answering_settings(settings: Settings) -> dict[str, Any]:
+    """Settings that can change an answer, as JSON values and without credentials."""
+    chosen = settings.model_dump(mode="json", exclude=set(NOT_OF_THE_ANSWER))
+    return {name: redacted(value) if isinstance(value, str) else value for name, value in chosen.items()}

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ from apps.console import messages
 from apps.options import Events, Home, Outputs, Page, RunOptions, SystemOptions, chosen_settings
 from apps.output.files import check_outputs, render
 from apps.output.formatting import LocatedPhoto, printable
-from apps.output.results_file import answer_settings, settings_differences
+from apps.output.results_file import settings_differences
 from core.errors import UserError
 from retrieval.photos.photo import Photo, load_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
@@ -48,7 +48,7 @@ def locate_in_thread(
     with open_saved_conversation(choose, thread or photo.id, ask, events) as opened:
         _check_thread(opened, photo)
         if opened.thread:
-            opened.thread.name_photo(photo.id, paths[0].name, answer_settings(opened.system.settings))
+            opened.thread.name_photo(photo.id, paths[0].name, _answering_settings(opened))
         return _follow_until_answered(opened, _first_turn(opened.conversation, photo), outputs)
 
 
@@ -106,12 +106,19 @@ def _check_thread(opened: OpenConversation, photo: Photo) -> None:
             f"thread {thread.name!r} waits for an answer about {other}: geosleuth answer {thread.name!r} ANSWER, or"
             " choose another --thread"
         )
-    earlier, now = thread.located_with(photo.id), answer_settings(opened.system.settings)
-    if photo.id in conversation.cases and (different := settings_differences(earlier, now)):
+    is_begun = photo.id in conversation.cases or (conversation.is_unfinished and conversation.photo_id == photo.id)
+    earlier, now = thread.located_with(photo.id), _answering_settings(opened)
+    if is_begun and (different := settings_differences(earlier, now)):
         raise UserError(
             f"thread {thread.name!r} located this photo with {different}; go on with the same, or choose another"
             " --thread"
         )
+
+
+def _answering_settings(opened: OpenConversation) -> dict[str, Any]:
+    from graphs.settings import answering_settings
+
+    return answering_settings(opened.system.settings)
 
 
 def _follow_until_answered(opened: OpenConversation, events: Iterable[ChatEvent], outputs: Outputs) -> int:

@@ -25,7 +25,7 @@ from apps.options import Outputs
 from apps.output.files import write_files, write_table
 from apps.output.formatting import LocatedPhoto, printable
 from apps.output.reread import Reread
-from apps.output.results_file import PhotoKey, PhotoResult, RunFile, RunStatus, answer_settings
+from apps.output.results_file import PhotoKey, PhotoResult, RunFile, RunStatus
 from apps.output.terminal import summary_line
 from core.files import sha256_if_readable
 from retrieval.photos.photo import Photo, PhotoError, load_photo
@@ -115,9 +115,7 @@ def locate_many(
         UserError: anything that the user can mend.
     """
     with _run_file(outputs) as run_file:
-        if retry_failed:
-            messages().print(f"trying {run_file.forget_failures()} failed photos again")
-        keys = _run(files, choose(), run_file, outputs, events)
+        keys = _run(files, choose(), run_file, outputs, events, retry_failed)
         write_table(Reread(len(keys), lambda: run_file.records(keys)), outputs)
         _write_maps(run_file, keys, files, outputs)
         _print_counts(run_file, keys, outputs)
@@ -137,11 +135,21 @@ def _run_file(outputs: Outputs) -> Iterator[RunFile]:
 
 
 def _run(
-    files: Sequence[PhotoFile], settings: Settings, run_file: RunFile, outputs: Outputs, events: str | None
+    files: Sequence[PhotoFile],
+    settings: Settings,
+    run_file: RunFile,
+    outputs: Outputs,
+    events: str | None,
+    retry_failed: bool,
 ) -> list[PhotoKey]:
     """Locate the photos that have no row yet; the keys of all these files' rows, in their order."""
-    made_with = answer_settings(settings)
+    from graphs.settings import answering_settings
+
+    made_with = answering_settings(settings)
     run_file.check_settings(made_with)
+    if retry_failed:
+        forgotten = run_file.forget_failures({file.name for file in files})
+        messages().print(f"trying {forgotten} failed photos again")
     if settings.max_precision:
         _coarsen_earlier(run_file, settings.max_precision)
     named = {name for name, _ in run_file.rows}
@@ -166,7 +174,9 @@ def _locate_pending(
     outputs: Outputs,
     events: str | None,
 ) -> dict[str, PhotoKey]:
-    made_with, done = answer_settings(settings), {}
+    from graphs.settings import answering_settings
+
+    made_with, done = answering_settings(settings), {}
     with (
         open_system(settings, events) as system,
         progress_bar("Locating", "photos", is_live=not is_pasted_to(system)) as report,

@@ -6,13 +6,13 @@ Rows are read from the disk each time they are gone through: an answer with its 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeAlias
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from agents.schemas import Answer, AnswerStatus, Level, Versions
 from apps.output.formatting import printable
@@ -22,13 +22,6 @@ from core.json_text import parse_json
 from core.jsonl_log import JsonlLog
 
 _FIELDS = {"photo", "sha256", "status", "error", "answer"}
-ANSWER_SETTINGS = (
-    *("model", "strategy", "encoder", "atlases", "aim", "min_confidence", "calibrated"),
-    *("read_signs", "allow_metadata", "max_precision"),
-)
-"""Settings that an answer depends on: an answer made with others is not the answer to this command."""
-
-
 PhotoKey: TypeAlias = tuple[str, str | None]
 """A photo's name and the hash of its file."""
 
@@ -56,7 +49,7 @@ class PhotoResult:
         status: how it ended.
         error: why it failed, on one line.
         answer: unless the photo could not be used.
-        settings: those of `ANSWER_SETTINGS` that it was made with, as JSON values; None in files of earlier versions.
+        settings: those that it was made with (`graphs.settings.answering_settings`); None in files of earlier versions.
     """
 
     photo: str
@@ -185,7 +178,7 @@ class RunFile(JsonlLog):
         """Refuse to go on with other settings than those the rows were made with.
 
         Args:
-            settings: see `answer_settings`.
+            settings: see `graphs.settings.answering_settings`.
 
         Raises:
             UserError: a row was made with others; the message names them.
@@ -208,9 +201,13 @@ class RunFile(JsonlLog):
         self.write_line(line)
         self._add(record, len(line))
 
-    def forget_failures(self) -> int:
-        """Take the rows of failed photos out, so that these are tried again; returns how many there were."""
-        kept = [key for key, row in self.rows.items() if row.status is not RunStatus.FAILED]
+    def forget_failures(self, photos: Collection[str]) -> int:
+        """Take the rows of photos that failed out, so that these are tried again; returns how many there were.
+
+        Args:
+            photos: names of those that are to be tried again; the rows of others stay.
+        """
+        kept = [key for key, row in self.rows.items() if row.status is not RunStatus.FAILED or key[0] not in photos]
         failures = len(self.rows) - len(kept)
         if failures:
             self._replace(self.records(kept))
@@ -265,11 +262,6 @@ def _coarsened(row: PhotoResult, coarsen: Callable[[Answer], Answer], level: Lev
         return row
     settings = None if row.settings is None else {**row.settings, "max_precision": level.value}
     return replace(row, answer=coarsen(row.answer), settings=settings)
-
-
-def answer_settings(settings: BaseModel) -> dict[str, Any]:
-    """The settings that an answer depends on, as JSON values."""
-    return settings.model_dump(mode="json", include=set(ANSWER_SETTINGS))
 
 
 def settings_differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -14,22 +14,16 @@ from typing import Any
 from agents.fingerprint import digests
 from core.checkout import commit_of
 from core.files import sha256_if_readable
-from core.redaction import redacted
 from evals import options
 from evals.runs.evaluated_systems import BELIEF, EvaluatedSystems
 from evals.runs.folder import now
 from evals.runs.records import RunInfo
 from evals.runs.sample_selection import RunPhotos, ids_sha256
 from graphs.assessment.calibration import parameters_digest
-from graphs.settings import Settings
+from graphs.settings import Settings, answering_settings
 
 LIBRARIES = ("geosleuth", "langchain-core", "langgraph", "numpy", "onnxruntime", "pillow", "qdrant-edge-py")
-NOT_OF_THE_ANSWER = {
-    *("home", "audit_log", "checkpoints", "threads", "atlas_servers"),
-    *("strategy", "model_concurrency", "model_retries"),
-}
-"""Settings that change where things lie or how fast they go, not what is answered."""
-ASKED_OF_MODELS = {"model_picture_px", "strategies_folder"}
+ASKED_OF_MODELS = {"strategy", "model_picture_px", "strategies_folder"}
 """Settings that are parts of what each strategy asks, and compared there."""
 
 
@@ -54,7 +48,7 @@ def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: 
         seed=chosen.seed,
         arguments=options.as_given(chosen),
         settings_sha256=settings_sha256(settings, swapped),
-        settings=answering_settings(settings),
+        settings=run_settings(settings),
         posterior=parameters_digest(systems.parameters, systems.description.model),
         commit=commit_of(Path(__file__).parent, "+"),
         versions=versions(),
@@ -74,17 +68,16 @@ def asked_texts(parts: Mapping[str, Mapping[str, str]], asked: Mapping[str, Mapp
     }
 
 
-def answering_settings(settings: Settings) -> dict[str, Any]:
-    """Settings that can change an answer, beside what `run.json` names by itself; without credentials."""
-    chosen = settings.model_dump(mode="json", exclude=NOT_OF_THE_ANSWER | ASKED_OF_MODELS)
-    return {name: redacted(value) if isinstance(value, str) else value for name, value in chosen.items()}
+def run_settings(settings: Settings) -> dict[str, Any]:
+    """Settings that can change an answer, beside what `run.json` names by itself."""
+    return {name: value for name, value in answering_settings(settings).items() if name not in ASKED_OF_MODELS}
 
 
 def settings_sha256(settings: Settings, more: Mapping[str, object]) -> str:
     """Of all that can change an answer, beside what `run.json` names by itself."""
     files = (settings.calibration, settings.model_records)
     fitted = {str(path): sha256_if_readable(path) for path in files if path}
-    answering = answering_settings(settings) | dict(more) | fitted
+    answering = run_settings(settings) | dict(more) | fitted
     return hashlib.sha256(json.dumps(answering, sort_keys=True, default=str).encode()).hexdigest()
 
 

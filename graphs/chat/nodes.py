@@ -109,6 +109,8 @@ def discuss(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     new = [request(render("follow_up", photo_id=case["photo_id"]), data)] if not working else []
     # The turn's own question comes with its data.
     history = state["messages"][:-1][-MAX_REMEMBERED:]
+    if parts.is_coarse:  # replies of a finer run may name what is not to be told
+        history = [message for message in history if not isinstance(message, AIMessage)]
     offers_tools = not parts.is_coarse and not _is_spent(context, state)
     offered = [*usable_tools(context, as_state(case)).values(), ReviseHypotheses, NoteFacts] if offers_tools else []
     reply = ask_model(context, as_state(case, [*history, *working], state["spent"]), new, offered)

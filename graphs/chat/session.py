@@ -325,7 +325,7 @@ def build_conversation(
     """
     is_coarse = system.settings.max_precision is not None
     conversation = Conversation(
-        graph=build_chat(chat_parts(system, photos, ask), checkpointer),
+        graph=build_chat(chat_parts(system, photos, ask and not is_coarse), checkpointer),
         checkpointer=checkpointer,
         photos=photos,
         thread_id=thread_id,

@@ -49,14 +49,11 @@ class SavedThread(Closing):
         Raises:
             UserError: a name that cannot be used, no such thread, in use, damaged, or a folder that cannot be written.
         """
-        if not _NAME.fullmatch(name):
-            raise UserError(f"thread {name!r}: use letters, digits, spaces, dots and dashes, at most 80")
         self.name = name
-        self.folder = threads_folder(home) / name
+        self.folder = _thread_folder(home, name)
         self._file = self.folder / "thread.json"
         if must_exist and not self._file.is_file():
-            known = ", ".join(thread_names(home)) or "none"
-            raise UserError(f"no thread {name!r} in {threads_folder(home)}; there are: {known}")
+            raise _no_thread(home, name)
         self._resources = ExitStack()
         self._about = self._open()
 
@@ -119,8 +116,7 @@ class SavedThread(Closing):
             for file in (self._file, self.history, *self.photos.glob("*.png")):
                 if file.exists():
                     tighten(file, OWNER_ONLY)
-            in_use = f"thread {self.name!r} is in use by another process; wait, or choose another"
-            self._resources.enter_context(lock_file(self.folder / ".lock", in_use))
+            self._resources.enter_context(lock_file(self.folder / ".lock", _in_use(self.name)))
             kept = parse_json(self._file.read_bytes()) if self._file.exists() else {}
             _check_thread(kept, self.folder)
         except OSError as error:
@@ -161,6 +157,21 @@ def _maps_to(value: Any, kind: type) -> bool:
     return isinstance(value, dict) and all(isinstance(part, kind) for part in value.values())
 
 
+def _thread_folder(home: Path, name: str) -> Path:
+    if not _NAME.fullmatch(name):
+        raise UserError(f"thread {name!r}: use letters, digits, spaces, dots and dashes, at most 80")
+    return threads_folder(home) / name
+
+
+def _no_thread(home: Path, name: str) -> UserError:
+    known = ", ".join(thread_names(home)) or "none"
+    return UserError(f"no thread {name!r} in {threads_folder(home)}; there are: {known}")
+
+
+def _in_use(name: str) -> str:
+    return f"thread {name!r} is in use by another process; wait, or choose another"
+
+
 def remove_common_history(home: Path) -> None:
     """Delete the file in which earlier versions kept the lines of all chats, those without a thread too."""
     with suppress(OSError):
@@ -168,11 +179,13 @@ def remove_common_history(home: Path) -> None:
 
 
 def forget_thread(home: Path, name: str) -> None:
-    """Delete a thread with its photos.
+    """Delete a thread with its photos, a damaged one too.
 
     Raises:
         UserError: no such thread, or it is in use.
     """
-    with SavedThread(home, name, must_exist=True) as thread:
-        folder = thread.folder
-    shutil.rmtree(folder)
+    folder = _thread_folder(home, name)
+    if not folder.is_dir():
+        raise _no_thread(home, name)
+    with lock_file(folder / ".lock", _in_use(name)):
+        shutil.rmtree(folder)

@@ -241,6 +241,13 @@ def _is_readable(draft: Path, found: AtlasManifest) -> bool:
     return True
 
 
+def _is_on_a_server(folder: Path) -> bool:
+    try:
+        return isinstance(read_manifest(folder).store, ServerSettings)
+    except AtlasError:  # a damaged manifest names none, and is to be replaced
+        return False
+
+
 def check_replaceable(folder: Path, settings: StoreSettings) -> None:
     """Refuse to build beside an atlas whose vectors a server keeps under one name.
 
@@ -249,7 +256,7 @@ def check_replaceable(folder: Path, settings: StoreSettings) -> None:
     """
     if not (folder / MANIFEST_FILE).exists():
         return
-    if isinstance(settings, ServerSettings) or isinstance(read_manifest(folder).store, ServerSettings):
+    if isinstance(settings, ServerSettings) or _is_on_a_server(folder):
         raise AtlasError(
             f"atlas {folder.name} is on a Qdrant server, where nothing is replaced or added:"
             f" `geosleuth atlas delete {folder.name}` deletes it here, or choose another name"

@@ -131,7 +131,13 @@ def test_a_damaged_manifest_is_a_one_line_error(
     text: str, geosleuth: Run, system: Any, photo: Path, own_home: Path
 ) -> None:
     manifest(own_home).write_text(text)
-    assert_one_line_error(geosleuth("locate", photo, *system, home=own_home), "damaged")
+    assert_one_line_error(geosleuth("locate", photo, *system, home=own_home), "damaged", "--replace")
+
+
+def test_an_atlas_with_a_damaged_manifest_is_replaced(geosleuth: Run, encoder: Path, own_home: Path) -> None:
+    manifest(own_home).write_text("{")
+    build = ("atlas", "build", "small", "--gps", "500", "--replace", "--encoder", encoder)
+    assert geosleuth(*build, home=own_home).returncode == 0
 
 
 def test_an_atlas_without_vectors_is_a_one_line_error(geosleuth: Run, system: Any, photo: Path, own_home: Path) -> None:

@@ -26,7 +26,7 @@ KEPT_OF_A_KIND = 3
 
 
 def main() -> int:
-    """Run until the time is over; the status is 1 where a reader broke its word."""
+    """Run until the time is over; the status is 1 where a reader failed."""
     options = _options()
     chosen = [target for name, target in TARGETS.items() if name in (options.target or TARGETS)]
     other_kinds()  # made now, so that it is no case's time

@@ -100,7 +100,7 @@ class TooSlow(BaseException):
 
 @dataclass
 class Failed(Exception):
-    """A reader that broke its word."""
+    """A case in which a reader failed."""
 
     case: Case
     made: Made

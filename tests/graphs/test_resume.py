@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from core.errors import UserError
 from geo.point import Point
 from graphs.assessment.assess import assess
 from graphs.chat.state import ShownPhoto
-from graphs.checkpoints import STATE_TYPES, StateSerializer, open_checkpoints
+from graphs.checkpoints import STATE_TYPES, StateSerializer, is_passing, open_checkpoints
 from graphs.geolocate import build_geolocate
 from graphs.state import PersonQuestion
 from tests.fakes.machine import context, given
@@ -255,3 +256,19 @@ def test_a_file_that_is_no_database_is_a_user_error(tmp_path: Path) -> None:
     file.write_text("this is a letter to a friend, not a database" * 50)
     with pytest.raises(UserError, match="choose another file"):
         open_checkpoints(file)
+
+
+def test_a_locked_database_is_not_called_damaged(tmp_path: Path) -> None:
+    saver = open_checkpoints(tmp_path / "checkpoints.sqlite")
+    saver.conn.execute("PRAGMA journal_mode = DELETE")
+    saver.conn.execute("PRAGMA busy_timeout = 0")
+    other = sqlite3.connect(tmp_path / "checkpoints.sqlite")
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(sqlite3.OperationalError) as raised:
+            saver.get_tuple({"configurable": {"thread_id": "a", "checkpoint_ns": ""}})
+    finally:
+        other.close()
+        saver.conn.close()
+    assert is_passing(raised.value)
+    assert not is_passing(sqlite3.DatabaseError("malformed"))

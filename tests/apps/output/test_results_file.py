@@ -12,16 +12,14 @@ from pathlib import Path
 import pytest
 
 from apps.output.results_file import (
-    ANSWER_SETTINGS,
     PhotoResult,
     RunFile,
     RunStatus,
-    answer_settings,
     settings_differences,
 )
 from apps.output.table import COLUMNS, csv_lines
 from core.errors import UserError
-from graphs.settings import make_settings
+from graphs.settings import NOT_OF_THE_ANSWER, Settings, answering_settings, make_settings
 from tests.fakes.answers import FIJI, HOSTILE, abstained, answered, at, believed, believed_at, hostile
 
 ANSWERED = PhotoResult.of_answer("a.jpg", answered())
@@ -172,16 +170,18 @@ def test_no_cell_of_the_table_is_a_formula() -> None:
 
 
 def test_rows_may_be_made_coarser_but_never_finer() -> None:
-    of = {name: {**answer_settings(make_settings()), "max_precision": name} for name in (None, "city", "country")}
+    of = {name: {**answering_settings(make_settings()), "max_precision": name} for name in (None, "city", "country")}
     assert not settings_differences(of[None], of["country"])
     assert not settings_differences(of["city"], of["country"])
     assert settings_differences(of["country"], of["city"]) == "max_precision country, not city"
     assert settings_differences(of["country"], of[None]) == "max_precision country, not none"
 
 
-@pytest.mark.parametrize("name", sorted(set(ANSWER_SETTINGS) - {"max_precision"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(Settings.model_fields) - NOT_OF_THE_ANSWER - {"max_precision", "mapillary_token"})
+)
 def test_every_setting_that_an_answer_depends_on_is_compared(name: str, file: Path) -> None:
-    made_with = answer_settings(make_settings(strategy="refine"))
+    made_with = answering_settings(make_settings(strategy="refine"))
     written(file, replace(ANSWERED, settings=made_with))
     with RunFile(file) as run_file:
         run_file.check_settings(made_with)

@@ -12,19 +12,19 @@ from apps.output.files import FILE_KINDS
 from apps.output.formatting import LocatedPhoto
 from apps.output.geojson import geojson_pieces
 from apps.output.kml import kml_pieces
-from apps.output.results_file import PhotoResult, RunFile, answer_settings
+from apps.output.results_file import PhotoResult, RunFile
 from apps.output.table import csv_lines
 from geo.places.gazetteer import Gazetteer
 from graphs.coarsening import Units, coarsen
 from graphs.events.log import EventLog, line
 from graphs.events.tracing import Phase, TraceEvent, What
-from graphs.settings import make_settings
+from graphs.settings import answering_settings, make_settings
 from tests.fakes import answers
 from tests.fuzz.cases import Files, Target
 
 
 def _results() -> Files:
-    settings = answer_settings(make_settings(home="home"))
+    settings = answering_settings(make_settings(home="home"))
     made = [
         PhotoResult("a.jpg", "ab" * 32, PhotoResult.of_answer("a.jpg", answers.answered()).status, None,
                     answers.answered(), settings),
@@ -38,9 +38,9 @@ def _read_results(folder: Path) -> object:
     """All that a run that is started again does with its rows."""
     with RunFile(folder / "run.jsonl") as opened:
         keys = set(opened.rows)
-        opened.check_settings(answer_settings(make_settings(home="home", max_precision="region")))
+        opened.check_settings(answering_settings(make_settings(home="home", max_precision="region")))
         opened.coarsen(_coarse, Level.REGION)
-        opened.forget_failures()
+        opened.forget_failures([name for name, _ in opened.rows])
         return keys, "".join(csv_lines(opened.records()))
 
 

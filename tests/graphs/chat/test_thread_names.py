@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -49,3 +50,12 @@ def test_a_name_is_one_folder_or_is_refused(name: str) -> None:
         except UserError:
             assert [path.name for path in home.rglob("thread.json")] == []
         assert [path.name for path in Path(made).iterdir()] == ["home"]
+
+
+def test_a_damaged_thread_is_forgotten_too(tmp_path: Path) -> None:
+    SavedThread(tmp_path, "trip").close()
+    (tmp_path / "threads" / "trip" / "thread.json").write_text("{")
+    forget_thread(tmp_path, "trip")
+    assert not (tmp_path / "threads" / "trip").exists()
+    with pytest.raises(UserError, match="no thread 'trip'"):
+        forget_thread(tmp_path, "trip")
