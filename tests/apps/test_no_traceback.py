@@ -80,7 +80,7 @@ Arguments = Callable[[Place], list[object]]
         (lambda at: ["locate", at.photo, "--home", at.folder / "file"], "is a file: give a folder"),
         (lambda at: ["locate", at.photo, "--home", at.folder / "file" / "below"], "file"),
         (lambda at: ["locate", at.photo, "--home", at.folder / LONG], "too long"),
-        (lambda at: ["locate", at.photo, "--home", ""], "an empty name is no file or folder"),
+        (lambda at: ["locate", at.photo, "--home", ""], "an empty name is no folder"),
         (lambda at: ["locate", at.photo, "--home", "~nouser/x"], "no such user"),
         (lambda at: ["locate", at.photo, "--threads", "100000"], "1024"),
         (lambda at: ["locate", at.photo, "--threads", "0"], "threads"),
@@ -235,7 +235,8 @@ def test_failures_are_named_and_tried_again(home: Path, place: Place) -> None:
     assert run(many, home, place.folder).returncode == 1
     again = run([*many, "--retry-failed"], home, place.folder)
     assert again.returncode == 0, again.stderr
-    assert [row["status"] for row in map(json.loads, rows.read_text().splitlines())] == ["answered", "answered"]
+    found = {row["photo"]: row["status"] for row in map(json.loads, rows.read_text().splitlines())}
+    assert found == {"a.jpg": "answered", "b.jpg": "answered", "c.jpg": "failed"}, "c.jpg is in no command any more"
 
 
 def test_an_atlas_is_deleted_when_that_is_said(home: Path, place: Place) -> None:
