@@ -2,7 +2,7 @@
 
 Three layers, outermost first: `hishel` keeps what the server's headers allow (RFC 9111) and asks again with
 `If-None-Match` or `If-Modified-Since`; `_Origin` turns a tile's number into the server's address, which may hold the
-user's key, so that neither the cache nor a log of requests ever sees it; `RateLimitedFetcher` asks.
+user's key, so that the cache never sees it; `RateLimitedFetcher` asks.
 """
 
 from __future__ import annotations
