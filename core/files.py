@@ -26,6 +26,7 @@ ANYBODY = 0o666
 OWNER_ONLY = 0o600
 LOCK_POLL_S = 0.2
 OWNER_ONLY_FOLDER = 0o700
+_SQLITE_MARK = b"SQLite format 3\0"
 _NAME_BYTES = 255
 """Longest name of a file on the usual file systems."""
 
@@ -59,12 +60,27 @@ def open_private(file: Path, flags: int) -> int:
 
 
 def make_private(file: Path) -> None:
-    """Make a file that only its owner may read, for a library that then opens it; content that is there stays.
+    """Make a file that only its owner may read; content that is there stays.
 
     Raises:
         OSError: it cannot be made.
     """
     os.close(open_private(file, os.O_WRONLY))
+
+
+def make_private_database(file: Path) -> None:
+    """Make a file that only its owner may read, for SQLite to open; one that is there and no database stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    handle = os.open(file, os.O_RDONLY | os.O_CREAT, OWNER_ONLY)
+    try:
+        if os.read(handle, len(_SQLITE_MARK)) not in (b"", _SQLITE_MARK):
+            return
+        tighten(handle, OWNER_ONLY)
+    finally:
+        os.close(handle)
     for beside in ("-wal", "-shm", "-journal"):  # SQLite's, which hold content too
         with suppress(FileNotFoundError):
             tighten(file.with_name(f"{file.name}{beside}"), OWNER_ONLY)

@@ -12,12 +12,12 @@ import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from core.closing import Closing
 from core.errors import UserError
-from core.files import ANYBODY, OWNER_ONLY, lock_file, open_private, write_atomic
+from core.files import ANYBODY, OWNER_ONLY, lock_file, open_private, tighten, write_atomic
 
 SYNC_EVERY_S = 5.0
 
@@ -44,7 +44,7 @@ class JsonlLog(Closing):
         Args:
             called: its name in messages, such as "run file".
             remedy: what to do where it cannot be used, such as "choose another with --jsonl".
-            mode: of a new file.
+            mode: of a new file; where it is `OWNER_ONLY`, one that is there gets it once its lines are read.
             first_bytes: how each line begins; a last line that begins otherwise is no torn line of ours.
             exclusive: whether only one process at a time may have it.
             sync_every_s: how often lines are brought to the disk itself; 0: each at once.
@@ -54,11 +54,11 @@ class JsonlLog(Closing):
         """
         self.path = path
         self._called, self._remedy, self._first_bytes = called, remedy, first_bytes
-        self._sync_every_s = sync_every_s
+        self._mode, self._sync_every_s, self._is_exclusive = mode, sync_every_s, exclusive
         self._guard = threading.Lock()
         with ExitStack() as resources:
             try:
-                self._handle = _open(path, os.O_RDWR | os.O_APPEND, mode)
+                self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode)
                 resources.callback(lambda: os.close(self._handle))
                 # A device such as /dev/null is neither locked nor brought to the disk.
                 self._is_regular = stat.S_ISREG(os.fstat(self._handle).st_mode)
@@ -97,6 +97,8 @@ class JsonlLog(Closing):
                         os.ftruncate(self._handle, end)
                     else:
                         raise self._unusable("holds something else")
+            if self._mode == OWNER_ONLY:
+                tighten(self._handle, OWNER_ONLY)
         except OSError as error:
             raise self._unusable(error.strerror) from error
 
@@ -107,18 +109,22 @@ class JsonlLog(Closing):
             UserError: the disk is full, or the file cannot be written.
         """
         with self._guard:
+            before = os.fstat(self._handle).st_size
             try:
                 _write_all(self._handle, line)
                 if time.monotonic() - self._synced_at >= self._sync_every_s:
                     self._sync()
             except OSError as error:
+                if self._is_regular and self._is_exclusive:
+                    with suppress(OSError):
+                        os.ftruncate(self._handle, before)  # a next line would be glued to half of this one
                 kept = "the lines before this one are kept: make room and run the same command"
                 raise UserError(f"{self._called} {self.path}: {error.strerror}; {kept}") from error
 
     def replace_lines(self, lines: Iterable[bytes]) -> None:
         """Put other lines in place of all there are, at once or not at all."""
         with self._guard:
-            write_atomic(self.path, lines, stat.S_IMODE(os.fstat(self._handle).st_mode))
+            write_atomic(self.path.resolve(), lines, stat.S_IMODE(os.fstat(self._handle).st_mode))
             replaced = self._handle
             self._handle = os.open(self.path, os.O_RDWR | os.O_APPEND)
             os.close(replaced)
@@ -156,18 +162,22 @@ def whole_lines(path: Path) -> Iterator[bytes]:
 def append_line(path: Path, line: bytes, mode: int = ANYBODY) -> None:
     """Append one line in one write, so that lines of several processes do not mix.
 
+    It begins on a line of its own where a full disk left half of an earlier one.
+
     Raises:
         OSError: it cannot be written.
     """
-    handle = _open(path, os.O_WRONLY | os.O_APPEND, mode)
+    flags = (os.O_RDWR if path.is_file() else os.O_WRONLY) | os.O_APPEND
+    handle = open_private(path, flags) if mode == OWNER_ONLY else os.open(path, flags | os.O_CREAT, mode)
     try:
-        _write_all(handle, line)
+        _write_all(handle, line if _ends_in_a_whole_line(handle) else b"\n" + line)
     finally:
         os.close(handle)
 
 
-def _open(path: Path, flags: int, mode: int) -> int:
-    return open_private(path, flags) if mode == OWNER_ONLY else os.open(path, flags | os.O_CREAT, mode)
+def _ends_in_a_whole_line(handle: int) -> bool:
+    status = os.fstat(handle)
+    return not (stat.S_ISREG(status.st_mode) and status.st_size) or os.pread(handle, 1, status.st_size - 1) == b"\n"
 
 
 def _write_all(handle: int, data: bytes) -> None:

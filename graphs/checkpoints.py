@@ -28,7 +28,7 @@ from agents.schemas import (
     PointSource,
 )
 from core.errors import UserError
-from core.files import make_private
+from core.files import make_private_database
 from geo.point import Point
 from graphs.chat.state import ShownPhoto
 from graphs.state import CaptureClues, ModelReply, Opinion, PersonQuestion, Position, ToolRecord
@@ -214,7 +214,7 @@ def open_checkpoints(file: Path | None) -> SqliteSaver:
         return CheckedSaver(sqlite3.connect(":memory:", check_same_thread=False), serde=StateSerializer())
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        make_private(file)
+        make_private_database(file)
         saver = CheckedSaver(sqlite3.connect(file, check_same_thread=False), serde=StateSerializer())
         if (found := saver.conn.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
             raise sqlite3.DatabaseError(f"damaged: {found}")

@@ -130,7 +130,9 @@ def _run_file(outputs: Outputs) -> Iterator[RunFile]:
         if file is None:
             file = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="geosleuth-"))) / "rows.jsonl"
         with progress_bar("Reading rows", "rows") as report:
-            run_file = RunFile(file, lambda count: report(count, None) if count > LONG else None)
+            run_file = RunFile(
+                file, lambda count: report(count, None) if count > LONG else None, is_temporary=outputs.jsonl is None
+            )
         yield opened.enter_context(run_file)
 
 

@@ -124,11 +124,12 @@ class RunFile(JsonlLog):
         rows: where each photo's row is; of rows about the same photo, the last one.
     """
 
-    def __init__(self, file: Path, report: Callable[[int], None] | None = None) -> None:
+    def __init__(self, file: Path, report: Callable[[int], None] | None = None, *, is_temporary: bool = False) -> None:
         """Open a run file, made if it is not there.
 
         Args:
             report: called with the number of rows read so far.
+            is_temporary: whether it is deleted when this run ends, however it ends.
 
         Raises:
             UserError: the file cannot be read or written, is in use by another run, or holds something else.
@@ -136,6 +137,7 @@ class RunFile(JsonlLog):
         if file.name == "-" or (file.exists() and not file.is_file()):
             raise UserError(f"run file {file}: is no file, and a run reads its own again; choose another with --jsonl")
         remedy, begins = "choose another with --jsonl", b'{"photo": '
+        self._is_temporary = is_temporary
         super().__init__(file, "run file", remedy, mode=OWNER_ONLY, first_bytes=begins, exclusive=True)
         try:
             self._index(report)
@@ -198,7 +200,15 @@ class RunFile(JsonlLog):
         """
         self._check_same_system(record)
         line = record.line().encode("ascii")
-        self.write_line(line)
+        try:
+            self.write_line(line)
+        except UserError as error:
+            if not self._is_temporary:
+                raise
+            raise UserError(
+                f"no room for the rows of this run in {self.path.parent} ({error.__cause__}): nothing is kept without"
+                " --jsonl FILE"
+            ) from error
         self._add(record, len(line))
 
     def forget_failures(self, photos: Collection[str]) -> int:

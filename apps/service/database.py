@@ -25,7 +25,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from core.closing import Closing
 from core.errors import UserError
-from core.files import lock_file, make_private
+from core.files import lock_file, make_private_database
 from core.redaction import host_of
 from graphs.checkpoints import StateSerializer, open_checkpoints
 
@@ -154,7 +154,7 @@ class StateDatabase(Closing):
         with ExitStack() as opened:
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                make_private(file)
+                make_private_database(file)
                 with lock_file(file.with_name(f".{file.name}.lock"), f"{file} is being opened; waiting", wait=True):
                     checkpointer = open_checkpoints(file)
                     opened.callback(checkpointer.conn.close)

@@ -45,12 +45,16 @@ def _check_whole_tar(archive: Path) -> None:
     """
     if zipfile.is_zipfile(archive):
         return
+    unpacked = 0
     with tarfile.open(archive) as tar:
-        for _ in tar:
-            pass
+        for member in tar:
+            unpacked += member.size
+            _check_unpacked(archive, unpacked)
         while block := tar.fileobj.read(COPIED_BYTES) if tar.fileobj else b"":
             if block.strip(b"\0"):
                 raise tarfile.ReadError("is damaged in the middle")
+            unpacked += len(block)
+            _check_unpacked(archive, unpacked)
 
 
 _Member = tuple[str, int, Callable[[], IO[bytes]]]
@@ -84,9 +88,13 @@ def _bounded(archive: Path, members: Iterator[_Member]) -> Iterator[_Member]:
     total = 0
     for member in members:
         total += member[1]
-        if total > MAX_UNPACKED_BYTES:
-            raise UserError(f"{archive}: unpacks to more than {MAX_UNPACKED_BYTES / 1e9:.0f} GB: not a benchmark's")
+        _check_unpacked(archive, total)
         yield member
+
+
+def _check_unpacked(archive: Path, size_bytes: int) -> None:
+    if size_bytes > MAX_UNPACKED_BYTES:
+        raise UserError(f"{archive}: unpacks to more than {MAX_UNPACKED_BYTES / 1e9:.0f} GB: not a benchmark's")
 
 
 def _take(name: str, size: int, open_: Callable[[], IO[bytes]], folder: Path) -> bool:

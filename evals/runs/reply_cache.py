@@ -28,7 +28,7 @@ from langchain_core.tracers.context import register_configure_hook
 from typing_extensions import override
 
 from core.errors import UserError
-from core.files import make_private
+from core.files import make_private_database
 from core.json_text import parse_json
 
 _DAMAGED = (KeyError, TypeError, ValueError)
@@ -167,7 +167,7 @@ def _connect(file: Path | None) -> sqlite3.Connection:
     try:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            make_private(file)
+            make_private_database(file)
         connection = sqlite3.connect(file or ":memory:", check_same_thread=False, timeout=60.0)
         connection.execute("PRAGMA journal_mode=WAL")
         # A power cut may lose the last replies, which costs money again; a kill of the process loses none.

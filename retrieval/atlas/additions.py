@@ -94,10 +94,10 @@ def add_photos(
         UserError: another process builds it.
     """
     with atlas_lock(folder):
+        check_replaceable(folder, read_manifest(folder).store)
         with open_atlas(folder, encoder) as atlas:
             if atlas.kind is not AtlasKind.PHOTO:
                 raise AtlasError(f"atlas {atlas.name} holds places, not photos: build another atlas from the photos")
-            check_replaceable(folder, atlas.manifest.store)
             plan = _plan(folder, atlas.manifest, list(atlas.items()), items)
         base = read_manifest(folder)
         if not plan.photos:

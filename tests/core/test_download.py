@@ -16,7 +16,7 @@ import pytest
 
 from core import download as downloads
 from core.download import DownloadError, download, https_client
-from tests.fakes.file_server import FileServer
+from tests.fakes.services.file_server import FileServer
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB that differs everywhere
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -15,7 +16,16 @@ import pytest
 from pydantic import BaseModel
 
 from core.errors import UserError
-from core.files import OWNER_ONLY, lock_file, read_model, replacing, sha256_if_readable, sha256_of_file, write_atomic
+from core.files import (
+    OWNER_ONLY,
+    lock_file,
+    make_private_database,
+    read_model,
+    replacing,
+    sha256_if_readable,
+    sha256_of_file,
+    write_atomic,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,3 +166,13 @@ def test_a_model_is_read_or_the_message_says_what_to_do(tmp_path: Path) -> None:
         read_model(file, Fitted, "calibration", "make it again")
     with pytest.raises(UserError, match=r"cannot read the calibration .*check the path"):
         read_model(tmp_path / "missing.json", Fitted, "calibration", "make it again")
+
+
+def test_only_a_database_is_made_private_for_sqlite(tmp_path: Path) -> None:
+    strange, database = tmp_path / "photo.jpg", tmp_path / "a.sqlite"
+    strange.write_bytes(b"a photo")
+    sqlite3.connect(database).execute("CREATE TABLE a (b)").connection.close()
+    for file in (strange, database):
+        file.chmod(0o644)
+        make_private_database(file)
+    assert [file.stat().st_mode & 0o777 for file in (strange, database)] == [0o644, 0o600]

@@ -15,6 +15,7 @@ import pytest
 from core.errors import UserError
 from core.files import OWNER_ONLY
 from core.jsonl_log import JsonlLog, append_line, whole_lines
+from tests.fakes.full_disk import full_after
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,6 +133,32 @@ def test_a_full_disk_and_a_wrong_place_are_user_errors(tmp_path: Path) -> None:
     for wrong in (tmp_path, tmp_path / "nowhere" / "log.jsonl"):
         with pytest.raises(UserError, match=r"test log .*choose another with --log"):
             opened(wrong)
+
+
+def test_half_a_line_on_a_full_disk_is_taken_back(file: Path) -> None:
+    with opened(file, exclusive=True) as log:
+        log.write_line(b'{"a": 1}\n')
+        with full_after(12), pytest.raises(UserError, match="make room"):
+            log.write_line(b'{"a": 2}\n')
+        log.write_line(b'{"a": 3}\n')
+    assert file.read_bytes() == b'{"a": 1}\n{"a": 3}\n'
+
+
+def test_a_single_line_is_not_glued_to_half_of_another(file: Path) -> None:
+    append_line(file, b'{"a": 1}\n')
+    with full_after(12), pytest.raises(OSError, match="too large"):
+        append_line(file, b'{"a": 2}\n')
+    append_line(file, b'{"a": 3}\n')
+    assert file.read_bytes().splitlines() == [b'{"a": 1}', b'{"a', b'{"a": 3}']
+
+
+def test_lines_are_replaced_behind_a_link(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.jsonl").symlink_to(file)
+    with opened(tmp_path / "link.jsonl", exclusive=True) as log:
+        log.write_line(b'{"fine": 1}\n')
+        log.replace_lines([b'{"coarse": 1}\n'])
+    assert (tmp_path / "link.jsonl").is_symlink()
+    assert file.read_bytes() == b'{"coarse": 1}\n'
 
 
 def test_a_device_is_no_place_for_locks(tmp_path: Path) -> None:

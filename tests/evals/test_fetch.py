@@ -23,7 +23,7 @@ from core.errors import UserError
 from evals import fetch
 from evals.benchmarks.archives import unpack
 from evals.benchmarks.registry import BENCHMARKS, Benchmark, SourceFile
-from tests.fakes.file_server import FileServer
+from tests.fakes.services.file_server import FileServer
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB that differs everywhere
 

@@ -20,7 +20,7 @@ from hishel import CacheOptions, SqliteStorage
 from hishel.httpx import CacheTransport
 
 from core.errors import UserError
-from core.files import make_private, make_private_folder
+from core.files import make_private_database, make_private_folder
 from geo.tiles import Tile
 from retrieval.crossview.tiles import MAX_TILE_BYTES, decode_tile
 from retrieval.photos.photo import PhotoError
@@ -130,7 +130,7 @@ def _private_file(folder: Path) -> Path:
     file = folder / CACHE_FILE
     try:
         make_private_folder(folder)
-        make_private(file)
+        make_private_database(file)
     except OSError as error:
         raise UserError(
             f"the cache of tiles {file} cannot be written ({error.strerror}): choose another home"

@@ -21,6 +21,7 @@ from apps.output.table import COLUMNS, csv_lines
 from core.errors import UserError
 from graphs.settings import NOT_OF_THE_ANSWER, Settings, answering_settings, make_settings
 from tests.fakes.answers import FIJI, HOSTILE, abstained, answered, at, believed, believed_at, hostile
+from tests.fakes.full_disk import full_after
 
 ANSWERED = PhotoResult.of_answer("a.jpg", answered())
 ABSTAINED = PhotoResult.of_answer("b.jpg", abstained())
@@ -82,9 +83,16 @@ def test_a_file_with_nothing_but_a_torn_row_starts_again(file: Path) -> None:
 )
 def test_another_file_is_refused_and_left_alone(file: Path, content: bytes) -> None:
     file.write_bytes(content)
+    file.chmod(0o644)
     with pytest.raises(UserError, match="run file"):
         RunFile(file)
-    assert file.read_bytes() == content
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (content, 0o644)
+
+
+def test_a_temporary_file_that_is_full_does_not_promise_to_keep_rows(file: Path) -> None:
+    with RunFile(file, is_temporary=True) as run_file, full_after(10), pytest.raises(UserError) as raised:
+        run_file.append(ANSWERED)
+    assert "nothing is kept without --jsonl FILE" in str(raised.value)
 
 
 def test_a_damaged_row_in_the_middle_is_named(file: Path) -> None:

@@ -23,7 +23,7 @@ from retrieval.backbones.weights import (
     hub_file,
     missing_message,
 )
-from tests.fakes.file_server import FileServer, hub_of
+from tests.fakes.services.file_server import FileServer, hub_of
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
