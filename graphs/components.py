@@ -179,7 +179,7 @@ def open_atlases(
     if WORLD_ATLAS in settings.atlases:
         _ensure_world_atlas(settings, encoder, gazetteer, progress)
     return [
-        stack.enter_context(open_atlas(settings.atlas_folder / name, encoder, servers=settings.atlas_servers))
+        stack.enter_context(open_atlas(settings.atlas_folder / name, encoder, servers=settings.allowed_servers))
         for name in settings.atlases
     ]
 

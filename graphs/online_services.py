@@ -12,7 +12,8 @@ import httpx
 
 from core.redaction import host_of
 from graphs.settings import Settings
-from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest, server_of
+from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest
+from retrieval.atlas.servers import server_of
 from tools.online.addresses import MAPILLARY_API
 from tools.online.json_service import JsonService
 from tools.online.mapillary import PICTURE_HOSTS, Mapillary

@@ -21,6 +21,7 @@ from core.files import expanded_path
 from core.json_text import parse_json
 from core.redaction import redacted
 from graphs.budgets import Budgets
+from retrieval.atlas.servers import remembered_servers
 from tools.online.addresses import MAPILLARY_API, checked_url
 
 _FOLDERS = ("home", "atlas_photos", "strategies_folder")
@@ -175,6 +176,15 @@ class Settings(BaseSettings):
         """
         own = load_strategies(self.strategies_folder) if self.strategies_folder else None
         return find_strategy(name, own)
+
+    @property
+    def allowed_servers(self) -> tuple[str, ...]:
+        """Servers of other machines that atlases may send photos' vectors to: of the settings, and remembered ones.
+
+        Raises:
+            UserError: the file of remembered ones is damaged.
+        """
+        return (*self.atlas_servers, *remembered_servers(self.home))
 
     @property
     def atlas_folder(self) -> Path:

@@ -160,7 +160,7 @@ def verify(
     from retrieval.atlas.atlas import open_atlas
 
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
-    folder, servers = _folder(settings, name), settings.atlas_servers
+    folder, servers = _folder(settings, name), settings.allowed_servers
     with open_atlas(folder, _encoder(settings), servers=servers, for_verification=True) as atlas:
         verification = atlas.verify()
     if as_json:
@@ -190,7 +190,7 @@ def search(
     looked_for = load_photo(photo)
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     photo_encoder = _encoder(settings)
-    with open_atlas(_folder(settings, name), photo_encoder, servers=settings.atlas_servers) as atlas:
+    with open_atlas(_folder(settings, name), photo_encoder, servers=settings.allowed_servers) as atlas:
         vector = photo_encoder.encode_photos([looked_for]).fused[0]
         found = atlas.search(vector, limit, near=circle)
     if as_json:

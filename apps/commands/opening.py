@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from apps.console import STANDARD_OUTPUT, messages, progress_bar, waiting_shown
+from apps.output.formatting import printable
 from core.errors import UserError
 from core.redaction import without_credentials
 
@@ -44,6 +47,7 @@ def open_system(settings: Settings, events: str | None = None, as_json: bool = F
     """
     from graphs.system import GeoSleuth
 
+    allow_servers(settings)
     with waiting_shown(), events_recorded(events, as_json):
         with progress_bar("Building the atlas of the world (once)", "places") as report:
             system = GeoSleuth.open(settings, report)
@@ -52,6 +56,28 @@ def open_system(settings: Settings, events: str | None = None, as_json: bool = F
                 messages().print(f"{model.name}: write a reply into each request's folder; prompt.md there says how")
         with system:
             yield system
+
+
+def allow_servers(settings: Settings) -> None:
+    """At a terminal, ask once about each server of another machine that an atlas would send photos' vectors to.
+
+    Elsewhere nothing is asked, and opening the atlas says how to allow it.
+
+    Raises:
+        UserError: the answer cannot be saved.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    from core.redaction import host_of
+    from graphs.online_services import atlas_servers
+    from retrieval.atlas.servers import remember_server
+
+    for server in atlas_servers(settings):
+        if server not in settings.allowed_servers:
+            name, host = printable(server.partition("@")[0]), printable(host_of(server))
+            question = f"atlas {name} is on the Qdrant server {host}, which is sent the vector of each photo. Allow it?"
+            if typer.confirm(question, err=True):
+                remember_server(settings.home, server)
 
 
 def is_pasted_to(system: GeoSleuth) -> bool:

@@ -81,7 +81,7 @@ def _atlas_servers(settings: Settings) -> Iterator[Finding]:
     except UserError:  # a damaged manifest, which is found with the atlases
         return
     for server in servers:
-        allowed = "" if server in settings.atlas_servers else ", once GEOSLEUTH_ATLAS_SERVERS allows it"
+        allowed = "" if server in settings.allowed_servers else ", once GEOSLEUTH_ATLAS_SERVERS allows it"
         yield _goes(f"atlas {server}", "the photo's vector", f"the Qdrant server {server.rpartition('@')[2]}{allowed}")
 
 

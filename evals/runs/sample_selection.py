@@ -109,7 +109,7 @@ def _reference_photos(settings: Settings) -> Iterator[StoredItem]:
     for name in settings.atlases:
         folder = settings.atlas_folder / name
         if folder.is_dir():
-            with open_atlas(folder, encoder, servers=settings.atlas_servers) as atlas:
+            with open_atlas(folder, encoder, servers=settings.allowed_servers) as atlas:
                 if atlas.kind is AtlasKind.PHOTO:
                     yield from atlas.items()
 

@@ -18,10 +18,10 @@ from retrieval.atlas.manifest import (
     AtlasManifest,
     check_complete,
     check_encoder,
-    check_server,
     draft_of,
     read_manifest,
 )
+from retrieval.atlas.servers import check_server
 from retrieval.atlas.verify import Verification, verify_store
 from retrieval.candidate import AtlasKind, Candidate
 from retrieval.encoders.base import EncoderIdentity, IdentifiedEncoder, Vectors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -12,10 +11,9 @@ from pydantic import Field, ValidationError
 from core.errors import UserError, first_problem
 from core.files import write_atomic
 from core.frozen import Frozen
-from core.redaction import host_of, remote_host
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.base import EncoderIdentity
-from retrieval.stores.base import ServerSettings, StoreSettings
+from retrieval.stores.base import StoreSettings
 
 MANIFEST_FILE = "atlas.json"
 FAILED_FILE = "failed.jsonl"
@@ -121,28 +119,6 @@ def check_complete(manifest: AtlasManifest) -> None:
 def half_built(name: str) -> AtlasError:
     """The error for an atlas whose build has not ended."""
     return AtlasError(f"atlas {name} is half-built: run the same build again to finish it")
-
-
-def server_of(folder: Path, manifest: AtlasManifest) -> str | None:
-    """The server on another machine that holds an atlas's vectors, as NAME@HOST:PORT; None where there is none."""
-    store = manifest.store
-    if not isinstance(store, ServerSettings) or remote_host(store.url) is None:
-        return None
-    return f"{folder.resolve().name}@{host_of(store.url)}"
-
-
-def check_server(folder: Path, manifest: AtlasManifest, allowed: Collection[str]) -> None:
-    """Contact no other machine only because a manifest names it.
-
-    Raises:
-        AtlasError: it is not allowed.
-    """
-    server = server_of(folder, manifest)
-    if server is not None and server not in allowed:
-        raise AtlasError(
-            f"atlas {manifest.name} is on a Qdrant server of another machine, {host_of(server)}, which is sent the"
-            f" vector of each photo: if you trust it, allow it with GEOSLEUTH_ATLAS_SERVERS='[\"{server}\"]'"
-        )
 
 
 def describe(encoder: EncoderIdentity) -> str:

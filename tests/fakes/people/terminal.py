@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -38,6 +39,13 @@ class Terminal:
             if select.select([self.ours], [], [], 0.0)[0]:
                 self.seen += os.read(self.ours, 4096).decode("utf-8", "replace")
             rest = rest[os.write(self.ours, rest[:512]) :]
+
+    def rest(self) -> str:
+        """What a process that has ended has shown and nobody has read."""
+        with contextlib.suppress(OSError):  # Linux's end of a pseudo-terminal
+            while select.select([self.ours], [], [], 0.0)[0]:
+                self.seen += os.read(self.ours, 4096).decode("utf-8", "replace")
+        return self.seen
 
     def close(self) -> None:
         """End the process."""

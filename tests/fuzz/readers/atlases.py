@@ -13,7 +13,8 @@ import numpy as np
 from retrieval.atlas.atlas import atlas_info, list_atlases, open_atlas
 from retrieval.atlas.build import build_gps_atlas
 from retrieval.atlas.failures import Failure, FailureList
-from retrieval.atlas.manifest import AtlasError, check_server, read_manifest, server_of
+from retrieval.atlas.manifest import AtlasError, read_manifest
+from retrieval.atlas.servers import check_server, server_of
 from retrieval.encoders.registry import load_encoder
 from retrieval.stores.base import ServerSettings, StoreSettings
 from retrieval.stores.registry import default_store_settings
