@@ -10,8 +10,8 @@ from tests.fuzz.cases import Case, Limits, check, make
 from tests.fuzz.targets import TARGETS, other_kinds
 
 SEED = 20
-CASES = 150
-SLOW_CASES = {"reply-asked": 20, "reply-parsed": 40, "results-jsonl": 60, "thread": 80}
+CASES = 300
+SLOW_CASES = {"reply-asked": 40, "reply-parsed": 80, "results-jsonl": 120, "thread": 160}
 """Of targets that take longer than a few milliseconds each."""
 
 
