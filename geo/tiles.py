@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from geo.point import Point
 from geo.sphere import HALF_CIRCUMFERENCE_KM, Floats, wrap_longitudes_deg
 
 TILE_PX = 256
+_DECIMALS = 6
+"""Of a tile, to which edges of areas are rounded: edges of tiles, computed in degrees and back, are whole again. By hand."""
 MAX_LATITUDE_DEG = float(np.degrees(np.arctan(np.sinh(np.pi))))
 """The map is a square: it ends at 85.0511° north and south."""
 
@@ -38,21 +40,29 @@ class TileBounds(NamedTuple):
     north: float
     east: float
 
-    def contains(self, point: Point) -> bool:
-        """Whether a point lies in it or on its edge.
+    def holds(self, lat_lon_deg: ArrayLike) -> NDArray[np.bool_]:
+        """Which of some positions of shape (..., 2) lie in it or on its edge, of shape (...).
 
-        >>> TileBounds(-20.0, 170.0, 0.0, -170.0).contains(Point(lat=-17.0, lon=179.0))
-        True
+        >>> TileBounds(-20.0, 170.0, 0.0, -170.0).holds([(-17.0, 179.0), (-17.0, 169.0)]).tolist()
+        [True, False]
         """
-        is_between = self.west <= point.lon <= self.east
-        if self.west > self.east:
-            is_between = point.lon >= self.west or point.lon <= self.east
-        return self.south <= point.lat <= self.north and is_between
+        lat, lon = np.moveaxis(np.asarray(lat_lon_deg, dtype=np.float64), -1, 0)
+        is_between = (lon - self.west) % 360.0 <= self.width_deg
+        return np.asarray((lat >= self.south) & (lat <= self.north) & is_between)
+
+    def contains(self, point: Point) -> bool:
+        """Whether a point lies in it or on its edge."""
+        return bool(self.holds((point.lat, point.lon)))
+
+    @property
+    def width_deg(self) -> float:
+        """From west to east, at most 360."""
+        return 360.0 if self.east - self.west >= 360.0 else (self.east - self.west) % 360.0
 
     @property
     def centre(self) -> Point:
         """Halfway between its edges."""
-        return Point(lat=(self.south + self.north) / 2.0, lon=self.west + (self.east - self.west) % 360.0 / 2.0)
+        return Point(lat=(self.south + self.north) / 2.0, lon=self.west + self.width_deg / 2.0)
 
 
 class PlacedTile(NamedTuple):
@@ -130,16 +140,6 @@ def tile_bounds(tile: Tile) -> TileBounds:
     return TileBounds(opposite[0], corner[1], corner[0], opposite[1])
 
 
-def tile_centre(tile: Tile) -> Point:
-    """The middle of a tile on the map.
-
-    >>> tile_centre(Tile(0, 0, 0))
-    Point(lat=0.0, lon=0.0)
-    """
-    lat, lon = _lat_lon(tile.zoom, tile.x + 0.5, tile.y + 0.5)
-    return Point(lat=lat, lon=lon)
-
-
 def _lat_lon(zoom: int, x: float, y: float) -> tuple[float, float]:
     """The position, in degrees, at fractional tile coordinates: (x, y) is a tile's north-west corner."""
     lat_rad = math.atan(math.sinh(math.pi * (1.0 - 2.0 * y / (1 << zoom))))
@@ -155,11 +155,12 @@ def tiles_in(area: TileBounds, zoom: int) -> Iterator[Tile]:
     if area.south >= MAX_LATITUDE_DEG or area.north <= -MAX_LATITUDE_DEG:
         return
     count = 1 << zoom
-    (left, top), (right, bottom) = pixels([(area.north, area.west), (area.south, area.east)], zoom) / TILE_PX
+    corners = pixels([(area.north, area.west), (area.south, area.east)], zoom) / TILE_PX
+    (left, top), (right, bottom) = np.round(corners, _DECIMALS)
     first, width = int(left), (right - left) % count
-    if area.east - area.west >= 360.0 or (width == 0.0 and area.east != area.west):
+    if area.width_deg >= 360.0 or (width == 0.0 and area.width_deg > 180.0):
         first, width = 0, float(count)
-    last = max(first, math.ceil(left + width) - 1)
+    last = max(first, math.ceil(round(left + width, _DECIMALS)) - 1)
     for y in range(min(int(top), count - 1), max(int(top) + 1, math.ceil(bottom))):
         for x in range(first, min(last + 1, first + count)):
             yield Tile(zoom, x % count, min(y, count - 1))

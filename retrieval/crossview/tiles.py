@@ -15,7 +15,7 @@ from PIL import Image
 
 from core.errors import UserError
 from geo.point import Point
-from geo.tiles import TILE_PX, Tile, TileBounds, tile_bounds, tile_centre, tiles_in
+from geo.tiles import TILE_PX, Tile, TileBounds, tile_bounds, tiles_in
 from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo
 
 MAX_TILE_BYTES = 2_000_000
@@ -86,7 +86,7 @@ def area_tiles(reader: TileReader, area: TileBounds, zoom: int) -> Iterator[Area
     """
     for tile, rgb in _with_pictures(reader, tiles_in(area, zoom)):
         if rgb is not None:
-            yield AreaTile(tile, tile_bounds(tile), tile_centre(tile), rgb)
+            yield AreaTile(tile, tile_bounds(tile), tile_bounds(tile).centre, rgb)
 
 
 def _with_pictures(reader: TileReader, tiles: Iterator[Tile]) -> Iterator[tuple[Tile, NDArray[np.uint8] | None]]:

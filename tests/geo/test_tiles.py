@@ -16,7 +16,6 @@ from geo.tiles import (
     map_width_px,
     pixels,
     tile_bounds,
-    tile_centre,
     tiles_in,
 )
 
@@ -83,9 +82,8 @@ def test_bounds_and_centres_agree_with_mercantile(lat, lon, zoom):
     ours = Tile(theirs.z, theirs.x, theirs.y)
     bounds = mercantile.bounds(theirs)
     assert tile_bounds(ours) == pytest.approx((bounds.south, bounds.west, bounds.north, bounds.east), abs=1e-9)
-    centre = tile_centre(ours)
-    assert pixels((centre.lat, centre.lon), zoom) / TILE_PX == pytest.approx((ours.x + 0.5, ours.y + 0.5), abs=1e-5)
-    assert tile_bounds(ours).contains(centre)
+    assert tile_bounds(ours).contains(tile_bounds(ours).centre)
+    assert list(tiles_in(tile_bounds(ours), zoom)) == [ours]
 
 
 @given(st.tuples(LATITUDES, LATITUDES), LONGITUDES, LONGITUDES, st.integers(0, 5))
@@ -103,6 +101,27 @@ def test_tiles_of_the_whole_map_and_beyond_it():
     assert len(list(tiles_in(TileBounds(-90.0, -180.0, 90.0, 180.0), 2))) == 16
     assert not list(tiles_in(TileBounds(86.0, -180.0, 90.0, 180.0), 2))
     assert [tile.x for tile in tiles_in(TileBounds(1.0, 170.0, 2.0, -170.0), 2)] == [3, 0]
+
+
+def test_an_area_around_the_whole_earth_holds_every_longitude_and_has_a_centre():
+    for west in (-180.0, 0.0, 20.0):
+        around = TileBounds(-10.0, west, 10.0, west + 360.0)
+        assert around.holds([(0.0, lon) for lon in (-180.0, -90.0, 0.0, 19.9, 180.0)]).all()
+        assert abs(around.centre.lon - west) == 180.0
+        assert len(list(tiles_in(around, 3))) == 16
+    assert TileBounds(-10.0, 0.0, 10.0, 360.0).width_deg == 360.0
+
+
+def test_an_edge_on_the_antimeridian_has_two_longitudes():
+    for area in (TileBounds(0.0, -180.0, 1.0, -179.0), TileBounds(0.0, 179.0, 1.0, 180.0)):
+        assert area.holds([(0.5, 180.0), (0.5, -180.0), (0.5, 178.0), (1.5, 180.0)]).tolist() == [
+            True,
+            True,
+            False,
+            False,
+        ]
+    assert TileBounds(0.0, 5.0, 1.0, 5.0).width_deg == 0.0
+    assert list(tiles_in(TileBounds(0.1, 5.0, 0.2, 5.0 + 1e-9), 4)) == [Tile(4, 8, 7)]
 
 
 def test_the_first_level_that_is_fine_enough():

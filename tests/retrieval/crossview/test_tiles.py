@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from geo.tiles import Tile, TileBounds, tile_bounds, tile_centre
+from geo.tiles import Tile, TileBounds, tile_bounds
 from retrieval.crossview.tiles import TileFolder, area_tiles
 
 AREA = TileBounds(-80.0, -120.0, 80.0, 120.0)
@@ -34,7 +34,7 @@ def test_every_tile_of_an_area_comes_with_where_it_lies(tmp_path: Path, side_px:
     for each in found:
         assert each.rgb.shape == (256, 256, 3)
         assert tuple(each.rgb[128, 128]) == (each.tile.x * 50, each.tile.y * 50, 9)
-        assert (each.bounds, each.centre) == (tile_bounds(each.tile), tile_centre(each.tile))
+        assert (each.bounds, each.centre) == (tile_bounds(each.tile), tile_bounds(each.tile).centre)
     assert found[0].id == "2/0/0"
     assert Tile(2, 1, 2) not in {each.tile for each in found}
 
