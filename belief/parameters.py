@@ -6,10 +6,12 @@ from functools import cache
 from importlib import resources
 from typing import Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from belief.records import Agreement, Record, Records
 from core.frozen import Frozen
+from geo.sphere import Floats
 from retrieval.candidate import AtlasKind
 
 
@@ -42,6 +44,10 @@ class SatelliteRecord(Frozen):
         if wrong or len(self.shares) != len(self.edges) + 1 or list(self.edges) != sorted(self.edges):
             raise ValueError("shares must be one row a group: two a temperature and one of nothing, with a sum of 1")
         return self
+
+    def shares_at(self, stands_out: float) -> Floats:
+        """The shares (2 t + 1,) of the group of a comparison whose best tile stands out so far."""
+        return np.array(self.shares[int(np.searchsorted(self.edges, stands_out))])
 
 
 class Parameters(Frozen):

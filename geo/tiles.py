@@ -19,7 +19,7 @@ from geo.sphere import HALF_CIRCUMFERENCE_KM, Floats, wrap_longitudes_deg
 
 TILE_PX = 256
 _DECIMALS = 6
-"""Of a tile, to which edges of areas are rounded: edges of tiles, computed in degrees and back, are whole again. By hand."""
+"""Of a tile, to which edges of areas are rounded: those of tiles, in degrees and back, are whole again. By hand."""
 MAX_LATITUDE_DEG = float(np.degrees(np.arctan(np.sinh(np.pi))))
 """The map is a square: it ends at 85.0511° north and south."""
 

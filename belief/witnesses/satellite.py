@@ -17,18 +17,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from belief.kernels import chord_distance_km
 from belief.parameters import SatelliteRecord
 from belief.posterior import Belief
 from belief.support import Support
 from belief.witnesses.reports import TINY
 from geo.point import Point
 from geo.sphere import EARTH_RADIUS_KM, Floats, lat_lon_array, to_lat_lon_deg, unit_vectors
-from geo.tiles import TileBounds
 from retrieval.crossview.tile_atlas import ComparedTiles, Zone
 from retrieval.stores.filters import Near, NearAny
 
 SHARES = (0.5, 0.9)
-"""Of the belief: tiles of the areas that hold them are compared. Set by hand."""
+"""Of the belief: tiles of the areas that hold them are compared. Set by hand, as are the numbers below."""
 
 MOST_CIRCLES = 16
 """Circles that an area is covered with."""
@@ -37,6 +37,7 @@ PINNED_TILES = 64
 """Hits that get a support of their own."""
 
 LEAST_RADIUS_KM = 0.1
+"""Of a circle around one position."""
 
 
 def narrowed_areas(belief: Belief, shares: Sequence[float] = SHARES) -> list[NearAny]:
@@ -57,11 +58,11 @@ def _covered(support: Support, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) 
     """Circles around positions of a support, by farthest-point clustering (Gonzalez 1985)."""
     unit = support.unit[rows]
     reach_km = np.maximum(np.sqrt(support.area_km2[rows] / np.pi), LEAST_RADIUS_KM)
-    centres, away_km = [0], _distance_km(unit, unit[0])
+    centres, away_km = [0], chord_distance_km(unit, unit[:1])[:, 0]
     nearest = np.zeros(len(rows), dtype=np.intp)
     while len(centres) < MOST_CIRCLES and (beyond_km := away_km - 2.0 * reach_km).max() > 0.0:
         centres.append(int(np.argmax(beyond_km)))
-        new_km = _distance_km(unit, unit[centres[-1]])
+        new_km = chord_distance_km(unit, unit[centres[-1:]])[:, 0]
         nearest = np.where(new_km < away_km, len(centres) - 1, nearest)
         away_km = np.minimum(new_km, away_km)
     radius_km = np.zeros(len(centres))
@@ -70,12 +71,6 @@ def _covered(support: Support, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) 
     return NearAny(
         tuple(Near(Point(lat=lat, lon=lon), km) for (lat, lon), km in zip(at.tolist(), radius_km.tolist(), strict=True))
     )
-
-
-def _distance_km(unit: Floats, one: Floats) -> Floats:
-    """Distances (n,) of unit vectors (n, 3) from one."""
-    chord = np.linalg.norm(unit - one, axis=1)
-    return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(1.0, chord / 2.0)))
 
 
 def tile_pins(compared: ComparedTiles) -> list[tuple[float, float]]:
@@ -87,6 +82,7 @@ def tile_pins(compared: ComparedTiles) -> list[tuple[float, float]]:
 def stands_out(compared: ComparedTiles) -> float:
     """How far the most similar tile is above tiles of elsewhere, in their standard deviations; 0 without a hit.
 
+    >>> from geo.tiles import TileBounds
     >>> from retrieval.crossview.tile_atlas import SatelliteTile, TileHit
     >>> hit = TileHit(SatelliteTile("a", TileBounds(0.0, 0.0, 1.0, 1.0)), 0.5)
     >>> stands_out(ComparedTiles((hit,), (), np.array([0.1, 0.3])))
@@ -99,7 +95,7 @@ def stands_out(compared: ComparedTiles) -> float:
 
 
 def satellite_log_ratio(belief: Belief, compared: ComparedTiles, record: SatelliteRecord) -> Floats:
-    """Log likelihood ratio (n,) in nats of a comparison at the positions of a belief that has not heard it.
+    """Log likelihood ratio (n,) in nats of a comparison at the positions of a belief without it.
 
     Args:
         belief: without this witness, on a support with `tile_pins`.
@@ -107,8 +103,7 @@ def satellite_log_ratio(belief: Belief, compared: ComparedTiles, record: Satelli
         record: of the encoder.
     """
     readings = tile_readings(belief.support, belief.mass, compared, record.temperatures)
-    group = int(np.searchsorted(record.edges, stands_out(compared)))
-    return np.asarray(np.log(np.maximum(readings @ np.array(record.shares[group]), TINY)))
+    return np.asarray(np.log(np.maximum(readings @ record.shares_at(stands_out(compared)), TINY)))
 
 
 def tile_readings(support: Support, mass: Floats, compared: ComparedTiles, temperatures: Sequence[float]) -> Floats:
@@ -148,7 +143,7 @@ def _levels(support: Support, compared: ComparedTiles) -> np.ndarray[tuple[int],
     for index in reversed(range(len(compared.zones))):
         level[_inside(support, compared.zones[index])] = index - len(compared.zones) - 1
     for index in reversed(range(len(compared.hits))):
-        level[_within(support.lat_lon_deg, compared.hits[index].tile.bounds)] = index
+        level[compared.hits[index].tile.bounds.holds(support.lat_lon_deg)] = index
     return level
 
 
@@ -157,9 +152,3 @@ def _inside(support: Support, zone: Zone) -> np.ndarray[tuple[int], np.dtype[np.
     centres = unit_vectors(lat_lon_array(circle.centre for circle in circles))
     reach = np.array([np.cos(min(np.pi, circle.radius_km / EARTH_RADIUS_KM)) for circle in circles])
     return np.asarray((support.unit @ centres.T >= reach).any(axis=1))
-
-
-def _within(lat_lon_deg: Floats, bounds: TileBounds) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    lat, lon = lat_lon_deg.T
-    east_of_west = (lon - bounds.west) % 360.0 <= (bounds.east - bounds.west) % 360.0
-    return np.asarray((lat >= bounds.south) & (lat <= bounds.north) & east_of_west)

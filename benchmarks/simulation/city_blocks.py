@@ -25,14 +25,14 @@ BLOCK_KM = CELLS * CELL_M / 1000.0
 """Side of a block: 200 m."""
 
 EYE_M, VIEW_DEG = 1.7, 150.0
-STEPS = np.arange(1, 57) * 0.4
+RAY_STEPS_CELLS = np.arange(1, 57) * 0.4
 """Along a ray, in cells."""
 
 LOOK_ALIKES = 0.2
 """Share of the blocks whose layout stands in another city too."""
 
 APART_KM = 300.0
-MOST_PEOPLE = 4000
+MOST_POPULOUS_PLACES = 4000
 """Cities are drawn from so many of the most populous places."""
 
 KM_PER_DEGREE = np.pi / 180.0 * EARTH_RADIUS_KM
@@ -80,7 +80,7 @@ class PlacedBlock(NamedTuple):
 def drawn_cities(count: int, seed: int) -> Floats:
     """Positions (count, 2) in degrees of populous places, at least 300 km apart."""
     places = Gazetteer().coordinates()
-    largest = places.lat_lon_deg[np.argsort(-places.population, kind="stable")[:MOST_PEOPLE]]
+    largest = places.lat_lon_deg[np.argsort(-places.population, kind="stable")[:MOST_POPULOUS_PLACES]]
     kept: list[Floats] = []
     for at in np.random.default_rng(seed).permutation(largest):
         if len(kept) < count and (not kept or distance_km(at, np.array(kept)).min() > APART_KM):
@@ -198,8 +198,8 @@ def seen_from_street(block: Block, rng: np.random.Generator) -> Pixels:
     rows, columns = np.nonzero(block.street)
     near = np.argsort(np.hypot(rows - CELLS / 2, columns - CELLS / 2) + rng.uniform(0.0, 6.0, len(rows)))[0]
     bearing = rng.uniform(0.0, 2.0 * np.pi) + np.radians(np.linspace(-VIEW_DEG / 2, VIEW_DEG / 2, PICTURE_PX))
-    at_row = rows[near] + 0.5 - np.cos(bearing)[:, None] * STEPS
-    at_column = columns[near] + 0.5 + np.sin(bearing)[:, None] * STEPS
+    at_row = rows[near] + 0.5 - np.cos(bearing)[:, None] * RAY_STEPS_CELLS
+    at_column = columns[near] + 0.5 + np.sin(bearing)[:, None] * RAY_STEPS_CELLS
     inside = (at_row >= 0) & (at_row < CELLS) & (at_column >= 0) & (at_column < CELLS)
     cell = (np.clip(at_row, 0, CELLS - 1).astype(int), np.clip(at_column, 0, CELLS - 1).astype(int))
     return _photographed(_cast(block, cell, inside, rng.uniform(0.55, 0.95, 3)), rng)
@@ -209,7 +209,7 @@ def _cast(
     block: Block, cell: tuple[NDArray[np.int_], NDArray[np.int_]], inside: NDArray[np.bool_], sky: Floats
 ) -> Floats:
     """Colours (64, 64, 3) of rays over cells (columns, steps)."""
-    away_m = STEPS * CELL_M
+    away_m = RAY_STEPS_CELLS * CELL_M
     height = np.where(inside, block.height_m[cell], 0.0)
     slope = np.tan(np.radians(np.linspace(50.0, -35.0, PICTURE_PX)))
     top = np.where(height > 0.0, (height - EYE_M) / away_m, -np.inf)

@@ -48,7 +48,7 @@ SIDES = {"train": 7, "fit": 12, "test": 12}
 PHOTOS = 3
 QUERIES = {"fit": 600, "test": 800}
 UNMATCHABLE = 0.25
-"""Share of the places whose photos show nothing of them."""
+"""Share of the places whose photos show nothing of them; by hand, as all numbers of this world."""
 
 RECORD = Record(shares=(0.10, 0.20, 0.30, 0.15, 0.10, 0.15))
 """Of the simulated coarse stage: how far from the truth it names a place; kernels of 0.3 to 800 km, and anywhere."""
@@ -56,13 +56,14 @@ RECORD = Record(shares=(0.10, 0.20, 0.30, 0.15, 0.10, 0.15))
 PUBLISHED_RADIUS_KM = 25.0
 THRESHOLDS_KM = (1, 25, 200, 750, 2500)
 LIMIT = 48
-"""Tiles that are compared in each area."""
+"""Tiles that are compared in each area. By hand."""
 
 SYSTEMS = ("coarse only", "satellite only", "25 km radius, as published", "belief, blind", "belief")
-"""`blind` knows where tiles are and not what they show: all similarities count alike."""
+"""`blind` knows where tiles are and not what the photo shows: it compares a photo of another city, and all similarities
+count alike."""
 
 BLIND = (10.0,)
-"""A temperature at which no similarity matters."""
+"""A temperature at which no similarity matters. By hand."""
 
 
 class Query(NamedTuple):
@@ -148,10 +149,12 @@ def _coarse(truth_deg: tuple[float, float], elsewhere: Sequence[Point], rng: np.
 
 def coarse_belief(coarse: ReportedPlace, pins: Sequence[tuple[float, float]] = ()) -> Belief:
     """The belief after the coarse stage, on a support around its place and some pins."""
-    return Belief(*_heard(coarse, pins), {})
+    return Belief(*_with_report(coarse, pins), {})
 
 
-def _heard(coarse: ReportedPlace, pins: Sequence[tuple[float, float]]) -> tuple[Support, dict[str, WeighedReport]]:
+def _with_report(
+    coarse: ReportedPlace, pins: Sequence[tuple[float, float]]
+) -> tuple[Support, dict[str, WeighedReport]]:
     support = make_support([coarse[:2], *pins])
     ratio = report_ratio(support, Report([coarse], RECORD), default_parameters().records)
     return support, {"coarse": WeighedReport(ratio)}
@@ -179,22 +182,30 @@ def matched(
     return matched_place(belief, compared, row, temperatures)
 
 
-def answers(query: Query, vector: Vectors, atlas: TileAtlas, records: MatchRecords, aim: str) -> Outcome:
-    """The answers of all systems to one query."""
+def refined(query: Query, vector: Vectors, atlas: TileAtlas, record: SatelliteRecord) -> tuple[ComparedTiles, Belief]:
+    """A comparison, and the belief with it, on a support with its tiles."""
+    compared = compare_by_belief(query, vector, atlas)
+    support, reports = _with_report(query.coarse, tile_pins(compared))
+    ratio = satellite_log_ratio(Belief(support, reports, {}), compared, record)
+    return compared, Belief(support, reports, {"satellite": ratio})
+
+
+def answers(
+    query: Query, vector: Vectors, unrelated: Vectors, atlas: TileAtlas, records: MatchRecords, aim: str
+) -> Outcome:
+    """The answers of all systems to one query.
+
+    Args:
+        unrelated: the vector of a photo of another place, which is all that the blind belief compares.
+    """
     utility = default_parameters().utility[aim]
     coarse = decide(coarse_belief(query.coarse), utility)
     anywhere = atlas.compare(vector, None, 1).hits[0].tile
     circle = NearAny((Near(Point(lat=coarse.lat_deg, lon=coarse.lon_deg), PUBLISHED_RADIUS_KM),))
     near = atlas.compare(vector, [circle], 1).hits
     in_circle = near[0].tile if near else anywhere  # as published: all tiles where none is near
-    compared = compare_by_belief(query, vector, atlas)
-    support, reports = _heard(query.coarse, tile_pins(compared))
-    unheard = Belief(support, reports, {})
-    blind, belief = (
-        Belief(support, reports, {"satellite": satellite_log_ratio(unheard, compared, record)})
-        for record in (records.blind, records.seeing)
-    )
-    best, best_blind = decide(belief, utility), decide(blind, utility)
+    compared, belief = refined(query, vector, atlas, records.seeing)
+    best, best_blind = decide(belief, utility), decide(refined(query, unrelated, atlas, records.blind)[1], utility)
     points = {
         "coarse only": (coarse.lat_deg, coarse.lon_deg),
         "satellite only": _centre(anywhere.bounds),
@@ -209,18 +220,21 @@ def answers(query: Query, vector: Vectors, atlas: TileAtlas, records: MatchRecor
     return Outcome(errors, {name: tile_id == own for name, tile_id in picked.items()})
 
 
+def of_other_cities(queries: Sequence[Query], seed: int) -> list[int]:
+    """For each query another one, drawn from those of other cities: its photos are unrelated."""
+    rng, cities = np.random.default_rng([seed, len(queries)]), np.array([query.block.city for query in queries])
+    return [int(rng.choice(np.flatnonzero(cities != city))) for city in cities]
+
+
 def _centre(bounds: TileBounds) -> tuple[float, float]:
     return bounds.centre.lat, bounds.centre.lon
 
 
 def _likeliest_tile(belief: Belief, compared: ComparedTiles) -> str:
     """The hit that holds most of a belief; empty where there is none."""
-    lat, lon = belief.support.lat_lon_deg.T
-    held = [
-        belief.mass[(lat >= b.south) & (lat <= b.north) & (lon >= b.west) & (lon <= b.east)].sum()
-        for b in (hit.tile.bounds for hit in compared.hits)
-    ]
-    return compared.hits[int(np.argmax(held))].tile.tile_id if held else ""
+    tiles = [hit.tile for hit in compared.hits]
+    held = [belief.mass[tile.bounds.holds(belief.support.lat_lon_deg)].sum() for tile in tiles]
+    return tiles[int(np.argmax(held))].tile_id if held else ""
 
 
 def table(outcomes: Sequence[Outcome], cities: Sequence[str]) -> Iterator[str]:
@@ -241,13 +255,15 @@ def _share(right: NDArray[np.bool_], cities: Sequence[str]) -> str:
 
 
 def differences(outcomes: Sequence[Outcome], cities: Sequence[str]) -> Iterator[str]:
-    """The belief against the best of the others at each distance, paired, with intervals."""
+    """The belief against the blind one and against the best of the others at each distance, paired, with intervals."""
     errors = {name: np.array([outcome.error_km[name] for outcome in outcomes]) for name in SYSTEMS}
+    others = SYSTEMS[: SYSTEMS.index("belief, blind")]
     for km in THRESHOLDS_KM:
-        best = max(SYSTEMS[:-1], key=lambda name: float((errors[name] <= km).mean()))
-        more = 100.0 * ((errors["belief"] <= km).astype(float) - (errors[best] <= km))
-        found = clustered_bootstrap(more, cities)
-        yield f"{km} km: {found.estimate:+.1f} ({found.low:+.1f} to {found.high:+.1f}) against {best}"
+        best = max(others, key=lambda name: float((errors[name] <= km).mean()))
+        for name in ("belief, blind", best):
+            more = 100.0 * ((errors["belief"] <= km).astype(float) - (errors[name] <= km))
+            found = clustered_bootstrap(more, cities)
+            yield f"{km} km: {found.estimate:+.1f} ({found.low:+.1f} to {found.high:+.1f}) against {name}"
 
 
 def measure(encoder: CrossviewEncoder, seed: int, aim: str, folder: Path, share: float) -> Iterator[str]:
@@ -265,27 +281,37 @@ def measure(encoder: CrossviewEncoder, seed: int, aim: str, folder: Path, share:
     cities = [str(query.block.city) for query in queries["test"]]
     yield f"{len(atlases['test']):,} tiles of {CITIES['test']} cities, {len(cities)} places, aim {aim}; generated"
     joined: dict[str, Callable[[Query], Vectors]] = {
-        "one photo": lambda query: query.vectors[0],
+        "one photo": lambda query: encoder.join(query.vectors[:1]),
         f"{PHOTOS} photos, joined by the network": lambda query: encoder.join(query.vectors),
         f"{PHOTOS} photos, mean of their vectors": lambda query: _mean(query.vectors),
     }
-    for label, vector in joined.items():
-        fitted = [matched(query, vector(query), atlases["fit"]) for query in queries["fit"]]
-        record = fit_satellite(fitted, source="generated world")
-        knows_tiles = [matched(query, vector(query), atlases["fit"], BLIND) for query in queries["fit"]]
-        records = MatchRecords(record, fit_satellite(knows_tiles, BLIND, "generated world"))
-        told = [gain_nats(record, matched(query, vector(query), atlases["test"])) for query in queries["test"]]
-        outcomes = [answers(query, vector(query), atlases["test"], records, aim) for query in queries["test"]]
-        yield f"\n**{label}**: a match adds {np.mean(told):.3f} nats to the log density at the truth\n"
+    others = {part: of_other_cities(queries[part], seed) for part in atlases}
+    for label, join in joined.items():
+        vectors = {part: [join(query) for query in queries[part]] for part in atlases}
+        unrelated = {part: [vectors[part][i] for i in others[part]] for part in atlases}
+        fit = list(zip(queries["fit"], vectors["fit"], unrelated["fit"], strict=True))
+        test = list(zip(queries["test"], vectors["test"], unrelated["test"], strict=True))
+        places = [matched(query, own, atlases["fit"]) for query, own, _ in fit]
+        blind = [matched(query, other, atlases["fit"], BLIND) for query, _, other in fit]
+        records = MatchRecords(*(_record(*each) for each in ((places, TEMPERATURES), (blind, BLIND))))
+        gains_nats = [gain_nats(records.seeing, matched(query, own, atlases["test"])) for query, own, _ in test]
+        blind_nats = [gain_nats(records.blind, matched(query, of, atlases["test"], BLIND)) for query, _, of in test]
+        outcomes = [answers(*each, atlases["test"], records, aim) for each in test]
+        yield f"\n**{label}**: a match adds {np.mean(gains_nats):.3f} nats to the log density at the truth,"
+        yield f"knowing where tiles are {np.mean(blind_nats):.3f}\n"
         yield from table(outcomes, cities)
-        yield from ("", "Belief against the best of the others:", *differences(outcomes, cities))
+        yield from ("", "Belief against the blind one, and the best of the rest:", *differences(outcomes, cities))
         for matchable in (True, False):
             rows = [i for i, query in enumerate(queries["test"]) if query.matchable is matchable]
             yield f"\n{label}, {'something' if matchable else 'nothing'} to match ({len(rows)} places, "
-            yield f"{np.mean([told[i] for i in rows]):+.3f} nats)\n"
+            yield f"{np.mean([gains_nats[i] for i in rows]):+.3f} nats)\n"
             yield from table([outcomes[i] for i in rows], [cities[i] for i in rows])
     for atlas in atlases.values():
         atlas.close()
+
+
+def _record(places: Sequence[MatchedPlace], temperatures: Sequence[float]) -> SatelliteRecord:
+    return fit_satellite(places, temperatures, "generated world")
 
 
 def _mean(vectors: Vectors) -> Vectors:

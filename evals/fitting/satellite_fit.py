@@ -16,13 +16,16 @@ from geo.sphere import Floats
 from retrieval.crossview.tile_atlas import ComparedTiles
 
 TEMPERATURES = (0.01, 0.02, 0.04, 0.08, 0.16)
+"""Of the readings. Set by hand, as are the numbers below; the shares of the readings are fitted."""
+
 GROUPS = 4
 """Parts of the places by how far the best tile stands out."""
 
 POOLED_PLACES = 5.0
-"""Places' worth of the shares of all groups that are mixed into those of each; set by hand."""
+"""Places' worth of the shares of all groups that are mixed into those of each."""
 
 LEAST_PLACES = 40
+"""Places that a fit needs."""
 
 
 class MatchedPlace(NamedTuple):
@@ -43,7 +46,7 @@ def matched_place(
     """A comparison at the truth of a place, whose position must be a row of the support.
 
     Args:
-        belief: that has not heard the comparison, on a support with `tile_pins`.
+        belief: without this comparison, on a support with `tile_pins`.
     """
     readings = tile_readings(belief.support, belief.mass, compared, temperatures)
     return MatchedPlace(readings[truth_row], stands_out(compared))
@@ -79,5 +82,4 @@ def fit_satellite(
 
 def gain_nats(record: SatelliteRecord, place: MatchedPlace) -> float:
     """What a comparison adds to the log-probability density at the truth of a place, in nats."""
-    group = int(np.searchsorted(record.edges, place.stands_out))
-    return float(np.log(place.at_truth @ np.array(record.shares[group])))
+    return float(np.log(place.at_truth @ record.shares_at(place.stands_out)))

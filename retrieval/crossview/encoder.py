@@ -106,7 +106,7 @@ class CrossviewEncoder:
 
     @torch.inference_mode()
     def join(self, vectors: Vectors, weights: Sequence[float] | None = None) -> Vectors:
-        """One query (dim,) out of the vectors (k, dim) of photos of one place.
+        """One query (dim,) out of the vectors (k, dim) of photos of one place; of one photo, too.
 
         Args:
             weights: of the photos, at least one of them above 0; None: alike.

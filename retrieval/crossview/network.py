@@ -34,7 +34,7 @@ class CrossviewShape(Frozen):
 
     dim: int = Field(0, ge=0, description="of the vectors; 0: as wide as the backbone's tokens, without a projection")
     shared: bool = Field(True, description="one backbone for both views, as published; else one each")
-    together: Together = Field("mean", description="how several photos of one place make one vector")
+    together: Together = Field("mean", description="how the photos of one place, also one alone, make one vector")
     layers: int = Field(2, gt=0, description="of the Transformer over photos")
     heads: int = Field(4, gt=0)
 
@@ -69,7 +69,7 @@ class CrossviewNetwork(nn.Module):
 
     def joined(self, vectors: Tensor, weights: Tensor) -> Tensor:
         """One vector (n, dim) out of those of several photos (n, k, dim) with weights (n, k)."""
-        if self.together is not None and weights.shape[1] > 1:
+        if self.together is not None:
             joined: Tensor = self.together(vectors, weights)
             return joined
         return weighted_mean(vectors, weights)

@@ -64,6 +64,17 @@ def test_photos_of_one_place_are_joined_by_weight_and_in_any_order(run: Path) ->
         encoder.join(vectors, [0.0, 0.0, 0.0])
 
 
+def test_one_photo_alone_goes_through_the_transformer_as_in_training(tmp_path: Path) -> None:
+    write_places(tmp_path, 20)
+    train_crossview(load(write_crossview_config(tmp_path, model__shape__together="transformer")), CPU, [])
+    encoder = CrossviewEncoder(tmp_path / "run", device="cpu")
+    vectors = encoder.encode_photos([load_photo(tmp_path / f"pictures/{n}-0.png").rgb for n in range(3)])
+    np.testing.assert_allclose(encoder.join(vectors), encoder.join(vectors[::-1]), atol=1e-6)
+    alone = encoder.join(vectors[:1])
+    np.testing.assert_allclose(alone, encoder.join(vectors, [1.0, 0.0, 0.0]), atol=1e-6)
+    assert np.abs(alone - vectors[0]).max() > 1e-4
+
+
 def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from retrieval.training import run_folder
 
