@@ -32,6 +32,7 @@ _PATH_KEY = re.compile(
     r"(?<=/)(?!(?:[0-9a-f]{40}|[0-9a-f]{64})(?:/|$))[^/]*?"
     r"(?:(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{20}|[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})[^/]*"
 )
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _HEADER = re.compile(
     r"((?:authorization|x-api-key|api-key)[\"']?\s*[:=]\s*[\"']?(?:bearer |basic )?|bearer )[^\s\"']{6,}", re.IGNORECASE
 )
@@ -99,13 +100,16 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def redact_log(name: str) -> None:
-    """Take credentials out of every line that a library writes to its log of this name."""
-    logging.getLogger(name).addFilter(_redact_record)
+def log_hosts_only(name: str) -> None:
+    """Leave of each address its host alone in the lines that a library writes to its log of this name.
+
+    A key may be anywhere in an address, under any name.
+    """
+    logging.getLogger(name).addFilter(_leave_hosts)
 
 
-def _redact_record(record: logging.LogRecord) -> bool:
-    record.msg, record.args = redacted(record.getMessage()), None
+def _leave_hosts(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redacted(_ADDRESS.sub(lambda address: host_of(address[0]), record.getMessage())), None
     return True
 
 

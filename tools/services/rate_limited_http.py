@@ -12,10 +12,10 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
-from core.redaction import redact_log
+from core.redaction import log_hosts_only
 from tools.results import ToolError
 
-redact_log("httpx")  # it logs the address of every request, which may hold the user's key
+log_hosts_only("httpx")  # it logs the address of every request, which may hold the user's key
 
 MAX_SECONDS = 30.0
 """One request may take so long in all, however steadily its answer drips."""

@@ -2,7 +2,7 @@
 
 Three layers, outermost first: `hishel` keeps what the server's headers allow (RFC 9111) and asks again with
 `If-None-Match` or `If-Modified-Since`; `_Origin` turns a tile's number into the server's address, which may hold the
-user's key, so that the cache never sees it; `RateLimitedFetcher` asks.
+user's key, so that the cache never sees it; `RateLimitedFetcher` asks, and leaves the host alone in the log.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tools.services.tile_server import TileServer
 
 CACHE_FILE = "tiles.sqlite"
 MAX_CACHE_BYTES = 500_000_000
+"""By hand."""
 KEPT_S = 7 * 24 * 3600
 """A tile whose server names no lifetime is asked for again after a week, the least that OpenStreetMap's policy asks."""
 EMPTY_KEPT_S = 3600
@@ -41,6 +42,7 @@ CONCURRENT = 4
 ATTEMPTS = 3
 MIN_INTERVAL_S = 0.05
 TIMEOUT_S = 10.0
+"""Limits on what one server is asked, all four by hand."""
 _CONDITIONS = ("if-none-match", "if-modified-since")
 _KEPT_HEADERS = ("age", "cache-control", "content-type", "date", "etag", "expires", "last-modified", "vary")
 
