@@ -162,7 +162,12 @@ def build_network(kind: Any, config: Any, name: str, file: Path | None, seed: in
             return kind(config)
     try:
         network, report = kind.from_pretrained(
-            file.parent, config=config, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
+            file.parent,
+            config=config,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
         reason = str(error).splitlines()[0]

@@ -19,6 +19,7 @@ from retrieval.training.data.table import read_position_deg
 
 VIGOR_CITIES = ("Chicago", "NewYork", "SanFrancisco", "Seattle")
 COLUMNS = ("photo", "tile", "lat", "lon")
+PARTS = ("train", "validation")
 BUCKETS = 10_000
 
 
@@ -72,11 +73,13 @@ def _of_table(config: PlacesConfig) -> Iterator[PhotographedPlace]:
 
     grouped: dict[str, list[PhotographedPlace]] = {}
     for line, row in table_rows(path, check, "give a CSV file in UTF-8"):
-        reason, position = read_position_deg(row["lat"], row["lon"])
-        if reason:
-            raise UserError(f"{path} line {line}: {reason}")
         name = row.get("place") or row["tile"]
+        position = _position_deg(row["lat"], row["lon"], path, line)
         part = row.get("part") or part_of(name, config.validation_share)
+        if part not in PARTS:
+            raise _problem(path, line, f"part {part!r} is none: write {' or '.join(PARTS)}, or leave it empty")
+        if name in grouped and grouped[name][0].part != part:
+            raise _problem(path, line, f"place {name} is in part {grouped[name][0].part} above and in {part} here")
         grouped.setdefault(name, []).append(
             PhotographedPlace(name, position, (row["photo"],), (row["tile"],), row.get("text", ""), part)
         )
@@ -85,6 +88,17 @@ def _of_table(config: PlacesConfig) -> Iterator[PhotographedPlace]:
         tiles = tuple(dict.fromkeys(tile for row in rows for tile in row.tiles))
         if photos:
             yield PhotographedPlace(name, rows[0].position_deg, photos, tiles, rows[0].text, rows[0].part)
+
+
+def _problem(path: Path, line: int, what: str) -> UserError:
+    return UserError(f"{path} line {line}: {what}")
+
+
+def _position_deg(lat_text: str, lon_text: str, path: Path, line: int) -> tuple[float, float]:
+    reason, position = read_position_deg(lat_text, lon_text)
+    if reason:
+        raise _problem(path, line, reason)
+    return position
 
 
 def part_of(name: str, validation_share: float) -> str:
@@ -97,11 +111,17 @@ def _of_cvusa(config: PlacesConfig) -> Iterator[PhotographedPlace]:
 
     The number in a tile's name is its line there, which holds latitude and longitude of tile and photo.
     """
-    located = _lines(config.folder / "split_locations" / "all.csv")
+    locations = config.folder / "split_locations" / "all.csv"
+    located = [row for _, row in _lines(locations, 4)]
     for part, split in (("train", "train-19zl.csv"), ("validation", "val-19zl.csv")):
-        for tile, photo, *_ in _lines(config.folder / "splits" / split):
-            row = located[int(Path(tile).stem) - 1]
-            yield PhotographedPlace(Path(tile).stem, (float(row[2]), float(row[3])), (photo,), (tile,), part=part)
+        path = config.folder / "splits" / split
+        for line, (tile, photo, *_) in _lines(path, 2):
+            name = Path(tile).stem
+            if not (name.isascii() and name.isdigit() and 1 <= int(name) <= len(located)):
+                raise _problem(path, line, f"the name of {tile} is no line of {locations}, which has {len(located)}")
+            _, _, lat, lon, *_ = located[int(name) - 1]
+            position = _position_deg(lat, lon, locations, int(name))
+            yield PhotographedPlace(name, position, (photo,), (tile,), part=part)
 
 
 def _of_vigor(config: PlacesConfig) -> Iterator[PhotographedPlace]:
@@ -110,19 +130,27 @@ def _of_vigor(config: PlacesConfig) -> Iterator[PhotographedPlace]:
         for part, split in (("train", "train"), ("validation", "test")):
             path = config.folder / "splits" / city / f"same_area_balanced_{split}.txt"
             photos: dict[str, list[str]] = {}
-            for photo, tile, *_ in _lines(path, " "):
+            positions: dict[str, tuple[float, float]] = {}
+            for line, (photo, tile, *_) in _lines(path, 2, " "):
                 photos.setdefault(tile, []).append(f"ground/{city}/{photo}")
+                lat, lon = [*tile.rsplit(".", 1)[0].split("_")[1:3], "", ""][:2]
+                positions[tile] = _position_deg(lat, lon, path, line)
             for tile, own in photos.items():
-                lat, lon = map(float, tile.rsplit(".", 1)[0].split("_")[1:3])
-                yield PhotographedPlace(tile, (lat, lon), tuple(own), (f"satellite/{city}/{tile}",), part=part)
+                yield PhotographedPlace(tile, positions[tile], tuple(own), (f"satellite/{city}/{tile}",), part=part)
 
 
-def _lines(path: Path, delimiter: str = ",") -> list[list[str]]:
+def _lines(path: Path, least: int, delimiter: str = ",") -> list[tuple[int, list[str]]]:
+    """The rows that are not empty, with their lines from 1; each has at least so many fields."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [row for row in csv.reader(file, delimiter=delimiter, skipinitialspace=True) if row]
-    except OSError as error:
-        raise UserError(f"data: cannot read {path} ({error.strerror}): is data.layout right?") from error
+            rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            found = [(rows.line_num, row) for row in rows if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"data: cannot read {path} ({error}): is data.layout right?") from error
+    short = next((line for line, row in found if len(row) < least), None)
+    if short is not None:
+        raise _problem(path, short, f"fewer than {least} fields: is data.layout right?")
+    return found
 
 
 def missing_files(folder: Path, places: Sequence[PhotographedPlace]) -> dict[str, str]:

@@ -34,9 +34,13 @@ def train_crossview(config: CrossviewConfig, process_group: ProcessGroup, argume
     bad_samples = BadSamples(run.folder / BAD_SAMPLES, config.data.max_bad_share)
     listed = read_places(config.data)
     gone = missing_files(config.data.folder, listed)
-    unusable = [BadSample(str(config.data.folder), name, f"no {file}") for name, file in gone.items()]
+    reasons = {name: f"no {file}" for name, file in gone.items()}
+    if "text" in config.objective.views:
+        silent = (place.name for place in listed if place.part == "train" and not place.text.strip())
+        reasons = dict.fromkeys(silent, "no text") | reasons
+    unusable = [BadSample(str(config.data.folder), name, reason) for name, reason in reasons.items()]
     bad_samples.add(unusable, len(listed))
-    places = [place for place in listed if place.name not in gone]
+    places = [place for place in listed if place.name not in reasons]
     parts = [[i for i, place in enumerate(places) if place.part == part] for part in ("train", "validation")]
     trained, held_out = (PhotoGroups.of(places, rows, config.data.photos) for rows in parts)
     groups = PhotoGroups(np.concatenate([trained.place, held_out.place]), trained.photos + held_out.photos)

@@ -16,6 +16,8 @@ from geo.sphere import Floats, unit_vectors
 from retrieval.training.crossview.config import SamplingConfig
 
 ROWS_AT_ONCE = 1024
+NO_NEIGHBOUR = -1
+"""In the place of neighbours that are not known, as pictures cannot be read; it is no place, so it is skipped."""
 
 Rows = NDArray[np.int64]
 
@@ -54,7 +56,7 @@ def hard_order(
 
     Args:
         place: (n,), of each group of photos.
-        neighbours: (places, k), the hardest first; None: none are known.
+        neighbours: (places, k), the hardest first, `NO_NEIGHBOUR` where there is none; None: none are known.
         batch: groups a step; fewer than a batch are left out at the end.
     """
     order = rng.permutation(len(place))

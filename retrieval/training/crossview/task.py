@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +19,10 @@ from retrieval.training.config import CrossviewConfig
 from retrieval.training.contrastive_task import TEXT_IDS
 from retrieval.training.crossview.config import CrossviewModel
 from retrieval.training.crossview.places import PhotographedPlace, PhotoGroups, positions_deg
-from retrieval.training.crossview.sampling import hard_order, most_similar, nearest_places
+from retrieval.training.crossview.sampling import NO_NEIGHBOUR, hard_order, most_similar, nearest_places
 from retrieval.training.crossview.views import PHOTOS, PLACE_IDS, TILES, WEIGHTS, PlaceLoader
 from retrieval.training.data.bad_samples import BadSamples
-from retrieval.training.data.loading import NO_AUGMENTATION
+from retrieval.training.data.loading import NO_AUGMENTATION, LoadedPhotos
 from retrieval.training.distributed import ProcessGroup
 from retrieval.training.gradient_cache import Part, Tensors, split_into_parts
 from retrieval.training.losses import BatchLabels, Objective
@@ -52,10 +52,10 @@ def build_towers(config: CrossviewModel, seed: int) -> CrossviewTowers:
         return CrossviewTowers(config, load_backbones(config.image, config.shape, seed))
 
 
-class _EmbeddedGroups(NamedTuple):
-    """Rows of groups that could be read, and their vectors (n, dim)."""
+class _Embedded(NamedTuple):
+    """Rows (n,) of groups of photos, or of places, whose pictures could be read, and their vectors (n, dim)."""
 
-    rows: list[int]
+    rows: NDArray[np.int64]
     vectors: Tensor
 
 
@@ -138,13 +138,18 @@ class CrossviewTask:
 
     @torch.no_grad()
     def validate(self) -> Scores:
-        """Share of groups of photos whose own tile is among the k most similar of all validation tiles."""
-        places = np.unique(self._groups.place[self._held_out])[: self._config.validation.places]
-        chosen = self._held_out[np.isin(self._groups.place[self._held_out], places)]
-        photos = self._embedded_photos(chosen)
+        """Share of groups of photos whose own tile is among the k most similar of all validation tiles.
+
+        Places with a picture that cannot be read are listed and left out.
+        """
+        held_out = self._groups.place[self._held_out]
+        places = chosen_places(held_out, self._config.validation.places, self._config.seed)
+        photos = self._embedded_photos(self._held_out[np.isin(held_out, places)])
         tiles = self._embedded_tiles(places)
-        own = torch.from_numpy(np.searchsorted(places, self._groups.place[photos.rows]))
-        return recalls(photos.vectors @ tiles.T, own)
+        place = self._groups.place[photos.rows]
+        has_tile = np.isin(place, tiles.rows)
+        own = torch.from_numpy(np.searchsorted(tiles.rows, place[has_tile]))
+        return recalls(photos.vectors[has_tile] @ tiles.vectors.T, own)
 
     def state(self) -> dict[str, Any]:
         """The neighbours."""
@@ -168,31 +173,55 @@ class CrossviewTask:
 
     @torch.no_grad()
     def _similar_places(self, among: int) -> Tensor:
-        """Rows of the places whose tiles are most similar to each place's photos."""
+        """Rows of the places whose tiles are most similar to each place's photos; -1 where pictures cannot be read."""
         self.model.eval()
         photos = self._embedded_photos(np.unique(self._row, return_index=True)[1])
         tiles = self._embedded_tiles(self._known)
-        found = torch.zeros(len(self._known), min(among, len(self._known) - 1), dtype=torch.int64)
-        rows = torch.from_numpy(self._row[photos.rows])
-        found[rows] = most_similar(photos.vectors, tiles, rows, among)
         self.model.train()
+        with_tile = np.searchsorted(self._known, tiles.rows)
+        kept = np.isin(self._row[photos.rows], with_tile)
+        rows = self._row[photos.rows][kept]
+        own = torch.from_numpy(np.searchsorted(with_tile, rows))
+        similar = most_similar(photos.vectors[kept], tiles.vectors, own, among)
+        found = torch.full((len(self._known), min(among, len(self._known) - 1)), NO_NEIGHBOUR, dtype=torch.int64)
+        found[rows, : similar.shape[1]] = torch.from_numpy(with_tile)[similar]
         return found
 
-    def _embedded_photos(self, rows: NDArray[np.int64]) -> _EmbeddedGroups:
-        kept, vectors = [], []
-        for loaded in self._loader.load(np.array_split(rows, -(-len(rows) // EMBEDDED_AT_ONCE)), NO_AUGMENTATION):
-            if loaded.tensors:
-                kept += loaded.rows
-                vectors.append(self.model(loaded.tensors[PHOTOS], loaded.tensors[WEIGHTS]).float().cpu())
-        return _EmbeddedGroups(kept, torch.cat(vectors))
+    def _embedded_photos(self, rows: NDArray[np.int64]) -> _Embedded:
+        loaded = self._loader.load(_in_parts(rows), NO_AUGMENTATION)
+        return self._embedded(loaded, lambda tensors: self.model(tensors[PHOTOS], tensors[WEIGHTS]))
 
-    def _embedded_tiles(self, places: NDArray[np.int64]) -> Tensor:
-        vectors = []
-        for part in np.array_split(places, -(-len(places) // EMBEDDED_AT_ONCE)):
-            tiles = np.stack([self._loader.dataset.tile(self._places[i].tiles[0]) for i in part])
-            pixels = torch.from_numpy(tiles).to(self._process_group.device)
-            vectors.append(self.model.tiles(pixels).float().cpu())
-        return torch.cat(vectors)
+    def _embedded_tiles(self, places: NDArray[np.int64]) -> _Embedded:
+        return self._embedded(
+            self._loader.load_tiles(_in_parts(places)), lambda tensors: self.model.tiles(tensors[TILES])
+        )
+
+    def _embedded(self, batches: Iterable[LoadedPhotos], embed: Callable[[dict[str, Tensor]], Tensor]) -> _Embedded:
+        rows, vectors = list[int](), list[Tensor]()
+        for loaded in batches:
+            if self._process_group.is_main:  # every process reads the same pictures
+                self._bad_samples.add(loaded.bad_samples, len(self._groups.place))
+            if loaded.tensors:
+                rows += loaded.rows
+                with torch.autocast(self._process_group.device.type, torch.bfloat16, enabled=self._config.loop.bf16):
+                    vectors.append(embed(loaded.tensors).float().cpu())
+        if not rows:
+            raise UserError(f"none of the pictures can be read: see {self._bad_samples.path}")
+        return _Embedded(np.array(rows, dtype=np.int64), torch.cat(vectors))
+
+
+def _in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return np.array_split(rows, -(-len(rows) // EMBEDDED_AT_ONCE))
+
+
+def chosen_places(place: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """At most `count` of the places of some groups, drawn from the seed, in rising order.
+
+    >>> chosen_places(np.array([3, 3, 5, 8]), 9, 1).tolist()
+    [3, 5, 8]
+    """
+    places = np.unique(place)
+    return np.sort(np.random.default_rng(seed).permutation(places)[:count])
 
 
 def recalls(similarity: Tensor, own: Tensor) -> Scores:

@@ -60,13 +60,21 @@ class PlaceDataset(Dataset[LoadedPhotos]):
             try:
                 views[row] = self._group(row, request.epoch)
             except (PhotoError, OSError) as error:
-                name = self._places[int(self._groups.place[row])].name
-                bad_samples.append(BadSample(str(self._config.folder), name, str(error).split(": ", 1)[-1]))
+                bad_samples.append(self.bad_sample(int(self._groups.place[row]), error))
         return LoadedPhotos(list(views), self._stacked(views), bad_samples)
 
-    def tile(self, name: str) -> Pixels:
-        """A tile as the network takes it, north up."""
-        return self._view(name, self._sizes.tile_px)
+    def tile(self, place: int) -> Pixels:
+        """The first tile of a place as the network takes it, north up.
+
+        Raises:
+            PhotoError: it cannot be read or decoded.
+            OSError: it cannot be read.
+        """
+        return self._view(self._places[place].tiles[0], self._sizes.tile_px)
+
+    def bad_sample(self, place: int, error: Exception) -> BadSample:
+        """How a place with a picture that cannot be read is listed."""
+        return BadSample(str(self._config.folder), self._places[place].name, str(error).split(": ", 1)[-1])
 
     def _group(self, row: int, epoch: int) -> dict[str, Tensor]:
         # What is drawn is a function of seed, epoch and row, so that a resumed run draws the same.
@@ -119,8 +127,27 @@ class PlaceDataset(Dataset[LoadedPhotos]):
         return tensors
 
 
+class TileDataset(Dataset[LoadedPhotos]):
+    """Loads the first tile of places; a request names rows of the places. Runs in the workers."""
+
+    def __init__(self, dataset: PlaceDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, request: LoadRequest) -> LoadedPhotos:
+        """The tiles of a request; one that cannot be read is listed and left out."""
+        tiles: dict[int, Pixels] = {}
+        bad_samples: list[BadSample] = []
+        for place in map(int, request.rows):
+            try:
+                tiles[place] = self._dataset.tile(place)
+            except (PhotoError, OSError) as error:
+                bad_samples.append(self._dataset.bad_sample(place, error))
+        tensors = {TILES: torch.from_numpy(np.stack(list(tiles.values())))} if tiles else {}
+        return LoadedPhotos(list(tiles), tensors, bad_samples)
+
+
 class PlaceLoader:
-    """Batches of groups on the device, in the order of a sampler or in their own.
+    """Batches of groups, or of tiles, on the device, in the order of a sampler or in their own.
 
     Args:
         device: of the tensors.
@@ -128,10 +155,19 @@ class PlaceLoader:
     """
 
     def __init__(self, dataset: PlaceDataset, device: torch.device, workers: int) -> None:
-        self.dataset, self._device, self._workers = dataset, device, workers
+        self._dataset, self._device, self._workers = dataset, device, workers
 
     def load(self, rows: Sequence[NDArray[np.int64]], epoch: int) -> Iterator[LoadedPhotos]:
         """The groups of each of some rows; `NO_AUGMENTATION` as epoch turns nothing."""
-        for loaded in load_photos(self.dataset, [LoadRequest(each, epoch) for each in rows], self._workers):
+        return self._on_device(self._dataset, rows, epoch)
+
+    def load_tiles(self, places: Sequence[NDArray[np.int64]]) -> Iterator[LoadedPhotos]:
+        """The first tile of each place of some rows of places."""
+        return self._on_device(TileDataset(self._dataset), places, NO_AUGMENTATION)
+
+    def _on_device(
+        self, dataset: Dataset[LoadedPhotos], rows: Sequence[NDArray[np.int64]], epoch: int
+    ) -> Iterator[LoadedPhotos]:
+        for loaded in load_photos(dataset, [LoadRequest(each, epoch) for each in rows], self._workers):
             tensors = {name: tensor.to(self._device, non_blocking=True) for name, tensor in loaded.tensors.items()}
             yield loaded._replace(tensors=tensors)

@@ -20,6 +20,7 @@ from retrieval.training.crossview.config import PlacesConfig, SamplingConfig  # 
 from retrieval.training.crossview.places import read_places  # noqa: E402
 from retrieval.training.crossview.recipe import train_crossview  # noqa: E402
 from retrieval.training.crossview.sampling import hard_order, nearest_places  # noqa: E402
+from retrieval.training.crossview.task import chosen_places  # noqa: E402
 from retrieval.training.distributed import ProcessGroup  # noqa: E402
 from retrieval.training.run_folder import read_weights  # noqa: E402
 from tests.retrieval.crossview.places import write_crossview_config, write_places  # noqa: E402
@@ -135,6 +136,103 @@ def test_batches_hold_neighbours_and_every_group_once() -> None:
     assert all(len(set(place[row])) == 10 for row in hard[:15])
 
 
+def test_neighbours_that_are_not_known_bring_nobody_in() -> None:
+    neighbours = np.full((40, 4), -1)
+    order = hard_order(np.arange(40), neighbours, 4, SamplingConfig(neighbours=4, among=4), np.random.default_rng(1))
+    alone = hard_order(np.arange(40), None, 4, SamplingConfig(neighbours=4, among=4), np.random.default_rng(1))
+    np.testing.assert_array_equal(order, alone)
+
+
+def test_tiles_that_cannot_be_read_are_listed_and_training_goes_on(tmp_path: Path) -> None:
+    write_places(tmp_path, 40)
+    for number in (5, 6):  # of validation and of training
+        (tmp_path / "pictures" / f"{number}.png").write_bytes(b"<html>")
+    changes = {"sampling__near_epochs": 0, "sampling__similar_every": 1, "loop__epochs": 2, "data__max_bad_share": 0.1}
+    scores = train_crossview(load(write_crossview_config(tmp_path, **changes)), CPU, [])
+    listed = (tmp_path / "run" / "bad_samples.csv").read_text().splitlines()[1:]
+    assert {line.split(",")[1] for line in listed} == {"place 5", "place 6"}
+    assert 0.0 <= scores["r@1"] <= 1.0
+    state = torch.load(max((tmp_path / "run").rglob("*.pt")), weights_only=False)
+    (neighbours,) = _named("neighbours", state)
+    known = [number for number in range(40) if number % 5]
+    assert (neighbours[known.index(6)] == -1).all()
+    assert not (neighbours == known.index(6)).any()
+    strict = load(write_crossview_config(tmp_path, data__max_bad_share=0.01, run=str(tmp_path / "strict")))
+    with pytest.raises(UserError, match=r"more than data\.max_bad_share"):
+        train_crossview(strict, CPU, [])
+
+
+def _named(name: str, tree: Any) -> list[Any]:
+    """All values of a name in nested dictionaries."""
+    if not isinstance(tree, dict):
+        return []
+    return [found for key, value in tree.items() for found in ([value] if key == name else _named(name, value))]
+
+
+def test_validation_places_are_drawn_from_the_seed() -> None:
+    place = np.repeat(np.arange(100), 2)
+    one, again, other = (chosen_places(place, 10, seed).tolist() for seed in (1, 1, 2))
+    assert one == again == sorted(set(one))
+    assert len(one) == 10
+    assert one not in (other, list(range(10)))
+
+
+def test_places_without_a_text_are_listed_where_texts_are_trained(tmp_path: Path) -> None:
+    write_places(tmp_path, 20)
+    table = tmp_path / "places.csv"
+    table.write_text(table.read_text().replace("Town 3,", ","))
+    changes = {
+        "objective__pairs": {"image-satellite": 0.7, "text-satellite": 0.2},
+        "model__text": {"encoder": "chars", "width": 8},
+        "loop__epochs": 1,
+        "data__max_bad_share": 0.1,
+    }
+    train_crossview(load(write_crossview_config(tmp_path, **changes)), CPU, [])
+    assert "place 3,no text" in (tmp_path / "run" / "bad_samples.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a.jpg,a.png,1,2,x,val"], r"line 2: part 'val' is none: write train or validation"),
+        (["a.jpg,a.png,1,2,x,train", "b.jpg,a.png,1,2,x,validation"], r"line 3: place x is in part train above"),
+        (["a.jpg,a.png,91,2,x,train"], r"line 2: latitude 91 out of range"),
+    ],
+)
+def test_a_table_of_places_is_checked(tmp_path: Path, rows: list[str], message: str) -> None:
+    (tmp_path / "places.csv").write_text("\n".join(["photo,tile,lat,lon,place,part", *rows]))
+    with pytest.raises(UserError, match=message):
+        read_places(PlacesConfig(folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("locations", "split", "message"),
+    [
+        ("1,2,30.5,-90.5\n", "bingmap/0000002.jpg,pano.jpg\n", r"train-19zl\.csv line 1: .* is no line of"),
+        ("1,2,30.5,-90.5\n", "bingmap/0000000.jpg,pano.jpg\n", r"train-19zl\.csv line 1: .* is no line of"),
+        ("1,2,30.5,-90.5\n", "bingmap/tile.jpg,pano.jpg\n", r"train-19zl\.csv line 1: .* is no line of"),
+        ("1,2,30.5,-90.5\n", "bingmap/0000001.jpg\n", r"train-19zl\.csv line 1: fewer than 2 fields"),
+        ("1,2,north,-90.5\n", "bingmap/0000001.jpg,pano.jpg\n", r"all\.csv line 1: not coordinates"),
+        ("1,2\n", "bingmap/0000001.jpg,pano.jpg\n", r"all\.csv line 1: fewer than 4 fields"),
+    ],
+)
+def test_damaged_lists_of_cvusa_are_named(tmp_path: Path, locations: str, split: str, message: str) -> None:
+    for name, text in (("split_locations/all.csv", locations), ("splits/train-19zl.csv", split)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_places(PlacesConfig(folder=tmp_path, layout="cvusa"))
+
+
+def test_a_damaged_list_of_vigor_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "splits" / "Seattle"
+    folder.mkdir(parents=True)
+    for tile in ("satellite.png", "satellite_47.6_west.png"):
+        (folder / "same_area_balanced_train.txt").write_text(f"a.jpg {tile} 0 0\n")
+        with pytest.raises(UserError, match=r"same_area_balanced_train\.txt line 1: no"):
+            read_places(PlacesConfig(folder=tmp_path, layout="vigor", cities=("Seattle",)))
+
+
 def test_the_published_folders_are_read(tmp_path: Path) -> None:
     (tmp_path / "splits" / "Seattle").mkdir(parents=True)
     for part in ("train", "test"):
@@ -185,5 +283,12 @@ def test_any_vision_model_of_transformers_is_a_backbone(tmp_path: Path) -> None:
     with torch.no_grad():
         wanted = whole(net.description.preprocessing.normalise(pixels)).last_hidden_state
     torch.testing.assert_close(tokens, wanted.flatten(2).transpose(1, 2))
+    processing = tmp_path / "preprocessor_config.json"
+    processing.write_text('{"image_mean": [0.5, 0.5, 0.5], "do_resize": true}')
+    assert load_image_backbone("transformers", folder=tmp_path).description.preprocessing.mean == (0.5, 0.5, 0.5)
+    for damaged in ("{", "[]", '{"image_std": [0.5, 0.5]}', '{"image_std": [0.5, 0.5, 0.0]}', '{"image_mean": "grey"}'):
+        processing.write_text(damaged)
+        with pytest.raises(UserError, match=r"preprocessor_config\.json is damaged .* fetch it again"):
+            load_image_backbone("transformers", folder=tmp_path)
     with pytest.raises(UserError, match="needs a folder with config"):
         load_image_backbone("transformers")
