@@ -83,7 +83,8 @@ def stands_out(compared: ComparedTiles) -> float:
     """How far the most similar tile is above tiles of elsewhere, in their standard deviations; 0 without a hit.
 
     >>> from geo.tiles import TileBounds
-    >>> from retrieval.crossview.tile_atlas import SatelliteTile, TileHit
+    >>> from retrieval.crossview.tile_atlas import TileHit
+    >>> from retrieval.crossview.tiles import SatelliteTile
     >>> hit = TileHit(SatelliteTile("a", TileBounds(0.0, 0.0, 1.0, 1.0)), 0.5)
     >>> stands_out(ComparedTiles((hit,), (), np.array([0.1, 0.3])))
     3.0

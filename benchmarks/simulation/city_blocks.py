@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geo.places.gazetteer import Gazetteer
 from geo.sphere import EARTH_RADIUS_KM, Floats, distance_km
 from geo.tiles import TileBounds
-from retrieval.crossview.tile_atlas import SatelliteTile
+from retrieval.crossview.tiles import SatelliteTile
 
 Pixels = NDArray[np.uint8]
 

@@ -31,7 +31,8 @@ from geo.places.gazetteer import Gazetteer
 from geo.sphere import Floats
 from geo.tiles import TileBounds
 from retrieval.atlas.atlas import atlas_info
-from retrieval.crossview.tile_atlas import SatelliteTile, TileAtlas, build_tile_atlas, open_tile_atlas
+from retrieval.crossview.tile_atlas import TileAtlas, build_tile_atlas, open_tile_atlas
+from retrieval.crossview.tiles import SatelliteTile
 from retrieval.encoders.base import EncoderIdentity, Vectors
 from retrieval.stores.registry import STORES, default_store_settings
 

@@ -195,10 +195,11 @@ def build_atlas(
     source: ItemSource,
     store: StoreSettings | None,
     progress: Progress | None,
+    replace: bool = False,
 ) -> AtlasManifest:
     """Build an atlas of any kind from its source, or finish one that was cut off; see `build_gps_atlas`."""
     with atlas_lock(folder):
-        return _build(folder, encoder, source, store, progress, replace=False)
+        return _build(folder, encoder, source, store, progress, replace)
 
 
 def _build(

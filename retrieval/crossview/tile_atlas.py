@@ -1,6 +1,7 @@
 """Satellite atlases: tiles of pictures from above in the stores of every atlas, and comparing a photo with them.
 
 build_tile_atlas(folder, encoder, tiles_from_table(Path("tiles.csv"), Path("tiles")))
+build_tile_atlas(folder, encoder, tiles_of_area(area, 17, "NASA"), reader=TileFolder(Path("tree")))
 with open_tile_atlas(folder, encoder) as atlas:
     compared = atlas.compare(vector, [NearAny((Near(centre, 25.0),))], limit=48)
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -21,52 +22,30 @@ from core.closing import Closing
 from core.errors import UserError
 from core.files import replacing
 from geo.sphere import Floats
-from geo.tiles import TileBounds
+from geo.tiles import Tile, TileBounds
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import EncodedBatch, ItemSource, Progress, build_atlas
-from retrieval.atlas.failures import Failure
+from retrieval.atlas.failures import Failure, read_failures
 from retrieval.atlas.manifest import AtlasError, AtlasManifest
 from retrieval.atlas.sources import parse_position, refuse_repeated, table_rows
 from retrieval.candidate import AtlasKind
+from retrieval.crossview.tiles import SatelliteTile, TileReader, read_tile
 from retrieval.encoders.base import IdentifiedEncoder, Vectors
-from retrieval.photos.photo import PhotoError, load_photo
+from retrieval.photos.photo import PhotoError, PhotoLimits
 from retrieval.stores.base import EdgeSettings, Hit, StoredItem, StoreSettings
 from retrieval.stores.filters import NearAny
 
 TILE_BATCH = 256
+"""Tiles that are in memory and encoded at once. By hand."""
 TILE_STORE = EdgeSettings(index="scan", filtered="int8")
 
 BACKGROUND_FILE = "background.npy"
 BACKGROUND_TILES = 512
-"""Vectors of so many tiles, evenly over the list, are kept aside: how similar a photo is to tiles of nowhere near."""
+"""Vectors of so many tiles, evenly over the list, are kept aside: how similar a photo is to tiles of nowhere near. By
+hand."""
 
 COLUMNS = ("tile", "south", "west", "north", "east")
 """Of a table of tiles; `zoom`, `source` and `date` may be beside them."""
-
-
-class SatelliteTile(NamedTuple):
-    """A picture from above, north up.
-
-    Attributes:
-        tile_id: unique in its atlas, such as `17/67890/45678`.
-        zoom: of the XYZ tree, or empty.
-        source: whose imagery it is, for its attribution.
-        date: when it was taken, as the source says it; empty where that is not known.
-        path: of the picture's file; None: its pixels are in `rgb`, or it is in an atlas already.
-    """
-
-    tile_id: str
-    bounds: TileBounds
-    zoom: str = ""
-    source: str = ""
-    date: str = ""
-    path: Path | None = None
-    rgb: NDArray[np.uint8] | None = None
-
-    def payload(self) -> dict[str, str]:
-        """What is stored beside the vector; the centre is the item's position."""
-        bounds = ",".join(f"{edge:.7f}" for edge in self.bounds)
-        return {"bounds": bounds, "zoom": self.zoom, "source": self.source, "date": self.date}
 
 
 class TileHit(NamedTuple):
@@ -80,7 +59,8 @@ class Zone(NamedTuple):
     """An area whose tiles were compared, and what is known of those that are no hits.
 
     Attributes:
-        most: their similarity is at most this; None: every tile of the area is a hit.
+        most: their similarity is at most this, among the candidates that an int8 store rescored; None: every tile of
+            the area is a hit.
     """
 
     area: NearAny
@@ -148,35 +128,44 @@ def build_tile_atlas(
     tiles: Sequence[SatelliteTile],
     *,
     source: str = "tiles",
+    reader: TileReader | None = None,
     store: StoreSettings | None = None,
     progress: Progress | None = None,
+    replace: bool = False,
 ) -> AtlasManifest:
     """Build an atlas of satellite tiles, or finish one that was cut off.
 
-    A tile whose picture cannot be read is listed in `failed.jsonl` and the build goes on.
+    A tile whose picture cannot be read, or is not there, is listed in `failed.jsonl` and the build goes on.
 
     Args:
         folder: where; its name is the atlas's name.
+        tiles: with pixels or files, or, for the reader, of an XYZ tree.
         source: where the tiles come from, for people.
+        reader: of tiles without pixels and file, a batch at a time.
         store: which engine; Qdrant Edge over int8 copies if None: every comparison has a filter, so a graph has no use.
         progress: called with (done, n) after each batch.
+        replace: put it in the place of an atlas that is damaged or of other tiles, once it is complete.
 
     Raises:
         AtlasError: the atlas that is there is of another build.
-        UserError: another process builds it, or no tile can be used.
+        UserError: another process builds it, no tile can be used, or there is no reader and it is needed.
+        ToolError: of a tile server; build again to go on.
     """
+    if reader is None and any(tile.tile and tile.rgb is None and tile.path is None for tile in tiles):
+        raise UserError("tiles of an area have no pictures of their own: give a reader, such as TileFolder(folder)")
     listed = [(tile.tile_id, *tile.payload().values()) for tile in tiles]
     digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
     def encode(ids: Sequence[int]) -> EncodedBatch:
-        return _encode_tiles(encoder, [(i, tiles[i]) for i in ids])
+        return _encode_tiles(encoder, [(i, tiles[i]) for i in ids], reader)
 
     given = ItemSource(AtlasKind.TILE, source, digest, len(tiles), TILE_BATCH, encode)
-    manifest = build_atlas(folder, encoder, given, store or TILE_STORE, progress)
-    if not (folder / BACKGROUND_FILE).is_file():
-        chosen = np.unique(np.linspace(0, len(tiles) - 1, BACKGROUND_TILES).astype(np.int64)).tolist()
+    manifest = build_atlas(folder, encoder, given, store or TILE_STORE, progress, replace)
+    if replace or not (folder / BACKGROUND_FILE).is_file():
+        usable = np.setdiff1d(np.arange(len(tiles)), [failure.id for failure in read_failures(folder)])
+        chosen = usable[np.unique(np.linspace(0, len(usable) - 1, BACKGROUND_TILES).astype(np.int64))]
         with replacing(folder / BACKGROUND_FILE) as part, part.open("wb") as file:
-            np.save(file, encode(chosen).vectors)
+            np.save(file, encode(chosen.tolist()).vectors)
     return manifest
 
 
@@ -228,26 +217,53 @@ def _tile_of_row(row: Mapping[str, str], problem: partial[UserError], pictures: 
     return SatelliteTile(row["tile"], bounds, zoom, source, date, pictures / row["tile"])
 
 
-def _encode_tiles(encoder: TileEncoder, numbered: Sequence[tuple[int, SatelliteTile]]) -> EncodedBatch:
+def _encode_tiles(
+    encoder: TileEncoder, numbered: Sequence[tuple[int, SatelliteTile]], reader: TileReader | None
+) -> EncodedBatch:
     items: list[StoredItem] = []
     pictures: list[NDArray[np.uint8]] = []
     failures: list[Failure] = []
-    for id_, tile in numbered:
-        try:
-            pictures.append(_pixels(tile))
-        except PhotoError as error:
-            failures.append(Failure(id=id_, item_id=tile.tile_id, reason=str(error)))
+    found = _pictures([tile for _, tile in numbered], reader)
+    for (id_, tile), picture in zip(numbered, found, strict=True):
+        if isinstance(picture, str):
+            failures.append(Failure(id=id_, item_id=tile.tile_id, reason=picture))
             continue
+        pictures.append(picture)
         items.append(StoredItem(id_, tile.bounds.centre, tile.tile_id, tile.payload()))
     return EncodedBatch(items, encoder.encode_tiles(pictures), failures)
 
 
-def _pixels(tile: SatelliteTile) -> NDArray[np.uint8]:
-    if tile.rgb is not None:
-        return tile.rgb
-    if tile.path is None:
-        raise PhotoError(f"{tile.tile_id} has no picture")
-    return load_photo(tile.path).rgb
+def _pictures(tiles: Sequence[SatelliteTile], reader: TileReader | None) -> Iterator[NDArray[np.uint8] | str]:
+    """The pixels of each tile, or why there are none."""
+    served = _served([each.tile for each in tiles if each.tile and each.rgb is None and each.path is None], reader)
+    for each in tiles:
+        if each.rgb is not None:
+            yield each.rgb
+        elif each.path is not None:
+            yield _read(each.path)
+        else:
+            yield next(served) if each.tile else f"{each.tile_id} has no picture"
+
+
+def _read(path: Path) -> NDArray[np.uint8] | str:
+    try:
+        return read_tile(path, PhotoLimits())
+    except PhotoError as error:
+        return str(error)
+
+
+def _served(tiles: Sequence[Tile], reader: TileReader | None) -> Iterator[NDArray[np.uint8] | str]:
+    """What a reader has of tiles; after one that cannot be used it is asked for the next."""
+    at = 0
+    while reader is not None and at < len(tiles):
+        try:
+            for rgb in reader.pictures(tiles[at:]):
+                at += 1
+                yield "the source has no such tile" if rgb is None else rgb
+            return
+        except PhotoError as error:
+            at += 1
+            yield str(error)
 
 
 def _tile_hit(hit: Hit) -> TileHit:

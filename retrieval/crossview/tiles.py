@@ -1,6 +1,7 @@
-"""Tiles of the ground of an area, one after the other: what an atlas of pictures from above is built from.
+"""Tiles of the ground: what an atlas of pictures from above is built from.
 
-Where tiles come from is a `TileReader`: a folder here, a tile server in `tools/services/tile_client.py`.
+A tile's pixels are in it, in a file, or come from a `TileReader`: a folder here, a tile server in
+`tools/services/tile_client.py`.
 """
 
 from __future__ import annotations
@@ -14,34 +15,51 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.errors import UserError
-from geo.point import Point
 from geo.tiles import TILE_PX, Tile, TileBounds, tile_bounds, tiles_in
-from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo
+from retrieval.photos.photo import PhotoError, PhotoLimits, decode_photo, load_photo
 
 MAX_TILE_BYTES = 2_000_000
-_LIMITS = PhotoLimits(max_bytes=MAX_TILE_BYTES, max_megapixels=1.1, min_side_px=64, long_side_px=1024)
+TILE_LIMITS = PhotoLimits(max_bytes=MAX_TILE_BYTES, max_megapixels=1.1, min_side_px=64, long_side_px=1024)
 _ENDINGS = (".jpeg", ".jpg", ".png", ".webp")
 
 
-class AreaTile(NamedTuple):
-    """A tile with its picture, uint8 (256, 256, 3), north up; `id` is its path in a tree, such as `14/8529/5975`."""
+class SatelliteTile(NamedTuple):
+    """A picture from above, north up.
 
-    tile: Tile
+    Attributes:
+        tile_id: unique in its atlas, such as `17/67890/45678`.
+        zoom: of the XYZ tree, or empty.
+        source: whose imagery it is, for its attribution.
+        date: when it was taken, as the source says it; empty where that is not known.
+        path: of the picture's file.
+        rgb: its pixels, uint8 (height, width, 3).
+        tile: of the XYZ tree, for a `TileReader`. Without path, pixels and this it is in an atlas already.
+    """
+
+    tile_id: str
     bounds: TileBounds
-    centre: Point
-    rgb: NDArray[np.uint8]
+    zoom: str = ""
+    source: str = ""
+    date: str = ""
+    path: Path | None = None
+    rgb: NDArray[np.uint8] | None = None
+    tile: Tile | None = None
 
-    @property
-    def id(self) -> str:
-        """Zoom, column and row with slashes between them."""
-        return "/".join(map(str, self.tile))
+    def payload(self) -> dict[str, str]:
+        """What is stored beside the vector; the centre is the item's position."""
+        bounds = ",".join(f"{edge:.7f}" for edge in self.bounds)
+        return {"bounds": bounds, "zoom": self.zoom, "source": self.source, "date": self.date}
 
 
 class TileReader(Protocol):
     """A source of tiles, in the order in which they are asked for."""
 
     def pictures(self, tiles: Iterable[Tile]) -> Iterator[NDArray[np.uint8] | None]:
-        """A picture (256, 256, 3) of each tile; None where the source has none."""
+        """A picture (256, 256, 3) of each tile; None where the source has none.
+
+        Raises:
+            PhotoError: the next tile's picture cannot be used.
+        """
         ...
 
 
@@ -64,42 +82,30 @@ class TileFolder:
         """See `TileReader`.
 
         Raises:
-            UserError: a file that is no picture.
+            PhotoError: a file that is no picture.
         """
         for tile in tiles:
             name = self._folder / str(tile.zoom) / str(tile.x) / str(tile.y)
             file = next((path for ending in _ENDINGS if (path := name.with_suffix(ending)).is_file()), None)
-            yield _read(file) if file else None
+            yield _as_tile(read_tile(file)) if file else None
 
 
-def area_tiles(reader: TileReader, area: TileBounds, zoom: int) -> Iterator[AreaTile]:
-    """Every tile of an area that a source has, row by row from the north-west; nothing is kept in memory.
+def tiles_of_area(area: TileBounds, zoom: int, source: str = "", date: str = "") -> list[SatelliteTile]:
+    """Every tile of an area, row by row from the north-west, without pixels: `build_tile_atlas` asks a reader for them.
 
     Args:
-        reader: such as `TileFolder(folder)` or a `TileClient`.
         area: in degrees; west > east crosses the antimeridian.
         zoom: Web Mercator level; 17 is 0.3 km a tile at the equator, so an area of 100 km squared has 107,000 tiles.
+        source: whose imagery it is, for its attribution.
+        date: when it was taken, where that is known.
 
-    Raises:
-        UserError: a file of the folder is no picture.
-        ToolError: of a tile server, which failed or sent something else.
+    >>> [tile.tile_id for tile in tiles_of_area(TileBounds(-10.0, 170.0, -5.0, -170.0), 3)]
+    ['3/7/4', '3/0/4']
     """
-    for tile, rgb in _with_pictures(reader, tiles_in(area, zoom)):
-        if rgb is not None:
-            yield AreaTile(tile, tile_bounds(tile), tile_bounds(tile).centre, rgb)
-
-
-def _with_pictures(reader: TileReader, tiles: Iterator[Tile]) -> Iterator[tuple[Tile, NDArray[np.uint8] | None]]:
-    """Pairs in order; the reader may be some tiles ahead."""
-    ahead: list[Tile] = []
-
-    def noted() -> Iterator[Tile]:
-        for tile in tiles:
-            ahead.append(tile)
-            yield tile
-
-    for rgb in reader.pictures(noted()):
-        yield ahead.pop(0), rgb
+    return [
+        SatelliteTile("/".join(map(str, tile)), tile_bounds(tile), str(zoom), source, date, tile=tile)
+        for tile in tiles_in(area, zoom)
+    ]
 
 
 def decode_tile(data: bytes) -> NDArray[np.uint8]:
@@ -108,14 +114,22 @@ def decode_tile(data: bytes) -> NDArray[np.uint8]:
     Raises:
         PhotoError: no picture, half of one, or one of an unlikely size.
     """
-    rgb = decode_photo(data, "tile", limits=_LIMITS).rgb
+    return _as_tile(decode_photo(data, "tile", limits=TILE_LIMITS).rgb)
+
+
+def read_tile(path: Path, limits: PhotoLimits = TILE_LIMITS) -> NDArray[np.uint8]:
+    """A tile's file as uint8 (height, width, 3), in its own size.
+
+    Raises:
+        PhotoError: which file is missing or no picture.
+    """
+    try:
+        return load_photo(path, limits=limits).rgb
+    except PhotoError as error:
+        raise PhotoError(f"{path} is no tile ({error}): delete it, or fetch it again") from error
+
+
+def _as_tile(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if rgb.shape[:2] == (TILE_PX, TILE_PX):
         return rgb
     return np.asarray(Image.fromarray(rgb).resize((TILE_PX, TILE_PX), Image.Resampling.LANCZOS))
-
-
-def _read(file: Path) -> NDArray[np.uint8]:
-    try:
-        return decode_tile(file.read_bytes())
-    except (PhotoError, OSError) as error:
-        raise UserError(f"{file} is no tile ({error}): delete it, or fetch it again") from error

@@ -199,15 +199,19 @@ class VectorStore(Closing):
 
     @abstractmethod
     def _search(self, query: StoreQuery) -> list[Hit]:
-        """The engine's best hits; with a box or an exclusion, provably the best of all that match."""
+        """The engine's best hits; with a box or an exclusion, provably the best of all that match.
+
+        A store whose `filtered` is int8 proves nothing: it rescores the best by int8 copies.
+        """
 
     def search(
         self, vector: Vectors, limit: int, near: Near | NearAny | None = None, exclude: Exclude | None = None
     ) -> list[Hit]:
         """The `limit` items most similar to a vector of shape (dim,), most similar first, ties by id.
 
-        With a filter the result is exact: every match, or `limit` of them. The engine is asked, by
-        exact search, for the best k in boxes around the circles; what lies outside the circles is removed; k grows
+        With a filter the result is exact: every match, or `limit` of them. Where the store's `filtered` is int8, these
+        are the most similar of those that int8 copies found, rescored. The engine is asked, by exact search or by
+        those copies, for the best k in boxes around the circles; what lies outside the circles is removed; k grows
         until enough are left or the boxes are exhausted.
         """
         wanted, asked = max(limit, 0), _first_ask(limit, near)

@@ -13,7 +13,8 @@ from core.errors import UserError
 from evals.fitting.satellite_fit import MatchedPlace, fit_satellite, gain_nats
 from geo.point import Point
 from geo.tiles import TileBounds
-from retrieval.crossview.tile_atlas import ComparedTiles, SatelliteTile, TileHit, Zone
+from retrieval.crossview.tile_atlas import ComparedTiles, TileHit, Zone
+from retrieval.crossview.tiles import SatelliteTile
 
 PARIS = (48.86, 2.34)
 RECORD = SatelliteRecord(temperatures=(0.05,), edges=(3.0,), shares=((0.0, 0.0, 1.0), (0.9, 0.0, 0.1)))

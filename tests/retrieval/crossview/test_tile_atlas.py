@@ -7,18 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from core.errors import UserError
 from geo.point import Point
-from geo.tiles import TileBounds
+from geo.tiles import TileBounds, tiles_in
 from retrieval.atlas.build import build_gps_atlas
+from retrieval.atlas.failures import read_failures
 from retrieval.atlas.manifest import AtlasError
 from retrieval.crossview.tile_atlas import (
-    SatelliteTile,
+    BACKGROUND_FILE,
     build_tile_atlas,
     open_tile_atlas,
     tiles_from_table,
 )
+from retrieval.crossview.tiles import SatelliteTile, TileFolder, tiles_of_area
 from retrieval.encoders.base import EncoderIdentity
 from retrieval.stores.base import EdgeSettings, FaissSettings, StoreSettings
 from retrieval.stores.filters import Near, NearAny
@@ -84,6 +87,41 @@ def test_bad_tiles_and_other_atlases_are_named(tmp_path: Path) -> None:
         open_tile_atlas(tmp_path / "gps", WaveEncoder())
     with pytest.raises(AtlasError, match="was made by encoder colours"):
         open_tile_atlas(tmp_path / "fiji", WaveEncoder())
+
+
+def test_an_area_is_built_from_a_folder_and_what_it_lacks_is_listed(tmp_path: Path) -> None:
+    tree, area = tmp_path / "tree", TileBounds(-80.0, -170.0, 80.0, 170.0)
+    for number, tile in enumerate(tiles_in(area, 3)):
+        if number % 2 or number == 10:
+            (tree / f"3/{tile.x}").mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (256, 256), (number, 200 - number, 60)).save(tree / f"3/{tile.x}/{tile.y}.png")
+    (tree / "3/2/1.png").write_bytes(b"<html>")  # number 10
+    listed = tiles_of_area(area, 3, "somebody")
+    with pytest.raises(UserError, match="give a reader"):
+        build_tile_atlas(tmp_path / "area", MeanColours(), listed)
+    manifest = build_tile_atlas(tmp_path / "area", MeanColours(), listed, reader=TileFolder(tree))
+    reasons = {failure.item_id: failure.reason for failure in read_failures(tmp_path / "area")}
+    assert (manifest.count, manifest.failed) == (32, 32)
+    assert reasons.pop("3/2/1").endswith("delete it, or fetch it again")
+    assert set(reasons.values()) == {"the source has no such tile"}
+    with open_tile_atlas(tmp_path / "area", MeanColours()) as atlas:
+        compared = atlas.compare(MeanColours().encode_tiles([np.full((1, 1, 3), (63, 137, 60))])[0], None, 1)
+        assert len(compared.background) == 32
+        hit = compared.hits[0]
+        assert (hit.tile.tile_id, hit.tile.source) == ("3/7/7", "somebody")
+        assert hit.similarity == pytest.approx(1.0, abs=1e-6)
+
+
+def test_another_list_takes_the_place_of_an_atlas_with_its_background(tmp_path: Path) -> None:
+    encoder = MeanColours()
+    build_tile_atlas(tmp_path / "fiji", encoder, tiles(30))
+    first = np.load(tmp_path / "fiji" / BACKGROUND_FILE)
+    with pytest.raises(AtlasError):
+        build_tile_atlas(tmp_path / "fiji", encoder, tiles(20))
+    build_tile_atlas(tmp_path / "fiji", encoder, tiles(20), replace=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "fiji" / BACKGROUND_FILE), first[:20])
+    with open_tile_atlas(tmp_path / "fiji", encoder) as atlas:
+        assert len(atlas) == 20
 
 
 def test_a_table_of_tiles_is_checked(tmp_path: Path) -> None:
