@@ -59,7 +59,7 @@ class Parameters(Frozen):
     agreement: Agreement = Field(description="of the models of a jury")
     retrieval: dict[str, RetrievalRecord] = Field(description="by kind of atlas; `kind@encoder` where measured")
     satellite: dict[str, SatelliteRecord] = Field(
-        default_factory=dict, description="by cross-view encoder, `name@revision` or name; none: matches weigh nothing"
+        default_factory=dict, description="by cross-view encoder, `name@revision` or name; none: a match counts nothing"
     )
     useless: dict[str, float] = Field(description="chance that a witness of a kind says nothing of this photo")
     place_name: Record = Field(description="of a place whose name is read on a sign; its `stated` shares are used")
