@@ -60,7 +60,7 @@ def _add_health(app: FastAPI, metrics: ServerMetrics) -> None:
     }
 
     @app.get("/healthz", tags=["server"])
-    def healthz() -> ServerHealth:
+    async def healthz() -> ServerHealth:
         """Whether the process lives."""
         return ServerHealth(status="ok")
 

@@ -1,4 +1,4 @@
-"""Events of a run as every door shows them: a name and a JSON value each."""
+"""Events of a run as every interface shows them: a name and a JSON value each."""
 
 from __future__ import annotations
 
