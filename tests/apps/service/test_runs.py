@@ -126,13 +126,6 @@ def test_an_event_is_not_taken_while_another_is_joined_to_it(monkeypatch: pytest
         stream.put(event)
     monkeypatch.setattr(runs, "joined", slow)
 
-    async def read() -> list[ServiceEvent]:
-        events = []
-        async for event in stream:
-            events.append(event)
-            await asyncio.to_thread(joining.wait, 30)
-        return events
-
     failed: list[BaseException] = []
 
     def write() -> None:
@@ -144,7 +137,16 @@ def test_an_event_is_not_taken_while_another_is_joined_to_it(monkeypatch: pytest
             stream.end()
 
     writer = threading.Thread(target=write)
-    writer.start()
+
+    async def read() -> list[ServiceEvent]:
+        events: list[ServiceEvent] = []
+        async for event in stream:
+            if not events:
+                writer.start()
+                await asyncio.to_thread(joining.wait, 30)
+            events.append(event)
+        return events
+
     assert asyncio.run(read()) == [step(0), Token(text="ab", step="discuss")]
     writer.join()
     assert failed == []
