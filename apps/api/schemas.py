@@ -12,7 +12,7 @@ from apps.service.choices import RunChoices
 from apps.service.conversations import ThreadHistory
 from apps.service.jobs import JobRow, JobStatus
 from apps.service.threads import ThreadRow
-from graphs.chat.session import PersonAsked
+from graphs.chat.events import PersonAsked
 from retrieval.candidate import Candidate
 
 NO_NUL = r"^[^\x00]*$"

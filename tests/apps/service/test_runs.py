@@ -13,7 +13,7 @@ from apps.service.events import RunFailed, ServiceEvent, joined
 from apps.service.limits import ServiceLimits
 from apps.service.runs import RunPool, RunStream
 from core.errors import UserError
-from graphs.chat.session import Token
+from graphs.chat.events import Token
 from graphs.events.steps import StepDone
 
 Events = Generator[ServiceEvent, None, None]
