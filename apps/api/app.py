@@ -43,6 +43,7 @@ def create_app(service: GeolocationService, keys: ApiKeys) -> FastAPI:
     )
     app.state.service, app.state.keys = service, keys
     app.state.decoding = CapacityLimiter(_DECODED_AT_ONCE)
+    app.state.searching = CapacityLimiter(service.limits.runs_at_once)  # each runs the encoder
     metrics = ServerMetrics(service)
     for router in (locate.router, threads.router, photos.router, jobs.router, job_tables.router):
         app.include_router(router, prefix="/v1", dependencies=[Depends(bearer)])
@@ -60,7 +61,7 @@ def _add_health(app: FastAPI, metrics: ServerMetrics) -> None:
     }
 
     @app.get("/healthz", tags=["server"])
-    def healthz() -> ServerHealth:
+    async def healthz() -> ServerHealth:
         """Whether the process lives."""
         return ServerHealth(status="ok")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
+import anyio
 from fastapi import APIRouter, Form, Request, Response
 from pydantic import ValidationError
 
@@ -71,7 +73,9 @@ async def search(
     """Places of the server's atlases that look like a photo."""
     circle = _circle(lat, lon, radius_km)
     shown = await uploaded_photo(request, photo)
-    return SimilarPlaces(candidates=tuple(await in_thread(service.search, shown, limit, circle)))
+    search_now = partial(service.search, shown, limit, circle)
+    found = await anyio.to_thread.run_sync(search_now, limiter=request.app.state.searching)
+    return SimilarPlaces(candidates=tuple(found))
 
 
 @router.get("/offer", responses=problems())

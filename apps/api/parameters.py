@@ -12,6 +12,7 @@ from fastapi import Depends, File, Form, Path, Query, Request, UploadFile
 from fastapi.security import HTTPBearer
 
 from agents.schemas import Level
+from apps.api.schemas import NO_NUL
 from apps.service.choices import RunChoices
 from apps.service.service import GeolocationService
 from retrieval.photos.photo import Photo
@@ -46,7 +47,7 @@ Service = Annotated[GeolocationService, Depends(_service)]
 Owner = Annotated[str, Depends(_owner)]
 Choices = Annotated[RunChoices, Depends(_choices)]
 PhotoUpload = Annotated[UploadFile, File(description="one photo: JPEG, PNG, WebP, HEIC, AVIF, TIFF or GIF")]
-ItemId = Annotated[str, Path(max_length=MAX_ID)]
+ItemId = Annotated[str, Path(max_length=MAX_ID, pattern=NO_NUL)]
 ListLimit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 ListOffset = Annotated[int, Query(ge=0, le=1_000_000)]
 

@@ -12,14 +12,19 @@ from apps.service.choices import RunChoices
 from apps.service.conversations import ThreadHistory
 from apps.service.jobs import JobRow, JobStatus
 from apps.service.threads import ThreadRow
-from graphs.chat.session import PersonAsked
+from graphs.chat.events import PersonAsked
 from retrieval.candidate import Candidate
+
+NO_NUL = r"^[^\x00]*$"
+"""Postgres keeps no text with a null character in it."""
 
 
 class NewThread(BaseModel):
     """A thread to begin, or what to change of one."""
 
-    title: str | None = Field(None, max_length=200, description="for people", examples=["the holiday photo"])
+    title: str | None = Field(
+        None, max_length=200, pattern=NO_NUL, description="for people", examples=["the holiday photo"]
+    )
     choices: RunChoices | None = Field(None, description="what its turns run with")
 
 

@@ -51,7 +51,7 @@ async def last_event(request: Request, stream: RunStream) -> ServiceEvent:
         RunFailedError: it failed.
     """
     watching = asyncio.create_task(_leave_with(request, stream))
-    last: ServiceEvent = RunFailed(status=500, title="No answer", detail="the client left, or the server is stopping")
+    last: ServiceEvent = RunFailed(status=503, title="No answer", detail="the client left, or the server is stopping")
     try:
         async for event in stream:
             last = event

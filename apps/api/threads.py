@@ -13,7 +13,7 @@ from apps.api.schemas import NewThread, TakenBack, ThreadDetail, ThreadReply, Th
 from apps.api.streams import event_response, last_event, wants_events
 from apps.service.choices import SERVERS_CHOICE
 from apps.service.runs import RunStream
-from graphs.chat.session import PersonAsked, TurnEnded
+from graphs.chat.events import PersonAsked, TurnEnded
 
 router = APIRouter(prefix="/threads", tags=["threads"])
 

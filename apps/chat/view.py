@@ -22,7 +22,7 @@ from apps.output.formatting import (
 from apps.output.terminal import print_answer
 
 if TYPE_CHECKING:
-    from graphs.chat.session import ChatEvent, PersonAsked, Token, ToolCalled, TurnEnded
+    from graphs.chat.events import ChatEvent, PersonAsked, Token, ToolCalled, TurnEnded
     from graphs.events.steps import StepDone
 
 _STEP_WIDTH = 12
@@ -50,7 +50,7 @@ class ChatView:
             Whether a question to the person was printed.
         """
         has_asked = False
-        from graphs.chat.session import PersonAsked, Token, ToolCalled, TurnEnded
+        from graphs.chat.events import PersonAsked, Token, ToolCalled, TurnEnded
         from graphs.events.steps import StepDone
 
         for event in events:

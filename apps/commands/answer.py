@@ -22,7 +22,8 @@ from retrieval.photos.photo import Photo, load_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
 
 if TYPE_CHECKING:
-    from graphs.chat.session import ChatEvent, Conversation
+    from graphs.chat.events import ChatEvent
+    from graphs.chat.session import Conversation
 
 WAITS_FOR_AN_ANSWER = 3
 

@@ -1,4 +1,4 @@
-"""`geosleuth serve`: the application core with its doors, in one process."""
+"""`geosleuth serve`: the application core with page and HTTP API, in one process."""
 
 from __future__ import annotations
 

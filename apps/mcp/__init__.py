@@ -1,1 +1,1 @@
-"""The MCP server: tools for other people's clients, over stdio or HTTP, on the application core of all doors."""
+"""The MCP server: tools for other people's clients, over stdio or HTTP, on the application core of all interfaces."""

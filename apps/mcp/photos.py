@@ -98,9 +98,11 @@ class PhotoFolders:
             raise self._not_found(path)
         root, inner = found
         try:
-            with os.fdopen(_open_below(root, inner.parts), "rb") as stream:
-                if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                    raise self._not_found(path)
+            descriptor = _open_below(root, inner.parts)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # `fdopen` closes no folder that it refuses
+                os.close(descriptor)
+                raise self._not_found(path)
+            with os.fdopen(descriptor, "rb") as stream:
                 data = stream.read(max_bytes + 1)
         except OSError as error:
             raise self._not_found(path) from error

@@ -84,7 +84,7 @@ def create_server(tools: McpTools) -> Server[dict[str, Any]]:
         try:
             picture = await anyio.to_thread.run_sync(_picture, tools, params.uri)
         except Exception as error:
-            raise MCPError(INVALID_PARAMS, _told(error, "resources/read")) from error
+            raise MCPError(INVALID_PARAMS, _error_text(error, "resources/read")) from error
         return ReadResourceResult(contents=[BlobResourceContents(uri=params.uri, mime_type=_JPEG, blob=picture)])
 
     return Server(
@@ -116,10 +116,10 @@ def _caller(context: Context) -> ToolCaller:
 
 
 def _failed(name: str, error: Exception) -> CallToolResult:
-    return CallToolResult(content=[TextContent(text=_told(error, name))], is_error=True)
+    return CallToolResult(content=[TextContent(text=_error_text(error, name))], is_error=True)
 
 
-def _told(error: Exception, what: str) -> str:
+def _error_text(error: Exception, what: str) -> str:
     """What a client is told of an error; the log of standard error has the trace of a bug."""
     if isinstance(error, ValidationError):
         return untrusted(f"unusable arguments: {first_problem(error)}", _ERROR_CHARACTERS)

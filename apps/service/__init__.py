@@ -1,1 +1,1 @@
-"""The application core that every door shares: the page, the HTTP API and the MCP server stand on it."""
+"""The application core that every interface shares: the page, the HTTP API and the MCP server stand on it."""

@@ -19,6 +19,8 @@ from core.errors import UserError
 
 KEY_VARIABLE = "GEOSLEUTH_API_KEY"
 MIN_KEY_CHARACTERS = 16
+MAX_OWNER_CHARACTERS = 64
+"""Width of the databases' column."""
 LOCAL = "local"
 """The owner of everything where no API keys are set: whoever can reach the machine's own port."""
 
@@ -61,6 +63,8 @@ class ApiKeys:
             if len(key) < MIN_KEY_CHARACTERS:
                 least = f"{MIN_KEY_CHARACTERS} at least: `openssl rand -hex 24` makes one"
                 raise UserError(f"an API key has {len(key)} characters; {least}")
+            if len(name.strip()) > MAX_OWNER_CHARACTERS:
+                raise UserError(f"the name of an API key has more than {MAX_OWNER_CHARACTERS} characters; shorten it")
             digest = _digest(key)
             if digest in owners:
                 raise UserError("an API key is given twice; give everybody their own")

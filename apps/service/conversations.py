@@ -16,7 +16,8 @@ from apps.service.events import ServiceEvent
 from apps.service.leases import LeaseKeeper
 from apps.service.runs import RunPool, RunStream
 from apps.service.threads import DatabasePhotoArchive, ThreadRow, ThreadTable
-from graphs.chat.session import Conversation, PersonAsked, build_conversation
+from graphs.chat.events import PersonAsked
+from graphs.chat.session import Conversation, build_conversation
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo
 

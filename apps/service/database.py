@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from apps.service.access import MAX_OWNER_CHARACTERS
 from core.closing import Closing
 from core.errors import UserError
 from core.files import lock_file, make_private_database
@@ -40,7 +41,7 @@ THREADS = sa.Table(
     "threads",
     _TABLES,
     sa.Column("id", sa.String(36), primary_key=True),
-    sa.Column("owner", sa.String(64), nullable=False),
+    sa.Column("owner", sa.String(MAX_OWNER_CHARACTERS), nullable=False),
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("choices", sa.JSON, nullable=False),
     sa.Column("created_s", sa.Double, nullable=False),
@@ -60,7 +61,7 @@ JOBS = sa.Table(
     "jobs",
     _TABLES,
     sa.Column("id", sa.String(36), primary_key=True),
-    sa.Column("owner", sa.String(64), nullable=False),
+    sa.Column("owner", sa.String(MAX_OWNER_CHARACTERS), nullable=False),
     sa.Column("choices", sa.JSON, nullable=False),
     sa.Column("created_s", sa.Double, nullable=False),
     sa.Column("is_complete", sa.Boolean, nullable=False),

@@ -1,4 +1,4 @@
-"""What a caller did wrong or has to wait for, with the HTTP status that says so; doors word nothing themselves."""
+"""What a caller did wrong or has to wait for, with the HTTP status that says so; interfaces word nothing themselves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import ClassVar
 from core.errors import UserError
 from core.redaction import redacted
 from retrieval.photos.photo import NotAPhotoError, PhotoError, PhotoTooLargeError
+from retrieval.stores.base import StoreUnreachableError
 
 
 class ServiceError(UserError):
@@ -51,6 +52,13 @@ class UnusableError(ServiceError):
     title = "Cannot be used"
 
 
+class UnavailableError(ServiceError):
+    """The request is in order; the server lacks something that its operator has to mend."""
+
+    status = 503
+    title = "The server cannot do this now"
+
+
 class TooManyError(ServiceError):
     """More at once, or in a minute, than is allowed."""
 
@@ -70,6 +78,8 @@ def service_error(error: Exception) -> ServiceError | None:
         return TooLargeError(str(error))
     if isinstance(error, NotAPhotoError):
         return UnsupportedTypeError(str(error))
+    if isinstance(error, StoreUnreachableError):
+        return UnavailableError("the server's atlas cannot be searched now; try again later, its log says why")
     if isinstance(error, PhotoError | UserError):
         return UnusableError(redacted(str(error)))
     return None

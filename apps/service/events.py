@@ -1,4 +1,4 @@
-"""Events of a run as every door shows them: a name and a JSON value each."""
+"""Events of a run as every interface shows them: a name and a JSON value each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from agents.schemas import Frozen
 from apps.service.errors import service_error
-from graphs.chat.session import BeliefChanged, ChatEvent, PersonAsked, Token, ToolCalled, TurnEnded
+from graphs.chat.events import BeliefChanged, ChatEvent, PersonAsked, Token, ToolCalled, TurnEnded
 from graphs.events.steps import Answered, Event, StepDone
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from agents.schemas import Answer
 from apps.output.results_file import PhotoResult
 from apps.service.choices import OfferedSystems
+from apps.service.errors import UnavailableError, service_error
 from apps.service.jobs import ClaimedItem, JobTable
 from apps.service.leases import Lease, LeaseKeeper
 from apps.service.limits import ServiceLimits
@@ -74,6 +75,8 @@ class JobWorkers(Closing):
         except _Stopped:
             with suppress(SQLAlchemyError):
                 self._jobs.give_back(item)
+        except UnavailableError:  # another attempt is made when the lease has run out
+            logging.getLogger("geosleuth.service").exception("a photo of a job has to wait")
         finally:
             self._leases.let_go(lease)
 
@@ -85,6 +88,9 @@ class JobWorkers(Closing):
             sha256 = photo.sha256
             return PhotoResult.of_answer(item.name, self._locate(item, photo, lease))
         except UserError as error:
+            known = service_error(error)
+            if known is not None and known.status >= 500:
+                raise known from error
             return PhotoResult.of_failure(item.name, sha256, str(error))
         except (_Stopped, SQLAlchemyError):
             raise

@@ -116,8 +116,14 @@ class JobTable:
             return self._job(connection, row)
 
     def cancel(self, owner: str, job_id: str) -> JobRow:
-        """Begin no more photos of a job; those that run are finished or given up."""
-        self.find(owner, job_id)
+        """Begin no more photos of a job; those that run are finished or given up.
+
+        Raises:
+            NotFoundError: no such job.
+            ConflictError: it is still being received.
+        """
+        if self.find(owner, job_id).status is JobStatus.RECEIVING:
+            raise ConflictError("its upload has not ended; cancel it then")
         with self._database.write() as connection:
             connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(is_cancelled=True))
             waiting = sa.and_(JOB_ITEMS.c.job_id == job_id, JOB_ITEMS.c.status.in_(_UNFINISHED))
@@ -136,7 +142,7 @@ class JobTable:
             raise ConflictError("its upload has not ended; delete it then")
         self._delete(job_id)
 
-    def delete_torn(self) -> None:
+    def delete_unfinished_uploads(self) -> None:
         """Delete jobs whose upload began an hour ago and never ended: their process died."""
         with self._database.read() as connection:
             before_s = self._database.clock_s(connection) - _UPLOAD_S

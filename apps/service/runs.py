@@ -87,11 +87,15 @@ class RunStream:
         try:
             while True:
                 arrived.clear()
-                while self._unread:
-                    yield self._unread.popleft()
-                if self._is_over:
+                with self._changed:  # `put` looks at the last event before it replaces it
+                    event = self._unread.popleft() if self._unread else None
+                    is_over = self._is_over
+                if event is not None:
+                    yield event
+                elif is_over:
                     return
-                await arrived.wait()
+                else:
+                    await arrived.wait()
         finally:
             self._wake = lambda: None
             self.leave()
@@ -169,7 +173,15 @@ class RunPool(Closing):
                 logging.getLogger("geosleuth.service").exception("a run failed")
             stream.put(told)
         finally:
+            self._end(owner, stream, at_end)
+
+    def _end(self, owner: str, stream: RunStream, at_end: Callable[[], None]) -> None:
+        """Let go of a run, also where what is to be done at its end fails."""
+        try:
             at_end()
+        except Exception:
+            logging.getLogger("geosleuth.service").exception("the end of a run failed")
+        finally:
             with self._lock:
                 self._live.discard(stream)
                 self._by_owner -= Counter((owner,))

@@ -1,4 +1,4 @@
-"""The application core: one open system, one database, one pool of runs, for any number of doors and callers.
+"""The application core: one open system, one database, one pool of runs, for any number of interfaces and callers.
 
     with GeolocationService.open(settings, ServiceLimits()) as service:
         photo = service.read_photo(data, "holiday.jpg")
@@ -6,7 +6,7 @@
             print(event_name(event), event)
 
 Everything here may be called from many threads at once. What blocks (all but reading a `RunStream` with `async for`)
-is called by asynchronous doors in a thread of its own.
+is called by asynchronous interfaces in a thread of its own.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class GeolocationService(Closing):
             leases = opened.enter_context(LeaseKeeper(limits.lease_s))
             pool = opened.enter_context(RunPool(limits))
             threads, jobs = ThreadTable(database, limits), JobTable(database, limits)
-            jobs.delete_torn()
+            jobs.delete_unfinished_uploads()
             workers = opened.enter_context(JobWorkers(jobs, systems, leases, limits))
             return cls(
                 settings=settings,

@@ -14,9 +14,10 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command, StreamMode
 
 from agents.offline.explanations import share
-from agents.schemas import Answer, Cost, CredibleArea, Frozen
+from agents.schemas import Answer, Cost, CredibleArea
 from graphs.assessment.assess import assess
 from graphs.chat.cancellation import CancellableRun, CancellationCallback
+from graphs.chat.events import BeliefChanged, ChatEvent, PersonAsked, Token, ToolCalled, TurnEnded
 from graphs.chat.graph import Chat, build_chat
 from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import FolderPhotoArchive, PhotoArchive
@@ -38,47 +39,6 @@ _SILENT_STEPS = frozenset({"initialise", "receive", "locate", "tell", "commit", 
 
 
 _LIVE_SHARES = (0.5, 0.9)
-
-
-class ToolCalled(Frozen):
-    """A tool was called, or has returned."""
-
-    event: TraceEvent
-
-
-class Token(Frozen):
-    """A piece of what the model writes, as it writes it."""
-
-    text: str
-    step: str
-
-
-class BeliefChanged(Frozen):
-    """The belief as it stands in the middle of a turn; only for those who asked for it, as it takes time to draw."""
-
-    areas: tuple[CredibleArea, ...]
-    """As in `Answer.areas`, of half and of nine tenths."""
-
-
-class PersonAsked(Frozen):
-    """A question to the person; the turn goes on when it is answered."""
-
-    question: str
-    answers: tuple[str, ...] = ()
-
-
-class TurnEnded(Frozen):
-    """The turn is over."""
-
-    text: str
-    answer: Answer | None
-    streamed: bool = False
-    """Whether all of the text came in tokens of the step `discuss` before."""
-    rest: str = ""
-    """What of the text did not: all of it, or what was added to the model's words."""
-
-
-ChatEvent = StepDone | ToolCalled | Token | BeliefChanged | PersonAsked | TurnEnded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,11 @@ from PIL import Image
 
 from agents.messages import read_data
 from agents.schemas import Answer
+from graphs.chat.events import ChatEvent, PersonAsked, TurnEnded
 from graphs.chat.graph import build_chat
 from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import PhotoArchive
-from graphs.chat.session import ChatEvent, Conversation, PersonAsked, TurnEnded
+from graphs.chat.session import Conversation
 from graphs.checkpoints import open_checkpoints
 from graphs.context import GeolocateContext
 from graphs.geolocate import build_geolocate

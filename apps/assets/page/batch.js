@@ -4,6 +4,7 @@ import { add, app, button, byId, el, on } from "./state.js";
 
 let job = null;
 let timer = null;
+let shown = null; // the job whose table is on the page, and how many of its photos it holds
 
 const fail = (error) => byId("batch-note").replaceChildren(el("span", "error", error.message));
 
@@ -26,6 +27,7 @@ export const startJob = async (files) => {
 
 const show = (found) => {
   job = found;
+  shown = null;
   clearTimeout(timer);
   refresh().catch(fail);
 };
@@ -33,13 +35,21 @@ const show = (found) => {
 const isOver = () => ["done", "cancelled"].includes(job.status);
 
 const refresh = async () => {
-  job = await getJson(`/v1/jobs/${job.id}`);
-  const rows = await getJson(`/v1/jobs/${job.id}/table`);
+  const asked = job;
+  const found = await getJson(`/v1/jobs/${asked.id}`);
+  if (job !== asked) return; // another job is shown by now, or none
+  job = found;
   const total = Object.values(job.counts).reduce((sum, count) => sum + count, 0);
   byId("batch-note").textContent = `${job.counts.done || 0} of ${total} done${job.status === "cancelled" ? "; cancelled" : ""}`;
   byId("batch-actions").replaceChildren(...actions());
-  byId("batch-table").replaceChildren(table(rows));
-  if (!byId("batch").hidden) drawRows(rows);
+  const state = `${job.id} ${job.counts.done || 0} ${isOver()}`;
+  if (shown !== state) {
+    const rows = await getJson(`/v1/jobs/${found.id}/table`);
+    if (job !== found) return;
+    shown = state;
+    byId("batch-table").replaceChildren(table(rows));
+    if (!byId("batch").hidden) drawRows(rows);
+  }
   if (!isOver()) timer = setTimeout(() => refresh().catch(fail), 1000);
 };
 
@@ -47,7 +57,7 @@ const actions = () => {
   const files = [["CSV", "csv"], ["GeoJSON", "geojson"], ["JSON lines", "jsonl"]];
   const saves = files.map(([label, format]) => button(label, () => download(`/v1/jobs/${job.id}/results?format=${format}`, `geosleuth.${format}`).catch(fail)));
   const end = isOver()
-    ? button("Delete job", () => sendJson("DELETE", `/v1/jobs/${job.id}`).then(() => { job = null; build(); app.map.drawPins([], () => {}); }).catch(fail), "quiet")
+    ? button("Delete job", () => sendJson("DELETE", `/v1/jobs/${job.id}`).then(() => { job = null; clearTimeout(timer); build(); app.map.drawPins([], () => {}); }).catch(fail), "quiet")
     : button("Cancel", () => sendJson("POST", `/v1/jobs/${job.id}/cancel`).then(show).catch(fail), "quiet");
   return [...saves, end];
 };

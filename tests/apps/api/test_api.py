@@ -19,6 +19,7 @@ from agents.schemas import Answer
 from apps.api.app import create_app
 from apps.output.results_file import PhotoResult
 from apps.service.access import ApiKeys
+from core.errors import UserError
 from tests.fakes.photo_files import jpeg
 from tests.fakes.services import events_of, gated, listening, service
 
@@ -236,3 +237,8 @@ def test_a_client_that_leaves_ends_its_run(tmp_path: Path, photo: bytes) -> None
         gate.touch()
         while opened.pool.under_way:
             time.sleep(0.02)
+
+
+def test_the_name_of_a_key_fits_into_the_database() -> None:
+    with pytest.raises(UserError, match="more than 64 characters"):
+        ApiKeys.of([f"{'a' * 65}:{'k' * 32}"])

@@ -150,3 +150,12 @@ def test_no_path_reaches_out_of_the_folder(holiday: Path, path: str) -> None:
     except ServiceError:
         return
     assert found == (holiday / "trip" / "hill.jpg").read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open descriptors are listed by Linux")
+def test_a_path_to_a_folder_leaves_no_descriptor_open(folders: PhotoFolders) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with pytest.raises(NotFoundError):
+            read(folders, path="trip")
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -19,7 +19,7 @@ from apps.service.events import Accepted, RunFailed, ServiceEvent
 from apps.service.runs import RunStream
 from apps.service.service import GeolocationService
 from core.errors import UserError
-from graphs.chat.session import ToolCalled, TurnEnded
+from graphs.chat.events import ToolCalled, TurnEnded
 from graphs.events.steps import Answered, StepDone
 from retrieval.photos.photo import Photo, load_photo
 from tests.apps.conftest import environment

@@ -7,17 +7,23 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 
+from agents.schemas import Answer
 from apps.output.results_file import PhotoResult, RunStatus
 from apps.service.choices import RunChoices
 from apps.service.database import JOB_ITEMS, StateDatabase
-from apps.service.errors import NotFoundError, TooLargeError, TooManyError, UnusableError
+from apps.service.errors import ConflictError, NotFoundError, TooLargeError, TooManyError, UnusableError
+from apps.service.job_worker import JobWorkers
 from apps.service.jobs import MAX_ATTEMPTS, ClaimedItem, JobStatus, JobTable
+from apps.service.leases import Lease, LeaseKeeper
 from apps.service.limits import ServiceLimits
+from retrieval.photos.photo import Photo
+from retrieval.stores.base import StoreUnreachableError
+from tests.fakes.answers import answered
 from tests.fakes.photo_files import jpeg
 from tests.fakes.services import gated, service
 
@@ -191,3 +197,34 @@ def test_a_closing_service_gives_its_photo_back_at_the_next_step(state_url: str,
             time.sleep(0.05)
         [row] = second.jobs.records(job.id)
         assert row.status is RunStatus.ANSWERED
+
+
+def test_a_job_that_is_being_received_is_neither_cancelled_nor_deleted(jobs: JobTable) -> None:
+    def files() -> Iterator[tuple[str, bytes]]:
+        yield FILES[0]
+        [job] = jobs.all_of("anna", 10)
+        for act in (jobs.cancel, jobs.delete):
+            with pytest.raises(ConflictError, match="upload has not ended"):
+                act("anna", job.id)
+        yield FILES[1]
+
+    job = jobs.create("anna", RunChoices(), files())
+    assert sum(jobs.find("anna", job.id).counts.values()) == 2
+
+
+def test_a_photo_waits_while_the_server_lacks_something(state_url: str, tmp_path: Path) -> None:
+    """Qdrant is away for a while: the photo is tried again, and its record is no failure."""
+    away = iter((StoreUnreachableError("no answer from qdrant:6333"),))
+
+    class Workers(JobWorkers):
+        def _locate(self, item: ClaimedItem, photo: Photo, lease: Lease) -> Answer:  # noqa: ARG002 - as the worker's own
+            for error in away:
+                raise error
+            return answered(photo_sha256=photo.sha256)
+
+    database, jobs = table(state_url, tmp_path, lease_s=1.0, job_workers=1)
+    job = jobs.create("anna", RunChoices(), [("a.jpg", jpeg(tmp_path / "a.jpg").read_bytes())])
+    with database, LeaseKeeper(1.0) as leases, Workers(jobs, cast(Any, None), leases, ServiceLimits(job_workers=1)):
+        while jobs.find("anna", job.id).status is not JobStatus.DONE:
+            time.sleep(0.05)
+        assert [row.status for row in jobs.records(job.id)] == [RunStatus.ANSWERED]

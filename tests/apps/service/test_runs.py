@@ -8,11 +8,12 @@ from collections.abc import Generator
 
 import pytest
 
-from apps.service.events import RunFailed, ServiceEvent
+from apps.service import runs
+from apps.service.events import RunFailed, ServiceEvent, joined
 from apps.service.limits import ServiceLimits
 from apps.service.runs import RunPool, RunStream
 from core.errors import UserError
-from graphs.chat.session import Token
+from graphs.chat.events import Token
 from graphs.events.steps import StepDone
 
 Events = Generator[ServiceEvent, None, None]
@@ -101,3 +102,51 @@ def test_an_error_is_the_last_event(pool: RunPool) -> None:
     assert isinstance(last, RunFailed)
     assert (last.status, last.detail) == (422, "the model is not there; start it")
     assert pool.under_way == 0
+
+
+def test_a_run_whose_end_fails_is_let_go_of(pool: RunPool) -> None:
+    def fail() -> None:
+        raise RuntimeError("the database is away")
+
+    stream = pool.start("anna", lambda: iter((step(1),)), fail)  # type: ignore[arg-type,return-value]
+    assert texts(stream) == ["1"]
+    assert pool.under_way == 0
+
+
+def test_an_event_is_not_taken_while_another_is_joined_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    joining, may_join = threading.Event(), threading.Event()
+
+    def slow(earlier: ServiceEvent, later: ServiceEvent) -> ServiceEvent | None:
+        joining.set()
+        may_join.wait(0.5)
+        return joined(earlier, later)
+
+    stream = RunStream(50)
+    for event in (step(0), Token(text="a", step="discuss")):
+        stream.put(event)
+    monkeypatch.setattr(runs, "joined", slow)
+
+    failed: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            stream.put(Token(text="b", step="discuss"))
+        except IndexError as error:
+            failed.append(error)
+        finally:
+            stream.end()
+
+    writer = threading.Thread(target=write)
+
+    async def read() -> list[ServiceEvent]:
+        events: list[ServiceEvent] = []
+        async for event in stream:
+            if not events:
+                writer.start()
+                await asyncio.to_thread(joining.wait, 30)
+            events.append(event)
+        return events
+
+    assert asyncio.run(read()) == [step(0), Token(text="ab", step="discuss")]
+    writer.join()
+    assert failed == []

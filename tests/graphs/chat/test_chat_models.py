@@ -14,7 +14,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from agents.chat_models.registry import LoadedModel
 from agents.schemas import EvidenceKind
 from graphs.budgets import Budgets
-from graphs.chat.session import Token
+from graphs.chat.events import Token
 from tests.fakes.conversations import Calls, answering, ended, shot, talk
 from tests.fakes.machine import ScriptedModel, context
 

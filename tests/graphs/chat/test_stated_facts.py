@@ -10,7 +10,7 @@ import pytest
 from agents.messages import count_pictures
 from agents.offline.facts import parse_facts
 from agents.schemas import Answer, EvidenceKind
-from graphs.chat.session import Token, ToolCalled
+from graphs.chat.events import Token, ToolCalled
 from tests.fakes.conversations import MADRID, Calls, answering, ended, shot, talk
 from tests.fakes.machine import FakeReader, ScriptedModel, context
 from tests.graphs.chat.test_chat_models import Streaming

@@ -12,9 +12,10 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from agents.schemas import Answer, CredibleArea, EvidenceKind, Level
 from geo.places.gazetteer import Gazetteer
+from graphs.chat.events import BeliefChanged, ToolCalled, TurnEnded
 from graphs.chat.photo_archive import FolderPhotoArchive, MissingPhotoError
 from graphs.chat.prompt_data import follow_up_data, most_nats
-from graphs.chat.session import BeliefChanged, Conversation, ToolCalled, TurnEnded
+from graphs.chat.session import Conversation
 from graphs.chat.state import coarsened_answer
 from graphs.checkpoints import UNDONE_TURNS, open_checkpoints
 from graphs.coarsening import Units, coarsen
