@@ -47,6 +47,10 @@ _CONDITIONS = ("if-none-match", "if-modified-since")
 _KEPT_HEADERS = ("age", "cache-control", "content-type", "date", "etag", "expires", "last-modified", "vary")
 
 
+class UnusableTileError(ToolError, PhotoError):
+    """A tile that is no usable picture: the model goes on without it, and so does the build of an atlas."""
+
+
 class TileClient:
     """The tiles of one server; a `TileReader`. Safe between threads and processes.
 
@@ -172,7 +176,7 @@ class _Origin(httpx.BaseTransport):
         try:
             decode_tile(reply.body)
         except PhotoError as error:
-            raise ToolError(f"{self._server.name} sent a tile that is no usable picture") from error
+            raise UnusableTileError(f"{self._server.name} sent a tile that is no usable picture") from error
 
 
 def _chosen(headers: httpx.Headers, names: Iterable[str]) -> dict[str, str]:

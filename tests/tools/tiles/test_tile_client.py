@@ -16,8 +16,11 @@ import pytest
 from core.errors import UserError
 from geo.point import Point
 from geo.tiles import Tile, TileBounds
+from retrieval.atlas.failures import read_failures
+from retrieval.crossview.tile_atlas import build_tile_atlas
 from retrieval.crossview.tiles import tiles_of_area
 from tests.fakes.tool_calls import Reply
+from tests.retrieval.crossview.test_tile_atlas import MeanColours
 from tests.tools.online.server import Asked, serving
 from tests.tools.tiles.served_world import JPEG, PNG, WORLD, ZOOM, Open, is_cut_from_the_world, png, server_at, tiles
 from tools.results import ToolError
@@ -243,3 +246,16 @@ def test_an_area_is_read_tile_by_tile_from_a_server(open_client: Open) -> None:
         for tile, rgb in zip(listed, open_client(server).pictures(listed), strict=True):
             assert is_cut_from_the_world(rgb, tile.x, tile.y)
         assert list(open_client(server).pictures([Tile(2, 2, 2)])) == [None]
+
+
+def test_an_atlas_is_built_from_a_server_without_its_broken_tile(open_client: Open, tmp_path: Path) -> None:
+    def one_broken(asked: Asked) -> Reply:
+        return Reply(200, PNG, HALF) if asked.path.endswith("/3/7/4.png") else tiles(asked)
+
+    listed = tiles_of_area(TileBounds(-30.0, 100.0, 30.0, -100.0), ZOOM)
+    with serving(one_broken) as server:
+        manifest = build_tile_atlas(tmp_path / "area", MeanColours(), listed, reader=open_client(server))
+    assert (manifest.count, manifest.failed) == (len(listed) - 1, 1)
+    (failure,) = read_failures(tmp_path / "area")
+    assert failure.item_id == "3/7/4"
+    assert "no usable picture" in failure.reason
