@@ -24,7 +24,7 @@ from graphs.budgets import Budgets
 from retrieval.atlas.servers import remembered_servers
 from tools.online.addresses import MAPILLARY_API, checked_url
 
-_FOLDERS = ("home", "atlas_photos", "strategies_folder")
+_FOLDERS = ("home", "atlas_photos", "satellite_encoder", "satellite_pictures", "strategies_folder")
 _FILES = ("prices", "calibration", "model_records", "checkpoints", "audit_log")
 WORLD_ATLAS = "world"
 """The atlas of populated places, which is built when it is asked for by this name."""
@@ -63,6 +63,13 @@ class Settings(BaseSettings):
     )
     atlas_photos: Path | None = Field(
         None, description="folder of the atlas's photos: the model may see thumbnails of look-alikes; None: it may not"
+    )
+    satellite_atlas: str | None = Field(
+        None, description="name of an atlas of satellite tiles under <home>/atlases, which the photo is compared with"
+    )
+    satellite_encoder: Path | None = Field(None, description="folder of the encoder that made the satellite atlas")
+    satellite_pictures: Path | None = Field(
+        None, description="folder of its tiles' pictures: answers and the model show them; None: answers do not"
     )
     model: str = Field("offline", description="spec of the chat model, such as openai:NAME; of a jury, with commas")
     strategy: str = Field("refine", description="which steps run, what is asked, how the point is chosen")
@@ -152,6 +159,15 @@ class Settings(BaseSettings):
         if isinstance(names, str):
             names = parse_json(names) if names.lstrip().startswith("[") else re.split(r"\s*,\s*", names.strip())
         return tuple(dict.fromkeys(filter(None, names))) if isinstance(names, list | tuple) else names
+
+    @model_validator(mode="after")
+    def _known_tiles(self) -> Self:
+        if self.satellite_atlas is not None and self.satellite_encoder is None:
+            raise ValueError(
+                "a satellite atlas needs the encoder that made it: give its folder with --satellite-encoder, or as"
+                " GEOSLEUTH_SATELLITE_ENCODER"
+            )
+        return self
 
     @field_validator("overpass", "web_search", "image_search", "weather")
     @classmethod

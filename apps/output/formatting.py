@@ -249,8 +249,9 @@ def _token_parts(cost: Cost) -> list[str]:
 def versions_text(answer: Answer) -> str:
     """Versions of all that produced the answer, on one line."""
     versions = answer.versions
-    atlases = ", ".join(versions.atlases) or "no atlas"
-    parts = [f"geosleuth {versions.geosleuth}", versions.encoder, atlases, versions.model, versions.strategy]
+    atlases = ", ".join(filter(None, (*versions.atlases, versions.satellite_atlas))) or "no atlas"
+    parts = [f"geosleuth {versions.geosleuth}", versions.encoder, versions.satellite_encoder, atlases]
+    parts += [versions.model, versions.strategy]
     return printable(" · ".join(part for part in parts if part))
 
 
