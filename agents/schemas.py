@@ -10,8 +10,7 @@ from pydantic import Field
 from core.frozen import Frozen as Frozen
 from geo.place import Place
 from geo.point import Point
-from geo.tiles import TileBounds
-from retrieval.candidate import Candidate
+from retrieval.candidate import Candidate, MatchedTile
 
 
 class Source(Frozen):
@@ -161,14 +160,9 @@ class CredibleArea(Frozen):
     )
 
 
-class TileMatch(Frozen):
-    """A satellite tile that the photo was compared with. Its id, source and date are untrusted text."""
+class TileMatch(MatchedTile):
+    """A satellite tile that the photo was compared with, as an answer names it."""
 
-    tile_id: str
-    bounds: TileBounds = Field(description="south, west, north, east in degrees")
-    similarity: float = Field(description="cosine of the vectors of photo and tile")
-    source: str = Field("", description="whose imagery it is")
-    date: str = Field("", description="when it was taken, as the source says it; empty: not known")
     probability: float = Field(ge=0.0, le=1.0, description="of the belief, that the photo was taken in it")
     jpeg_base64: str = Field("", repr=False, description="its picture; empty where that cannot be had")
 

@@ -12,11 +12,12 @@ from PIL import Image, ImageOps
 from pydantic import Field
 
 from geo.point import Point
+from retrieval.candidate import MatchedTile
 from retrieval.crossview.tile_atlas import ComparedTiles, TileHit, Zone
 from retrieval.crossview.tiles import SatelliteTile
 from retrieval.stores.filters import Near, NearAny
 from tools.base import Arguments, Content, PositionArguments, jpeg_block, result_tool, shown_position
-from tools.results import Circle, ComparedArea, MatchedTile, TileMatches
+from tools.results import Circle, ComparedArea, TileMatches
 from tools.services.contact_sheet import TILE_PX, numbered_sheet
 from tools.services.tile_matching import COMPARED_TILES, TileMatcher, TilePicture
 from tools.untrusted_text import quoted, untrusted

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from retrieval.atlas.manifest import AtlasManifest
     from retrieval.atlas.sources import PhotoColumns, PhotoItem
     from retrieval.candidate import Candidate
-    from retrieval.encoders.base import PhotoEncoder
+    from retrieval.encoders.base import EncoderIdentity, PhotoEncoder
     from retrieval.stores.base import StoreSettings
     from retrieval.stores.filters import Near
 
@@ -158,10 +158,15 @@ def verify(
 ) -> int:
     """Check every vector of an atlas against its manifest; exit status 1 if something is wrong."""
     from retrieval.atlas.atlas import open_atlas
+    from retrieval.atlas.manifest import read_manifest
+    from retrieval.candidate import AtlasKind
 
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     folder, servers = named_folder(settings, name), settings.allowed_servers
-    with open_atlas(folder, _encoder(settings), servers=servers, for_verification=True) as atlas:
+    manifest = read_manifest(folder)
+    # The encoder of tiles is another one than that of photos: its vectors are checked as the manifest names it.
+    made_by = _NamedEncoder(manifest.encoder) if manifest.kind is AtlasKind.TILE else _encoder(settings)
+    with open_atlas(folder, made_by, servers=servers, for_verification=True) as atlas:
         verification = atlas.verify()
     if as_json:
         print_json({"ok": verification.ok, "checks": [check._asdict() for check in verification.checks]})
@@ -198,6 +203,12 @@ def search(
     else:
         answers().print(_candidate_table(found))
     return 0
+
+
+class _NamedEncoder(NamedTuple):
+    """An encoder by its name and revision alone."""
+
+    identity: EncoderIdentity
 
 
 class _GivenPhotos(NamedTuple):

@@ -14,7 +14,7 @@ from graphs.context import GeolocateContext
 from graphs.state import ToolRecord
 from retrieval.crossview.tile_atlas import ComparedTiles
 from tools.match_satellite import NAME, compared_tiles
-from tools.results import MatchedTile, TileMatches
+from tools.results import TileMatches
 from tools.untrusted_text import untrusted
 
 MAX_MATCHES = 5
@@ -62,17 +62,7 @@ def _claim(context: GeolocateContext, found: TileMatches) -> str:
     best = found.hits[0]
     [place] = context.places([best.bounds.centre])
     near = f", {place.distance_km or 0.0:.1f} km from {untrusted(place.name)}" if place else ""
-    return f"matches tile {tile_text(best)}{near}, the most similar of {len(found.hits)} compared"
-
-
-def tile_text(tile: MatchedTile | TileMatch) -> str:
-    """A tile's name with source and date, cleaned: `17/67890/45678 (Esri, 2021-05)`.
-
-    >>> tile_text(MatchedTile(tile_id="17/1/2", bounds=(0, 0, 1, 1), similarity=0.5, source="NASA"))
-    '17/1/2 (NASA)'
-    """
-    about = ", ".join(filter(None, (untrusted(tile.source, 80), untrusted(tile.date, 40))))
-    return f"{untrusted(tile.tile_id, 80)} ({about})" if about else untrusted(tile.tile_id, 80)
+    return f"matches tile {untrusted(best.title)}{near}, the most similar of {len(found.hits)} compared"
 
 
 def _shown_for_comparison(record: ToolRecord) -> Evidence:
@@ -88,4 +78,4 @@ def tile_matches(records: Sequence[ToolRecord], belief: Belief) -> list[TileMatc
     positions = belief.support.lat_lon_deg
     held = [float(belief.mass[hit.bounds.holds(positions)].sum()) for hit in hits]
     best = sorted(range(len(hits)), key=lambda i: (-held[i], -hits[i].similarity, i))[:MAX_MATCHES]
-    return [TileMatch(**hits[i].model_dump(exclude={"zoom"}), probability=min(1.0, round(held[i], 6))) for i in best]
+    return [TileMatch(**hits[i].model_dump(), probability=min(1.0, round(held[i], 6))) for i in best]
