@@ -40,6 +40,8 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", help="the chat model, or a jury's, separated by commas (default: offline)")
     group.add_argument("--encoder", help="name or folder (default: compact)")
     group.add_argument("--atlas", help="one or more, separated by commas; `world` is built (default: none)")
+    group.add_argument("--satellite-atlas", help="of tiles to compare photos with (default: none)")
+    group.add_argument("--satellite-encoder", type=Path, help="folder of the encoder that made it")
     group.add_argument("--home", type=Path, help="folder of atlases (default: as for geosleuth)")
     group.add_argument("--no-signs", action="store_true", help="do not read text in photos")
     group.add_argument(
@@ -126,6 +128,8 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
         "home": chosen.home,
         "encoder": chosen.encoder,
         "atlases": names(chosen.atlas) if chosen.atlas else no_atlas,
+        "satellite_atlas": chosen.satellite_atlas,
+        "satellite_encoder": chosen.satellite_encoder,
         "model": chosen.model,
         "strategy": strategies(chosen)[0],
         "read_signs": False if chosen.no_signs else None,
