@@ -235,6 +235,7 @@ def _common(
     status = model_status(state["replies"])
     return {
         "photo_sha256": state["photo_sha256"],
+        "more_photo_sha256s": tuple(state.get("more_photo_sha256s", ())),
         "model_status": status.value if status else None,
         "evidence": (*evidence, *_metadata_evidence(state, point)),
         "candidates": tuple(state["candidates"]),
@@ -297,6 +298,6 @@ def _metadata_evidence(state: GeolocateState, point: Point | None) -> list[Evide
     if claimed is None:
         return []
     away = f", {point_distance_km(claimed, point):.0f} km from the answer" if point else ""
-    source = Source(tool="metadata", arguments={}, result_sha256=state["photo_sha256"])
+    source = Source(tool="metadata", arguments={}, result_sha256=state.get("metadata_sha256") or state["photo_sha256"])
     claim = f"the file's metadata claims {claimed}{away}; not used to choose the point"
     return [Evidence(id="M1", kind=EvidenceKind.METADATA, claim=claim, source=source)]
