@@ -211,7 +211,7 @@ class GeoSleuth(Closing):
         Raises:
             UserError: too many, one twice, or a recorded model, whose answers are about one photo each.
         """
-        check_together(photos)
+        check_together([photo.name for photo in photos], [photo.sha256 for photo in photos])
         recorded = next((model.name for model in self.context.models if model.kind.is_recorded), None)
         if recorded and len(photos) > 1:
             raise UserError(f"{recorded} answers about one photo each: several photos of one place need another model")

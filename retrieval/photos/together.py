@@ -6,36 +6,31 @@ import hashlib
 from collections.abc import Sequence
 
 from core.errors import UserError
-from retrieval.photos.photo import Photo
 
 MOST_TOGETHER = 8
 """Photos of one query, set by hand: a model is shown every photo with every request."""
 
 
-def check_together(photos: Sequence[Photo]) -> None:
-    """Refuse photos that are no set of one place's: too many, or one of them twice.
+def check_together(names: Sequence[str], sha256s: Sequence[str | None]) -> None:
+    """Refuse photos that are no set of one place's.
+
+    Args:
+        names: what people call them.
+        sha256s: of their files; None of one that cannot be read.
 
     Raises:
-        UserError: more than eight, or two with the same file.
+        UserError: more than eight, or one of them twice.
     """
-    check_count(len(photos))
+    if len(names) > MOST_TOGETHER:
+        raise UserError(
+            f"{len(names)} photos of one place: at most {MOST_TOGETHER} are taken as one query; leave some out"
+        )
     first: dict[str, str] = {}
-    for photo in photos:
-        if photo.sha256 in first:
-            raise UserError(
-                f"{photo.name} is the same file as {first[photo.sha256]}: give each photo of the place once"
-            )
-        first[photo.sha256] = photo.name
-
-
-def check_count(count: int) -> None:
-    """Refuse more photos than one query may have.
-
-    Raises:
-        UserError: more than eight.
-    """
-    if count > MOST_TOGETHER:
-        raise UserError(f"{count} photos of one place: at most {MOST_TOGETHER} are taken as one query; leave some out")
+    for name, sha256 in zip(names, sha256s, strict=True):
+        if sha256 in first:
+            raise UserError(f"{name} is the same file as {first[sha256]}: give each photo of the place once")
+        if sha256 is not None:
+            first[sha256] = name
 
 
 def joined_name(names: Sequence[str]) -> str:
