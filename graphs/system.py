@@ -205,22 +205,26 @@ class GeoSleuth(Closing):
         """Close the atlases and the checkpoints."""
         self.resources.close()
 
-    def check_together(self, photos: Sequence[Photo]) -> None:
+    def check_together(self, names: Sequence[str], sha256s: Sequence[str | None]) -> None:
         """Refuse photos that cannot be one query.
+
+        Args:
+            names: what people call them.
+            sha256s: of their files.
 
         Raises:
             UserError: too many, one twice, or a recorded model, whose answers are about one photo each.
         """
-        check_together([photo.name for photo in photos], [photo.sha256 for photo in photos])
+        check_together(names, sha256s)
         recorded = next((model.name for model in self.context.models if model.kind.is_recorded), None)
-        if recorded and len(photos) > 1:
+        if recorded and len(names) > 1:
             raise UserError(f"{recorded} answers about one photo each: several photos of one place need another model")
 
     def _run(
         self, photos: Sequence[Photo], question: str, thread: str | None, clues: CaptureClues | None
     ) -> tuple[PhotoInput | None, RunnableConfig]:
         """The input of a run (None to go on with one that died) and its configuration."""
-        self.check_together(photos)
+        self.check_together([photo.name for photo in photos], [photo.sha256 for photo in photos])
         ids = [self.photo_store.add(photo) for photo in photos]
         config: RunnableConfig = {"configurable": {"thread_id": thread or "+".join(ids)}, "recursion_limit": 1000}
         given = query_input(photos, question, clues, allow_metadata=self.settings.allow_metadata)
