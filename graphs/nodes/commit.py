@@ -192,7 +192,9 @@ def _answer(context: GeolocateContext, state: GeolocateState, assessed: Assessme
         origin=Origin.BELIEF,
     )
     hypotheses = _ordered(assessed.hypotheses, around)
-    trusted = calibrated(context.corrections.calibration, hypotheses[0], assessed.evidence, raw, confidence)
+    # Calibrations are fitted on answers about single photos.
+    calibration = None if state.get("more_photo_ids") else context.corrections.calibration
+    trusted = calibrated(calibration, hypotheses[0], assessed.evidence, raw, confidence)
     return Answer(
         **_common(context, state, assessed.evidence, chosen.point),
         status=AnswerStatus.ANSWERED,
