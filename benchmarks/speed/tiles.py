@@ -108,7 +108,7 @@ def match(
     refined = coarse_belief(coarse, tile_pins(compared))
     refined.densest(0.5)
     clock.append((time.perf_counter(), time.process_time()))
-    satellite_log_ratio(refined, compared, record)
+    satellite_log_ratio(refined, compared, atlas.covers, record)
     clock.append((time.perf_counter(), time.process_time()))
     steps = [(late[0] - early[0], late[1] - early[1]) for early, late in pairwise(clock)]
     return [steps[0], steps[1], steps[3], steps[2]]

@@ -11,17 +11,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely import STRtree, box, points
 
 from core.closing import Closing
 from core.errors import UserError
 from core.files import replacing
-from geo.sphere import Floats
+from geo.sphere import Floats, wrap_longitudes_deg
 from geo.tiles import Tile, TileBounds
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import EncodedBatch, ItemSource, Progress, build_atlas
@@ -33,7 +34,7 @@ from retrieval.crossview.tiles import SatelliteTile, TileReader, read_tile
 from retrieval.encoders.base import IdentifiedEncoder, Vectors
 from retrieval.photos.photo import PhotoError, PhotoLimits
 from retrieval.stores.base import EdgeSettings, Hit, StoredItem, StoreSettings
-from retrieval.stores.filters import NearAny
+from retrieval.stores.filters import NearAny, holds_positions
 
 TILE_BATCH = 256
 """Tiles that are in memory and encoded at once. By hand."""
@@ -43,6 +44,12 @@ BACKGROUND_FILE = "background.npy"
 BACKGROUND_TILES = 512
 """Vectors of so many tiles, evenly over the list, are kept aside: how similar a photo is to tiles of nowhere near. By
 hand."""
+
+SPREAD_TILES = 64
+"""Tiles of the areas, and again of the whole atlas, whose centres a comparison tells. By hand."""
+
+BOUNDS_FILE = "bounds.npy"
+"""South, west, north and east of every tile in degrees, (n, 4)."""
 
 COLUMNS = ("tile", "south", "west", "north", "east")
 """Of a table of tiles; `zoom`, `source` and `date` may be beside them."""
@@ -74,11 +81,13 @@ class ComparedTiles(NamedTuple):
         hits: the most similar first.
         zones: the areas, in the order they were given.
         background: similarities (m,) of tiles from anywhere.
+        spread_deg: centres of some tiles of the areas and of the whole atlas, hits or not, evenly.
     """
 
     hits: tuple[TileHit, ...]
     zones: tuple[Zone, ...]
     background: Floats
+    spread_deg: tuple[tuple[float, float], ...] = ()
 
 
 class TileEncoder(IdentifiedEncoder, Protocol):
@@ -92,8 +101,8 @@ class TileEncoder(IdentifiedEncoder, Protocol):
 class TileAtlas(Closing):
     """An open satellite atlas."""
 
-    def __init__(self, atlas: Atlas, background: Vectors) -> None:
-        self.atlas, self._background = atlas, background
+    def __init__(self, atlas: Atlas, background: Vectors, bounds_deg: Floats) -> None:
+        self.atlas, self._background, self._bounds_deg = atlas, background, bounds_deg
 
     def __len__(self) -> int:
         return len(self.atlas)
@@ -115,7 +124,34 @@ class TileAtlas(Closing):
             hits = {hit.item.id: hit for hit in self.atlas.search_items(vector, limit)}
         ordered = sorted(hits.values(), key=lambda hit: (-hit.similarity, hit.item.id))
         similarity = np.asarray(self._background @ vector, dtype=np.float64)
-        return ComparedTiles(tuple(map(_tile_hit, ordered)), tuple(zones), similarity)
+        return ComparedTiles(tuple(map(_tile_hit, ordered)), tuple(zones), similarity, self.spread_deg(areas or ()))
+
+    def spread_deg(self, areas: Sequence[NearAny]) -> tuple[tuple[float, float], ...]:
+        """Centres of some tiles of the union of some areas, and of some of the whole atlas, evenly over their list."""
+        union = NearAny(tuple(circle for area in areas for circle in area.circles))
+        inside = self._centres_deg[holds_positions(union, self._centres_deg)]
+        chosen = [all_[:: max(1, -(-len(all_) // SPREAD_TILES))] for all_ in (inside, self._centres_deg)]
+        return tuple((lat, lon) for lat, lon in np.concatenate(chosen).tolist())
+
+    @cached_property
+    def _centres_deg(self) -> Floats:
+        """Of all tiles (n, 2), neighbours mostly beside each other."""
+        south, west, north, east = self._bounds_deg.T
+        lat, lon = (south + north) / 2.0, wrap_longitudes_deg(west + (east - west) % 360.0 / 2.0)
+        return np.stack([lat, lon], axis=1)[np.lexsort((lon, lat, np.floor(lon), np.floor(lat)))]
+
+    def covers(self, lat_lon_deg: Floats) -> NDArray[np.bool_]:
+        """Which of some positions (n, 2) in degrees lie on a tile of the atlas, (n,)."""
+        on_tile = np.zeros(len(lat_lon_deg), dtype=bool)
+        on_tile[self._boxes.query(points(lat_lon_deg[:, ::-1]), predicate="intersects")[0]] = True
+        return on_tile
+
+    @cached_property
+    def _boxes(self) -> STRtree:
+        south, west, north, east = self._bounds_deg.T
+        crosses = west > east
+        parts = [(west, np.where(crosses, 180.0, east)), (np.where(crosses, -180.0, west), east)]
+        return STRtree(np.concatenate([box(from_deg, south, to_deg, north) for from_deg, to_deg in parts]))
 
     def close(self) -> None:
         """Release the store."""
@@ -161,12 +197,17 @@ def build_tile_atlas(
 
     given = ItemSource(AtlasKind.TILE, source, digest, len(tiles), TILE_BATCH, encode)
     manifest = build_atlas(folder, encoder, given, store or TILE_STORE, progress, replace)
-    if replace or not (folder / BACKGROUND_FILE).is_file():
+    if replace or not all((folder / name).is_file() for name in (BOUNDS_FILE, BACKGROUND_FILE)):
         usable = np.setdiff1d(np.arange(len(tiles)), [failure.id for failure in read_failures(folder)])
+        _save(folder / BOUNDS_FILE, np.array([tiles[i].bounds for i in usable]))
         chosen = usable[np.unique(np.linspace(0, len(usable) - 1, BACKGROUND_TILES).astype(np.int64))]
-        with replacing(folder / BACKGROUND_FILE) as part, part.open("wb") as file:
-            np.save(file, encode(chosen.tolist()).vectors)
+        _save(folder / BACKGROUND_FILE, encode(chosen.tolist()).vectors)
     return manifest
+
+
+def _save(file: Path, array: NDArray[Any]) -> None:
+    with replacing(file) as part, part.open("wb") as opened:
+        np.save(opened, array)
 
 
 def open_tile_atlas(
@@ -178,10 +219,11 @@ def open_tile_atlas(
         AtlasError: as there, or an atlas of another kind.
     """
     atlas = open_atlas(folder, encoder, store, servers=servers)
-    if atlas.kind is not AtlasKind.TILE or not (folder / BACKGROUND_FILE).is_file():
+    files = [folder / name for name in (BACKGROUND_FILE, BOUNDS_FILE)]
+    if atlas.kind is not AtlasKind.TILE or not all(file.is_file() for file in files):
         atlas.close()
         raise AtlasError(f"atlas {folder.name} is no satellite atlas (kind {atlas.kind.value}): build one of tiles")
-    return TileAtlas(atlas, np.load(folder / BACKGROUND_FILE, allow_pickle=False))
+    return TileAtlas(atlas, *(np.load(file, allow_pickle=False) for file in files))
 
 
 def tiles_from_table(table: Path, pictures: Path) -> list[SatelliteTile]:

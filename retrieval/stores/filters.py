@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.point import Point, wrap_longitude_deg
-from geo.sphere import EARTH_RADIUS_KM, distance_km, lat_lon_array, point_distance_km
+from geo.sphere import EARTH_RADIUS_KM, Floats, distance_km, lat_lon_array, point_distance_km
 
 Exclude = Mapping[str, Collection[str]]
 """Values to leave out, by field: `item_id`, or a key of the item's extra payload such as `author`."""
@@ -54,9 +54,14 @@ class LatLonBox(NamedTuple):
 
 def holds_points(near: Near | NearAny, points: Sequence[Point]) -> NDArray[np.bool_]:
     """Whether a circle, or one of several, holds each of n points: (n,)."""
+    return holds_positions(near, lat_lon_array(points))
+
+
+def holds_positions(near: Near | NearAny, lat_lon_deg: Floats) -> NDArray[np.bool_]:
+    """Whether a circle, or one of several, holds each of some positions (n, 2) in degrees: (n,)."""
     circles = near.circles if isinstance(near, NearAny) else (near,)
     centres_deg, radius_km = lat_lon_array(one.centre for one in circles), np.array([one.radius_km for one in circles])
-    away_km = distance_km(lat_lon_array(points)[:, None], centres_deg[None])
+    away_km = distance_km(lat_lon_deg[:, None], centres_deg[None])
     return np.asarray((away_km <= radius_km).any(axis=1))
 
 
