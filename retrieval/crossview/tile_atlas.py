@@ -153,13 +153,11 @@ def build_tile_atlas(
     """
     if reader is None and any(tile.tile and tile.rgb is None and tile.path is None for tile in tiles):
         raise UserError("tiles of an area have no pictures of their own: give a reader, such as TileFolder(folder)")
-    listed = [(tile.tile_id, *tile.payload().values()) for tile in tiles]
-    digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
     def encode(ids: Sequence[int]) -> EncodedBatch:
         return _encode_tiles(encoder, [(i, tiles[i]) for i in ids], reader)
 
-    given = ItemSource(AtlasKind.TILE, source, digest, len(tiles), TILE_BATCH, encode)
+    given = ItemSource(AtlasKind.TILE, source, _digest(tiles), len(tiles), TILE_BATCH, encode)
     manifest = build_atlas(folder, encoder, given, store or TILE_STORE, progress, replace)
     if replace or not (folder / BACKGROUND_FILE).is_file():
         usable = np.setdiff1d(np.arange(len(tiles)), [failure.id for failure in read_failures(folder)])
@@ -167,6 +165,16 @@ def build_tile_atlas(
         with replacing(folder / BACKGROUND_FILE) as part, part.open("wb") as file:
             np.save(file, encode(chosen.tolist()).vectors)
     return manifest
+
+
+def _digest(tiles: Sequence[SatelliteTile]) -> str:
+    """SHA-256 of the list of tiles as JSON, a tile at a time: a million of them as one text would take a gigabyte."""
+    digest, before = hashlib.sha256(b"["), ""
+    for tile in tiles:
+        digest.update((before + json.dumps([tile.tile_id, *tile.payload().values()])).encode())
+        before = ", "
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def open_tile_atlas(

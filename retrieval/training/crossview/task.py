@@ -227,10 +227,14 @@ def chosen_places(place: NDArray[np.int64], count: int, seed: int) -> NDArray[np
 def recalls(similarity: Tensor, own: Tensor) -> Scores:
     """R@1, R@5, R@10 and R@1% of similarities (n, m), in which column `own` (n,) is the right one of each row.
 
+    Others that are as similar come before it, so that vectors that are all alike find nothing.
+
     >>> recalls(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([0, 1]))["r@1"]
     0.5
+    >>> recalls(torch.ones(2, 2), torch.tensor([0, 1]))["r@1"]
+    0.0
     """
     of_own = similarity.gather(1, own[:, None])
-    rank = (similarity > of_own).sum(dim=1)
+    rank = (similarity >= of_own).sum(dim=1) - 1
     limits = {f"r@{k}": k for k in RECALL_AT} | {"r@1%": max(1, similarity.shape[1] // 100)}
     return {name: float((rank < limit).float().mean()) for name, limit in limits.items()}
