@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from core.closing import Closing
 from core.errors import UserError
 from core.files import replacing
-from geo.sphere import Floats
+from geo.sphere import EARTH_RADIUS_KM, Floats
 from geo.tiles import Tile, TileBounds
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import EncodedBatch, ItemSource, Progress, build_atlas
@@ -33,11 +33,17 @@ from retrieval.crossview.tiles import SatelliteTile, TileReader, read_tile
 from retrieval.encoders.base import IdentifiedEncoder, Vectors
 from retrieval.photos.photo import PhotoError, PhotoLimits
 from retrieval.stores.base import EdgeSettings, Hit, StoredItem, StoreSettings
-from retrieval.stores.filters import NearAny
+from retrieval.stores.filters import NearAny, holds_points
 
 TILE_BATCH = 256
 """Tiles that are in memory and encoded at once. By hand."""
 TILE_STORE = EdgeSettings(index="scan", filtered="int8")
+
+WIDE_SHARE = 0.25
+"""Of the Earth: in areas whose circles have more, the tiles are found without a filter, which costs as much as the
+comparison itself. By hand, as is the next."""
+WIDER = 2
+"""So many times the hits are then taken; where too few of them lie in the area, it is searched with the filter."""
 
 BACKGROUND_FILE = "background.npy"
 BACKGROUND_TILES = 512
@@ -108,7 +114,7 @@ class TileAtlas(Closing):
         hits: dict[int, Hit] = {}
         zones = []
         for area in areas or ():
-            found = self.atlas.search_items(vector, limit, near=area)
+            found = self._most_similar(vector, limit, area)
             hits |= {hit.item.id: hit for hit in found}
             zones.append(Zone(area, found[-1].similarity if len(found) == limit else None))
         if areas is None:
@@ -117,9 +123,27 @@ class TileAtlas(Closing):
         similarity = np.asarray(self._background @ vector, dtype=np.float64)
         return ComparedTiles(tuple(map(_tile_hit, ordered)), tuple(zones), similarity)
 
+    def _most_similar(self, vector: Vectors, limit: int, area: NearAny) -> list[Hit]:
+        """Hits in an area; where it is wide and the store scans int8 copies, filtered after the search: faster."""
+        store = self.atlas.manifest.store
+        scans = isinstance(store, EdgeSettings) and (store.index, store.filtered) == ("scan", "int8")
+        if scans and _share_of_earth(area) > WIDE_SHARE:
+            anywhere = self.atlas.search_items(vector, WIDER * limit)
+            inside = holds_points(area, [hit.item.point for hit in anywhere])
+            found = [hit for hit, is_inside in zip(anywhere, inside.tolist(), strict=True) if is_inside]
+            if len(found) >= limit or len(anywhere) == len(self):
+                return found[:limit]
+        return self.atlas.search_items(vector, limit, near=area)
+
     def close(self) -> None:
         """Release the store."""
         self.atlas.close()
+
+
+def _share_of_earth(area: NearAny) -> float:
+    """Of the circles, each counted whole; Archimedes: a cap of angle r has (1 - cos r) / 2 of a sphere."""
+    angles = np.array([min(circle.radius_km / EARTH_RADIUS_KM, np.pi) for circle in area.circles])
+    return float(((1.0 - np.cos(angles)) / 2.0).sum())
 
 
 def build_tile_atlas(
