@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -138,12 +138,13 @@ def drawn_queries(encoder: RandomTiles, count: int, queries: int) -> Iterator[Qu
 def build(folder: Path, encoder: RandomTiles, count: int) -> None:
     """Build the atlas and print how long it took."""
     start = time.perf_counter(), time.process_time()
-    build_tile_atlas(folder, encoder, TilesAroundPlaces(count))
+    with PeakMemory() as memory:
+        build_tile_atlas(folder, encoder, TilesAroundPlaces(count))
     wall_s, processor_s = time.perf_counter() - start[0], time.process_time() - start[1]
     size_mb = atlas_info(folder).size_bytes / 1e6
     print(
         f"build, with the drawing of vectors: {wall_s:.0f} s (processor {processor_s:.0f} s),"
-        f" at most {peak_memory_gb():.2f} GB of memory; folder {size_mb:,.0f} MB",
+        f" at most {memory.gb:.2f} GB of memory of its own; folder {size_mb:,.0f} MB",
         flush=True,
     )
 
@@ -185,9 +186,24 @@ def recall(folder: Path, encoder: RandomTiles, count: int, queries: int) -> None
     print(f"recall@{LIMIT} against exact search, {queries} queries: {areas}", flush=True)
 
 
-def peak_memory_gb() -> float:
-    """The most that this process has had in memory, pages of files included."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+class PeakMemory:
+    """The most that this process has in memory of its own within a `with`, seen every tenth of a second."""
+
+    def __init__(self) -> None:
+        self.gb, self._ended = 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            self.gb = max(self.gb, own_memory_gb())
 
 
 def own_memory_gb() -> float:

@@ -103,11 +103,14 @@ class BatchNormOfAll(nn.BatchNorm2d):
     def forward(self, rows: Tensor) -> Tensor:
         """(n, channels, height, width); in training a collective call, which every process has to make."""
         if not self.training:
-            return super().forward(rows)
+            usual: Tensor = super().forward(rows)
+            return usual
         values = rows.float()
         ones = values.new_full((1,), values.numel() / values.shape[1])
-        *sums, count = _sum_of_all(torch.cat([values.sum(dim=(0, 2, 3)), ones])).split([values.shape[1], 1])
-        centred = values - (mean := sums[0] / count)[:, None, None]
+        total = _sum_of_all(torch.cat([values.sum(dim=(0, 2, 3)), ones]))
+        count = total[-1]
+        mean = total[:-1] / count
+        centred = values - mean[:, None, None]
         variance = _sum_of_all((centred**2).sum(dim=(0, 2, 3))) / count
         self._update(mean.detach(), (variance * count / (count - 1.0)).detach())
         normalised = centred * torch.rsqrt(variance + self.eps)[:, None, None]
@@ -124,7 +127,7 @@ class BatchNormOfAll(nn.BatchNorm2d):
 
 
 def _sum_of_all(values: Tensor) -> Tensor:
-    summed: Tensor = all_reduce(values)
+    summed: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return summed
 
 
