@@ -18,13 +18,13 @@ object of sections; the authors take the first sentence of the first one. `query
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import UserError
+from core.json_text import parse_json
 from retrieval.atlas.sources import parse_position, table_rows
 
 ENDINGS = {"ground": ".jpg", "satellite": ".png", "text": ".json"}
@@ -99,7 +99,7 @@ def read_index_tiles(folder: Path) -> list[IndexTile]:
 def first_sentence(path: Path) -> str:
     """The first sentence of a landmark's text; empty where the file is missing or is no such text."""
     try:
-        sections = json.loads(path.read_text(encoding="utf-8"))
+        sections = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return ""
     first = next(iter(sections.values()), "") if isinstance(sections, dict) else ""
