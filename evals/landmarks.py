@@ -224,7 +224,8 @@ def _print_table(chosen: argparse.Namespace) -> int:
         else PhotosToPositions(load_encoder(chosen.encoder, device=chosen.device))
     )
     name = f"{encoder.identity.name}-{encoder.identity.revision[:12]}"
-    kept = KeptVectors(chosen.data, chosen.out or Path("runs/landmarks") / name, chosen.workers)
+    folder = chosen.out or Path("runs/landmarks") / name
+    kept = KeptVectors(chosen.data, folder, encoder.identity, chosen.workers)
     scores = score_landmarks(encoder, data, kept)
     partial = f"PARTIAL, {len(data.missing):,} pictures are missing: " if data.missing else ""
     what = "tiles" if by_tiles else "positions"

@@ -15,7 +15,7 @@ from rich.progress import track
 
 from core.errors import UserError
 from core.files import replacing
-from retrieval.encoders.base import Vectors
+from retrieval.encoders.base import EncoderIdentity, Vectors
 from retrieval.photos.photo import Photo, PhotoError, PhotoLimits, load_photo
 
 PART = 2048
@@ -32,12 +32,14 @@ class KeptVectors(NamedTuple):
 
     Attributes:
         pictures: names of pictures are relative to it.
-        folder: of the vectors; of one encoder.
+        folder: of the vectors.
+        encoder: whose they are; those of another are not taken for them.
         workers: threads that decode.
     """
 
     pictures: Path
     folder: Path
+    encoder: EncoderIdentity
     workers: int
 
     def of(self, kind: str, names: Sequence[str], embed: Embed) -> Vectors:
@@ -49,7 +51,7 @@ class KeptVectors(NamedTuple):
         Raises:
             UserError: none of the pictures can be read.
         """
-        digest = hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:12]
+        digest = hashlib.sha256(json.dumps([self.encoder.model_dump(), *names]).encode()).hexdigest()[:12]
         self.folder.mkdir(parents=True, exist_ok=True)
         parts, starts = list[Vectors](), range(0, len(names), PART)
         for start in track(starts, description=kind, console=Console(stderr=True), disable=len(starts) < 2):

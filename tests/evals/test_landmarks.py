@@ -45,7 +45,7 @@ class ColourEncoder:
 def test_photos_and_landmarks_are_scored_with_and_without_the_answers(tmp_path: Path) -> None:
     data = read_test_set(write_landmarks(tmp_path / "mml"), needs_tiles=True, allow_partial=False)
     encoder = ColourEncoder()
-    scores = score_landmarks(encoder, data, KeptVectors(data.folder, tmp_path / "kept", 2))
+    scores = score_landmarks(encoder, data, KeptVectors(data.folder, tmp_path / "kept", encoder.identity, 2))
     assert [(score.queries, score.gallery) for score in scores] == [
         (what, gallery)
         for what in ("photo (12)", "landmark (6)")
@@ -56,14 +56,20 @@ def test_photos_and_landmarks_are_scored_with_and_without_the_answers(tmp_path: 
     assert scores[1].median_km > 100.0
     asked = encoder.asked
     assert asked == 12 + 16
-    again = score_landmarks(encoder, data, KeptVectors(data.folder, tmp_path / "kept", 2))
+    again = score_landmarks(encoder, data, KeptVectors(data.folder, tmp_path / "kept", encoder.identity, 2))
     assert (again, encoder.asked) == (scores, asked)  # the vectors were kept
+    other = EncoderIdentity(name="colours", revision="2", dim=3)
+    score_landmarks(encoder, data, KeptVectors(data.folder, tmp_path / "kept", other, 2))
+    assert encoder.asked == 2 * asked
 
 
 def test_a_photo_that_cannot_be_read_is_a_miss(tmp_path: Path) -> None:
     data = read_test_set(write_landmarks(tmp_path / "mml"), needs_tiles=True, allow_partial=False)
     (data.folder / data.landmarks[0].photos[0]).write_bytes(b"<html>")
-    photo, *_, of_landmark = score_landmarks(ColourEncoder(), data, KeptVectors(data.folder, tmp_path / "kept", 1))
+    encoder = ColourEncoder()
+    photo, *_, of_landmark = score_landmarks(
+        encoder, data, KeptVectors(data.folder, tmp_path / "kept", encoder.identity, 1)
+    )
     assert photo.recall[25].estimate == pytest.approx(11 / 12)
     assert of_landmark.recall[25].estimate == 1.0
 
