@@ -47,8 +47,9 @@ TIMED = ("narrow", "compare", "log ratio", "belief")
 class RandomTiles:
     """Vectors of tiles by their number, which their one pixel says: near a vector of their city's."""
 
-    def __init__(self, dim: int) -> None:
-        self.identity = EncoderIdentity(name="random-tiles", revision="1", dim=dim)
+    def __init__(self, dim: int, alike: float = 0.0) -> None:
+        self.identity = EncoderIdentity(name="random-tiles", revision=f"{alike:g}", dim=dim)
+        self._alike = alike
 
     def encode_tiles(self, tiles: Sequence[NDArray[np.uint8]]) -> Vectors:
         """Vectors (n, dim) of numbers, each as an array of three bytes."""
@@ -56,13 +57,16 @@ class RandomTiles:
 
     def vector(self, number: int) -> Vectors:
         """The vector of a tile."""
-        return np.asarray(_city_vectors(number // PER_CITY, self.identity.dim)[number % PER_CITY])
+        vectors = _city_vectors(number // PER_CITY, self.identity.dim, self._alike)
+        return np.asarray(vectors[number % PER_CITY])
 
 
 @lru_cache(maxsize=8)
-def _city_vectors(city: int, dim: int) -> Vectors:
+def _city_vectors(city: int, dim: int, alike: float) -> Vectors:
     rng = np.random.default_rng(city)
-    return _unit(0.6 * rng.standard_normal(dim) + rng.standard_normal((PER_CITY, dim)))
+    own = _unit(0.6 * rng.standard_normal(dim) + rng.standard_normal((PER_CITY, dim)))
+    common = _unit(np.random.default_rng(1_000_003).standard_normal(dim))
+    return _unit(np.sqrt(alike) * common + np.sqrt(1.0 - alike) * own)
 
 
 def _unit(vectors: Floats) -> Vectors:
@@ -221,6 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiles", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=1024)
+    parser.add_argument("--alike", type=float, default=0.0, help="cosine that tiles of anywhere have with each other")
     parser.add_argument("--queries", type=int, default=40)
     parser.add_argument("--exact-queries", type=int, default=10, help="for the recall; each reads all vectors twice")
     parser.add_argument("--folder", type=Path, help="keep the atlas here")
@@ -230,11 +235,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as home:
             measure_all(chosen, chosen.folder or Path(home) / "tiles")
     elif chosen.only == "build":
-        build(chosen.folder, RandomTiles(chosen.dim), chosen.tiles)
+        build(chosen.folder, RandomTiles(chosen.dim, chosen.alike), chosen.tiles)
     elif chosen.only == "query":
-        query(chosen.folder, RandomTiles(chosen.dim), chosen.tiles, chosen.queries)
+        query(chosen.folder, RandomTiles(chosen.dim, chosen.alike), chosen.tiles, chosen.queries)
     else:
-        recall(chosen.folder, RandomTiles(chosen.dim), chosen.tiles, chosen.exact_queries)
+        recall(chosen.folder, RandomTiles(chosen.dim, chosen.alike), chosen.tiles, chosen.exact_queries)
 
 
 def measure_all(chosen: argparse.Namespace, folder: Path) -> None:
