@@ -25,9 +25,9 @@ from belief.posterior import Belief
 from belief.support import Support
 from belief.witnesses.reports import TINY
 from geo.point import Point
-from geo.sphere import EARTH_RADIUS_KM, Floats, lat_lon_array, to_lat_lon_deg, unit_vectors
-from retrieval.crossview.tile_atlas import ComparedTiles, Zone
-from retrieval.stores.filters import Near, NearAny
+from geo.sphere import Floats, to_lat_lon_deg
+from retrieval.crossview.tile_atlas import ComparedTiles
+from retrieval.stores.filters import Near, NearAny, holds_unit
 
 Covers = Callable[[Floats], NDArray[np.bool_]]
 """A function from positions (n, 2) in degrees to whether each lies on a tile of the atlas."""
@@ -152,14 +152,7 @@ def _levels(support: Support, compared: ComparedTiles) -> np.ndarray[tuple[int],
     """Of each position the hit it lies in, the most similar; else, below 0, its zone or none, counted as in `_caps`."""
     level = np.full(len(support.unit), -1, dtype=np.intp)
     for index in reversed(range(len(compared.zones))):
-        level[_inside(support, compared.zones[index])] = index - len(compared.zones) - 1
+        level[holds_unit(compared.zones[index].area, support.unit)] = index - len(compared.zones) - 1
     for index in reversed(range(len(compared.hits))):
         level[compared.hits[index].tile.bounds.holds(support.lat_lon_deg)] = index
     return level
-
-
-def _inside(support: Support, zone: Zone) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    circles = zone.area.circles
-    centres = unit_vectors(lat_lon_array(circle.centre for circle in circles))
-    reach = np.array([np.cos(min(np.pi, circle.radius_km / EARTH_RADIUS_KM)) for circle in circles])
-    return np.asarray((support.unit @ centres.T >= reach).any(axis=1))

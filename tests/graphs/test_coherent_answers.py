@@ -42,7 +42,8 @@ def test_an_answer_does_not_contradict_itself(
         assert answer.radius_50_km <= answer.radius_90_km
     assert answer.chance_within_km[at.aim.wanted_km] >= min_confidence - ROUNDED
     next_likely = answer.reasoning.partition("Next likely: ")[2].partition("Somewhere else")[0]
-    likelier, others = set(), set()  # two hypotheses can have one name
+    likelier: set[str] = set()  # two hypotheses can have one name
+    others: set[str] = set()
     for hypothesis in answer.hypotheses[1:]:
         is_likelier = hypothesis.probability > answer.hypotheses[0].probability
         (likelier if is_likelier else others).add(f"{hypothesis.name} (")
