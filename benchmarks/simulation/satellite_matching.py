@@ -32,7 +32,7 @@ from belief.witnesses.reports import Report, ReportedPlace, WeighedReport, repor
 from belief.witnesses.satellite import narrowed_areas, satellite_log_ratio, tile_pins
 from benchmarks.simulation.city_blocks import PlacedBlock, drawn_cities, drawn_world
 from evals.fitting.satellite_fit import TEMPERATURES, MatchedPlace, fit_satellite, gain_nats, matched_place
-from evals.scores.distance import clustered_bootstrap
+from evals.scores.distance import clustered_bootstrap, geoscore
 from geo.point import Point
 from geo.sphere import destination, distance_km
 from geo.tiles import TileBounds
@@ -247,11 +247,13 @@ def _likeliest_tile(belief: Belief, compared: ComparedTiles) -> str:
 
 def table(outcomes: Sequence[Outcome], cities: Sequence[str]) -> Iterator[str]:
     """Accuracies and R@1 of each system, with intervals."""
-    columns = ["system", *(f"{km} km" for km in THRESHOLDS_KM), "R@1"]
+    columns = ["system", *(f"{km} km" for km in THRESHOLDS_KM), "GeoScore", "R@1"]
     yield f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
     for name in SYSTEMS:
         away_km = np.array([outcome.error_km[name] for outcome in outcomes])
         cells = [_share(away_km <= km, cities) for km in THRESHOLDS_KM]
+        score = clustered_bootstrap(geoscore(away_km), cities)
+        cells.append(f"{score.estimate:,.0f} ({score.low:,.0f}–{score.high:,.0f})")
         right = [outcome.right_tile.get(name) for outcome in outcomes]
         cells.append("–" if right[0] is None else _share(np.array(right, dtype=bool), cities))
         yield f"| {name} | {' | '.join(cells)} |"
@@ -272,6 +274,10 @@ def differences(outcomes: Sequence[Outcome], cities: Sequence[str]) -> Iterator[
             more = 100.0 * ((errors["belief"] <= km).astype(float) - (errors[name] <= km))
             found = clustered_bootstrap(more, cities)
             yield f"{km} km: {found.estimate:+.1f} ({found.low:+.1f} to {found.high:+.1f}) against {name}"
+    scores = {name: geoscore(error_km) for name, error_km in errors.items()}
+    for name in ("belief, blind", max(others, key=lambda name: float(scores[name].mean()))):
+        found = clustered_bootstrap(scores["belief"] - scores[name], cities)
+        yield f"GeoScore: {found.estimate:+.0f} ({found.low:+.0f} to {found.high:+.0f}) against {name}"
 
 
 def measure(encoder: CrossviewEncoder, seed: int, aim: str, folder: Path, share: float) -> Iterator[str]:
