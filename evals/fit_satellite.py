@@ -131,7 +131,9 @@ def _compared_at(system: GeoSleuth, graph: Geolocate, photo: Photo, truth: Point
     raised = Statement(evidence_of(EvidenceKind.SATELLITE, "", None), pins=[*tile_pins(compared), at])
     belief = believe(system.context, [*said, raised])
     row = int(np.argmin(belief.support.distance_km(at)[:, 0]))
-    return matched_place(belief, compared, row)
+    if system.context.tile_covers is None:
+        raise RuntimeError("no satellite atlas is open")
+    return matched_place(belief, compared, system.context.tile_covers, row)
 
 
 def _compare(system: GeoSleuth, state: GeolocateState) -> ComparedTiles:

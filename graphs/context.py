@@ -16,6 +16,7 @@ from agents.strategies import Step, Strategy
 from belief.decision import Aim
 from belief.parameters import Parameters
 from belief.witnesses.retrieval import candidate_weights
+from belief.witnesses.satellite import Covers
 from geo.place import Place
 from geo.point import Point
 from geo.sphere import Floats
@@ -23,6 +24,7 @@ from graphs.assessment.calibration import Corrections
 from graphs.budgets import Budgets
 from retrieval.candidate import Candidate, Region
 from retrieval.photos.store import PhotoStore
+from retrieval.photos.together import MOST_TOGETHER
 from tools.services.tile_matching import TilePicture
 
 Places = Callable[[Sequence[Point]], Sequence[Place | None]]
@@ -31,8 +33,8 @@ Places = Callable[[Sequence[Point]], Sequence[Place | None]]
 CountryCodes = Callable[[Floats], Sequence[str | None]]
 """A function from positions (n, 2) in degrees to the ISO 3166-1 alpha-2 code of the country of each."""
 
-Dissimilar = Callable[[str, int], Sequence[Candidate]]
-"""A function from a photo id and a number n to the n least similar items of each atlas, least similar first."""
+Dissimilar = Callable[[Sequence[str], int], Sequence[Candidate]]
+"""A function from the ids of photos of one place and a number n to the n least similar items of each atlas."""
 
 SEARCH_TOOL = "search_photos"
 """The tool that retrieves; there is none without an atlas."""
@@ -41,7 +43,7 @@ Clusterer = Callable[[Sequence[Candidate]], Sequence[Region]]
 """A function from candidates to their regions, the best first."""
 
 
-def nothing_dissimilar(_photo_id: str, _limit: int) -> Sequence[Candidate]:
+def nothing_dissimilar(_photo_ids: Sequence[str], _limit: int) -> Sequence[Candidate]:
     """The least similar items where no atlas is open."""
     return ()
 
@@ -68,6 +70,7 @@ class GeolocateContext:
         versions: what an answer says it was made with.
         corrections: the calibration that was fitted for this system, if any.
         match: compares the photo with tiles of a satellite atlas; None where none is open.
+        tile_covers: which positions lie on one of its tiles; None where none is open.
         tile_picture: pictures of its tiles, for the answer; None where they are not at hand.
         picture_px: long side of the photo that models are shown; None: as each model's provider has it.
     """
@@ -89,6 +92,7 @@ class GeolocateContext:
     versions: Versions
     corrections: Corrections = Corrections()  # noqa: RUF009 - immutable
     match: BaseTool | None = None
+    tile_covers: Covers | None = None
     tile_picture: TilePicture | None = None
     picture_px: int | None = None
 
@@ -133,7 +137,7 @@ class GeolocateContext:
         return [place.country_code if place else None for place in self.places(points)]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4 * MOST_TOGETHER)
 def _image(photo_store: PhotoStore, photo_id: str, long_side_px: int, detail: str | None) -> dict[str, Any] | None:
     """The encoded photo, cached: it takes up to 0.2 s, and a run needs it several times, the models of a jury each."""
     photo = photo_store.get(photo_id)

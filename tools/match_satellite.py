@@ -78,6 +78,7 @@ def tile_matches(compared: ComparedTiles) -> TileMatches:
         hits=tuple(map(_matched_tile, compared.hits)),
         areas=tuple(map(_compared_area, compared.zones)),
         background=tuple(compared.background.round(_DECIMALS).tolist()),
+        spread_deg=tuple((round(lat, _DECIMALS), round(lon, _DECIMALS)) for lat, lon in compared.spread_deg),
     )
 
 
@@ -105,7 +106,7 @@ def compared_tiles(result: TileMatches) -> ComparedTiles:
         for area in result.areas
     )
     hits = tuple(TileHit(satellite_tile(hit), hit.similarity) for hit in result.hits)
-    return ComparedTiles(hits, zones, np.array(result.background))
+    return ComparedTiles(hits, zones, np.array(result.background), result.spread_deg)
 
 
 def satellite_tile(hit: MatchedTile) -> SatelliteTile:

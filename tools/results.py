@@ -172,6 +172,9 @@ class TileMatches(ToolResult):
     hits: tuple[MatchedTile, ...]
     areas: tuple[ComparedArea, ...]
     background: tuple[float, ...] = Field(description="similarities of the photo to tiles from anywhere in the atlas")
+    spread_deg: tuple[tuple[float, float], ...] = Field(
+        (), description="middles of some tiles of the areas and of the whole atlas: latitude, longitude"
+    )
     shown: tuple[int, ...] = Field((), description="of the picture: positions in hits, in order")
     jpeg_base64: str = Field("", repr=False, description="numbered tiles; empty in a record, and where there is none")
 

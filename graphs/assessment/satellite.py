@@ -8,7 +8,7 @@ from functools import partial
 from agents.schemas import Evidence, EvidenceKind, TileMatch
 from belief.parameters import SatelliteRecord
 from belief.posterior import Belief
-from belief.witnesses.satellite import satellite_log_ratio, tile_pins
+from belief.witnesses.satellite import Covers, satellite_log_ratio, tile_pins
 from graphs.assessment.statement import Floats, Statement, evidence_of, source_of
 from graphs.context import GeolocateContext
 from graphs.state import ToolRecord
@@ -35,11 +35,13 @@ def from_matches(context: GeolocateContext, records: Sequence[ToolRecord]) -> It
     found = TileMatches.model_validate(last.result)
     evidence = evidence_of(EvidenceKind.SATELLITE, _claim(context, found), source_of(last))
     worth = context.parameters.satellite_of(context.versions.satellite_encoder)
-    if worth is None or not found.hits:
+    if worth is None or context.tile_covers is None or not found.hits:
         yield Statement(evidence)
         return
     compared = compared_tiles(found)
-    yield Statement(evidence, pins=tile_pins(compared), log_ratio_given=partial(_log_ratio, compared, worth))
+    yield Statement(
+        evidence, pins=tile_pins(compared), log_ratio_given=partial(_log_ratio, compared, context.tile_covers, worth)
+    )
 
 
 def last_match(records: Sequence[ToolRecord]) -> ToolRecord | None:
@@ -52,8 +54,8 @@ def _is_of_the_machine(record: ToolRecord) -> bool:
     return "areas" in record.arguments
 
 
-def _log_ratio(compared: ComparedTiles, record: SatelliteRecord, belief: Belief) -> Floats:
-    return satellite_log_ratio(belief, compared, record)
+def _log_ratio(compared: ComparedTiles, covers: Covers, record: SatelliteRecord, belief: Belief) -> Floats:
+    return satellite_log_ratio(belief, compared, covers, record)
 
 
 def _claim(context: GeolocateContext, found: TileMatches) -> str:

@@ -19,7 +19,7 @@ from agents.structured_output.samples import SAMPLES_AT_ONCE, side_by_side
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
 from graphs.nodes.model_calls import ask_model, ask_model_samples, ask_model_structured, reply_sha256
-from graphs.prompt_data import scene_data
+from graphs.prompt_data import photo_data, photo_title, scene_data
 from graphs.state import GeolocateState, ModelReply, Position, ToolRecord
 from graphs.toponyms import resolve_toponyms
 
@@ -38,6 +38,7 @@ class ModelSample(NamedTuple):
     messages: list[AnyMessage]
     cost: Cost
     seconds: float
+    remarks: tuple[str, ...] = ()
 
 
 def guess(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
@@ -94,7 +95,9 @@ def _batch(context: GeolocateContext, state: GeolocateState, done: int, count: i
 
 
 def _of_reply(reply: Reply[GivePosition]) -> ModelSample:
-    return ModelSample(reply.value, reply.status, reply.problem, reply.messages, reply.cost, reply.seconds)
+    return ModelSample(
+        reply.value, reply.status, reply.problem, reply.messages, reply.cost, reply.seconds, reply.remarks
+    )
 
 
 def _sample(context: GeolocateContext, state: GeolocateState, number: int) -> ModelSample:
@@ -106,15 +109,16 @@ def _sample(context: GeolocateContext, state: GeolocateState, number: int) -> Mo
 def _ask_questions(context: GeolocateContext, state: GeolocateState) -> ModelSample:
     """Ask the questions once; stop at the first that gives nothing to use."""
     messages: list[AnyMessage] = []
-    cost, seconds = Cost(), 0.0
+    cost, seconds, remarks = Cost(), 0.0, dict[str, None]()
     for number, question in enumerate(context.strategy.asks):
         so_far: GeolocateState = {**state, "messages": [*state["messages"], *messages]}
         reply = _ask(context, so_far, question, is_first=number == 0)
         messages += reply.messages
         cost, seconds = add_cost(cost, reply.cost), seconds + reply.seconds
+        remarks |= dict.fromkeys(reply.remarks)
         if reply.value is None:
-            return ModelSample(None, reply.status, reply.problem, messages, cost, seconds)
-    return ModelSample(cast(GivePosition, reply.value), ReplyStatus.OK, "", messages, cost, seconds)
+            return ModelSample(None, reply.status, reply.problem, messages, cost, seconds, tuple(remarks))
+    return ModelSample(cast(GivePosition, reply.value), ReplyStatus.OK, "", messages, cost, seconds, tuple(remarks))
 
 
 def _ask(context: GeolocateContext, state: GeolocateState, question: Ask, is_first: bool) -> Reply[Any]:
@@ -126,10 +130,12 @@ def _question(
     context: GeolocateContext, state: GeolocateState, question: Ask, is_first: bool
 ) -> tuple[HumanMessage, type[GivePosition] | type[NamePlace] | None]:
     """The message of a question, and the schema of its answer; None: prose."""
-    schema, strategy, photo_id = _SCHEMAS.get(question.wants), context.strategy, state["photo_id"]
+    schema, strategy = _SCHEMAS.get(question.wants), context.strategy
     values = {**question.values, "tool_name": schema.__name__ if schema else ""}
-    prompt = strategy.render(question.prompt, photo_id=photo_id, clue_catalogue=strategy.clue_catalogue, **values)
-    return request(prompt, scene_data(context, state) if is_first else {"photo_id": photo_id}), schema
+    prompt = strategy.render(
+        question.prompt, photo_id=photo_title(state), clue_catalogue=strategy.clue_catalogue, **values
+    )
+    return request(prompt, scene_data(context, state) if is_first else photo_data(state)), schema
 
 
 def _model_replies(
@@ -149,7 +155,8 @@ def _problem(sample: ModelSample, status: str) -> str:
 
 def _notes(context: GeolocateContext, samples: Sequence[ModelSample], replies: Sequence[str]) -> list[str]:
     problems = [_problem(sample, status) for sample, status in zip(samples, replies, strict=True)]
-    notes = list(context.model.remarks)
+    said = [*context.model.remarks, *(remark for sample in samples for remark in sample.remarks)]
+    notes = list(dict.fromkeys(said))
     notes += [f"a reply of the model could not be used: {problem}" for problem in dict.fromkeys(problems) if problem]
     if len(samples) < context.strategy.samples:
         notes.append(f"{len(samples)} of {context.strategy.samples} samples were asked for before a budget was spent")

@@ -18,7 +18,7 @@ from graphs.assessment.satellite import tile_matches
 from graphs.context import GeolocateContext
 from graphs.nodes.tool_calls import call_tool
 from graphs.prompt_data import place_name
-from graphs.state import GeolocateState, Position
+from graphs.state import GeolocateState, Position, photo_ids
 from retrieval.crossview.tiles import SatelliteTile
 from retrieval.photos.thumbnail import rgb_jpeg
 from tools.match_satellite import NAME
@@ -75,12 +75,7 @@ def match_arguments(context: GeolocateContext, state: GeolocateState) -> dict[st
         [Circle(centre=near.centre, radius_km=near.radius_km).model_dump(mode="json") for near in area.circles]
         for area in narrowed_areas(belief_without_match(context, state))
     ]
-    return {"photo_ids": place_photos(state), "areas": areas}
-
-
-def place_photos(state: GeolocateState) -> list[str]:
-    """The ids of the photos that are matched as one query: several of one place are joined by the encoder."""
-    return [state["photo_id"]]
+    return {"photo_ids": photo_ids(state), "areas": areas}
 
 
 def belief_without_match(context: GeolocateContext, state: GeolocateState) -> Belief:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.sphere import EARTH_RADIUS_KM
+from geo.sphere import EARTH_RADIUS_KM, Floats
 from geo.tiles import TILE_PX
 from retrieval.crossview.tile_atlas import ComparedTiles, TileAtlas
 from retrieval.crossview.tiles import SatelliteTile
@@ -69,6 +69,10 @@ class TileMatcher:
             ToolError: no such photo, or one without pixels.
         """
         return self._atlas.compare(self.place_vector(photo_ids), areas, limit)
+
+    def covers(self, lat_lon_deg: Floats) -> NDArray[np.bool_]:
+        """Which of some positions (n, 2) in degrees lie on a tile of the atlas, (n,)."""
+        return self._atlas.covers(lat_lon_deg)
 
     def place_vector(self, photo_ids: Sequence[str]) -> Vectors:
         """The query (dim,) of the photos of a place; several are joined as the encoder was trained to.
