@@ -128,6 +128,15 @@ def test_a_photo_with_nothing_to_match_moves_nothing(measured: GeoSleuth, tmp_pa
     assert with_tiles.chance_within_km == pytest.approx(alone.chance_within_km, abs=0.02)
 
 
+def test_several_photos_of_a_place_are_matched_as_one_query(measured: GeoSleuth, tmp_path: Path) -> None:
+    shown = [photo(tmp_path, texture(MATCHED, noise)) for noise in (1, 2)]
+    answer = measured.locate(shown[0], more=shown[1:])
+    [told] = matches_of(answer)
+    assert told.source is not None
+    assert told.source.arguments["photo_ids"] == [one.id for one in shown]
+    assert answer.matches[0].tile_id == f"{MATCHED}.png"
+
+
 def test_without_a_record_a_match_is_shown_and_moves_nothing(unmeasured: GeoSleuth, tmp_path: Path) -> None:
     answer = unmeasured.locate(photo(tmp_path, texture(MATCHED, 1)))
     alone = with_context(unmeasured, match=None).locate(photo(tmp_path, texture(MATCHED, 1)))
