@@ -174,9 +174,10 @@ class StateDatabase(Closing):
     def _open_postgres(cls, url: str) -> Self:
         try:
             import psycopg
-            from langgraph.checkpoint.postgres import PostgresSaver
             from psycopg.rows import dict_row
             from psycopg_pool import ConnectionPool, PoolTimeout
+
+            from graphs.chat.postgres_checkpoints import PrunedPostgresSaver
         except ImportError as error:
             raise UserError("a Postgres server needs more packages: pip install 'geosleuth[postgres]'") from error
         with ExitStack() as opened:
@@ -193,7 +194,7 @@ class StateDatabase(Closing):
                     pool_pre_ping=True,
                 )
                 opened.callback(engine.dispose)
-                checkpointer = PostgresSaver(pool, serde=StateSerializer())
+                checkpointer = PrunedPostgresSaver(pool, serde=StateSerializer())
                 with _making_tables(engine):
                     checkpointer.setup()
                     _make_tables(engine)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolCall, ToolMessage
 from pydantic import ValidationError
 
 from agents.messages import request
@@ -24,6 +24,7 @@ from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.prompt_data import as_state, follow_up_data
 from graphs.chat.receive import words_of
 from graphs.chat.state import ALL_KEYS, Case, ChatState, Coarsen, coarsened_answer
+from graphs.chat.transcript import ChatTranscript, earlier_turns
 from graphs.context import GeolocateContext
 from graphs.geolocate import Geolocate
 from graphs.nodes.commit import commit, listed_hypotheses
@@ -56,6 +57,7 @@ class ChatParts:
         is_coarse: whether it is coarsened; then the model that replies knows only the coarsened answer.
         summary: an answer in a few lines, for the reply to a photo.
         audit: writes a line a turn: the answer (None if there is none) and what was asked.
+        transcript: keeps the words of earlier turns; None: they all stay in the state.
     """
 
     context: GeolocateContext
@@ -65,6 +67,7 @@ class ChatParts:
     is_coarse: bool
     summary: Callable[[Answer], str]
     audit: Callable[[Answer | None, str], None]
+    transcript: ChatTranscript | None = None
 
 
 def locate(parts: ChatParts, state: ChatState) -> dict[str, Any]:
@@ -188,12 +191,23 @@ def tell(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     answer = parts.coarsen(kept) if kept else None  # a turn may have begun under other settings
     parts.audit(answer, _question(state))
     return {
-        "messages": [AIMessage(state["reply"])],
+        **_words_after(parts.transcript, state),
         "working": [],
         "answer": answer,
         "photo_id": state.get("photo_id"),
         "total": state["spent"],
     }
+
+
+def _words_after(transcript: ChatTranscript | None, state: ChatState) -> dict[str, Any]:
+    """The update of the words: the reply joins them, those of earlier turns move to the transcript."""
+    reply = AIMessage(state["reply"])
+    count, words = earlier_turns(state["messages"]) if transcript and state.get("messages") else (0, [])
+    if transcript is None or not count:
+        return {"messages": [reply]}
+    before = state.get("earlier_turns", 0)
+    transcript.add(before, words)
+    return {"messages": [*(RemoveMessage(str(word.id)) for word in words), reply], "earlier_turns": before + count}
 
 
 def _question(state: ChatState) -> str:
@@ -220,7 +234,7 @@ def _is_spent(context: GeolocateContext, state: ChatState) -> bool:
 
 
 def _turn_id(call_id: str, state: ChatState) -> str:
-    turn = sum(message.type == "human" for message in state["messages"])
+    turn = state.get("earlier_turns", 0) + sum(message.type == "human" for message in state["messages"])
     return f"turn{turn}-{state['rounds']}-{call_id}"
 
 

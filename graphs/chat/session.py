@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
-from langchain_core.messages import AIMessageChunk, AnyMessage, HumanMessage
+from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command, StreamMode
 
 from agents.offline.explanations import share
 from agents.schemas import Answer, Cost, CredibleArea
+from core.errors import UserError
 from graphs.assessment.assess import assess
 from graphs.chat.cancellation import CancellableRun, CancellationCallback
-from graphs.chat.events import BeliefChanged, ChatEvent, PersonAsked, Token, ToolCalled, TurnEnded
+from graphs.chat.events import BeliefChanged, ChatEvent, PersonAsked, events_of, person_asked, written_so_far
 from graphs.chat.graph import Chat, build_chat
 from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import FolderPhotoArchive, PhotoArchive
 from graphs.chat.state import Case, ChatState, Coarsen, ShownPhoto, coarsened_answer
 from graphs.chat.threads import SavedThread
-from graphs.checkpoints import open_checkpoints, prune_checkpoints
+from graphs.chat.transcript import ChatTranscript
+from graphs.checkpoints import UNDONE_TURNS, PrunesTurns, is_passing, open_checkpoints
 from graphs.context import GeolocateContext
-from graphs.events.steps import StepDone, step_event
-from graphs.events.tracing import Phase, TraceEvent, What
 from graphs.geolocate import build_geolocate
 from graphs.nodes.commit import credible_areas
-from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.state import GeolocateState
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo
-
-_SILENT_STEPS = frozenset({"initialise", "receive", "locate", "tell", "commit", TOOL_CALL_TASK})
-"""Steps without an event of their own: the reply that follows says what they did."""
-
 
 _LIVE_SHARES = (0.5, 0.9)
 
@@ -54,7 +49,7 @@ class Conversation:
         is_coarse: whether events hold no more of a step than its name.
         allow_metadata: whether the position that a file claims may be reported.
         areas: the areas of the belief of a run's state, if a change of it is to be an event; None: it is none.
-        runs: turns so far; one that was stopped may still wait for a slow call.
+        runs: turns whose threads have not ended; one that was stopped may still wait for a slow call.
     """
 
     graph: Chat
@@ -109,7 +104,7 @@ class Conversation:
     def question(self) -> PersonAsked | None:
         """The question that a turn waits to have answered, if one does."""
         snapshot = self.graph.get_state(self._config())
-        return next((_asked(interrupt.value) for interrupt in snapshot.interrupts), None)
+        return next((person_asked(interrupt.value) for interrupt in snapshot.interrupts), None)
 
     @property
     def is_unfinished(self) -> bool:
@@ -119,7 +114,9 @@ class Conversation:
     @property
     def messages(self) -> Sequence[AnyMessage]:
         """The words of the person and the replies, in order."""
-        return self._values().get("messages", [])
+        values = self._values()
+        earlier = ChatTranscript(self.checkpointer, self.thread_id).before(values.get("earlier_turns", 0))
+        return [*earlier, *values.get("messages", [])]
 
     @property
     def photo_id(self) -> str | None:
@@ -159,9 +156,19 @@ class Conversation:
         return people[-1] if people else ""
 
     def prune(self) -> None:
-        """Drop what neither undoing the last turns nor going on needs, unless a turn is unfinished; SQLite's only."""
-        if isinstance(self.checkpointer, SqliteSaver) and not self.is_unfinished:
-            prune_checkpoints(self.checkpointer, self.thread_id)
+        """Drop what neither undoing the last turns nor going on needs, unless a turn is unfinished.
+
+        On a full disk nothing can be dropped; the next turn does it.
+        """
+        snapshot = self.graph.get_state(self._config())
+        last = snapshot.config.get("configurable", {}).get("checkpoint_id")
+        if not last or snapshot.tasks or not isinstance(self.checkpointer, PrunesTurns):
+            return
+        try:
+            self.checkpointer.prune_turns(self.thread_id, last, UNDONE_TURNS)
+        except Exception as error:
+            if not is_passing(error):
+                raise
 
     def _before_last_turn(self) -> Mapping[str, Any] | None:
         """The checkpoint before the last turn's input; {} if that was the first; None if there was no turn."""
@@ -190,7 +197,12 @@ class Conversation:
             stopper,
             lambda: self.graph.stream(given, config, stream_mode=modes, subgraphs=True, durability="sync"),
         )
-        self.runs.append(run)
+        self.runs[:] = [*(earlier for earlier in self.runs if not earlier.wait(0.0)), run]
+        with _naming_full_disk():
+            yield from self._follow(run)
+        self.prune()
+
+    def _follow(self, run: CancellableRun[Any]) -> Iterator[ChatEvent]:
         written, believed = "", None
         for inside, mode, part in run:
             if inside and mode == "updates" and "__interrupt__" in part:
@@ -200,55 +212,21 @@ class Conversation:
                     believed = part["hypotheses"]
                     yield BeliefChanged(areas=self.areas(cast(GeolocateState, part)))
                 continue
-            for event in self._events(mode, part, written):
-                written = _written_so_far(written, event)
+            for event in events_of(mode, part, written, self.is_coarse):
+                written = written_so_far(written, event)
                 yield event
-        self.prune()
-
-    def _events(self, mode: str, part: Any, written: str) -> Iterator[ChatEvent]:
-        if mode == "messages":
-            yield from _tokens(*part)
-        elif mode == "custom":
-            yield from _tool_events(part, self.is_coarse)
-        else:
-            for step, update in part.items():
-                yield from self._step_events(step, update or {}, written)
-
-    def _step_events(self, step: str, update: Any, written: str) -> Iterator[ChatEvent]:
-        if step == "__interrupt__":
-            yield from (_asked(interrupt.value) for interrupt in update)
-        elif step == "tell":
-            text, shown = update["messages"][-1].text, written.strip()
-            rest = text[len(shown) :].strip("\n") if text.startswith(shown) else text
-            yield TurnEnded(text=text, answer=update.get("answer"), streamed=bool(shown) and not rest, rest=rest)
-        elif step not in _SILENT_STEPS:
-            yield StepDone(step=step, text=step) if self.is_coarse else step_event(step, update)
 
 
-def _written_so_far(written: str, event: ChatEvent) -> str:
-    """The text that the model has streamed since its last tool calls."""
-    if isinstance(event, Token):
-        return written + event.text
-    return "" if isinstance(event, StepDone) and event.step == "act" else written
-
-
-def _tokens(message: Any, about: Mapping[str, Any]) -> Iterator[Token]:
-    """Pieces of text of a model that streams; a whole message comes with its step."""
-    if isinstance(message, AIMessageChunk) and message.text:
-        yield Token(text=message.text, step=str(about.get("langgraph_node", "")))
-
-
-def _tool_events(part: Mapping[str, Any], is_coarse: bool) -> Iterator[ToolCalled]:
-    if "event" in part:
-        event = TraceEvent.model_validate(part["event"])
-        if is_coarse:  # a short result can be guessed from its hash
-            event = event.model_copy(update={"arguments_sha256": None, "result_sha256": None, "error": None})
-        if event.what is What.TOOL and event.phase is Phase.END:
-            yield ToolCalled(event=event)
-
-
-def _asked(value: Any) -> PersonAsked:
-    return PersonAsked(question=str(value["question"]), answers=tuple(value.get("answers", ())))
+@contextmanager
+def _naming_full_disk() -> Iterator[None]:
+    """Raises UserError where a turn cannot be saved; its steps so far are, and nothing before it is touched."""
+    try:
+        yield
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        problem = f"the turn could not be saved ({' '.join(str(error).split())}): make room"
+        raise UserError(f"{problem}, then go on with it (/resume) or take it back (/undo)") from error
 
 
 def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask: bool = False) -> Conversation:
@@ -285,7 +263,9 @@ def build_conversation(
     """
     is_coarse = system.settings.max_precision is not None
     conversation = Conversation(
-        graph=build_chat(chat_parts(system, photos, ask and not is_coarse), checkpointer),
+        graph=build_chat(
+            chat_parts(system, photos, ask and not is_coarse, ChatTranscript(checkpointer, thread_id)), checkpointer
+        ),
         checkpointer=checkpointer,
         photos=photos,
         thread_id=thread_id,
@@ -302,7 +282,9 @@ def _areas(context: GeolocateContext, state: GeolocateState) -> tuple[CredibleAr
     return credible_areas(assess(context, state).belief, _LIVE_SHARES)
 
 
-def chat_parts(system: GeoSleuth, photos: PhotoArchive, ask: bool = False) -> ChatParts:
+def chat_parts(
+    system: GeoSleuth, photos: PhotoArchive, ask: bool = False, transcript: ChatTranscript | None = None
+) -> ChatParts:
     """The parts of the chat graph, from an open system."""
     return ChatParts(
         context=system.context,
@@ -312,6 +294,7 @@ def chat_parts(system: GeoSleuth, photos: PhotoArchive, ask: bool = False) -> Ch
         is_coarse=system.settings.max_precision is not None,
         summary=summary,
         audit=system.write_audit_line,
+        transcript=transcript,
     )
 
 

@@ -66,7 +66,7 @@ class ChatOutput(TypedDict):
     """Output of a turn."""
 
     messages: list[AnyMessage]
-    """The conversation, the reply last."""
+    """The words of the last turns, the reply last; of all, where the application keeps no transcript."""
     photo_id: str | None
     """The photo it is about."""
     answer: Answer | None
@@ -78,6 +78,8 @@ class ChatState(TypedDict):
 
     messages: Annotated[list[AnyMessage], add_messages]
     """The words of the person and the replies, without pixels, tool calls and data."""
+    earlier_turns: int
+    """Turns whose words are in the transcript and not in `messages` any more."""
     photo_id: str | None
     """The photo that is talked about."""
     photos: Annotated[list[ShownPhoto], add_photos]

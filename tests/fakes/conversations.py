@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from PIL import Image
 
 from agents.messages import read_data
@@ -23,6 +23,7 @@ from graphs.chat.graph import build_chat
 from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.session import Conversation
+from graphs.chat.transcript import ChatTranscript
 from graphs.checkpoints import open_checkpoints
 from graphs.context import GeolocateContext
 from graphs.geolocate import build_geolocate
@@ -57,7 +58,7 @@ def talk(
     at: GeolocateContext | None = None,
     *,
     ask: bool = False,
-    saver: SqliteSaver | None = None,
+    saver: BaseCheckpointSaver[str] | None = None,
     photos: PhotoArchive | None = None,
     audit: list[tuple[Answer | None, str]] | None = None,
     coarsened: Any = None,
@@ -75,6 +76,7 @@ def talk(
         is_coarse=coarsened is not None,
         summary=lambda answer: answer.reasoning,
         audit=lambda answer, asked: lines.append((answer, asked)),
+        transcript=ChatTranscript(checkpointer, "t"),
     )
     graph = build_chat(parts, checkpointer)
     return Conversation(
