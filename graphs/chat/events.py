@@ -10,10 +10,15 @@ from langchain_core.messages import AIMessageChunk
 from agents.schemas import Answer, CredibleArea, Frozen
 from graphs.events.steps import StepDone, step_event
 from graphs.events.tracing import Phase, TraceEvent, What
+from graphs.nodes.ask_person import UNKNOWN
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 
 _SILENT_STEPS = frozenset({"initialise", "receive", "locate", "tell", "commit", TOOL_CALL_TASK})
 """Steps without an event of their own: the reply that follows says what they did."""
+_FINER_QUESTION = (
+    f"A question waits from when finer answers were allowed, and may not be shown now. Answer “{UNKNOWN}” to go on"
+    " without it, or take the turn back"
+)
 
 
 class ToolCalled(Frozen):
@@ -67,7 +72,8 @@ def events_of(mode: str, part: Any, written: str, is_coarse: bool) -> Iterator[C
         is_coarse: whether they hold no more of a step than its name.
     """
     if mode == "messages":
-        yield from _tokens(*part)
+        message, about = part
+        yield from _tokens(message, about, is_coarse)
     elif mode == "custom":
         yield from _tool_events(part, is_coarse)
     else:
@@ -82,14 +88,16 @@ def written_so_far(written: str, event: ChatEvent) -> str:
     return "" if isinstance(event, StepDone) and event.step == "act" else written
 
 
-def person_asked(value: Any) -> PersonAsked:
-    """The question of an interrupt."""
+def person_asked(value: Any, is_coarse: bool) -> PersonAsked:
+    """The question of an interrupt; where answers are coarsened it is of a finer run, and may name places."""
+    if is_coarse:
+        return PersonAsked(question=_FINER_QUESTION, answers=(UNKNOWN,))
     return PersonAsked(question=str(value["question"]), answers=tuple(value.get("answers", ())))
 
 
 def _step_events(step: str, update: Any, written: str, is_coarse: bool) -> Iterator[ChatEvent]:
     if step == "__interrupt__":
-        yield from (person_asked(interrupt.value) for interrupt in update)
+        yield from (person_asked(interrupt.value, is_coarse) for interrupt in update)
     elif step == "tell":
         text, shown = update["messages"][-1].text, written.strip()
         rest = text[len(shown) :].strip("\n") if text.startswith(shown) else text
@@ -98,10 +106,11 @@ def _step_events(step: str, update: Any, written: str, is_coarse: bool) -> Itera
         yield StepDone(step=step, text=step) if is_coarse else step_event(step, update)
 
 
-def _tokens(message: Any, about: Mapping[str, Any]) -> Iterator[Token]:
-    """Pieces of text of a model that streams; a whole message comes with its step."""
-    if isinstance(message, AIMessageChunk) and message.text:
-        yield Token(text=message.text, step=str(about.get("langgraph_node", "")))
+def _tokens(message: Any, about: Mapping[str, Any], is_coarse: bool) -> Iterator[Token]:
+    """Pieces of text of a model that streams; if coarse, of the one that knows the coarsened answer alone."""
+    step = str(about.get("langgraph_node", ""))
+    if isinstance(message, AIMessageChunk) and message.text and (step == "discuss" or not is_coarse):
+        yield Token(text=message.text, step=step)
 
 
 def _tool_events(part: Mapping[str, Any], is_coarse: bool) -> Iterator[ToolCalled]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
-from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command, StreamMode
 
 from agents.offline.explanations import share
-from agents.schemas import Answer, Cost, CredibleArea
+from agents.schemas import Answer, Cost, CredibleArea, Level
 from core.errors import UserError
 from graphs.assessment.assess import assess
 from graphs.chat.cancellation import CancellableRun, CancellationCallback
@@ -22,7 +22,7 @@ from graphs.chat.events import BeliefChanged, ChatEvent, PersonAsked, events_of,
 from graphs.chat.graph import Chat, build_chat
 from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import FolderPhotoArchive, PhotoArchive
-from graphs.chat.state import Case, ChatState, Coarsen, ShownPhoto, coarsened_answer
+from graphs.chat.state import Case, ChatState, Coarsen, ShownPhoto, coarsened_answer, is_finer
 from graphs.chat.threads import SavedThread
 from graphs.chat.transcript import ChatTranscript
 from graphs.checkpoints import UNDONE_TURNS, PrunesTurns, is_passing, open_checkpoints
@@ -33,6 +33,7 @@ from graphs.state import GeolocateState
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo
 
+LEFT_OUT = "(left out: it was said when finer answers were allowed)"
 _LIVE_SHARES = (0.5, 0.9)
 
 
@@ -46,7 +47,8 @@ class Conversation:
         photos: where photos are put.
         thread_id: names it in the checkpoints.
         coarsen: makes an answer no finer than the settings allow.
-        is_coarse: whether events hold no more of a step than its name.
+        max_precision: the finest level of what is told, if there is a limit: events hold no more of a step than its
+            name, and what was said when it could be finer is left out.
         allow_metadata: whether the position that a file claims may be reported.
         areas: the areas of the belief of a run's state, if a change of it is to be an event; None: it is none.
         runs: turns whose threads have not ended; one that was stopped may still wait for a slow call.
@@ -57,10 +59,15 @@ class Conversation:
     photos: PhotoArchive
     thread_id: str
     coarsen: Coarsen = lambda answer: answer
-    is_coarse: bool = False
+    max_precision: Level | None = None
     allow_metadata: bool = False
     areas: Callable[[GeolocateState], tuple[CredibleArea, ...]] | None = None
     runs: list[CancellableRun[Any]] = field(default_factory=list)
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether answers are coarsened."""
+        return self.max_precision is not None
 
     def finish(self, seconds: float) -> bool:
         """Wait for stopped turns to end; whether all have, so that the system may be closed."""
@@ -104,7 +111,7 @@ class Conversation:
     def question(self) -> PersonAsked | None:
         """The question that a turn waits to have answered, if one does."""
         snapshot = self.graph.get_state(self._config())
-        return next((person_asked(interrupt.value) for interrupt in snapshot.interrupts), None)
+        return next((person_asked(interrupt.value, self.is_coarse) for interrupt in snapshot.interrupts), None)
 
     @property
     def is_unfinished(self) -> bool:
@@ -116,7 +123,12 @@ class Conversation:
         """The words of the person and the replies, in order."""
         values = self._values()
         earlier = ChatTranscript(self.checkpointer, self.thread_id).before(values.get("earlier_turns", 0))
-        return [*earlier, *values.get("messages", [])]
+        return [self._told(message) for message in (*earlier, *values.get("messages", []))]
+
+    def _told(self, message: AnyMessage) -> AnyMessage:
+        is_reply = message.type == "ai"
+        hidden = is_reply and is_finer(message.additional_kwargs.get("precision"), self.max_precision)
+        return AIMessage(LEFT_OUT, id=message.id) if hidden else message
 
     @property
     def photo_id(self) -> str | None:
@@ -270,7 +282,7 @@ def build_conversation(
         photos=photos,
         thread_id=thread_id,
         coarsen=system.coarsened,
-        is_coarse=is_coarse,
+        max_precision=system.settings.max_precision,
         allow_metadata=system.settings.allow_metadata,
         areas=partial(_areas, system.context) if live_areas and not is_coarse else None,
     )
@@ -291,7 +303,7 @@ def chat_parts(
         geolocate=build_geolocate(system.context, ask=ask),
         photos=photos,
         coarsen=system.coarsened,
-        is_coarse=system.settings.max_precision is not None,
+        max_precision=system.settings.max_precision,
         summary=summary,
         audit=system.write_audit_line,
         transcript=transcript,

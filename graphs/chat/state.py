@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypedDict, cast, get_type_hints
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 
-from agents.schemas import Answer, Cost, Frozen, add_cost
+from agents.schemas import Answer, Cost, Frozen, Level, add_cost
 from geo.point import Point
 from graphs.state import FullState
 
@@ -30,6 +30,16 @@ def coarsened_answer(case: Case, coarsen: Coarsen) -> Answer:
     """The answer of a case, no finer than the settings allow, nor than they allowed when it was given."""
     # Threads saved by version 0.1.0 have it under "told".
     return coarsen(cast(Answer, case["coarsened"] if "coarsened" in case else case["told"]))
+
+
+FINEST = Level.STREET
+_LEVELS = tuple(Level)
+
+
+def is_finer(precision: str | None, limit: Level | None) -> bool:
+    """Whether what was said at a precision may be finer than a limit; None: it is not known, or there is no limit."""
+    said = FINEST if precision is None else Level(precision)
+    return _LEVELS.index(said) < _LEVELS.index(limit or FINEST)
 
 
 class ShownPhoto(Frozen):
@@ -98,6 +108,8 @@ class ChatState(TypedDict):
     """The cost of all turns."""
     reply: str
     """The text that ends this turn; may say what went wrong."""
+    precision: str
+    """The finest level that the answers of this turn could have when it began; `street` is no limit."""
     is_new: bool
     """Whether the current photo has to be located in this turn."""
     changed: bool
