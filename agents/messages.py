@@ -80,13 +80,21 @@ def image_block(rgb: NDArray[np.uint8], long_side_px: int = 1024, detail: str | 
     return {"type": "image_url", "image_url": {"url": url, "detail": detail}}
 
 
-def with_image(messages: Sequence[BaseMessage], image: Mapping[str, Any]) -> list[BaseMessage]:
-    """The conversation with the photo put into its first human message; the messages given stay as they are."""
+def with_images(messages: Sequence[BaseMessage], images: Mapping[str, Mapping[str, Any]]) -> list[BaseMessage]:
+    """The conversation with the photo put into its first human message; the messages given stay as they are.
+
+    Args:
+        messages: the conversation.
+        images: content blocks by photo id; of several, each is put behind a line with its id.
+    """
+    blocks: list[str | dict[str, Any]] = []
+    for photo_id, image in images.items():
+        blocks += [{"type": "text", "text": f"{photo_id}:"}, dict(image)] if len(images) > 1 else [dict(image)]
     shown: list[BaseMessage] = []
     pending = True
     for message in messages:
         if pending and isinstance(message, HumanMessage):
-            message = HumanMessage([dict(image), {"type": "text", "text": message.text}])
+            message = HumanMessage([*blocks, {"type": "text", "text": message.text}])
             pending = False
         shown.append(message)
     return shown

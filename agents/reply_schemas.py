@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -114,11 +115,17 @@ class GivePosition(PredictedPlace, Observed):
     )
 
 
-def _box(value: Any) -> Box | None:
+class PhotoBox(Box):
+    """A part of one of several photos."""
+
+    photo_id: str = Field("", description="of the photo that it is a part of; empty: of the first")
+
+
+def _box(value: Any) -> PhotoBox | None:
     """A box from an object, or from left, top, right and bottom in a list."""
     edges = dict(zip(Box.model_fields, value, strict=False)) if isinstance(value, list) else value
     try:
-        return Box.model_validate(edges)
+        return PhotoBox.model_validate(edges)
     except ValidationError:
         return None
 
@@ -144,6 +151,23 @@ class ProposeHypotheses(Observed):
         """Boxes that are none are left out: the places count, whatever the model would have liked to see."""
         found = [box for item in value if (box := _box(item))] if isinstance(value, list) else []
         return found[:MAX_ENLARGED]
+
+
+ProposeTogether = create_model(
+    ProposeHypotheses.__name__,
+    __base__=ProposeHypotheses,
+    __doc__="Propose distinct places where the photos, all of one place, may have been taken, most likely first.",
+    look_closer=(
+        list[PhotoBox],
+        Field(
+            default_factory=list,
+            max_length=MAX_ENLARGED,
+            description="parts of the photos that would tell these places apart if you saw them enlarged, each with"
+            " its photo's id, as fractions of that photo's width and height from the top left",
+        ),
+    ),
+)
+"""The same where several photos of one place are shown: a part to enlarge names its photo."""
 
 
 class NamePlace(ModelStatement):

@@ -199,6 +199,9 @@ class Answer(Frozen):
     """Where a photo was taken, with confidence and reasons; or an abstention."""
 
     photo_sha256: str
+    more_photo_sha256s: tuple[str, ...] = Field(
+        (), description="of further photos of the same place, asked about together"
+    )
     status: AnswerStatus
     point: Point | None = Field(description="None: abstained")
     place: Place | None = Field(description="the populated place nearest to the point")
@@ -233,3 +236,8 @@ class Answer(Frozen):
     cost: Cost
     cost_by_model: dict[str, Cost] = Field(default_factory=dict, description="of a jury: what each model used")
     versions: Versions
+
+    @property
+    def photo_sha256s(self) -> tuple[str, ...]:
+        """Of all photos that it is about."""
+        return (self.photo_sha256, *self.more_photo_sha256s)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -29,6 +29,9 @@ from evals.scores.score_tables import uncertainty_tables
 from evals.scores.scoring import Score, score
 from evals.scores.tables import DASH, Table, km_label, markdown, percent
 
+RETRIEVAL = {"r_1": "R@1", "r_5": "R@5", "r_10": "R@10", "r_25": "R@25", "map_1k": "mAP@1k"}
+"""Columns of retrieval, and their heads."""
+
 
 class Published(NamedTuple):
     """One row of a published paper, README or list."""
@@ -37,6 +40,8 @@ class Published(NamedTuple):
     system: str
     accuracy: dict[float, float | None]
     """Percent by threshold in km; None: not given."""
+    retrieval: tuple[float | None, ...]
+    """R@1, 5, 10, 25 and mAP@1k in percent, of photos that are compared with tiles."""
     source: str
     second_hand: bool
     """Quoted by others, and not checked against the original."""
@@ -53,7 +58,8 @@ def published() -> tuple[Published, ...]:
 def _published(row: dict[str, str]) -> Published:
     accuracy = {km: float(row[f"km_{km:g}"]) if row[f"km_{km:g}"] else None for km in THRESHOLDS_KM}
     second_hand = {"yes": True, "no": False}[row["second_hand"]]
-    return Published(row["benchmark"], row["system"], accuracy, row["source"], second_hand, row["note"])
+    retrieval = tuple(float(row[name]) if row[name] else None for name in RETRIEVAL)
+    return Published(row["benchmark"], row["system"], accuracy, retrieval, row["source"], second_hand, row["note"])
 
 
 def leaderboard_table(benchmark: str, scores: Sequence[Score] = ()) -> Table:
@@ -62,9 +68,9 @@ def leaderboard_table(benchmark: str, scores: Sequence[Score] = ()) -> Table:
         (s.accuracy[25.0].estimate * 100.0, [s.label, *_own_cells(s), "run here: " + s.heading, "no"]) for s in scores
     ]
     elsewhere = [
-        (row.accuracy[25.0] or 0.0, [row.system, *_cells(row), _source(row), "yes" if row.second_hand else "no"])
+        (row.accuracy[25.0] or 0.0, _published_row(row, row.accuracy.values()))
         for row in published()
-        if row.benchmark == benchmark
+        if row.benchmark == benchmark and any(value is not None for value in row.accuracy.values())
     ]
     rows = [cells for _, cells in sorted([*elsewhere, *run_here], key=lambda row: -row[0])]
     head = ["system", *map(km_label, THRESHOLDS_KM), "source", "second-hand"]
@@ -75,8 +81,19 @@ def _own_cells(s: Score) -> list[str]:
     return [percent(s.accuracy[km]) if km in s.accuracy else DASH for km in THRESHOLDS_KM]
 
 
-def _cells(row: Published) -> list[str]:
-    return [DASH if value is None else f"{value:g}" for value in row.accuracy.values()]
+def published_retrieval_table(benchmark: str) -> Table | None:
+    """Published rows of photos that are compared with tiles, by R@10; None where there is none."""
+    listed = [row for row in published() if row.benchmark == benchmark and any(row.retrieval)]
+    ordered = sorted(listed, key=lambda row: -(row.retrieval[2] or 0.0))
+    rows = [_published_row(row, row.retrieval) for row in ordered]
+    head = ["system", *RETRIEVAL.values(), "source", "second-hand"]
+    title = f"Published retrieval of tiles on {benchmark} in %: other protocols, not rerun here, no ranking"
+    return Table(title, head, rows) if rows else None
+
+
+def _published_row(row: Published, values: Iterable[float | None]) -> list[str]:
+    cells = [DASH if value is None else f"{value:g}" for value in values]
+    return [row.system, *cells, _source(row), "yes" if row.second_hand else "no"]
 
 
 def _source(row: Published) -> str:
@@ -97,7 +114,9 @@ def _print_table(chosen: argparse.Namespace) -> int:
         runs = ", ".join(map(str, chosen.runs))
         raise UserError(f"not all of {runs} are runs of {chosen.benchmark}: leave the others out")
     scores = [score(system) for system in systems]
-    tables = [leaderboard_table(chosen.benchmark, scores), *(uncertainty_tables(scores) if scores else [])]
+    retrieval = published_retrieval_table(chosen.benchmark)
+    tables = [leaderboard_table(chosen.benchmark, scores), *([retrieval] if retrieval else [])]
+    tables += uncertainty_tables(scores) if scores else []
     sys.stdout.write("\n\n".join(map(markdown, tables)) + "\n")
     return 0
 

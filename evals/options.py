@@ -69,6 +69,9 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--allow-partial", action="store_true", help="run although photos are missing; tables show it")
     group.add_argument("--only", choices=tuple(SHARES), help="only this part of the split by photographer")
     group.add_argument("--listed", type=Path, help="only these: a file with an id a line, or JSON lines with `photo`")
+    group.add_argument(
+        "--together", metavar="COLUMN", help="photos with the same value in this column of the table are one query"
+    )
     group.add_argument("--limit", type=_count, metavar="N", help="only N photos, drawn at random")
     group.add_argument("--seed", type=int, default=0, help="of the draw")
 
@@ -149,7 +152,8 @@ def run_folder(chosen: argparse.Namespace, settings: Settings) -> Path:
         # Juries may end alike.
         model = f"jury-{hashlib.sha256(settings.model.encode()).hexdigest()[:8]}"
     aim = f"aim-{chosen.aim}" if chosen.aim else ""
-    words = [chosen.benchmark, chosen.protocol, chosen.only or "", model, "-".join(strategies(chosen)), aim]
+    places = f"by-{re.sub(r'[^A-Za-z0-9.-]+', '-', chosen.together)}" if chosen.together else ""
+    words = [chosen.benchmark, chosen.protocol, chosen.only or "", places, model, "-".join(strategies(chosen)), aim]
     return Path("runs/evals") / "_".join(word.strip("-") for word in words if word)
 
 

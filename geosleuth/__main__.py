@@ -7,8 +7,6 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-from geosleuth.conflicts import package_conflict
-
 
 def main() -> None:
     """Run the command line.
@@ -16,13 +14,15 @@ def main() -> None:
     Raises:
         SystemExit: unless all went well; with status 2 if another distribution's package hides one of ours.
     """
-    if problem := package_conflict():
-        sys.stderr.write(f"geosleuth: error: {problem}\n")
-        raise SystemExit(2)
     # Libraries that are interrupted while they are imported turn the interruption into errors of their own.
     on_interrupt = signal.getsignal(signal.SIGINT)
     if on_interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
+    from geosleuth.conflicts import package_conflict
+
+    if problem := package_conflict():
+        sys.stderr.write(f"geosleuth: error: {problem}\n")
+        raise SystemExit(2)
     from apps.cli import main as run_command_line
     from core.deadline import leave_process
 

@@ -31,6 +31,7 @@ def audit_entry(answer: Answer | None, question: str, left_the_machine: Sequence
 def _about(answer: Answer) -> dict[str, Any]:
     return {
         "photo_sha256": answer.photo_sha256,
+        **({"more_photo_sha256s": answer.more_photo_sha256s} if answer.more_photo_sha256s else {}),
         "status": answer.status.value,
         "point": [answer.point.lat, answer.point.lon] if answer.point else None,
         "radius_50_km": answer.radius_50_km,

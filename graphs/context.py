@@ -23,6 +23,7 @@ from graphs.assessment.calibration import Corrections
 from graphs.budgets import Budgets
 from retrieval.candidate import Candidate, Region
 from retrieval.photos.store import PhotoStore
+from retrieval.photos.together import MOST_TOGETHER
 
 Places = Callable[[Sequence[Point]], Sequence[Place | None]]
 """A function from points to the populated place nearest to each; None far from any."""
@@ -30,8 +31,8 @@ Places = Callable[[Sequence[Point]], Sequence[Place | None]]
 CountryCodes = Callable[[Floats], Sequence[str | None]]
 """A function from positions (n, 2) in degrees to the ISO 3166-1 alpha-2 code of the country of each."""
 
-Dissimilar = Callable[[str, int], Sequence[Candidate]]
-"""A function from a photo id and a number n to the n least similar items of each atlas, least similar first."""
+Dissimilar = Callable[[Sequence[str], int], Sequence[Candidate]]
+"""A function from the ids of photos of one place and a number n to the n least similar items of each atlas."""
 
 SEARCH_TOOL = "search_photos"
 """The tool that retrieves; there is none without an atlas."""
@@ -40,7 +41,7 @@ Clusterer = Callable[[Sequence[Candidate]], Sequence[Region]]
 """A function from candidates to their regions, the best first."""
 
 
-def nothing_dissimilar(_photo_id: str, _limit: int) -> Sequence[Candidate]:
+def nothing_dissimilar(_photo_ids: Sequence[str], _limit: int) -> Sequence[Candidate]:
     """The least similar items where no atlas is open."""
     return ()
 
@@ -123,7 +124,7 @@ class GeolocateContext:
         return [place.country_code if place else None for place in self.places(points)]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4 * MOST_TOGETHER)
 def _image(photo_store: PhotoStore, photo_id: str, long_side_px: int, detail: str | None) -> dict[str, Any] | None:
     """The encoded photo, cached: it takes up to 0.2 s, and a run needs it several times, the models of a jury each."""
     photo = photo_store.get(photo_id)

@@ -12,9 +12,9 @@ from geo.place import Place
 from geo.point import Point
 from geo.sphere import Floats
 from graphs.assessment.hypotheses import elsewhere, open_hypotheses
-from graphs.assessment.signs import signs_of, tried_to_read
+from graphs.assessment.signs import signs_by_photo, tried_to_read
 from graphs.context import GeolocateContext
-from graphs.state import GeolocateState
+from graphs.state import GeolocateState, PhotoInput
 from retrieval.candidate import Candidate, Region
 from tools.untrusted_text import untrusted
 
@@ -62,9 +62,23 @@ def scene_data(
         ],
         Shown.COUNTRIES: [_country(country, places) for country in countries],
     }
-    return {"photo_id": state["photo_id"]} | {
-        part.value: data for part, data in parts.items() if part in wanted and data != ""
-    }
+    return photo_data(state) | {part.value: data for part, data in parts.items() if part in wanted and data != ""}
+
+
+def photo_data(state: PhotoInput) -> dict[str, Any]:
+    """The photo's id for tool calls; of several of one place, those of the others too."""
+    more = state.get("more_photo_ids", [])
+    return {"photo_id": state["photo_id"], **({"more_photo_ids": more} if more else {})}
+
+
+def photo_title(state: PhotoInput) -> str:
+    """What stands for the photo in a sentence of a prompt, after the word photo.
+
+    >>> photo_title({"photo_id": "photo-a", "photo_sha256": "", "question": "", "metadata_position": None})
+    'photo-a'
+    """
+    more = state.get("more_photo_ids", [])
+    return f"{state['photo_id']} (and {', '.join(more)}, of the same place)" if more else state["photo_id"]
 
 
 def _nearest_places(context: GeolocateContext, points: Iterable[Point]) -> NearestPlaces:
@@ -77,8 +91,16 @@ def _signs(state: GeolocateState) -> list[dict[str, Any]] | None:
     """Lines of text read in the photo; None if nothing has tried to read them."""
     if not tried_to_read(state["records"]):
         return None
-    signs = signs_of(state["records"])[:MAX_SIGNS]
-    return [{"text": s.text, "confidence": round(s.confidence, 2), "script": s.script} for s in signs]
+    several = bool(state.get("more_photo_ids"))
+    return [
+        {
+            "text": sign.text,
+            "confidence": round(sign.confidence, 2),
+            "script": sign.script,
+            **({"photo_id": photo_id} if several else {}),
+        }
+        for photo_id, sign in signs_by_photo(state["records"])[:MAX_SIGNS]
+    ]
 
 
 def _most_similar(candidates: Sequence[Candidate], weights: Floats) -> list[Candidate]:
@@ -100,7 +122,7 @@ def belief_data(context: GeolocateContext, state: GeolocateState) -> dict[str, A
     still_open = open_hypotheses(state["hypotheses"])
     countries = context.countries([h.point for h in still_open])
     return {
-        "photo_id": state["photo_id"],
+        **photo_data(state),
         "hypotheses": [hypothesis_data(h, country_code=code) for h, code in zip(still_open, countries, strict=True)],
         "elsewhere": round(elsewhere(state["hypotheses"]), 4),
         "evidence": [evidence_data(item) for item in state["evidence"]],

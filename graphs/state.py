@@ -16,6 +16,7 @@ from pydantic import Field
 from agents.schemas import Answer, Cost, Evidence, Frozen, Hypothesis, Origin, add_cost, add_cost_by_model
 from geo.point import Point
 from retrieval.candidate import Candidate, Region
+from retrieval.photos.photo import Photo
 
 
 class PersonQuestion(Frozen):
@@ -97,18 +98,61 @@ def join(known: Sequence[Any], new: Sequence[Any]) -> list[Any]:
 
 
 class PhotoInput(TypedDict):
-    """What a run is given."""
+    """What a run is given: a photo, or several of one place, of which the first gives the run its name."""
 
     photo_id: str
     """Names the photo in the photo store; the state never holds pixels."""
     photo_sha256: str
     """Of the file's bytes, in hex."""
+    more_photo_ids: NotRequired[list[str]]
+    """Further photos of the same place."""
+    more_photo_sha256s: NotRequired[list[str]]
+    """Of their files, in their order."""
     question: str
     """What the user wants to know, in their words; may be empty."""
     metadata_position: Point | None
-    """What the file claims, only if the user allowed metadata; never shown to the model, never moves the point."""
+    """What the first file that claims one says, only if the user allowed metadata; no model sees it, and it never
+    moves the point."""
+    metadata_sha256: NotRequired[str]
+    """Of that file."""
     clues: NotRequired[CaptureClues | None]
     """When it was taken, from the user, or from the file if they allowed metadata; for the sun check only."""
+
+
+def photo_ids(state: PhotoInput) -> list[str]:
+    """Ids of all photos of a run, the first one first."""
+    return [state["photo_id"], *state.get("more_photo_ids", [])]
+
+
+def query_input(
+    photos: Sequence[Photo], question: str, clues: CaptureClues | None, *, allow_metadata: bool
+) -> PhotoInput:
+    """The input of a run about photos of one place: of their metadata, the first position and the first time."""
+    allowed = [(photo, photo.metadata) for photo in photos if photo.metadata and allow_metadata]
+    claims = [(photo.sha256, metadata.position) for photo, metadata in allowed if metadata.position]
+    times = [metadata.taken_at for _, metadata in allowed if metadata.taken_at]
+    return PhotoInput(
+        photo_id=photos[0].id,
+        photo_sha256=photos[0].sha256,
+        more_photo_ids=[photo.id for photo in photos[1:]],
+        more_photo_sha256s=[photo.sha256 for photo in photos[1:]],
+        question=question,
+        metadata_position=claims[0][1] if claims else None,
+        metadata_sha256=claims[0][0] if claims else "",
+        clues=_with_time(clues, times[0] if times else None),
+    )
+
+
+def photo_hashes(given: PhotoInput) -> frozenset[str]:
+    """Of the files of a run's photos, whatever their order."""
+    return frozenset((given["photo_sha256"], *given.get("more_photo_sha256s", ())))
+
+
+def _with_time(clues: CaptureClues | None, taken_at: str | None) -> CaptureClues | None:
+    """The user's clues; where they give no time, the file's, which is None unless the user allowed metadata."""
+    if taken_at is None or (clues and clues.taken_at):
+        return clues
+    return (clues or CaptureClues()).model_copy(update={"taken_at": taken_at})
 
 
 class GeolocateState(PhotoInput):

@@ -40,9 +40,10 @@ from graphs.geolocate import Geolocate, build_geolocate
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.online_services import atlas_servers, data_sent
 from graphs.settings import Settings
-from graphs.state import AnswerOutput, CaptureClues, PhotoInput
+from graphs.state import AnswerOutput, CaptureClues, PhotoInput, photo_hashes, query_input
 from retrieval.photos.photo import Photo
 from retrieval.photos.store import PhotoStore
+from retrieval.photos.together import check_together
 from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
 
 
@@ -110,7 +111,13 @@ class GeoSleuth(Closing):
             )
 
     def locate(
-        self, photo: Photo, question: str = "", thread: str | None = None, clues: CaptureClues | None = None
+        self,
+        photo: Photo,
+        question: str = "",
+        thread: str | None = None,
+        clues: CaptureClues | None = None,
+        *,
+        more: Sequence[Photo] = (),
     ) -> Answer:
         """Locate a photo and write an audit line. Many threads may call it at once.
 
@@ -120,22 +127,30 @@ class GeoSleuth(Closing):
             thread: names the run in the checkpoints; a run of that name that died goes on where it was, if it was of
                 this photo.
             clues: when it was taken and how the sun stood, if the user knows; for the sun check only.
+            more: further photos of the same place, at most seven: all are one query with one answer.
 
         Raises:
-            UserError: the audit log cannot be written, or the run that died was of another photo.
+            UserError: the audit log cannot be written, the run that died was of other photos, or photos that cannot
+                be one query.
         """
-        output = self.graph.invoke(*self._run(photo, question, thread, clues))
+        output = self.graph.invoke(*self._run((photo, *more), question, thread, clues))
         return self._finish(cast(AnswerOutput, output)["answer"], question)
 
     def stream(
-        self, photo: Photo, question: str = "", thread: str | None = None, clues: CaptureClues | None = None
+        self,
+        photo: Photo,
+        question: str = "",
+        thread: str | None = None,
+        clues: CaptureClues | None = None,
+        *,
+        more: Sequence[Photo] = (),
     ) -> Generator[Event, None, None]:
         """Locate a photo as `locate` does: an event after each step, the answer last.
 
         Raises:
-            UserError: the audit log cannot be written.
+            UserError: as `locate`.
         """
-        for update in self.graph.stream(*self._run(photo, question, thread, clues), stream_mode="updates"):
+        for update in self.graph.stream(*self._run((photo, *more), question, thread, clues), stream_mode="updates"):
             for step, changed in cast(Mapping[str, Any], update).items():
                 if step == "commit":
                     yield Answered(answer=self._finish(changed["answer"], question))
@@ -190,26 +205,35 @@ class GeoSleuth(Closing):
         """Close the atlases and the checkpoints."""
         self.resources.close()
 
+    def check_together(self, names: Sequence[str], sha256s: Sequence[str | None]) -> None:
+        """Refuse photos that cannot be one query.
+
+        Args:
+            names: what people call them.
+            sha256s: of their files.
+
+        Raises:
+            UserError: too many, one twice, or a recorded model, whose answers are about one photo each.
+        """
+        check_together(names, sha256s)
+        recorded = next((model.name for model in self.context.models if model.kind.is_recorded), None)
+        if recorded and len(names) > 1:
+            raise UserError(f"{recorded} answers about one photo each: several photos of one place need another model")
+
     def _run(
-        self, photo: Photo, question: str, thread: str | None, clues: CaptureClues | None
+        self, photos: Sequence[Photo], question: str, thread: str | None, clues: CaptureClues | None
     ) -> tuple[PhotoInput | None, RunnableConfig]:
         """The input of a run (None to go on with one that died) and its configuration."""
-        photo_id = self.photo_store.add(photo)
-        config: RunnableConfig = {"configurable": {"thread_id": thread or photo_id}, "recursion_limit": 1000}
+        self.check_together([photo.name for photo in photos], [photo.sha256 for photo in photos])
+        ids = [self.photo_store.add(photo) for photo in photos]
+        config: RunnableConfig = {"configurable": {"thread_id": thread or "+".join(ids)}, "recursion_limit": 1000}
+        given = query_input(photos, question, clues, allow_metadata=self.settings.allow_metadata)
         if thread and self.settings.checkpoints:
             saved = self.graph.get_state(config)
-            if saved.tasks and saved.values.get("photo_sha256") == photo.sha256:
+            if saved.tasks and photo_hashes(cast(PhotoInput, saved.values)) == photo_hashes(given):
                 return None, config
             if saved.tasks:
                 raise UserError(f"the run {thread!r} that died is of another photo; choose another name")
-        allowed = photo.metadata if self.settings.allow_metadata else None
-        given = PhotoInput(
-            photo_id=photo_id,
-            photo_sha256=photo.sha256,
-            question=question,
-            metadata_position=allowed.position if allowed else None,
-            clues=_with_time(clues, allowed.taken_at if allowed else None),
-        )
         return given, config
 
     def _finish(self, answer: Answer, question: str) -> Answer:
@@ -280,10 +304,3 @@ def _jury(model: LoadedModel | Sequence[LoadedModel] | None) -> tuple[LoadedMode
 
 def _names(models: Sequence[LoadedModel]) -> str:
     return ",".join(model.name for model in models)
-
-
-def _with_time(clues: CaptureClues | None, taken_at: str | None) -> CaptureClues | None:
-    """The user's clues; where they give no time, the file's, which is None unless the user allowed metadata."""
-    if taken_at is None or (clues and clues.taken_at):
-        return clues
-    return (clues or CaptureClues()).model_copy(update={"taken_at": taken_at})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import Annotated, Any
 
-from langchain_core.tools import StructuredTool
+from langchain_core.tools import InjectedToolArg, StructuredTool
 from pydantic import Field
 
 from retrieval.candidate import Candidate
@@ -25,6 +26,9 @@ class SearchPhotosArguments(SearchArguments):
     """What to search for, where, and how much of it."""
 
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="candidates of each atlas, 1 to 1000")
+    more_photo_ids: Annotated[list[str], InjectedToolArg] = Field(
+        default_factory=list, description="further photos of the same place; the machine's own, models do not see it"
+    )
 
 
 class SearchWithThumbnailsArguments(SearchPhotosArguments):
@@ -42,13 +46,15 @@ def search_photos_tool(search: PhotoSearch, atlas_photos: AtlasPhotos | None = N
         near: Circle | None = None,
         limit: int = DEFAULT_LIMIT,
         thumbnails: bool = False,
+        more_photo_ids: Sequence[str] = (),
     ) -> PhotoMatches:
         """Search geotagged photos and mapped places for those that look like the photo, or like a part of it.
 
         Returns positions with their similarity (cosine, -1 to 1; comparable within one atlas), most similar first.
         One look-alike means little, many in one area more. `near` searches only that circle: where in a known area.
         """
-        found = PhotoMatches(candidates=search.candidates(photo_id, box, near, limit), near=near, box=box)
+        candidates = search.candidates(photo_id, box, near, limit, more_photo_ids)
+        found = PhotoMatches(candidates=candidates, near=near, box=box)
         sheet = atlas_photos.contact_sheet(found.candidates) if thumbnails and atlas_photos else None
         if sheet is None:
             return found

@@ -84,10 +84,12 @@ class RequestGuard:
 
 def most_bytes(path: str, limits: ServiceLimits) -> int:
     """Bytes that the body of a request to a path may have; over MCP photos come as base64, a third longer."""
+    several = max(limits.photo_bytes, limits.place_bytes)
     if path.startswith("/mcp"):
-        return limits.photo_bytes * 4 // 3 + _FORM_BYTES
-    content = limits.job_bytes if path.startswith("/v1/jobs") else limits.photo_bytes
-    return content + _FORM_BYTES
+        return several * 4 // 3 + _FORM_BYTES
+    if path.startswith("/v1/jobs"):
+        return limits.job_bytes + _FORM_BYTES
+    return (several if path == "/v1/locate" or path.endswith("/messages") else limits.photo_bytes) + _FORM_BYTES
 
 
 async def _refuse(foreign: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""`POST /v1/locate` and `POST /v1/search`: one photo, located or looked up in the atlases; nothing is kept."""
+"""`POST /v1/locate` and `POST /v1/search`: locate a place's photos, look one up in the atlases; nothing is kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from fastapi import APIRouter, Form, Request, Response
 from pydantic import ValidationError
 
 from agents.schemas import Answer
-from apps.api.parameters import Choices, Owner, PhotoUpload, Service, in_thread, uploaded_photo
+from apps.api.parameters import (
+    Choices,
+    Owner,
+    PhotoUpload,
+    PlaceUploads,
+    Service,
+    in_thread,
+    uploaded_photo,
+    uploaded_photos,
+)
 from apps.api.problems import problems
 from apps.api.schemas import SimilarPlaces
 from apps.api.streams import EVENT_STREAM, STREAM_EXAMPLE, event_response, last_event, wants_events
@@ -37,7 +46,7 @@ async def locate(
     request: Request,
     service: Service,
     owner: Owner,
-    photo: PhotoUpload,
+    photo: PlaceUploads,
     choices: Choices,
     question: Annotated[str, Form(max_length=4_000, description="what you want to know")] = "",
     taken_at: Annotated[str | None, Form(max_length=40, description="when it was taken, ISO 8601")] = None,
@@ -47,11 +56,13 @@ async def locate(
 ) -> Response:
     """Say where a photo was taken, how sure that is, and why. Nothing is kept but a line in the audit log.
 
+    Several parts `photo` are photos of one place, located by all of them: one answer.
+
     With `Accept: text/event-stream` each step comes as it is done: `accepted`, `step` …, then `answer` or `error`.
     """
     clues = _clues(taken_at or None, sun_height_deg, sun_bearing_deg, part_of_day)
-    shown = await uploaded_photo(request, photo)
-    stream = await in_thread(service.locate, owner, shown, question, choices, clues)
+    shown, *more = await uploaded_photos(request, photo)
+    stream = await in_thread(service.locate, owner, shown, question, choices, clues, more)
     if wants_events(request):
         return event_response(stream)
     last = await last_event(request, stream)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, ParamSpec, TypeVar, cast
 
@@ -16,6 +16,7 @@ from apps.api.schemas import NO_NUL
 from apps.service.choices import RunChoices
 from apps.service.service import GeolocationService
 from retrieval.photos.photo import Photo
+from retrieval.photos.together import MOST_TOGETHER
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,6 +48,14 @@ Service = Annotated[GeolocationService, Depends(_service)]
 Owner = Annotated[str, Depends(_owner)]
 Choices = Annotated[RunChoices, Depends(_choices)]
 PhotoUpload = Annotated[UploadFile, File(description="one photo: JPEG, PNG, WebP, HEIC, AVIF, TIFF or GIF")]
+PlaceUploads = Annotated[
+    list[UploadFile],
+    File(
+        description="a photo (JPEG, PNG, WebP, HEIC, AVIF, TIFF or GIF), or several parts: photos of one place",
+        min_length=1,
+        max_length=MOST_TOGETHER,
+    ),
+]
 ItemId = Annotated[str, Path(max_length=MAX_ID, pattern=NO_NUL)]
 ListLimit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 ListOffset = Annotated[int, Query(ge=0, le=1_000_000)]
@@ -67,3 +76,12 @@ async def uploaded_photo(request: Request, upload: UploadFile) -> Photo:
     await upload.close()
     limiter = cast(CapacityLimiter, request.app.state.decoding)
     return await anyio.to_thread.run_sync(_service(request).read_photo, data, upload.filename, limiter=limiter)
+
+
+async def uploaded_photos(request: Request, uploads: Sequence[UploadFile]) -> list[Photo]:
+    """The photos of one place, in their order.
+
+    Raises:
+        PhotoError: one is not a photo by its content, damaged, or over a limit.
+    """
+    return [await uploaded_photo(request, upload) for upload in uploads]

@@ -7,13 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
 from apps.api.locate import EVENTS
-from apps.api.parameters import ItemId, ListLimit, ListOffset, Owner, Service, in_thread, uploaded_photo
+from apps.api.parameters import ItemId, ListLimit, ListOffset, Owner, Service, in_thread, uploaded_photos
 from apps.api.problems import problems
 from apps.api.schemas import NewThread, TakenBack, ThreadDetail, ThreadReply, ThreadSummary
 from apps.api.streams import event_response, last_event, wants_events
 from apps.service.choices import SERVERS_CHOICE
 from apps.service.runs import RunStream
 from graphs.chat.events import PersonAsked, TurnEnded
+from retrieval.photos.together import MOST_TOGETHER
 
 router = APIRouter(prefix="/threads", tags=["threads"])
 
@@ -62,7 +63,11 @@ async def send_message(
     owner: Owner,
     thread_id: ItemId,
     text: Annotated[str, Form(max_length=4_000, description="a question, a fact, or the answer to a question")] = "",
-    photo: Annotated[UploadFile | None, File(description="a photo to talk about from here on")] = None,
+    photo: Annotated[
+        list[UploadFile] | None,
+        File(description="a photo to talk about from here on, or several of one place", max_length=MOST_TOGETHER),
+    ] = None,
+    same_place: Annotated[bool, Form(description="the photos are of the place that is talked about")] = False,
     live_areas: Annotated[bool, Form(description="stream an event `belief` with its areas at each change")] = False,
 ) -> Response | ThreadReply:
     """Send words, a photo, or both, and get the reply.
@@ -70,8 +75,9 @@ async def send_message(
     With `Accept: text/event-stream` all that happens comes as it happens: `accepted`, `step`, `tool` and `token` …,
     then `reply`, `question` or `error`. Where it ends with a question, the next message is its answer.
     """
-    shown = await uploaded_photo(request, photo) if photo is not None else None
-    stream = await in_thread(service.send, owner, thread_id, text, shown, live_areas)
+    shown = await uploaded_photos(request, photo or [])
+    first = shown[0] if shown else None
+    stream = await in_thread(service.send, owner, thread_id, text, first, live_areas, shown[1:], same_place)
     return await _answered(request, stream)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ from apps.output.formatting import LocatedPhoto, printable
 from core.errors import UserError
 from core.files import expanded_path, make_private
 from retrieval.photos.photo import Photo, load_photo
-from retrieval.photos.thumbnail import thumbnail_jpeg
+from retrieval.photos.thumbnail import strip_jpeg
+from retrieval.photos.together import joined_name
 
 if TYPE_CHECKING:
     from apps.commands.opening import OpenConversation
@@ -79,6 +81,7 @@ HELP = """\
 Type a question about the photo: why? · why not Portugal? · compare with Porto · what would change your mind?
 or what you know: it is not Portugal · the sign is Czech · it is near a tram depot in Brno · forget that
   /photo PATH   show another photo         /photo N   talk about photo N again
+  /photo A B    several of one place       /add PATH  add photos of the current place
   /photos       the photos shown           /why       what speaks for the answer, without asking the model
   /table        places × evidence          /cost      what this conversation has cost
   /map [FILE]   write a map (HTML)
@@ -97,6 +100,7 @@ class ChatLoop:
         self._names: dict[str, str] = {}
         self._commands: dict[str, Callable[[str], None]] = {
             "/photo": self._photo,
+            "/add": self._add,
             "/photos": self._photos,
             "/why": self._why,
             "/table": self._table,
@@ -111,7 +115,7 @@ class ChatLoop:
         """Run until the person leaves; returns the exit status."""
         self._greet()
         if photo is not None:
-            self._run_turn(partial(self._show, photo, name))
+            self._run_turn(partial(self._show, [(photo, name)]))
         try:
             while (line := self._next_line()) is not None:
                 if line.strip() in ("/quit", "/exit"):
@@ -169,19 +173,36 @@ class ChatLoop:
 
     def _unlocated_name(self) -> str | None:
         """The name of the current photo, if it is not located yet."""
-        photo_id = self._conversation.photo_id
-        return self._name(photo_id) if photo_id and photo_id not in self._conversation.cases else None
+        current = next((s for s in self._conversation.shown if s.photo_id == self._conversation.photo_id), None)
+        if current is None or current.is_located_by(self._conversation.cases.get(current.photo_id)):
+            return None
+        return self._name(current)
 
-    def _show(self, photo: Photo, name: str) -> None:
-        known = photo.id in self._conversation.cases
-        self._names[photo.id] = name
-        if self._thread:
-            self._thread.name_photo(photo.id, name)
-        if known:
+    def _show(self, photos: Sequence[tuple[Photo, str]]) -> None:
+        """Show a photo, or several of one place."""
+        (photo, name), *more = photos
+        self._remember_names(photos)
+        if photo.id in self._conversation.cases and not more:
             self._view.note(f"{printable(name)} is in this conversation already; ask about it")
             self._switch_to(next(s for s in self._conversation.shown if s.photo_id == photo.id))
         else:
-            self._view.follow(self._conversation.show(photo), name)
+            events = self._conversation.show(photo, more=[other for other, _ in more])
+            self._view.follow(events, joined_name([name for _, name in photos]))
+
+    def _add(self, rest: str) -> None:
+        if not rest:
+            raise UserError("/add needs a file: another photo of the current place")
+        photos = _loaded(rest)
+        events = self._conversation.add([photo for photo, _ in photos])
+        self._remember_names(photos)
+        current = next(s for s in self._conversation.shown if s.photo_id == self._conversation.photo_id)
+        self._view.follow(events, joined_name([self._name(current), *(name for _, name in photos)]))
+
+    def _remember_names(self, photos: Sequence[tuple[Photo, str]]) -> None:
+        for photo, name in photos:
+            self._names[photo.id] = name
+            if self._thread:
+                self._thread.name_photo(photo.id, name)
 
     def _photo(self, rest: str) -> None:
         if not rest:
@@ -193,18 +214,17 @@ class ChatLoop:
                 raise UserError(f"no photo {rest[:20]}: there are {len(shown)}")
             self._switch_to(numbered[rest])
         else:
-            file = expanded_path(rest)
-            self._show(load_photo(file), file.name)
+            self._show(_loaded(rest))
 
     def _switch_to(self, shown: ShownPhoto) -> None:
         self._conversation.turn_to(shown)
-        self._view.note(f"talking about {printable(self._name(shown.photo_id))}")
+        self._view.note(f"talking about {printable(self._name(shown))}")
 
     def _photos(self, _: str) -> None:
         for number, shown in enumerate(self._conversation.shown, 1):
             answer = self._conversation.answers.get(shown.photo_id)
             is_current = shown.photo_id == self._conversation.photo_id
-            self._view.show(photo_line(number, self._name(shown.photo_id), answer, is_current))
+            self._view.show(photo_line(number, self._name(shown), answer, is_current))
         if not self._conversation.shown:
             self._view.note("no photo yet: /photo PATH shows one")
 
@@ -235,8 +255,8 @@ class ChatLoop:
 
     def _located(self, shown: ShownPhoto) -> LocatedPhoto:
         self._conversation.photos.bring(shown)
-        picture = thumbnail_jpeg(self._system.photo_store.get(shown.photo_id))
-        return LocatedPhoto(self._name(shown.photo_id), self._conversation.answers[shown.photo_id], picture)
+        picture = strip_jpeg([self._system.photo_store.get(photo.photo_id) for photo in shown.photos])
+        return LocatedPhoto(self._name(shown), self._conversation.answers[shown.photo_id], picture)
 
     def _cost(self, _: str) -> None:
         self._view.show(cost_lines(self._conversation.cost, self._conversation.answers.values()))
@@ -256,9 +276,27 @@ class ChatLoop:
         else:
             raise UserError("nothing was stopped")
 
-    def _name(self, photo_id: str) -> str:
-        saved = self._thread.photo_name(photo_id) if self._thread else photo_id
-        return self._names.get(photo_id, saved)
+    def _name(self, shown: ShownPhoto) -> str:
+        """What the person calls a photo, or the photos of a place."""
+        ids = [photo.photo_id for photo in shown.photos]
+        saved = {photo_id: self._thread.photo_name(photo_id) if self._thread else photo_id for photo_id in ids}
+        return joined_name([self._names.get(photo_id, saved[photo_id]) for photo_id in ids])
+
+
+def _loaded(paths: str) -> list[tuple[Photo, str]]:
+    """The photos of a line, with their names: one path as it is, spaces and all, or several as a shell reads them.
+
+    Raises:
+        UserError: a file that is no photo.
+    """
+    try:
+        several = shlex.split(paths)
+    except ValueError:  # a quotation mark in a name
+        several = []
+    files = [expanded_path(paths)]
+    if len(several) > 1 and not os.path.exists(files[0]):
+        files = [expanded_path(part) for part in several]
+    return [(load_photo(file), file.name) for file in files]
 
 
 def printable_lines(text: str) -> str:

@@ -6,7 +6,6 @@ maps are written from the rows. Without --jsonl the rows are in a temporary file
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from agents.schemas import Answer, Level
 from apps.commands.opening import is_pasted_to, open_system
+from apps.commands.photo_files import PhotoFile
 from apps.console import LONG, answers, messages, progress_bar
 from apps.options import Outputs
 from apps.output.files import write_files, write_table
@@ -29,7 +29,7 @@ from apps.output.results_file import PhotoKey, PhotoResult, RunFile, RunStatus
 from apps.output.terminal import summary_line
 from core.files import sha256_if_readable
 from retrieval.photos.photo import Photo, PhotoError, load_photo
-from retrieval.photos.thumbnail import thumbnail_jpeg
+from retrieval.photos.thumbnail import strip_jpeg
 
 if TYPE_CHECKING:
     from graphs.settings import Settings
@@ -42,33 +42,17 @@ _SMALL_THUMBNAIL_PX = 200
 _MANY = 20
 _FAILURES_NAMED = 5
 
-Locate = Callable[[Photo], Answer]
 
-
-@dataclass(frozen=True)
-class PhotoFile:
-    """A photo of a run: its file, and its path relative to the run's folder."""
-
-    path: Path
-    name: str
+Locate = Callable[[Sequence[Photo]], Answer]
+"""What locates a photo, or several of one place."""
 
 
 @dataclass(frozen=True)
 class _Decoded:
     file: PhotoFile
-    photo: Photo | None
+    photos: Sequence[Photo] = ()
     sha256: str | None = None
     error: str | None = None
-
-
-def photo_files(paths: Sequence[Path], arguments: Sequence[Path]) -> list[PhotoFile]:
-    """Files with names relative to what the command line named: a folder itself, or the deepest folder of all."""
-    base = Path(os.path.commonpath([_folder(argument) for argument in arguments]))
-    return [PhotoFile(path, Path(os.path.relpath(path, base)).as_posix()) for path in paths]
-
-
-def _folder(argument: Path) -> str:
-    return os.path.abspath(argument if argument.is_dir() else argument.parent)
 
 
 def run_folder(files: Sequence[PhotoFile], locate: Locate) -> Generator[PhotoResult, None, None]:
@@ -78,10 +62,16 @@ def run_folder(files: Sequence[PhotoFile], locate: Locate) -> Generator[PhotoRes
     yielded before stays good.
     """
     for decoded in _decoded_ahead(files):
-        if decoded.photo is None:
-            yield PhotoResult.of_failure(decoded.file.name, decoded.sha256, decoded.error or "cannot be used")
+        if not decoded.photos:
+            failed = PhotoResult.of_failure(decoded.file.name, decoded.sha256, decoded.error or "cannot be used")
+            yield replace(failed, photos=_listed(decoded.file))
         else:
-            yield PhotoResult.of_answer(decoded.file.name, locate(decoded.photo))
+            listed = _listed(decoded.file)
+            yield replace(PhotoResult.of_answer(decoded.file.name, locate(decoded.photos)), photos=listed)
+
+
+def _listed(file: PhotoFile) -> tuple[PhotoKey, ...]:
+    return tuple((one.name, sha256_if_readable(one.path)) for one in file.together)
 
 
 def _decoded_ahead(files: Sequence[PhotoFile]) -> Iterator[_Decoded]:
@@ -101,9 +91,9 @@ def _decoded_ahead(files: Sequence[PhotoFile]) -> Iterator[_Decoded]:
 
 def _decode(file: PhotoFile) -> _Decoded:
     try:
-        return _Decoded(file, load_photo(file.path))
+        return _Decoded(file, [load_photo(one.path) for one in file.files])
     except PhotoError as error:
-        return _Decoded(file, None, sha256_if_readable(file.path), str(error))
+        return _Decoded(file, (), file.sha256, str(error))
 
 
 def locate_many(
@@ -183,7 +173,7 @@ def _locate_pending(
         open_system(settings, events) as system,
         progress_bar("Locating", "photos", is_live=not is_pasted_to(system)) as report,
     ):
-        for count, located in enumerate(run_folder(pending, system.locate), 1):
+        for count, located in enumerate(run_folder(pending, lambda shown: system.locate(shown[0], more=shown[1:])), 1):
             record = replace(located, settings=made_with)
             # Rows that nothing is written from need no answer.
             run_file.append(record if outputs.files else replace(record, answer=None))
@@ -201,7 +191,7 @@ def _still_good(files: Sequence[PhotoFile], run_file: RunFile) -> dict[str, Phot
     found: dict[str, PhotoKey] = {}
     with progress_bar("Comparing photos with their rows", "photos") as report:
         for count, file in enumerate(candidates, 1):
-            key = (file.name, sha256_if_readable(file.path))
+            key = (file.name, file.sha256)
             if key in run_file.rows:
                 found[file.name] = key
             if len(candidates) > LONG:
@@ -228,24 +218,26 @@ def _record_line(record: PhotoResult) -> Text:
 
 def _write_maps(run_file: RunFile, keys: Sequence[PhotoKey], files: Sequence[PhotoFile], outputs: Outputs) -> None:
     with_answer = [key for key in keys if run_file.rows[key].is_located]
-    pictures = {file.name: file.path for file in files} if outputs.shows_photos else {}
+    pictures = {file.name: [one.path for one in file.files] for file in files} if outputs.shows_photos else {}
     if with_answer:
         write_files(Reread(len(with_answer), lambda: _located(run_file, with_answer, pictures)), outputs)
     elif any(file not in (outputs.jsonl, outputs.csv) for file in outputs.files):
         messages().print("no photo could be used: no map was written")
 
 
-def _located(run_file: RunFile, keys: Sequence[PhotoKey], pictures: Mapping[str, Path]) -> Iterator[LocatedPhoto]:
+def _located(
+    run_file: RunFile, keys: Sequence[PhotoKey], pictures: Mapping[str, Sequence[Path]]
+) -> Iterator[LocatedPhoto]:
     """The answers of rows, the first of them with small pictures if there are any."""
     for number, record in enumerate(run_file.records(keys)):
         if record.answer is not None:
-            path = pictures.get(record.photo) if number < MAX_THUMBNAILS else None
-            yield LocatedPhoto(record.photo, record.answer, _small_thumbnail(path) if path else None)
+            paths = pictures.get(record.photo) if number < MAX_THUMBNAILS else None
+            yield LocatedPhoto(record.photo, record.answer, _small_thumbnail(paths) if paths else None)
 
 
-def _small_thumbnail(path: Path) -> bytes | None:
+def _small_thumbnail(paths: Sequence[Path]) -> bytes | None:
     try:
-        return thumbnail_jpeg(load_photo(path), _SMALL_THUMBNAIL_PX, 70)
+        return strip_jpeg([load_photo(path) for path in paths], _SMALL_THUMBNAIL_PX, 70)
     except PhotoError:  # the file has gone since it was located; its answer is still good
         return None
 

@@ -125,7 +125,7 @@ def _texts(answer: Answer) -> Data:
         "reasoning": printable(answer.reasoning, 4 * _TEXT_LIMIT),
         "cost": [cost_text(answer), *model_costs(answer.cost_by_model)],
         "versions": versions_text(answer),
-        "hash": f"photo sha256 {answer.photo_sha256}",
+        "hash": f"photo sha256 {', '.join(answer.photo_sha256s)}",
     }
 
 

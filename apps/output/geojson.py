@@ -43,7 +43,9 @@ def _indented(feature: Feature) -> str:
 
 
 def _features(item: LocatedPhoto) -> Iterator[Feature]:
-    photo = {"photo": item.name, "photo_sha256": item.answer.photo_sha256}
+    more = item.answer.more_photo_sha256s
+    photo: dict[str, Any] = {"photo": item.name, "photo_sha256": item.answer.photo_sha256}
+    photo |= {"more_photo_sha256s": more} if more else {}
     for geometry, properties in _shapes(item.answer):
         yield {"type": "Feature", "geometry": geometry, "properties": properties | photo}
 

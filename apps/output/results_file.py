@@ -20,8 +20,11 @@ from core.errors import UserError
 from core.files import OWNER_ONLY
 from core.json_text import parse_json
 from core.jsonl_log import JsonlLog
+from retrieval.photos.together import joined_sha256
 
 _FIELDS = {"photo", "sha256", "status", "error", "answer"}
+_LATER_FIELDS = {"settings", "photos"}
+"""Fields that rows of earlier versions, or of single photos, lack."""
 PhotoKey: TypeAlias = tuple[str, str | None]
 """A photo's name and the hash of its file."""
 
@@ -50,6 +53,8 @@ class PhotoResult:
         error: why it failed, on one line.
         answer: unless the photo could not be used.
         settings: those that it was made with (`graphs.settings.answering_settings`); None in files of earlier versions.
+        photos: of several photos of one place, each one's name and hash; `photo` and `sha256` then stand for the set
+            (`retrieval.photos.together`).
     """
 
     photo: str
@@ -58,12 +63,13 @@ class PhotoResult:
     error: str | None = None
     answer: Answer | None = None
     settings: Mapping[str, Any] | None = None
+    photos: tuple[PhotoKey, ...] = ()
 
     @classmethod
     def of_answer(cls, photo: str, answer: Answer) -> Self:
         """The record of a photo that was located, or for which the model gave no answer."""
         error = answer.reasoning if answer.status is AnswerStatus.FAILED else None
-        return cls(photo, answer.photo_sha256, RunStatus(answer.status.value), error, answer)
+        return cls(photo, joined_sha256(answer.photo_sha256s), RunStatus(answer.status.value), error, answer)
 
     @classmethod
     def of_failure(cls, photo: str, sha256: str | None, error: str) -> Self:
@@ -75,7 +81,8 @@ class PhotoResult:
         answer = self.answer.model_dump(mode="json") if self.answer else None
         fields = {"photo": self.photo, "sha256": self.sha256, "status": self.status.value, "error": self.error}
         made_with = {} if self.settings is None else {"settings": self.settings}
-        return json.dumps(fields | {"answer": answer} | made_with, ensure_ascii=True, allow_nan=False) + "\n"
+        several = {"photos": [{"photo": name, "sha256": sha256} for name, sha256 in self.photos]} if self.photos else {}
+        return json.dumps(fields | several | {"answer": answer} | made_with, ensure_ascii=True, allow_nan=False) + "\n"
 
     @classmethod
     def parse(cls, line: bytes) -> Self:
@@ -85,7 +92,7 @@ class PhotoResult:
             ValueError: not a record.
         """
         fields = parse_json(line)
-        if not isinstance(fields, dict) or set(fields) - {"settings"} != _FIELDS:
+        if not isinstance(fields, dict) or set(fields) - _LATER_FIELDS != _FIELDS:
             raise ValueError("not a record of a run")
         photo, sha256, error, made_with = (fields.get(name) for name in ("photo", "sha256", "error", "settings"))
         if not (isinstance(photo, str) and isinstance(sha256, str | None) and isinstance(error, str | None)):
@@ -93,7 +100,8 @@ class PhotoResult:
         if not isinstance(made_with, dict | None):
             raise ValueError("not the settings of a record")
         answer = None if fields["answer"] is None else Answer.model_validate(fields["answer"])
-        return cls(photo, sha256, RunStatus(fields["status"]), error, answer, made_with)
+        photos = tuple((str(one["photo"]), one["sha256"]) for one in fields.get("photos", ()))
+        return cls(photo, sha256, RunStatus(fields["status"]), error, answer, made_with, photos)
 
     @property
     def key(self) -> PhotoKey:

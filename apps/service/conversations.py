@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -15,11 +15,12 @@ from apps.service.errors import ConflictError, NotFoundError, UnusableError
 from apps.service.events import ServiceEvent
 from apps.service.leases import LeaseKeeper
 from apps.service.runs import RunPool, RunStream
-from apps.service.threads import DatabasePhotoArchive, ThreadRow, ThreadTable
+from apps.service.threads import NO_NAMES, DatabasePhotoArchive, ThreadRow, ThreadTable
 from graphs.chat.events import PersonAsked
 from graphs.chat.session import Conversation, build_conversation
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo
+from retrieval.photos.together import joined_name
 
 _PATIENCE_S = 60.0
 
@@ -40,7 +41,10 @@ class ThreadPhoto(Frozen):
     photo_id: str
     sha256: str
     name: str
+    """Of all its photos where there are more."""
     answer: Answer | None
+    more_photo_ids: tuple[str, ...] = ()
+    """Further photos of the same place."""
 
 
 class ThreadHistory(Frozen):
@@ -67,7 +71,14 @@ class Conversations:
     pool: RunPool
 
     def send(
-        self, owner: str, thread_id: str, text: str, photo: Photo | None = None, live_areas: bool = False
+        self,
+        owner: str,
+        thread_id: str,
+        text: str,
+        photo: Photo | None = None,
+        live_areas: bool = False,
+        more: Sequence[Photo] = (),
+        same_place: bool = False,
     ) -> RunStream:
         """A turn: a photo to locate, a question about the current one, or the answer to what was asked.
 
@@ -77,6 +88,8 @@ class Conversations:
             text: words; may be empty beside a photo.
             photo: one to talk about from here on.
             live_areas: whether each change of the belief is an event with its areas.
+            more: further photos of the same place.
+            same_place: whether the photos are of the place that is talked about: they are added to its photos.
 
         Raises:
             NotFoundError: no such thread.
@@ -93,15 +106,18 @@ class Conversations:
                 raise ConflictError("the last turn was not finished; resume it or take it back first")
             if waits and photo is not None:
                 raise ConflictError("a question waits for its answer; answer it in words, or take the turn back")
-            if photo is None and not conversation.shown:
+            if (photo is None or same_place) and not conversation.shown:
                 raise UnusableError("this thread has no photo yet; send one")
 
         def turn(conversation: Conversation) -> Iterable[ServiceEvent]:
+            if photo is not None and same_place:
+                return conversation.add((photo, *more), text)
             if photo is not None:
-                return conversation.show(photo, text)
+                return conversation.show(photo, text, more)
             return conversation.answer_question(text) if conversation.question else conversation.ask(text)
 
-        return self._start(owner, thread_id, turn, check, photo, live_areas)
+        photos = [] if photo is None else [photo, *more]
+        return self._start(owner, thread_id, turn, check, photos, live_areas)
 
     def resume(self, owner: str, thread_id: str) -> RunStream:
         """Go on with a turn that was stopped, or whose process died, from its last finished step.
@@ -165,8 +181,9 @@ class Conversations:
                 ThreadPhoto(
                     photo_id=shown.photo_id,
                     sha256=shown.sha256,
-                    name=names.get(shown.sha256, ""),
+                    name=joined_name([names.get(one.sha256, "") for one in shown.photos]),
                     answer=answers.get(shown.photo_id),
+                    more_photo_ids=tuple(one.photo_id for one in shown.more),
                 )
                 for shown in conversation.shown
             ),
@@ -183,7 +200,8 @@ class Conversations:
             NotFoundError: no such thread or photo.
         """
         row = self.table.find(owner, thread_id)
-        shown = next((photo for photo in self._open(row).shown if photo.photo_id == photo_id), None)
+        every = (one for photo in self._open(row).shown for one in photo.photos)
+        shown = next((photo for photo in every if photo.photo_id == photo_id), None)
         if shown is None:
             raise NotFoundError("no such photo in this thread")
         return self._archive(row, self.systems.find(row.choices)).png(shown)
@@ -194,7 +212,7 @@ class Conversations:
         thread_id: str,
         turn: Turn,
         check: Callable[[Conversation], None],
-        photo: Photo | None = None,
+        photos: Sequence[Photo] = (),
         live_areas: bool = False,
     ) -> RunStream:
         """Take the thread, see that the turn can be, and let it wait for its place in the pool."""
@@ -204,7 +222,7 @@ class Conversations:
             lease = self.leases.keep(lambda: self.table.renew_turn(thread_id, token))
             taken.callback(self.leases.let_go, lease)
             row = self.table.find(owner, thread_id)
-            conversation = self._open(row, photo.name if photo else "", live_areas)
+            conversation = self._open(row, {photo.sha256: photo.name for photo in photos}, live_areas)
             check(conversation)
 
             def produce() -> Generator[ServiceEvent, None, None]:
@@ -222,14 +240,14 @@ class Conversations:
             ending = taken.pop_all()
             return stream
 
-    def _open(self, row: ThreadRow, photo_name: str = "", live_areas: bool = False) -> Conversation:
+    def _open(self, row: ThreadRow, names: Mapping[str, str] = NO_NAMES, live_areas: bool = False) -> Conversation:
         system = self.systems.find(row.choices)
-        archive = self._archive(row, system, photo_name)
+        archive = self._archive(row, system, names)
         ask = system.settings.ask
         return build_conversation(system, self.database.checkpointer, archive, row.id, ask, live_areas)
 
-    def _archive(self, row: ThreadRow, system: GeoSleuth, photo_name: str = "") -> DatabasePhotoArchive:
-        return DatabasePhotoArchive(self.database, row.id, system.photo_store, photo_name)
+    def _archive(self, row: ThreadRow, system: GeoSleuth, names: Mapping[str, str] = NO_NAMES) -> DatabasePhotoArchive:
+        return DatabasePhotoArchive(self.database, row.id, system.photo_store, names)
 
 
 def _iterator(events: Iterable[ServiceEvent]) -> Generator[ServiceEvent, None, None]:

@@ -16,6 +16,7 @@ class ServiceLimits(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GEOSLEUTH_SERVE_", frozen=True, extra="forbid")
 
     photo_bytes: int = Field(20_000_000, gt=0, description="bytes of one photo's file")
+    place_bytes: int = Field(60_000_000, gt=0, description="bytes of all photos of one place in one request")
     photo_megapixels: float = Field(50.0, gt=0.0, description="width times height of a photo, before it is scaled")
     text_characters: int = Field(4_000, gt=0, description="of a question or a message")
     runs_at_once: int = Field(2, ge=1, description="photos located and turns answered at the same time")

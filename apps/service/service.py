@@ -147,28 +147,40 @@ class GeolocationService(Closing):
         question: str = "",
         choices: RunChoices = SERVERS_CHOICE,
         clues: CaptureClues | None = None,
+        more: Sequence[Photo] = (),
     ) -> RunStream:
-        """Locate a photo: an event after each step, the answer last. Nothing of it is kept.
+        """Locate a photo, or several of one place: an event after each step, the answer last. Nothing of it is kept.
 
         Raises:
             TooManyError: too much is under way.
-            UserError: choices that cannot be used.
+            UserError: choices, or photos, that cannot be used.
         """
         self._check_text(question)
         system = self.systems.find(choices)
+        system.check_together([one.name for one in (photo, *more)], [one.sha256 for one in (photo, *more)])
 
         def produce() -> Generator[ServiceEvent, None, None]:
-            with system.photo_store.holding(photo), closing(system.stream(photo, question, clues=clues)) as events:
+            with (
+                system.photo_store.holding(photo, *more),
+                closing(system.stream(photo, question, clues=clues, more=more)) as events,
+            ):
                 yield from events
 
         return self.pool.start(owner, produce)
 
     def send(
-        self, owner: str, thread_id: str, text: str, photo: Photo | None = None, live_areas: bool = False
+        self,
+        owner: str,
+        thread_id: str,
+        text: str,
+        photo: Photo | None = None,
+        live_areas: bool = False,
+        more: Sequence[Photo] = (),
+        same_place: bool = False,
     ) -> RunStream:
         """A turn of a thread: `Conversations.send`, with words that are not too long."""
         self._check_text(text)
-        return self.conversations.send(owner, thread_id, text, photo, live_areas)
+        return self.conversations.send(owner, thread_id, text, photo, live_areas, more, same_place)
 
     def search(
         self, photo: Photo, limit: int, near: Circle | None = None, box: Box | None = None

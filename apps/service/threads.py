@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import sqlalchemy as sa
 
@@ -18,6 +20,9 @@ from graphs.checkpoints import is_passing
 from retrieval.photos.store import PhotoStore
 
 _RETRY_AFTER_S = 60.0
+
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
+"""Of photos, where none is saved."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +161,14 @@ class DatabasePhotoArchive(SavedPhotoArchive):
     """Keeps the pixels of one thread's photos in the database.
 
     Args:
-        name: what the caller calls the photos that are saved from now on.
+        names: what the caller calls the photos that are saved from now on, by the hash of each file.
     """
 
-    def __init__(self, database: StateDatabase, thread_id: str, photo_store: PhotoStore, name: str = "") -> None:
+    def __init__(
+        self, database: StateDatabase, thread_id: str, photo_store: PhotoStore, names: Mapping[str, str] = NO_NAMES
+    ) -> None:
         super().__init__(photo_store)
-        self._database, self._thread_id, self._name = database, thread_id, name
+        self._database, self._thread_id, self._names = database, thread_id, names
 
     def png(self, shown: ShownPhoto) -> bytes:
         """The saved pixels."""
@@ -177,7 +184,8 @@ class DatabasePhotoArchive(SavedPhotoArchive):
         return found is not None
 
     def _save(self, shown: ShownPhoto, png: bytes) -> None:
-        values = {"thread_id": self._thread_id, "sha256": shown.sha256, "name": self._name, "png": png}
+        name = self._names.get(shown.sha256, "")
+        values = {"thread_id": self._thread_id, "sha256": shown.sha256, "name": name, "png": png}
         try:
             with self._database.write() as connection:
                 connection.execute(sa.insert(THREAD_PHOTOS).values(values))

@@ -7,15 +7,17 @@ belief as it was, by shares fitted on places whose truth is known (`evals.fittin
 such places it does not make the belief worse, and a photo whose tiles are all alike changes nothing.
 
 Positions in a compared area on no hit count as tiles from elsewhere that are no more similar than the last hit;
-positions outside count as tiles from elsewhere do on average. That is the open reading. The closed one counts the hits
-alone: in a collection of landmarks the place is one of the tiles. How much of either is true is fitted, too.
+positions outside count as tiles from elsewhere do on average. That is the open reading. The closed one counts positions
+on tiles of the atlas alone: in a collection of landmarks the place is one of the tiles. How much of either is true is
+fitted, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from belief.kernels import chord_distance_km
 from belief.parameters import SatelliteRecord
@@ -23,9 +25,12 @@ from belief.posterior import Belief
 from belief.support import Support
 from belief.witnesses.reports import TINY
 from geo.point import Point
-from geo.sphere import EARTH_RADIUS_KM, Floats, lat_lon_array, to_lat_lon_deg, unit_vectors
-from retrieval.crossview.tile_atlas import ComparedTiles, Zone
-from retrieval.stores.filters import Near, NearAny
+from geo.sphere import Floats, to_lat_lon_deg
+from retrieval.crossview.tile_atlas import ComparedTiles
+from retrieval.stores.filters import Near, NearAny, holds_unit
+
+Covers = Callable[[Floats], NDArray[np.bool_]]
+"""A function from positions (n, 2) in degrees to whether each lies on a tile of the atlas."""
 
 SHARES = (0.5, 0.9)
 """Of the belief: tiles of the areas that hold them are compared. Set by hand, as are the numbers below."""
@@ -74,9 +79,9 @@ def _covered(support: Support, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) 
 
 
 def tile_pins(compared: ComparedTiles) -> list[tuple[float, float]]:
-    """Centres in degrees of the most similar tiles, for the support of the belief."""
+    """Centres in degrees of the most similar tiles, and of some of the others, for the support of the belief."""
     centres = (hit.tile.bounds.centre for hit in compared.hits[:PINNED_TILES])
-    return [(centre.lat, centre.lon) for centre in centres]
+    return [*((centre.lat, centre.lon) for centre in centres), *compared.spread_deg]
 
 
 def stands_out(compared: ComparedTiles) -> float:
@@ -95,30 +100,35 @@ def stands_out(compared: ComparedTiles) -> float:
     return round((compared.hits[0].similarity - float(compared.background.mean())) / max(spread, 1e-6), 6)
 
 
-def satellite_log_ratio(belief: Belief, compared: ComparedTiles, record: SatelliteRecord) -> Floats:
+def satellite_log_ratio(belief: Belief, compared: ComparedTiles, covers: Covers, record: SatelliteRecord) -> Floats:
     """Log likelihood ratio (n,) in nats of a comparison at the positions of a belief without it.
 
     Args:
         belief: without this witness, on a support with `tile_pins`.
         compared: with the areas of the belief.
+        covers: `retrieval.crossview.tile_atlas.TileAtlas.covers`.
         record: of the encoder.
     """
-    readings = tile_readings(belief.support, belief.mass, compared, record.temperatures)
+    readings = tile_readings(belief.support, belief.mass, compared, covers, record.temperatures)
     return np.asarray(np.log(np.maximum(readings @ record.shares_at(stands_out(compared)), TINY)))
 
 
-def tile_readings(support: Support, mass: Floats, compared: ComparedTiles, temperatures: Sequence[float]) -> Floats:
+def tile_readings(
+    support: Support, mass: Floats, compared: ComparedTiles, covers: Covers, temperatures: Sequence[float]
+) -> Floats:
     """A comparison read openly and closed at each of t temperatures, and "nothing": (n, 2 t + 1), each 1 on average.
 
     Args:
         support: n positions.
         mass: of the belief, (n,), over which the average is taken.
+        covers: which positions (n, 2) in degrees lie on a tile of the atlas.
     """
     readings = np.ones((len(mass), 2 * len(temperatures) + 1))
     if not compared.hits:
         return readings
     similarity, level = np.array([hit.similarity for hit in compared.hits]), _levels(support, compared)
     elsewhere = [np.minimum(compared.background, most) for most in _caps(compared)]
+    is_tile = (level >= 0) | covers(support.lat_lon_deg)
     for column, temperature in enumerate(temperatures):
 
         def counted(of: Floats, scale: float = temperature) -> Floats:
@@ -126,7 +136,7 @@ def tile_readings(support: Support, mass: Floats, compared: ComparedTiles, tempe
 
         # Levels below 0 count from the end.
         at = np.append(counted(similarity), [counted(tiles).mean() for tiles in elsewhere])[level]
-        on_tiles = np.where(level >= 0, at, 0.0)
+        on_tiles = np.where(is_tile, at, 0.0)
         readings[:, column] = at / max(float(mass @ at), TINY)
         if on_tiles.any():
             readings[:, len(temperatures) + column] = on_tiles / max(float(mass @ on_tiles), TINY)
@@ -142,14 +152,7 @@ def _levels(support: Support, compared: ComparedTiles) -> np.ndarray[tuple[int],
     """Of each position the hit it lies in, the most similar; else, below 0, its zone or none, counted as in `_caps`."""
     level = np.full(len(support.unit), -1, dtype=np.intp)
     for index in reversed(range(len(compared.zones))):
-        level[_inside(support, compared.zones[index])] = index - len(compared.zones) - 1
+        level[holds_unit(compared.zones[index].area, support.unit)] = index - len(compared.zones) - 1
     for index in reversed(range(len(compared.hits))):
         level[compared.hits[index].tile.bounds.holds(support.lat_lon_deg)] = index
     return level
-
-
-def _inside(support: Support, zone: Zone) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    circles = zone.area.circles
-    centres = unit_vectors(lat_lon_array(circle.centre for circle in circles))
-    reach = np.array([np.cos(min(np.pi, circle.radius_km / EARTH_RADIUS_KM)) for circle in circles])
-    return np.asarray((support.unit @ centres.T >= reach).any(axis=1))

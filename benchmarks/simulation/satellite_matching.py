@@ -32,7 +32,7 @@ from belief.witnesses.reports import Report, ReportedPlace, WeighedReport, repor
 from belief.witnesses.satellite import narrowed_areas, satellite_log_ratio, tile_pins
 from benchmarks.simulation.city_blocks import PlacedBlock, drawn_cities, drawn_world
 from evals.fitting.satellite_fit import TEMPERATURES, MatchedPlace, fit_satellite, gain_nats, matched_place
-from evals.scores.distance import clustered_bootstrap
+from evals.scores.distance import clustered_bootstrap, geoscore
 from geo.point import Point
 from geo.sphere import destination, distance_km
 from geo.tiles import TileBounds
@@ -59,8 +59,7 @@ LIMIT = 48
 """Tiles that are compared in each area. By hand."""
 
 SYSTEMS = ("coarse only", "satellite only", "25 km radius, as published", "belief, blind", "belief")
-"""`blind` knows where tiles are and not what the photo shows: it compares a photo of another city, and all similarities
-count alike."""
+"""`blind` knows where tiles are and not what the photo shows: all tiles count alike."""
 
 BLIND = (10.0,)
 """A temperature at which no similarity matters. By hand."""
@@ -160,9 +159,30 @@ def _with_report(
     return support, {"coarse": WeighedReport(ratio)}
 
 
-def compare_by_belief(query: Query, vector: Vectors, atlas: TileAtlas) -> ComparedTiles:
+def compare_by_belief(query: Query, vector: Vectors, atlas: TileAtlas, limit: int = LIMIT) -> ComparedTiles:
     """The tiles most similar in the areas that the coarse belief points at."""
-    return atlas.compare(vector, narrowed_areas(coarse_belief(query.coarse)), LIMIT)
+    return atlas.compare(vector, narrowed_areas(coarse_belief(query.coarse)), limit)
+
+
+class Compared(NamedTuple):
+    """A comparison with the positions that the support needs, and the temperatures it is read at."""
+
+    tiles: ComparedTiles
+    pins: list[tuple[float, float]]
+    temperatures: Sequence[float]
+
+
+def seen(query: Query, vector: Vectors, atlas: TileAtlas) -> Compared:
+    """The tiles that look most like the photo, as the belief reads them."""
+    tiles = compare_by_belief(query, vector, atlas)
+    return Compared(tiles, tile_pins(tiles), TEMPERATURES)
+
+
+def unseen(query: Query, atlas: TileAtlas) -> Compared:
+    """What is known without the photo: where tiles are."""
+    one = compare_by_belief(query, np.zeros(query.vectors.shape[1], np.float32), atlas, 1)
+    nothing = ComparedTiles(one.hits, (), np.zeros_like(one.background))
+    return Compared(nothing, list(one.spread_deg), BLIND)
 
 
 class MatchRecords(NamedTuple):
@@ -172,40 +192,34 @@ class MatchRecords(NamedTuple):
     blind: SatelliteRecord
 
 
-def matched(
-    query: Query, vector: Vectors, atlas: TileAtlas, temperatures: Sequence[float] = TEMPERATURES
-) -> MatchedPlace:
+def matched(query: Query, compared: Compared, atlas: TileAtlas) -> MatchedPlace:
     """What a comparison says at the truth of a place, for the fit."""
-    compared = compare_by_belief(query, vector, atlas)
-    belief = coarse_belief(query.coarse, [*tile_pins(compared), query.truth_deg])
+    belief = coarse_belief(query.coarse, [*compared.pins, query.truth_deg])
     row = int(np.argmin(belief.support.distance_km(query.truth_deg)[:, 0]))
-    return matched_place(belief, compared, row, temperatures)
+    return matched_place(belief, compared.tiles, atlas.covers, row, compared.temperatures)
 
 
-def refined(query: Query, vector: Vectors, atlas: TileAtlas, record: SatelliteRecord) -> tuple[ComparedTiles, Belief]:
-    """A comparison, and the belief with it, on a support with its tiles."""
-    compared = compare_by_belief(query, vector, atlas)
-    support, reports = _with_report(query.coarse, tile_pins(compared))
-    ratio = satellite_log_ratio(Belief(support, reports, {}), compared, record)
-    return compared, Belief(support, reports, {"satellite": ratio})
+def refined(query: Query, compared: Compared, atlas: TileAtlas, record: SatelliteRecord) -> Belief:
+    """The belief with a comparison, on a support with its tiles."""
+    support, reports = _with_report(query.coarse, compared.pins)
+    ratio = satellite_log_ratio(Belief(support, reports, {}), compared.tiles, atlas.covers, record)
+    return Belief(support, reports, {"satellite": ratio})
 
 
-def answers(
-    query: Query, vector: Vectors, unrelated: Vectors, atlas: TileAtlas, records: MatchRecords, aim: str
-) -> Outcome:
-    """The answers of all systems to one query.
-
-    Args:
-        unrelated: the vector of a photo of another place, which is all that the blind belief compares.
-    """
+def answers(query: Query, vector: Vectors, atlas: TileAtlas, records: MatchRecords, aim: str) -> Outcome:
+    """The answers of all systems to one query."""
     utility = default_parameters().utility[aim]
     coarse = decide(coarse_belief(query.coarse), utility)
     anywhere = atlas.compare(vector, None, 1).hits[0].tile
     circle = NearAny((Near(Point(lat=coarse.lat_deg, lon=coarse.lon_deg), PUBLISHED_RADIUS_KM),))
     near = atlas.compare(vector, [circle], 1).hits
     in_circle = near[0].tile if near else anywhere  # as published: all tiles where none is near
-    compared, belief = refined(query, vector, atlas, records.seeing)
-    best, best_blind = decide(belief, utility), decide(refined(query, unrelated, atlas, records.blind)[1], utility)
+    compared = seen(query, vector, atlas)
+    belief, blind = (
+        refined(query, of, atlas, record)
+        for of, record in ((compared, records.seeing), (unseen(query, atlas), records.blind))
+    )
+    best, best_blind = decide(belief, utility), decide(blind, utility)
     points = {
         "coarse only": (coarse.lat_deg, coarse.lon_deg),
         "satellite only": _centre(anywhere.bounds),
@@ -214,16 +228,10 @@ def answers(
         "belief": (best.lat_deg, best.lon_deg),
     }
     picked = {"satellite only": anywhere.tile_id, "25 km radius, as published": in_circle.tile_id}
-    picked["belief"] = _likeliest_tile(belief, compared)
+    picked["belief"] = _likeliest_tile(belief, compared.tiles)
     own = query.block.tile_id
     errors = {name: float(distance_km(query.truth_deg, at)) for name, at in points.items()}
     return Outcome(errors, {name: tile_id == own for name, tile_id in picked.items()})
-
-
-def of_other_cities(queries: Sequence[Query], seed: int) -> list[int]:
-    """For each query another one, drawn from those of other cities: its photos are unrelated."""
-    rng, cities = np.random.default_rng([seed, len(queries)]), np.array([query.block.city for query in queries])
-    return [int(rng.choice(np.flatnonzero(cities != city))) for city in cities]
 
 
 def _centre(bounds: TileBounds) -> tuple[float, float]:
@@ -239,11 +247,13 @@ def _likeliest_tile(belief: Belief, compared: ComparedTiles) -> str:
 
 def table(outcomes: Sequence[Outcome], cities: Sequence[str]) -> Iterator[str]:
     """Accuracies and R@1 of each system, with intervals."""
-    columns = ["system", *(f"{km} km" for km in THRESHOLDS_KM), "R@1"]
+    columns = ["system", *(f"{km} km" for km in THRESHOLDS_KM), "GeoScore", "R@1"]
     yield f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
     for name in SYSTEMS:
         away_km = np.array([outcome.error_km[name] for outcome in outcomes])
         cells = [_share(away_km <= km, cities) for km in THRESHOLDS_KM]
+        score = clustered_bootstrap(geoscore(away_km), cities)
+        cells.append(f"{score.estimate:,.0f} ({score.low:,.0f}–{score.high:,.0f})")
         right = [outcome.right_tile.get(name) for outcome in outcomes]
         cells.append("–" if right[0] is None else _share(np.array(right, dtype=bool), cities))
         yield f"| {name} | {' | '.join(cells)} |"
@@ -264,6 +274,10 @@ def differences(outcomes: Sequence[Outcome], cities: Sequence[str]) -> Iterator[
             more = 100.0 * ((errors["belief"] <= km).astype(float) - (errors[name] <= km))
             found = clustered_bootstrap(more, cities)
             yield f"{km} km: {found.estimate:+.1f} ({found.low:+.1f} to {found.high:+.1f}) against {name}"
+    scores = {name: geoscore(error_km) for name, error_km in errors.items()}
+    for name in ("belief, blind", max(others, key=lambda name: float(scores[name].mean()))):
+        found = clustered_bootstrap(scores["belief"] - scores[name], cities)
+        yield f"GeoScore: {found.estimate:+.0f} ({found.low:+.0f} to {found.high:+.0f}) against {name}"
 
 
 def measure(encoder: CrossviewEncoder, seed: int, aim: str, folder: Path, share: float) -> Iterator[str]:
@@ -279,24 +293,21 @@ def measure(encoder: CrossviewEncoder, seed: int, aim: str, folder: Path, share:
     counts = {part: round(share * count) for part, count in QUERIES.items()}
     queries = {part: drawn_queries(counts[part], part, world(part, seed), encoder, seed) for part in atlases}
     cities = [str(query.block.city) for query in queries["test"]]
-    yield f"{len(atlases['test']):,} tiles of {CITIES['test']} cities, {len(cities)} places, aim {aim}; generated"
+    fit, test = atlases["fit"], atlases["test"]
+    yield f"{len(test):,} tiles of {CITIES['test']} cities, {len(cities)} places, aim {aim}; generated"
     joined: dict[str, Callable[[Query], Vectors]] = {
         "one photo": lambda query: encoder.join(query.vectors[:1]),
         f"{PHOTOS} photos, joined by the network": lambda query: encoder.join(query.vectors),
         f"{PHOTOS} photos, mean of their vectors": lambda query: _mean(query.vectors),
     }
-    others = {part: of_other_cities(queries[part], seed) for part in atlases}
+    blind = _record([matched(query, unseen(query, fit), fit) for query in queries["fit"]], BLIND)
+    blind_nats = [gain_nats(blind, matched(query, unseen(query, test), test)) for query in queries["test"]]
     for label, join in joined.items():
-        vectors = {part: [join(query) for query in queries[part]] for part in atlases}
-        unrelated = {part: [vectors[part][i] for i in others[part]] for part in atlases}
-        fit = list(zip(queries["fit"], vectors["fit"], unrelated["fit"], strict=True))
-        test = list(zip(queries["test"], vectors["test"], unrelated["test"], strict=True))
-        places = [matched(query, own, atlases["fit"]) for query, own, _ in fit]
-        blind = [matched(query, other, atlases["fit"], BLIND) for query, _, other in fit]
-        records = MatchRecords(*(_record(*each) for each in ((places, TEMPERATURES), (blind, BLIND))))
-        gains_nats = [gain_nats(records.seeing, matched(query, own, atlases["test"])) for query, own, _ in test]
-        blind_nats = [gain_nats(records.blind, matched(query, of, atlases["test"], BLIND)) for query, _, of in test]
-        outcomes = [answers(*each, atlases["test"], records, aim) for each in test]
+        places = [matched(query, seen(query, join(query), fit), fit) for query in queries["fit"]]
+        records = MatchRecords(_record(places, TEMPERATURES), blind)
+        joint = [(query, join(query)) for query in queries["test"]]
+        gains_nats = [gain_nats(records.seeing, matched(query, seen(query, of, test), test)) for query, of in joint]
+        outcomes = [answers(query, of, test, records, aim) for query, of in joint]
         yield f"\n**{label}**: a match adds {np.mean(gains_nats):.3f} nats to the log density at the truth,"
         yield f"knowing where tiles are {np.mean(blind_nats):.3f}\n"
         yield from table(outcomes, cities)
@@ -304,8 +315,10 @@ def measure(encoder: CrossviewEncoder, seed: int, aim: str, folder: Path, share:
         for matchable in (True, False):
             rows = [i for i, query in enumerate(queries["test"]) if query.matchable is matchable]
             yield f"\n{label}, {'something' if matchable else 'nothing'} to match ({len(rows)} places, "
-            yield f"{np.mean([gains_nats[i] for i in rows]):+.3f} nats)\n"
-            yield from table([outcomes[i] for i in rows], [cities[i] for i in rows])
+            gained, blindly = (np.mean([nats[i] for i in rows]) for nats in (gains_nats, blind_nats))
+            yield f"{gained:+.3f} nats, blind {blindly:+.3f})\n"
+            few, theirs = [outcomes[i] for i in rows], [cities[i] for i in rows]
+            yield from (*table(few, theirs), "", *differences(few, theirs))
     for atlas in atlases.values():
         atlas.close()
 

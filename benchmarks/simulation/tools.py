@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,7 +36,9 @@ class KnownRetrieval:
     right: float
     truth: Mapping[str, Point]
 
-    def candidates(self, photo_id: str, _box: Box | None, near: Circle | None, limit: int) -> tuple[Candidate, ...]:
+    def candidates(
+        self, photo_id: str, _box: Box | None, near: Circle | None, limit: int, _more: Sequence[str] = ()
+    ) -> tuple[Candidate, ...]:
         """Candidates for a photo; a crop finds the same as the whole."""
         found = self._found(photo_id)
         if near is not None:

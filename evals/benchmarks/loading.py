@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ SCENES = {"0": "indoor", "1": "natural", "2": "urban"}
 _FLICKR_USER = re.compile(r"_(\d+@N\d+)\.\w+$")
 _LANDMARK_PHOTO = re.compile(r"\w+")
 _SHOWN = 3
+LANDMARK = "landmark"
+"""What photos of one place share in a benchmark of landmarks."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Sample:
         path: of its file; None: the benchmark has no photos.
         author: the photographer, if known.
         strata: other facts of the table that scores can be split by.
+        place: of what place it is, in the column that was asked for; None: the table does not say.
+        together: photos of one place that are one query, this one first; empty: it is a query alone.
     """
 
     photo: str
@@ -40,6 +44,13 @@ class Sample:
     truth: Point
     author: str | None
     strata: Mapping[str, str | float] = field(default_factory=dict)
+    place: str | None = None
+    together: tuple[Sample, ...] = ()
+
+    @property
+    def photos(self) -> tuple[Sample, ...]:
+        """Every photo of the query."""
+        return self.together or (self,)
 
     @property
     def photographer(self) -> str:
@@ -81,23 +92,28 @@ class BenchmarkData:
         return text
 
 
-def load_benchmark(benchmark: Benchmark, folder: Path, *, swap_lat_lon: bool = False) -> BenchmarkData:
+def load_benchmark(
+    benchmark: Benchmark, folder: Path, *, swap_lat_lon: bool = False, place_column: str | None = None
+) -> BenchmarkData:
     """What is on disk of a benchmark.
 
     Args:
         folder: the benchmark's folder; of a benchmark without photos the table itself.
         swap_lat_lon: the table's headers LAT and LON are exchanged, as in an early release of IM2GPS's table.
+        place_column: says of what place each photo is; None: nobody asks.
 
     Raises:
         UserError: no folder, no table, or a table that cannot be used; the message names the row, and the
             remedy where the headers of the coordinates look exchanged.
     """
+    if place_column and not benchmark.has_photos:
+        raise UserError(f"the benchmark {benchmark.name} has no photos that could be shown together")
     if not benchmark.has_photos:
         return _without_photos(benchmark, folder, swap_lat_lon)
     if not folder.is_dir():
         raise UserError(f"no folder {folder}: fetch it with `python -m evals.fetch {benchmark.name}`, or give --data")
     read = _landmarks if benchmark.layout is Layout.LANDMARKS else _table
-    listed = read(benchmark, folder, swap_lat_lon)
+    listed = read(benchmark, folder, swap_lat_lon, place_column)
     return BenchmarkData(
         benchmark=benchmark,
         folder=folder,
@@ -122,12 +138,20 @@ def _without_photos(benchmark: Benchmark, table: Path, swap_lat_lon: bool) -> Be
     return BenchmarkData(benchmark, table, samples, missing=(), expected=len(samples))
 
 
-def _table(benchmark: Benchmark, folder: Path, swap_lat_lon: bool) -> list[Sample]:
+def _table(benchmark: Benchmark, folder: Path, swap_lat_lon: bool, place_column: str | None) -> list[Sample]:
     table = _only_table(benchmark, folder)
     photos = _photo_folder(benchmark, folder)
     find = _Finder(photos)
     rows = _located_rows(table, "img_id", swap_lat_lon)
+    column = place_column.lower() if place_column else None
+    if column and any(column not in row for _, row, _ in rows):
+        raise UserError(f"{table} has no column {place_column} that says of what place a photo is")
     samples = [_sample(row, number, truth, table, find) for number, row, truth in rows]
+    if column:
+        samples = [
+            replace(sample, place=row[column].strip() or None)
+            for sample, (_, row, _) in zip(samples, rows, strict=True)
+        ]
     refuse_repeated((sample.photo for sample in samples), table)
     return samples
 
@@ -235,8 +259,10 @@ def _number(text: str) -> str | float:
     return value if math.isfinite(value) else text
 
 
-def _landmarks(benchmark: Benchmark, folder: Path, swap_lat_lon: bool) -> list[Sample]:
+def _landmarks(benchmark: Benchmark, folder: Path, swap_lat_lon: bool, place_column: str | None) -> list[Sample]:
     """Photos of landmarks: `query/mml_query.csv` has the positions, `query/mml_query_ground.csv` the photos."""
+    if place_column not in (None, LANDMARK):
+        raise UserError(f"photos of {benchmark.name} are of one place where they have the same {LANDMARK}")
     places = folder / "query" / "mml_query.csv"
     truth = {row["landmark_id"]: truth for _, row, truth in _located_rows(places, "landmark_id", swap_lat_lon)}
     table = folder / "query" / "mml_query_ground.csv"
@@ -255,7 +281,7 @@ def _landmark_photo(photo: str, photos: Path, truth: Point, landmark: str) -> Sa
     if not _LANDMARK_PHOTO.fullmatch(photo):
         raise UserError(f"{photo!r} is not the id of a photo of landmarks: fetch the tables again")
     path = photos.joinpath(*photo[:3], f"{photo}.jpg")
-    return Sample(photo, path, truth, None, {"landmark": landmark})
+    return Sample(photo, path, truth, None, {LANDMARK: landmark}, landmark)
 
 
 def _rows(table: Path, needed: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:

@@ -74,9 +74,10 @@ class CleanExclusion:
         """Keep which near duplicates a search left out."""
         self.near_duplicates[photo_id] = self.near_duplicates.get(photo_id, frozenset()) | frozenset(item_ids)
 
-    def excluded(self, photo_id: str) -> int:
-        """How many reference items a query could not see."""
-        return len(self.known.get(photo_id, frozenset()) | self.near_duplicates.get(photo_id, frozenset()))
+    def excluded(self, photo_ids: Iterable[str]) -> int:
+        """How many reference items a query of these photos could not see."""
+        hidden = [found.get(key, frozenset()) for key in photo_ids for found in (self.known, self.near_duplicates)]
+        return len(frozenset[str]().union(*hidden))
 
 
 def references(items: Iterable[StoredItem], table: Mapping[str, Reference]) -> list[Reference]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from belief.parameters import SatelliteRecord
 from belief.posterior import Belief
-from belief.witnesses.satellite import stands_out, tile_readings
+from belief.witnesses.satellite import Covers, stands_out, tile_readings
 from core.errors import UserError
 from evals.fitting.mixtures import fit_mixture, floored, rounded
 from geo.sphere import Floats
@@ -41,14 +41,19 @@ class MatchedPlace(NamedTuple):
 
 
 def matched_place(
-    belief: Belief, compared: ComparedTiles, truth_row: int, temperatures: Sequence[float] = TEMPERATURES
+    belief: Belief,
+    compared: ComparedTiles,
+    covers: Covers,
+    truth_row: int,
+    temperatures: Sequence[float] = TEMPERATURES,
 ) -> MatchedPlace:
     """A comparison at the truth of a place, whose position must be a row of the support.
 
     Args:
         belief: without this comparison, on a support with `tile_pins`.
+        covers: which positions lie on a tile of the atlas.
     """
-    readings = tile_readings(belief.support, belief.mass, compared, temperatures)
+    readings = tile_readings(belief.support, belief.mass, compared, covers, temperatures)
     return MatchedPlace(readings[truth_row], stands_out(compared))
 
 

@@ -19,6 +19,7 @@ from belief.parameters import Parameters
 from core.errors import UserError
 from core.files import sha256_if_readable
 from evals import options
+from evals.benchmarks.loading import Sample
 from evals.benchmarks.registry import Benchmark
 from evals.clean.protocol import CleanExclusion
 from evals.runs.cost import BudgetedReplies, CostBudget, call_usd
@@ -74,18 +75,17 @@ class EvaluatedSystems:
         return is_served and any(strategy.uses_model for strategy in self.strategies)
 
     def locate(self, query: EvalQuery) -> EvalRecord:
-        """Locate a photo by one strategy. Safe between threads.
+        """Locate a photo, or the photos of a place, by one strategy. Safe between threads.
 
         Raises:
             PhotoError: the file cannot be used.
             MoneySpentError: a call of the model could exceed the limit.
         """
         system = self.by_strategy[query.strategy]
-        path = query.sample.path
-        photo = only_pixels(load_photo(path)) if path else Photo.by_name(query.sample.photo)
-        with system.photo_store.holding(photo), calls_about_one_photo(), record_replies() as recorder:
-            answer = system.locate(photo)
-        excluded = self.exclusion.excluded(photo.id) if self.exclusion else 0
+        photo, *more = _shown(query.sample)
+        with system.photo_store.holding(photo, *more), calls_about_one_photo(), record_replies() as recorder:
+            answer = system.locate(photo, more=more)
+        excluded = self.exclusion.excluded(one.id for one in (photo, *more)) if self.exclusion else 0
         answer, replies = _at_list_price(answer, system.context, recorder), _replies(system.context, recorder)
         return answer_record(
             self.description,
@@ -187,6 +187,9 @@ def _open_models(
         has_photos=benchmark.has_photos,
     )
     check_photos_suffice(benchmark, settings, options.strategies(chosen))
+    recorded = next((model.name for model in find_jury(settings.model) if model.is_recorded), None)
+    if chosen.together and recorded:
+        raise UserError(f"{recorded} answers about one photo each: --together needs a model that is asked now")
     pasted = next((model.name for model in find_jury(settings.model) if model.needs_terminal), None)
     if pasted:
         raise UserError(f"the model {pasted} is for one photo at a terminal: use mailbox:FOLDER in evaluations")
@@ -231,6 +234,12 @@ def _with_cache(model: LoadedModel, file: Path | None, budget: CostBudget, out: 
     budget.start_from(cache.spent_usd())
     replies = BudgetedReplies(cache, budget, model.name)
     return load_model(model.name, model.options.model_copy(update={"cache": replies}))
+
+
+def _shown(sample: Sample) -> list[Photo]:
+    """The photos of a query, of several equal files one."""
+    photos = [only_pixels(load_photo(one.path)) if one.path else Photo.by_name(one.photo) for one in sample.photos]
+    return list({photo.sha256: photo for photo in photos}.values())
 
 
 def only_pixels(photo: Photo) -> Photo:

@@ -30,7 +30,8 @@ ASKED_OF_MODELS = {"strategy", "model_picture_px", "strategies_folder"}
 def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: EvaluatedSystems) -> RunInfo:
     """The description of a run that begins, for `run.json`."""
     data, benchmark = photos.data, photos.data.benchmark
-    swapped = {"swap_lat_lon": True} if chosen.swap_lat_lon else {}
+    reading: dict[str, object] = {"swap_lat_lon": True} if chosen.swap_lat_lon else {}
+    reading |= {"together": chosen.together} if chosen.together else {}
     asked = {name: digests(parts) for name, parts in systems.asked.items()}
     return RunInfo(
         benchmark=benchmark.name,
@@ -41,13 +42,14 @@ def run_info(chosen: Namespace, settings: Settings, photos: RunPhotos, systems: 
         atlases=settings.atlases,
         expected=data.expected,
         photos=len(photos.samples),
+        together=chosen.together,
         photos_sha256=ids_sha256(photos.samples),
         partial=photos.partial,
         thresholds_km=benchmark.thresholds_km,
         limit=chosen.limit,
         seed=chosen.seed,
         arguments=options.as_given(chosen),
-        settings_sha256=settings_sha256(settings, swapped),
+        settings_sha256=settings_sha256(settings, reading),
         settings=run_settings(settings),
         posterior=parameters_digest(systems.parameters, systems.description.model),
         commit=commit_of(Path(__file__).parent, "+"),

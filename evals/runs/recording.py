@@ -35,7 +35,7 @@ MAX_ERROR_CHARACTERS = 500
 
 @dataclass(frozen=True, kw_only=True)
 class EvalQuery:
-    """A photo to be located by one strategy, and all that only the scorer knows of it."""
+    """A photo, or the photos of a place, to be located by one strategy, and all that only the scorer knows of it."""
 
     sample: Sample
     strategy: str
@@ -154,6 +154,7 @@ def _common(system: SystemDescription, query: EvalQuery) -> dict[str, object]:
         "encoder": system.encoder,
         "asked": system.asked.get(query.strategy, ""),
         "photo": query.sample.photo,
+        "photos": tuple(one.photo for one in query.sample.together),
         "author": query.sample.author,
         "truth": _lat_lon(query.sample.truth),
         "truth_place": query.truth_place,

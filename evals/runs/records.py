@@ -133,7 +133,7 @@ class Scored(Immutable):
     strategy: str
     model: str
     encoder: str
-    photo: str = Field(description="the photo's id in the benchmark")
+    photo: str = Field(description="the photo's id in the benchmark; of several of one place, COLUMN=VALUE")
     photo_sha256: str | None = Field(description="of the file; None if it could not be read")
     author: str | None
     truth: LatLon
@@ -191,6 +191,7 @@ class EvalRecord(Scored):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    photos: tuple[str, ...] = Field((), description="ids of photos of one place that were one query; empty: one photo")
     evidence: tuple[EvidenceNote, ...]
     first_reading: tuple[PredictionNote, ...] = Field(
         (), description="places that models named before they saw any result"
@@ -244,7 +245,8 @@ class RunInfo(Frozen):
     encoder: str = Field(description="name@revision")
     atlases: tuple[str, ...]
     expected: int = Field(description="photos of the whole benchmark")
-    photos: int = Field(description="photos of this run: the denominator of every strategy")
+    photos: int = Field(description="photos, or places, of this run: the denominator of every strategy")
+    together: str | None = Field(None, description="column by whose values photos were one query; None: each alone")
     photos_sha256: str = Field(description="of the ids in order: runs with the same can be paired")
     partial: Partial | None = Field(description="None: the whole benchmark")
     thresholds_km: tuple[float, ...]
@@ -271,7 +273,10 @@ class RunInfo(Frozen):
     def heading(self) -> str:
         """One line for the top of every table."""
         encoder = f"encoder {self.encoder}" if self.encoder else "no encoder"
-        run = f"{self.benchmark}, {self.protocol.value} protocol, {self.photos} photos, {encoder}"
+        counted = f"{self.photos} photos"
+        if self.together:
+            counted = f"{self.photos} places (photos with the same {self.together} as one query)"
+        run = f"{self.benchmark}, {self.protocol.value} protocol, {counted}, {encoder}"
         return f"{run}. {self.partial}" if self.partial else f"{run}, the whole benchmark"
 
 

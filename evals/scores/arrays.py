@@ -122,9 +122,10 @@ def _systems_of(run: Path, unfinished: bool) -> list[System]:
 
 
 def _label(strategy: str, info: RunInfo, records: Sequence[Scored]) -> str:
-    """The strategy with the model that it asks; one that asks none goes by its own name."""
+    """The strategy with the model that it asks; one that asks none goes by its own name. Scores of places say so."""
     asks = any(record.model_status for record in records) or any(record.cost.model_calls for record in records)
-    return f"{strategy} ({short_name(info.model)})" if asks else strategy
+    name = f"{strategy} ({short_name(info.model)})" if asks else strategy
+    return f"{name}, places by {info.together}" if info.together else name
 
 
 def _check_complete(run: Path, strategy: str, records: Sequence[Scored], info: RunInfo, unfinished: bool) -> None:

@@ -41,6 +41,7 @@ from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, Opinion, Position, ToolRecord
 from tools.results import FoundPlaces, PhotoMatches, PlaceAt, SunChecked
 from tools.services.country_cues import CountryCue, country_cues
+from tools.services.language_id import likely_languages
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 LogRatio = Callable[[Support], Floats]
@@ -172,11 +173,13 @@ def _telling(records: Sequence[ToolRecord]) -> Iterator[ToolRecord]:
 
 
 def _from_search(context: GeolocateContext, state: GeolocateState, record: ToolRecord) -> Iterator[Statement]:
-    """The whole photo's search; a crop, or a search near a point, looks at the same pixels again and adds no weight."""
-    if record.arguments.get("near") or record.arguments.get("box"):
+    """The run's own search, with every photo of the place; any other looks at the same pixels again and adds no
+    weight: with a crop, near a point, with one of several photos, or with the same photo once more.
+    """
+    if _is_narrowed(record) or record.call_id != _own_search(state, record).call_id:
         found = PhotoMatches.model_validate(record.result)
         if found.candidates:
-            what = "near that point" if found.near else "that resemble the crop"
+            what = "near that point" if found.near else f"that resemble the {'crop' if found.box else 'photo'}"
             claim = f"{len(found.candidates)} places {what}: shown for comparison, without weight of their own"
             yield Statement(_evidence(EvidenceKind.LOOKALIKE, claim, _source(record)))
         return
@@ -190,16 +193,30 @@ def _from_search(context: GeolocateContext, state: GeolocateState, record: ToolR
         yield Statement(_evidence(EvidenceKind.RETRIEVAL, claim, _source(record)), log_ratio, pinned(candidates))
 
 
+def _is_narrowed(record: ToolRecord) -> bool:
+    return bool(record.arguments.get("near") or record.arguments.get("box"))
+
+
+def _own_search(state: GeolocateState, record: ToolRecord) -> ToolRecord:
+    """The search that the candidates are of: the first of the run with whole photos."""
+    searches = (r for r in state["records"] if r.tool == record.tool and r.result is not None and not _is_narrowed(r))
+    return next(searches, record)
+
+
 def _from_signs(context: GeolocateContext, records: Sequence[ToolRecord]) -> Iterator[Statement]:
     """What all signs together say about countries: their language, then their other cues. A crop is read to look
-    closer at the same signs, so nothing counts twice.
+    closer at the same signs, and photos of one place show the same ones, so nothing counts twice.
     """
     readings = readings_of(records)
     if not readings:
         return
     record, fullest = max(readings, key=lambda pair: sum(len(sign.text) for sign in pair[1].signs))
-    languages = language_weights(fullest.signs, fullest.languages)
-    cues = country_cues(sign.text for sign in signs_of(records))
+    signs = signs_of(records)
+    if len({read.arguments.get("photo_id") for read, _ in readings}) > 1:
+        languages = language_weights(signs, likely_languages(" ".join(sign.text for sign in signs)))
+    else:
+        languages = language_weights(fullest.signs, fullest.languages)
+    cues = country_cues(sign.text for sign in signs)
     person_read_them = any(fact.languages for _, fact in stated_facts(records))
     if languages.nats and not person_read_them:
         yield _of_countries(context, EvidenceKind.LANGUAGE, _language_claim(languages), record, languages)

@@ -15,23 +15,32 @@ SAME_SIGN_OVERLAP = 0.5
 
 def signs_of(records: Sequence[ToolRecord]) -> list[Sign]:
     """Every sign read with confidence, in order, each once: of several readings of a sign, the fullest."""
-    kept: list[Sign] = []
-    for _, reading in readings_of(records):
+    return [sign for _, sign in signs_by_photo(records)]
+
+
+def signs_by_photo(records: Sequence[ToolRecord]) -> list[tuple[str, Sign]]:
+    """The same signs, each with the id of the photo that it was read in; one on two photos counts once."""
+    kept: list[tuple[str, Sign]] = []
+    for record, reading in readings_of(records):
         earlier = list(kept)
+        photo_id = str(record.arguments.get("photo_id", ""))
         for sign in (sign for sign in reading.signs if sign.confidence >= MIN_SIGN_CONFIDENCE):
-            again = [other for other in kept if _is_same(sign, other, other in earlier)]
+            read = (photo_id, sign)
+            again = [other for other in kept if _is_same(read, other, other in earlier)]
             if not again:
-                kept.append(sign)
-            elif all(_fullness(sign) > _fullness(other) for other in again):
-                kept[kept.index(again[0])] = sign
+                kept.append(read)
+            elif all(_fullness(sign) > _fullness(other) for _, other in again):
+                kept[kept.index(again[0])] = read
                 kept = [other for other in kept if other not in again[1:]]
     return kept
 
 
-def _is_same(sign: Sign, other: Sign, is_another_reading: bool) -> bool:
-    """Whether both are one sign: the same words, or, in two readings, at the same place in the photo."""
+def _is_same(one: tuple[str, Sign], two: tuple[str, Sign], is_another_reading: bool) -> bool:
+    """Whether both are one sign: the same words, or, in two readings of a photo, at the same place in it."""
+    (photo, sign), (other_photo, other) = one, two
     same_words = sign.text == other.text or (bool(sign.text) and name_key(sign.text) == name_key(other.text))
-    return same_words or (is_another_reading and _overlap(sign.box, other.box) >= SAME_SIGN_OVERLAP)
+    is_reread = is_another_reading and photo == other_photo
+    return same_words or (is_reread and _overlap(sign.box, other.box) >= SAME_SIGN_OVERLAP)
 
 
 def _overlap(one: Box, other: Box) -> float:

@@ -32,8 +32,8 @@ from graphs.nodes.investigate import usable_tools, with_time
 from graphs.nodes.model_calls import ask_model, reply_sha256
 from graphs.nodes.revise import apply_revision
 from graphs.nodes.tool_calls import limits_left, run_tool_calls
-from graphs.prompt_data import belief_data
-from graphs.state import PhotoInput, add_records
+from graphs.prompt_data import belief_data, photo_title
+from graphs.state import add_records
 from graphs.toponyms import resolve_toponyms
 
 MAX_REMEMBERED = 12
@@ -82,9 +82,7 @@ def locate(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     photo_id = str(state["photo_id"])
     shown = next(photo for photo in state["photos"] if photo.photo_id == photo_id)
     parts.photos.bring(shown)
-    given = PhotoInput(
-        photo_id=photo_id, photo_sha256=shown.sha256, question=_question(state), metadata_position=shown.claimed
-    )
+    given = shown.query(_question(state))
     # All channels: what a step's update holds beyond these keys would be missing from the stream of its events.
     final = cast(Case, parts.geolocate.invoke(given, output_keys=list(ALL_KEYS)))
     case = {key: value for key, value in final.items() if key != "messages"}
@@ -117,7 +115,7 @@ def discuss(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     context, case = parts.context, _case(state)
     working = [] if _began_finer(parts, state) else list(state["working"])
     data = follow_up_data(context, case, _question(state), parts.is_coarse, parts.coarsen)
-    new = [request(render("follow_up", photo_id=case["photo_id"]), data)] if not working else []
+    new = [request(render("follow_up", photo_id=photo_title(as_state(case))), data)] if not working else []
     # The turn's own question comes with its data.
     history = state["messages"][:-1][-MAX_REMEMBERED:]
     if parts.is_coarse:  # replies of a finer run may name what is not to be told

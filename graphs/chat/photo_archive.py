@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from core.files import OWNER_ONLY, make_private_folder, write_atomic
 from graphs.chat.state import ShownPhoto
 from retrieval.photos.photo import Photo, PhotoError, decode_photo
 from retrieval.photos.store import PhotoStore
+from retrieval.photos.together import check_together
 
 
 class MissingPhotoError(UserError):
@@ -34,14 +36,28 @@ class PhotoArchive:
         """Put a photo in the photo store."""
         return ShownPhoto(photo_id=self._photo_store.add(photo), sha256=photo.sha256)
 
-    def bring(self, shown: ShownPhoto) -> None:
-        """Put a photo that was kept in the photo store again, unless it is there.
+    def keep_together(self, photos: Sequence[Photo]) -> ShownPhoto:
+        """The same for several photos of one place.
 
         Raises:
-            MissingPhotoError: it is not kept any more.
+            UserError: too many, one twice, or pixels that cannot be saved.
         """
-        if shown.photo_id not in self._photo_store.ids():
-            raise MissingPhotoError(f"{shown.photo_id} is not here any more; show the photo again")
+        check_together([photo.name for photo in photos], [photo.sha256 for photo in photos])
+        first, *more = map(self.keep, photos)
+        return first.model_copy(update={"more": tuple(more)})
+
+    def bring(self, shown: ShownPhoto) -> None:
+        """Put photos that were kept in the photo store again, unless they are there.
+
+        Raises:
+            MissingPhotoError: one is not kept any more.
+        """
+        for photo in shown.photos:
+            if photo.photo_id not in self._photo_store.ids():
+                self._bring(photo)
+
+    def _bring(self, shown: ShownPhoto) -> None:
+        raise MissingPhotoError(f"{shown.photo_id} is not here any more; show the photo again")
 
 
 class SavedPhotoArchive(PhotoArchive, ABC):
@@ -58,10 +74,7 @@ class SavedPhotoArchive(PhotoArchive, ABC):
             self._save(shown, png_of(photo))
         return shown
 
-    def bring(self, shown: ShownPhoto) -> None:
-        """Read its pixels again."""
-        if shown.photo_id in self._photo_store.ids():
-            return
+    def _bring(self, shown: ShownPhoto) -> None:
         try:
             pixels = decode_photo(self.png(shown), f"{shown.sha256}.png")
         except PhotoError as error:

@@ -13,7 +13,7 @@ from belief.witnesses.areas import bounded_nats
 from belief.witnesses.place_names import MOST_CERTAIN
 from graphs.chat.state import Case, Coarsen, coarsened_answer
 from graphs.context import GeolocateContext
-from graphs.prompt_data import belief_data, evidence_data, hypothesis_data, scene_data
+from graphs.prompt_data import belief_data, evidence_data, hypothesis_data, photo_data, scene_data
 from graphs.state import GeolocateState
 from retrieval.candidate import AtlasKind
 
@@ -36,7 +36,7 @@ def follow_up_data(
     known = _coarse_belief(answer) if is_coarse else scene_data(context, state, shown) | belief_data(context, state)
     return {
         **known,
-        "photo_id": case["photo_id"],
+        **photo_data(state),
         "person_asks": question,
         "answer": _answer(answer),
         "closed": [{"id": h.id, "name": h.name, "status": h.status.value} for h in closed],

@@ -1,11 +1,11 @@
-"""receive: move the photo of a person's message into the photo archive; the conversation keeps no pixels."""
+"""receive: move the photos of a person's message into the photo archive; the conversation keeps no pixels."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AnyMessage, HumanMessage
@@ -15,6 +15,7 @@ from core.errors import UserError
 from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.state import FINEST, ChatState, Coarsen, ShownPhoto, coarsened_answer
 from retrieval.photos.photo import Photo, PhotoLimits, decode_photo
+from retrieval.photos.together import MOST_TOGETHER
 from tools.untrusted_text import OPENING, untrusted
 
 MAX_PHOTO_BYTES = 20_000_000
@@ -25,7 +26,7 @@ _DATA_URL = re.compile(r"data:image/[a-zA-Z0-9.+-]{1,40};base64,")
 
 
 def receive(photos: PhotoArchive, coarsen: Coarsen, limit: Level | None, state: ChatState) -> dict[str, Any]:
-    """Begin a turn: archive the photo that came with the message, and keep only the message's words."""
+    """Begin a turn: archive the photos that came with the message, and keep only the message's words."""
     turn: dict[str, Any] = {"working": [], "rounds": 0, "spent": Cost(), "reply": "", "is_new": False, "changed": False}
     turn["precision"] = (limit or FINEST).value
     message = state["messages"][-1] if state.get("messages") else None
@@ -33,8 +34,8 @@ def receive(photos: PhotoArchive, coarsen: Coarsen, limit: Level | None, state: 
         return {**turn, "reply": "Send one message of the person: text, and perhaps a photo."}
     bare = HumanMessage(words_of(message), id=message.id)
     try:
-        sent = _sent_photo(message)
-        shown = photos.keep(sent) if sent else _asked_about(photos, state)
+        sent = _sent_photos(message)
+        shown = _kept(photos, state, sent) if sent else _asked_about(photos, state)
     except UserError as error:
         return {**turn, "messages": [bare], "reply": str(error)}
     return {**turn, "messages": [bare], **_current(state, shown, coarsen)}
@@ -44,8 +45,16 @@ def _current(state: ChatState, shown: ShownPhoto | None, coarsen: Coarsen) -> di
     if shown is None:
         return {"reply": "Show a photo first: send it as a base64 image block of a message."}
     case = state.get("cases", {}).get(shown.photo_id)
-    now = {} if case is None else {"answer": coarsened_answer(case, coarsen)}
-    return {"photo_id": shown.photo_id, "photos": [shown], "is_new": case is None, **now}
+    is_located = shown.is_located_by(case)
+    now = {"answer": coarsened_answer(case, coarsen)} if case and is_located else {}
+    return {"photo_id": shown.photo_id, "photos": [shown], "is_new": not is_located, **now}
+
+
+def _kept(photos: PhotoArchive, state: ChatState, sent: Sequence[Photo]) -> ShownPhoto:
+    """The photos of a message, which are of one place; one alone that was shown with others stays with them."""
+    shown = photos.keep_together(sent)
+    known = next((photo for photo in state.get("photos", []) if photo.photo_id == shown.photo_id), shown)
+    return shown if shown.more else known
 
 
 def _asked_about(photos: PhotoArchive, state: ChatState) -> ShownPhoto | None:
@@ -67,8 +76,8 @@ def words_of(message: AnyMessage) -> str:
     return "\n".join(printable).replace(OPENING, "").strip()
 
 
-def _sent_photo(message: HumanMessage) -> Photo | None:
-    """The first picture in a message.
+def _sent_photos(message: HumanMessage) -> list[Photo]:
+    """The pictures in a message: several are of one place.
 
     Raises:
         UserError: a link, which is never followed; not base64; too large; not a photo.
@@ -76,7 +85,9 @@ def _sent_photo(message: HumanMessage) -> Photo | None:
     content = message.content if isinstance(message.content, list) else []
     blocks = [block for block in content if isinstance(block, dict)]
     pictures = [block for block in blocks if block.get("type") in ("image", "image_url")]
-    return decode_photo(_bytes(pictures[0]), SENT_NAME, limits=_LIMITS) if pictures else None
+    if len(pictures) > MOST_TOGETHER:
+        raise UserError(f"{len(pictures)} photos in one message: at most {MOST_TOGETHER} of one place are taken")
+    return [decode_photo(_bytes(picture), SENT_NAME, limits=_LIMITS) for picture in pictures]
 
 
 def _bytes(block: Mapping[str, Any]) -> bytes:

@@ -32,6 +32,7 @@ from graphs.nodes.commit import credible_areas
 from graphs.state import GeolocateState
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo
+from retrieval.photos.together import check_together
 
 LEFT_OUT = "(left out: it was said when finer answers were allowed)"
 _LIVE_SHARES = (0.5, 0.9)
@@ -50,6 +51,7 @@ class Conversation:
         max_precision: the finest level of what is told, if there is a limit: events hold no more of a step than its
             name, and what was said when it could be finer is left out.
         allow_metadata: whether the position that a file claims may be reported.
+        check: refuses photos, by their names and hashes, that cannot be one query.
         areas: the areas of the belief of a run's state, if a change of it is to be an event; None: it is none.
         runs: turns whose threads have not ended; one that was stopped may still wait for a slow call.
     """
@@ -61,6 +63,7 @@ class Conversation:
     coarsen: Coarsen = lambda answer: answer
     max_precision: Level | None = None
     allow_metadata: bool = False
+    check: Callable[[Sequence[str], Sequence[str]], None] = check_together
     areas: Callable[[GeolocateState], tuple[CredibleArea, ...]] | None = None
     runs: list[CancellableRun[Any]] = field(default_factory=list)
 
@@ -73,15 +76,40 @@ class Conversation:
         """Wait for stopped turns to end; whether all have, so that the system may be closed."""
         return all(run.wait(seconds) for run in self.runs)
 
-    def show(self, photo: Photo, text: str = "") -> Iterator[ChatEvent]:
-        """A turn about a photo: locate it if it is new, else discuss it.
+    def show(self, photo: Photo, text: str = "", more: Sequence[Photo] = ()) -> Iterator[ChatEvent]:
+        """A turn about a photo, or several of one place: locate the place if it is new, else discuss it.
+
+        A photo that was shown with others, and is now shown alone, stays with them.
 
         Raises:
-            UserError: its pixels cannot be saved.
+            UserError: pixels that cannot be saved, or photos that cannot be one query.
         """
+        self.check([one.name for one in (photo, *more)], [one.sha256 for one in (photo, *more)])
+        first, *others = map(self._kept, (photo, *more))
+        known = next((shown for shown in self.shown if shown.photo_id == first.photo_id), None)
+        return self._about(first, tuple(others) or (known.more if known else ()), text)
+
+    def add(self, photos: Sequence[Photo], text: str = "") -> Iterator[ChatEvent]:
+        """A turn with further photos of the current place: it is located again, by all of its photos.
+
+        Raises:
+            UserError: there is no current photo, pixels cannot be saved, or the photos cannot be one query.
+        """
+        current = next((shown for shown in self.shown if shown.photo_id == self.photo_id), None)
+        if current is None:
+            raise UserError("no photo yet: show one, then add others of the same place")
+        known = current.photos
+        names = [*(photo.photo_id for photo in known), *(photo.name for photo in photos)]
+        self.check(names, [*(photo.sha256 for photo in known), *(photo.sha256 for photo in photos)])
+        return self._about(current, (*current.more, *map(self._kept, photos)), text)
+
+    def _kept(self, photo: Photo) -> ShownPhoto:
         shown = self.photos.keep(photo)
-        if photo.metadata and self.allow_metadata:
-            shown = shown.model_copy(update={"claimed": photo.metadata.position})
+        claimed = photo.metadata.position if photo.metadata and self.allow_metadata else None
+        return shown.model_copy(update={"claimed": claimed})
+
+    def _about(self, photo: ShownPhoto, more: tuple[ShownPhoto, ...], text: str) -> Iterator[ChatEvent]:
+        shown = photo.model_copy(update={"more": more})
         return self._turn({"messages": [HumanMessage(text)], "photo_id": shown.photo_id, "photos": [shown]})
 
     def ask(self, text: str) -> Iterator[ChatEvent]:
@@ -284,6 +312,7 @@ def build_conversation(
         coarsen=system.coarsened,
         max_precision=system.settings.max_precision,
         allow_metadata=system.settings.allow_metadata,
+        check=system.check_together,
         areas=partial(_areas, system.context) if live_areas and not is_coarse else None,
     )
     conversation.prune()  # of what an earlier version, or a process that was killed, left

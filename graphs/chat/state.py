@@ -14,7 +14,7 @@ from langgraph.graph.message import add_messages
 
 from agents.schemas import Answer, Cost, Frozen, Level, add_cost
 from geo.point import Point
-from graphs.state import FullState
+from graphs.state import FullState, PhotoInput
 
 Case = dict[str, Any]
 """Values of the geolocation's channels for one photo, but for its conversation with the model."""
@@ -43,16 +43,41 @@ def is_finer(precision: str | None, limit: Level | None) -> bool:
 
 
 class ShownPhoto(Frozen):
-    """A photo of the conversation."""
+    """A photo of the conversation, with the others of its place if several are asked about together."""
 
     photo_id: str
     sha256: str
     claimed: Point | None = None
     """The position that the file claims, only if the user allowed metadata."""
+    more: tuple[ShownPhoto, ...] = ()
+    """Further photos of the same place."""
+
+    @property
+    def photos(self) -> tuple[ShownPhoto, ...]:
+        """All photos of the place, this one first."""
+        return (self, *self.more)
+
+    def query(self, question: str) -> PhotoInput:
+        """What the geolocation of the place is given."""
+        claims = [photo for photo in self.photos if photo.claimed]
+        return PhotoInput(
+            photo_id=self.photo_id,
+            photo_sha256=self.sha256,
+            more_photo_ids=[photo.photo_id for photo in self.more],
+            more_photo_sha256s=[photo.sha256 for photo in self.more],
+            question=question,
+            metadata_position=claims[0].claimed if claims else None,
+            metadata_sha256=claims[0].sha256 if claims else "",
+        )
+
+    def is_located_by(self, case: Case | None) -> bool:
+        """Whether a case is about these photos, all of them and no other."""
+        more = {photo.photo_id for photo in self.more}
+        return case is not None and set(case.get("more_photo_ids", ())) == more
 
 
 def add_photos(known: Sequence[ShownPhoto], new: Sequence[ShownPhoto]) -> list[ShownPhoto]:
-    """Photos in the order they were first shown, each once."""
+    """Photos in the order they were first shown, each once, as it was shown last."""
     return list({photo.photo_id: photo for photo in [*known, *new]}.values())
 
 

@@ -192,7 +192,9 @@ def _answer(context: GeolocateContext, state: GeolocateState, assessed: Assessme
         origin=Origin.BELIEF,
     )
     hypotheses = _ordered(assessed.hypotheses, around)
-    trusted = calibrated(context.corrections.calibration, hypotheses[0], assessed.evidence, raw, confidence)
+    # Calibrations are fitted on answers about single photos.
+    calibration = None if state.get("more_photo_ids") else context.corrections.calibration
+    trusted = calibrated(calibration, hypotheses[0], assessed.evidence, raw, confidence)
     return Answer(
         **_common(context, state, assessed.evidence, chosen.point),
         status=AnswerStatus.ANSWERED,
@@ -235,6 +237,7 @@ def _common(
     status = model_status(state["replies"])
     return {
         "photo_sha256": state["photo_sha256"],
+        "more_photo_sha256s": tuple(state.get("more_photo_sha256s", ())),
         "model_status": status.value if status else None,
         "evidence": (*evidence, *_metadata_evidence(state, point)),
         "candidates": tuple(state["candidates"]),
@@ -297,6 +300,6 @@ def _metadata_evidence(state: GeolocateState, point: Point | None) -> list[Evide
     if claimed is None:
         return []
     away = f", {point_distance_km(claimed, point):.0f} km from the answer" if point else ""
-    source = Source(tool="metadata", arguments={}, result_sha256=state["photo_sha256"])
+    source = Source(tool="metadata", arguments={}, result_sha256=state.get("metadata_sha256") or state["photo_sha256"])
     claim = f"the file's metadata claims {claimed}{away}; not used to choose the point"
     return [Evidence(id="M1", kind=EvidenceKind.METADATA, claim=claim, source=source)]

@@ -30,10 +30,8 @@ def explain(
     Where no evidence told anything, it says so first, with what would help. A point is chosen for its expected score,
     so that an alternative may be likelier than the place it lies in: then it says that.
     """
-    chosen, others = (
-        hypotheses[0],
-        [h for h in hypotheses[1:] if h.probability >= LEAST_SHOWN_PROBABILITY][:SHOWN_ALTERNATIVES],
-    )
+    chosen = hypotheses[0]
+    others = [h for h in hypotheses[1:] if h.probability >= LEAST_SHOWN_PROBABILITY][:SHOWN_ALTERNATIVES]
     within = ", ".join(f"{chance:.0%} within {km:,} km" for km, chance in chance_within_km.items())
     sentences = [] if any(item.information_nats >= TELLING_NATS for item in evidence) else [_told_nothing(would_help)]
     sentences += [f"{chosen.name} has a probability of {chosen.probability:.0%}; chances of this point: {within}."]

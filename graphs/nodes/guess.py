@@ -19,7 +19,7 @@ from agents.structured_output.samples import SAMPLES_AT_ONCE, side_by_side
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
 from graphs.nodes.model_calls import ask_model, ask_model_samples, ask_model_structured, reply_sha256
-from graphs.prompt_data import scene_data
+from graphs.prompt_data import photo_data, photo_title, scene_data
 from graphs.state import GeolocateState, ModelReply, Position, ToolRecord
 from graphs.toponyms import resolve_toponyms
 
@@ -126,10 +126,12 @@ def _question(
     context: GeolocateContext, state: GeolocateState, question: Ask, is_first: bool
 ) -> tuple[HumanMessage, type[GivePosition] | type[NamePlace] | None]:
     """The message of a question, and the schema of its answer; None: prose."""
-    schema, strategy, photo_id = _SCHEMAS.get(question.wants), context.strategy, state["photo_id"]
+    schema, strategy = _SCHEMAS.get(question.wants), context.strategy
     values = {**question.values, "tool_name": schema.__name__ if schema else ""}
-    prompt = strategy.render(question.prompt, photo_id=photo_id, clue_catalogue=strategy.clue_catalogue, **values)
-    return request(prompt, scene_data(context, state) if is_first else {"photo_id": photo_id}), schema
+    prompt = strategy.render(
+        question.prompt, photo_id=photo_title(state), clue_catalogue=strategy.clue_catalogue, **values
+    )
+    return request(prompt, scene_data(context, state) if is_first else photo_data(state)), schema
 
 
 def _model_replies(

@@ -17,9 +17,9 @@ from graphs.assessment.assess import Assessment, assess, with_proposals
 from graphs.assessment.evidence import latest_look
 from graphs.budgets import spent_on_asking
 from graphs.context import GeolocateContext
-from graphs.nodes.look_closer import may_look_closer, second_look
+from graphs.nodes.look_closer import may_look_closer, proposals_schema, second_look
 from graphs.nodes.model_calls import ask_model_structured, model_cost, reply_sha256, reply_statuses
-from graphs.prompt_data import scene_data
+from graphs.prompt_data import photo_title, scene_data
 from graphs.state import GeolocateState, Opinion, Position
 from graphs.toponyms import ResolvedToponyms, resolve_toponyms
 
@@ -67,17 +67,17 @@ def _as_last_seen(positions: Sequence[Position]) -> list[Position]:
 
 def _ask_all(context: GeolocateContext, state: GeolocateState) -> list[Reply[ProposeHypotheses]]:
     """The reply of each model, in their order."""
-    strategy, photo_id = context.strategy, state["photo_id"]
+    strategy, schema = context.strategy, proposals_schema(state)
     prompt = strategy.render(
         strategy.hypothesise,
-        photo_id=photo_id,
+        photo_id=photo_title(state),
         max_hypotheses=MAX_PROPOSED,
         tool_name=ProposeHypotheses.__name__,
         clue_catalogue=strategy.clue_catalogue,
         look_closer=strategy.template(ASK_CLOSER) if may_look_closer(context) else "",
     )
-    asked = passing_request(f"Photo {photo_id}.", prompt, scene_data(context, state))
-    ask = partial(ask_model_structured, context, state, asked, ProposeHypotheses)
+    asked = passing_request(f"Photo {photo_title(state)}.", prompt, scene_data(context, state))
+    ask = partial(ask_model_structured, context, state, asked, schema)
     return side_by_side([partial(ask, model) for model in context.models], len(context.models))
 
 

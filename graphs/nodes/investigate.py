@@ -15,7 +15,7 @@ from agents.structured_output.position import ReplyStatus
 from graphs.context import GeolocateContext
 from graphs.nodes.model_calls import ask_model, model_cost
 from graphs.nodes.tool_calls import limits_left, run_tool_calls
-from graphs.prompt_data import scene_data, table_data
+from graphs.prompt_data import photo_data, photo_title, scene_data, table_data
 from graphs.state import GeolocateState
 
 TIMED_TOOLS = frozenset({"sun_check", "weather"})
@@ -31,7 +31,7 @@ def investigate(context: GeolocateContext, state: GeolocateState) -> dict[str, A
     """Show what is known and offer the tools; without hypotheses, the scene only, and only once."""
     prompt = context.strategy.render(
         context.strategy.investigate,
-        photo_id=state["photo_id"],
+        photo_id=photo_title(state),
         round=state["round"] + 1,
         max_rounds=context.budgets.rounds,
         tool_calls_left=limits_left(context, state).calls,
@@ -68,7 +68,7 @@ def all_tools(context: GeolocateContext, state: GeolocateState) -> list[Any]:
 def _request(context: GeolocateContext, state: GeolocateState, prompt: str) -> HumanMessage:
     is_first = state["round"] == 0
     if not context.strategy.runs(Step.REVISE):
-        return request(prompt, scene_data(context, state) if is_first else {"photo_id": state["photo_id"]})
+        return request(prompt, scene_data(context, state) if is_first else photo_data(state))
     title = f"Round {state['round'] + 1}."
     if not is_first:
         return passing_request(title, prompt, table_data(context, state))

@@ -16,14 +16,14 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from pydantic import BaseModel
 
 from agents.chat_models.registry import LoadedModel
-from agents.messages import as_sent, with_image, without_earlier_pictures
+from agents.messages import as_sent, with_images, without_earlier_pictures
 from agents.schemas import AnswerStatus, Cost, add_cost, add_cost_by_model
 from agents.strategies import Step
 from agents.structured_output.ask import Reply, ask, ask_structured
 from agents.structured_output.position import ReplyStatus
 from agents.structured_output.samples import ask_structured_samples
 from graphs.context import GeolocateContext
-from graphs.state import GeolocateState, ModelReply
+from graphs.state import GeolocateState, ModelReply, photo_ids
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -100,8 +100,9 @@ def _conversation(
     messages: list[BaseMessage] = [system, *as_sent([*state["messages"], *new])]
     if context.strategy.runs(Step.REVISE):  # what the model made of a picture is in its judgements
         messages = without_earlier_pictures(messages)
-    image = context.image(state["photo_id"], model)
-    return messages if image is None else with_image(messages, image)
+    images = {photo_id: context.image(photo_id, model) for photo_id in photo_ids(state)}
+    shown = {photo_id: image for photo_id, image in images.items() if image is not None}
+    return with_images(messages, shown) if shown else messages
 
 
 def model_status(replies: Sequence[str]) -> ReplyStatus | None:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from core.closing import Closing
 from core.errors import UserError
 from core.files import replacing
-from geo.sphere import Floats
+from geo.sphere import EARTH_RADIUS_KM, Floats
 from geo.tiles import Tile, TileBounds
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import EncodedBatch, ItemSource, Progress, build_atlas
@@ -29,20 +29,30 @@ from retrieval.atlas.failures import Failure, read_failures
 from retrieval.atlas.manifest import AtlasError, AtlasManifest
 from retrieval.atlas.sources import parse_position, refuse_repeated, table_rows
 from retrieval.candidate import AtlasKind
+from retrieval.crossview.tile_layout import TileLayout
 from retrieval.crossview.tiles import SatelliteTile, TileReader, read_tile
 from retrieval.encoders.base import IdentifiedEncoder, Vectors
 from retrieval.photos.photo import PhotoError, PhotoLimits
 from retrieval.stores.base import EdgeSettings, Hit, StoredItem, StoreSettings
-from retrieval.stores.filters import NearAny
+from retrieval.stores.filters import NearAny, holds_points
 
 TILE_BATCH = 256
 """Tiles that are in memory and encoded at once. By hand."""
 TILE_STORE = EdgeSettings(index="scan", filtered="int8")
 
+WIDE_SHARE = 0.25
+"""Of the Earth: in areas whose circles have more, the tiles are found without a filter, which costs as much as the
+comparison itself. By hand, as is the next."""
+WIDER = 2
+"""So many times the hits are then taken; where too few of them lie in the area, it is searched with the filter."""
+
 BACKGROUND_FILE = "background.npy"
 BACKGROUND_TILES = 512
 """Vectors of so many tiles, evenly over the list, are kept aside: how similar a photo is to tiles of nowhere near. By
 hand."""
+
+BOUNDS_FILE = "bounds.npy"
+"""South, west, north and east of every tile in degrees, (n, 4)."""
 
 COLUMNS = ("tile", "south", "west", "north", "east")
 """Of a table of tiles; `zoom`, `source` and `date` may be beside them."""
@@ -74,11 +84,13 @@ class ComparedTiles(NamedTuple):
         hits: the most similar first.
         zones: the areas, in the order they were given.
         background: similarities (m,) of tiles from anywhere.
+        spread_deg: centres of some tiles of the areas and of the whole atlas, hits or not, evenly.
     """
 
     hits: tuple[TileHit, ...]
     zones: tuple[Zone, ...]
     background: Floats
+    spread_deg: tuple[tuple[float, float], ...] = ()
 
 
 class TileEncoder(IdentifiedEncoder, Protocol):
@@ -92,8 +104,8 @@ class TileEncoder(IdentifiedEncoder, Protocol):
 class TileAtlas(Closing):
     """An open satellite atlas."""
 
-    def __init__(self, atlas: Atlas, background: Vectors) -> None:
-        self.atlas, self._background = atlas, background
+    def __init__(self, atlas: Atlas, background: Vectors, bounds_deg: Floats) -> None:
+        self.atlas, self._background, self._layout = atlas, background, TileLayout(bounds_deg)
 
     def __len__(self) -> int:
         return len(self.atlas)
@@ -108,18 +120,42 @@ class TileAtlas(Closing):
         hits: dict[int, Hit] = {}
         zones = []
         for area in areas or ():
-            found = self.atlas.search_items(vector, limit, near=area)
+            found = self._most_similar(vector, limit, area)
             hits |= {hit.item.id: hit for hit in found}
             zones.append(Zone(area, found[-1].similarity if len(found) == limit else None))
         if areas is None:
             hits = {hit.item.id: hit for hit in self.atlas.search_items(vector, limit)}
         ordered = sorted(hits.values(), key=lambda hit: (-hit.similarity, hit.item.id))
         similarity = np.asarray(self._background @ vector, dtype=np.float64)
-        return ComparedTiles(tuple(map(_tile_hit, ordered)), tuple(zones), similarity)
+        return ComparedTiles(
+            tuple(map(_tile_hit, ordered)), tuple(zones), similarity, self._layout.spread_deg(areas or ())
+        )
+
+    def covers(self, lat_lon_deg: Floats) -> NDArray[np.bool_]:
+        """Which of some positions (n, 2) in degrees lie on a tile of the atlas, (n,)."""
+        return self._layout.covers(lat_lon_deg)
+
+    def _most_similar(self, vector: Vectors, limit: int, area: NearAny) -> list[Hit]:
+        """Hits in an area; where it is wide and the store scans int8 copies, filtered after the search: faster."""
+        store = self.atlas.manifest.store
+        scans = isinstance(store, EdgeSettings) and (store.index, store.filtered) == ("scan", "int8")
+        if scans and _share_of_earth(area) > WIDE_SHARE:
+            anywhere = self.atlas.search_items(vector, WIDER * limit)
+            inside = holds_points(area, [hit.item.point for hit in anywhere])
+            found = [hit for hit, is_inside in zip(anywhere, inside.tolist(), strict=True) if is_inside]
+            if len(found) >= limit or len(anywhere) == len(self):
+                return found[:limit]
+        return self.atlas.search_items(vector, limit, near=area)
 
     def close(self) -> None:
         """Release the store."""
         self.atlas.close()
+
+
+def _share_of_earth(area: NearAny) -> float:
+    """Of the circles, each counted whole; Archimedes: a cap of angle r has (1 - cos r) / 2 of a sphere."""
+    angles = np.array([min(circle.radius_km / EARTH_RADIUS_KM, np.pi) for circle in area.circles])
+    return float(((1.0 - np.cos(angles)) / 2.0).sum())
 
 
 def build_tile_atlas(
@@ -153,20 +189,33 @@ def build_tile_atlas(
     """
     if reader is None and any(tile.tile and tile.rgb is None and tile.path is None for tile in tiles):
         raise UserError("tiles of an area have no pictures of their own: give a reader, such as TileFolder(folder)")
-    listed = [(tile.tile_id, *tile.payload().values()) for tile in tiles]
-    digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
     def encode(ids: Sequence[int]) -> EncodedBatch:
         return _encode_tiles(encoder, [(i, tiles[i]) for i in ids], reader)
 
-    given = ItemSource(AtlasKind.TILE, source, digest, len(tiles), TILE_BATCH, encode)
+    given = ItemSource(AtlasKind.TILE, source, _digest(tiles), len(tiles), TILE_BATCH, encode)
     manifest = build_atlas(folder, encoder, given, store or TILE_STORE, progress, replace)
-    if replace or not (folder / BACKGROUND_FILE).is_file():
+    if replace or not all((folder / name).is_file() for name in (BOUNDS_FILE, BACKGROUND_FILE)):
         usable = np.setdiff1d(np.arange(len(tiles)), [failure.id for failure in read_failures(folder)])
+        _save(folder / BOUNDS_FILE, np.array([tiles[i].bounds for i in usable]))
         chosen = usable[np.unique(np.linspace(0, len(usable) - 1, BACKGROUND_TILES).astype(np.int64))]
-        with replacing(folder / BACKGROUND_FILE) as part, part.open("wb") as file:
-            np.save(file, encode(chosen.tolist()).vectors)
+        _save(folder / BACKGROUND_FILE, encode(chosen.tolist()).vectors)
     return manifest
+
+
+def _save(file: Path, array: NDArray[Any]) -> None:
+    with replacing(file) as part, part.open("wb") as opened:
+        np.save(opened, array)
+
+
+def _digest(tiles: Sequence[SatelliteTile]) -> str:
+    """SHA-256 of the list of tiles as JSON, a tile at a time: a million of them as one text would take a gigabyte."""
+    digest, before = hashlib.sha256(b"["), ""
+    for tile in tiles:
+        digest.update((before + json.dumps([tile.tile_id, *tile.payload().values()])).encode())
+        before = ", "
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def open_tile_atlas(
@@ -178,10 +227,11 @@ def open_tile_atlas(
         AtlasError: as there, or an atlas of another kind.
     """
     atlas = open_atlas(folder, encoder, store, servers=servers)
-    if atlas.kind is not AtlasKind.TILE or not (folder / BACKGROUND_FILE).is_file():
+    files = [folder / name for name in (BACKGROUND_FILE, BOUNDS_FILE)]
+    if atlas.kind is not AtlasKind.TILE or not all(file.is_file() for file in files):
         atlas.close()
         raise AtlasError(f"atlas {folder.name} is no satellite atlas (kind {atlas.kind.value}): build one of tiles")
-    return TileAtlas(atlas, np.load(folder / BACKGROUND_FILE, allow_pickle=False))
+    return TileAtlas(atlas, *(np.load(file, allow_pickle=False) for file in files))
 
 
 def tiles_from_table(table: Path, pictures: Path) -> list[SatelliteTile]:

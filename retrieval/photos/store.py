@@ -36,15 +36,18 @@ class PhotoStore:
         return photo.id
 
     @contextmanager
-    def holding(self, photo: Photo) -> Iterator[str]:
-        """Add a photo and keep it until the context ends; gives its id."""
+    def holding(self, photo: Photo, *more: Photo) -> Iterator[str]:
+        """Add a photo, and perhaps more of them, and keep them until the context ends; gives the first one's id."""
+        photos = (photo, *more)
         with self._lock:
-            self._held[photo.id] += 1
+            self._held.update(one.id for one in photos)
         try:
-            yield self.add(photo)
+            for one in photos:
+                self.add(one)
+            yield photo.id
         finally:
             with self._lock:
-                self._held -= Counter((photo.id,))
+                self._held -= Counter(one.id for one in photos)
                 self._evict()
 
     def _evict(self) -> None:

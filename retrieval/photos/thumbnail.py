@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,19 @@ def thumbnail_jpeg(photo: Photo, side_px: int = THUMBNAIL_SIDE_PX, quality: int 
         quality: of the JPEG, 1 to 95.
     """
     return rgb_jpeg(photo.rgb, side_px, quality)
+
+
+def strip_jpeg(photos: Sequence[Photo], side_px: int = THUMBNAIL_SIDE_PX, quality: int = 80) -> bytes:
+    """The same of several photos, side by side and of one height; of one photo its thumbnail."""
+    if len(photos) == 1:
+        return thumbnail_jpeg(photos[0], side_px, quality)
+    pictures = [Image.fromarray(photo.rgb) for photo in photos]
+    height = min(side_px, *(picture.height for picture in pictures))
+    scaled = [
+        np.asarray(picture.resize((max(1, round(picture.width * height / picture.height)), height)))
+        for picture in pictures
+    ]
+    return rgb_jpeg(np.concatenate(scaled, axis=1), side_px * len(photos), quality)
 
 
 def rgb_jpeg(rgb: NDArray[np.uint8], max_side_px: int, quality: int, min_side_px: int = 0) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.point import Point, wrap_longitude_deg
-from geo.sphere import EARTH_RADIUS_KM, distance_km, lat_lon_array, point_distance_km
+from geo.sphere import EARTH_RADIUS_KM, Floats, distance_km, lat_lon_array, point_distance_km, unit_vectors
 
 Exclude = Mapping[str, Collection[str]]
 """Values to leave out, by field: `item_id`, or a key of the item's extra payload such as `author`."""
@@ -58,6 +58,13 @@ def holds_points(near: Near | NearAny, points: Sequence[Point]) -> NDArray[np.bo
     centres_deg, radius_km = lat_lon_array(one.centre for one in circles), np.array([one.radius_km for one in circles])
     away_km = distance_km(lat_lon_array(points)[:, None], centres_deg[None])
     return np.asarray((away_km <= radius_km).any(axis=1))
+
+
+def holds_unit(area: NearAny, unit: Floats) -> NDArray[np.bool_]:
+    """Whether an area holds each of many positions, unit vectors (n, 3): (n,). Right to about a metre."""
+    centres = unit_vectors(lat_lon_array(circle.centre for circle in area.circles))
+    reach = np.array([np.cos(min(np.pi, circle.radius_km / EARTH_RADIUS_KM)) for circle in area.circles])
+    return np.asarray((unit @ centres.T >= reach).any(axis=1))
 
 
 def bounding_boxes(near: Near | NearAny) -> tuple[LatLonBox, ...]:

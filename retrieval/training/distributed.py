@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 from core.errors import UserError
 
@@ -91,6 +92,70 @@ class ProcessGroup:
         """Wait until all processes are here."""
         if self.size > 1:
             dist.barrier()
+
+
+class BatchNormOfAll(nn.BatchNorm2d):
+    """Batch normalisation over the rows of all processes; gradients flow through its statistics to all of them.
+
+    What one process computes for the whole batch, in float32. torch's own `SyncBatchNorm` needs CUDA.
+    """
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, channels, height, width); in training a collective call, which every process has to make."""
+        if not self.training:
+            usual: Tensor = super().forward(rows)
+            return usual
+        values = rows.float()
+        ones = values.new_full((1,), values.numel() / values.shape[1])
+        total = _sum_of_all(torch.cat([values.sum(dim=(0, 2, 3)), ones]))
+        count = total[-1]
+        mean = total[:-1] / count
+        centred = values - mean[:, None, None]
+        variance = _sum_of_all((centred**2).sum(dim=(0, 2, 3))) / count
+        self._update(mean.detach(), (variance * count / (count - 1.0)).detach())
+        normalised = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        return (normalised * self.weight[:, None, None] + self.bias[:, None, None]).to(rows.dtype)
+
+    @torch.no_grad()
+    def _update(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked += 1
+        share = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)
+
+
+def _sum_of_all(values: Tensor) -> Tensor:
+    summed: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return summed
+
+
+def share_batch_norms(module: nn.Module, process_group: ProcessGroup, chunk: int) -> None:
+    """Let the batch norms of a module that is trained see the whole batch; in place, nothing for one process.
+
+    Args:
+        chunk: rows embedded at a time; 0: all.
+
+    Raises:
+        UserError: there are batch norms, and the batch is to be embedded in chunks.
+    """
+    found = [
+        (parent, name)
+        for parent in module.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.BatchNorm2d)
+    ]
+    if found and chunk:
+        raise UserError(
+            "loop.chunk: the backbone normalises over the batch, which has to be embedded at once: set loop.chunk=0, or"
+            " take a backbone with layer norms, such as ConvNeXt"
+        )
+    for parent, name in found if process_group.size > 1 else ():
+        old = getattr(parent, name)
+        new = BatchNormOfAll(old.num_features, old.eps, old.momentum)
+        new.load_state_dict(old.state_dict())
+        setattr(parent, name, new.to(old.weight.device))
 
 
 def join_process_group(device: str) -> ProcessGroup:

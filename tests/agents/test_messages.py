@@ -18,7 +18,7 @@ from agents.messages import (
     passing_request,
     read_data,
     request,
-    with_image,
+    with_images,
     without_earlier_pictures,
 )
 
@@ -47,7 +47,7 @@ def test_the_photo_is_a_jpeg_without_metadata_and_not_larger_than_needed() -> No
 
 def test_the_photo_goes_into_the_first_human_message_only() -> None:
     messages = [SystemMessage("rules"), HumanMessage("one"), AIMessage("yes"), HumanMessage("two")]
-    shown = with_image(messages, {"type": "image", "base64": "x", "mime_type": "image/jpeg"})
+    shown = with_images(messages, {"photo-1": {"type": "image", "base64": "x", "mime_type": "image/jpeg"}})
     assert [type(m.content) for m in shown] == [str, list, str, str]
     assert messages[1].content == "one"
 

@@ -63,3 +63,24 @@ def test_every_line_is_answered_and_the_chat_goes_on(
     assert "Traceback" not in said.err
     assert photo.read_bytes() == before
     assert (tmp_path / "notes.txt").read_text() == "a letter"
+
+
+def test_photos_of_one_place_are_shown_added_and_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, name in enumerate(("a.jpg", "b b.jpg", "c.jpg")):
+        jpeg(tmp_path / name, seed=seed)
+    monkeypatch.chdir(tmp_path)
+    lines = ["/add a.jpg", "/photo a.jpg 'b b.jpg'", "/add c.jpg", "/add a.jpg", "/photos", "/undo", "/photos"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*lines, "/photo b b.jpg", "/quit"])))
+    assert run(["chat", "--no-signs", "--home", str(tmp_path / "data"), "--thread", "trip"]) == 0
+    said = capsys.readouterr()
+    assert "no photo yet: show one" in said.err
+    assert "a.jpg is the same file as" in said.err
+    listed = [line for line in said.out.splitlines() if line.startswith("* 1  ")]
+    assert [line[5:].partition("  ")[0] for line in listed] == ["a.jpg + b b.jpg + c.jpg", "a.jpg + b b.jpg"]
+    assert "took back the last photo; 1 photo(s) in this conversation" in said.err
+    assert "b b.jpg" in said.out
+    assert len(list((tmp_path / "data" / "threads" / "trip" / "photos").iterdir())) == 3
+    assert run(["chat", "--forget", "trip", "--home", str(tmp_path / "data")]) == 0
+    assert not list((tmp_path / "data").rglob("*.png"))

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from apps.commands.folder import PhotoFile, photo_files, run_folder
+from apps.commands.folder import run_folder
+from apps.commands.photo_files import PhotoFile, photo_files
 from apps.output.results_file import RunStatus
 from retrieval.photos.photo import load_photo
 from tests.apps.conftest import Run, command, environment

@@ -173,7 +173,7 @@ def test_the_version_is_printed(place: Place) -> None:
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3])
 def test_an_interruption_at_the_start_is_one_line(after_s: float, place: Place) -> None:
     pipe = subprocess.PIPE
-    started = "import sys; sys.stdout.write('.'); sys.stdout.flush(); from geosleuth.__main__ import main; main()"
+    started = "from geosleuth.__main__ import main; print('.', end='', flush=True); main()"
     arguments = [sys.executable, "-c", started, "locate", str(place.photo)]
     with subprocess.Popen(arguments, env=environment(place.home), stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None

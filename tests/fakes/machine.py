@@ -147,7 +147,7 @@ class FakeSearch:
         self.found = tuple(found)
         self.calls = 0
 
-    def candidates(self, _photo_id: str, _box: Any, near: Any, limit: int) -> tuple[Candidate, ...]:
+    def candidates(self, _photo_id: str, _box: Any, near: Any, limit: int, _more: Any = ()) -> tuple[Candidate, ...]:
         self.calls += 1
         if near is None:
             return self.found[:limit]

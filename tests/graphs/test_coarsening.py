@@ -217,7 +217,7 @@ def test_every_field_of_an_answer_has_been_thought_of() -> None:
         "chance_within_km", "confidence", "reasoning", "hypotheses", "evidence", "candidates", "metadata_position",
     }  # fmt: skip
     harmless = {
-        "photo_sha256", "status", "point_source", "model_status", "radius_is_calibrated", "cost", "cost_by_model",
-        "versions",
+        "photo_sha256", "more_photo_sha256s", "status", "point_source", "model_status", "radius_is_calibrated", "cost",
+        "cost_by_model", "versions",
     }  # fmt: skip
     assert set(Answer.model_fields) == coarsened | harmless

@@ -163,7 +163,7 @@ def test_the_sun_is_checked_if_the_user_says_when_and_how_it_stood(sleuth: GeoSl
 
 
 def test_a_system_lends_itself_to_a_strategy_with_a_contrast(sleuth: GeoSleuth) -> None:
-    found = sleuth.context.dissimilar(sleuth.photo_store.add(photo()), 3)
+    found = sleuth.context.dissimilar([sleuth.photo_store.add(photo())], 3)
     best = sleuth.locate(photo()).candidates
     assert len(found) == 3
     assert max(item.similarity for item in found) < min(item.similarity for item in best)

@@ -137,6 +137,23 @@ def test_a_box_is_searched_by_what_it_shows(
     assert result.box.left == left
 
 
+def test_photos_of_one_place_are_searched_by_the_mean_of_their_vectors(
+    search: PhotoSearch, photo_store: PhotoStore, encoder: ColourEncoder
+) -> None:
+    red, blue = (photo_store.add(as_photo(np.full((64, 64, 3), COLOURS[colour]))) for colour in ("red", "blue"))
+    result = call(search_photos_tool(search), photo_id=red, more_photo_ids=[blue]).artifact
+    best = [found for found in result.candidates if found.atlas == "photos"]
+    assert {found.item_id for found in best[:2]} == {"red", "blue"}
+    assert [found.similarity for found in best[:2]] == pytest.approx([0.72, 0.72], abs=0.01)
+    assert encoder.encoded == 2
+    assert search.least_similar([red, blue], 1)[0].item_id == "green"
+
+
+def test_models_are_not_offered_the_machines_own_argument(search: PhotoSearch) -> None:
+    tool = search_photos_tool(search)
+    assert "more_photo_ids" not in tool.tool_call_schema.model_json_schema()["properties"]  # type: ignore[union-attr]
+
+
 class HidesByRule:
     """Hides one painter's photos, and those at least as similar as a bound."""
 
@@ -177,6 +194,16 @@ def test_what_an_evaluation_hides_is_never_found_not_even_by_a_part(
     assert sorted(exclusion.near_duplicates) == (["blue", "red"] if duplicates_from < 1.0 else [])
 
 
+def test_of_several_photos_what_is_hidden_from_one_is_hidden_from_all(
+    encoder: ColourEncoder, photo_store: PhotoStore, red_and_blue: str
+) -> None:
+    exclusion = HidesByRule(None, 0.99)
+    search = PhotoSearch([ExactAtlas("photos", AtlasKind.PHOTO)], encoder, photo_store, exclusion)
+    green = photo_store.add(as_photo(np.full((64, 64, 3), COLOURS["green"])))
+    assert {found.item_id for found in search.candidates(red_and_blue, None, None, 3, [green])} == {"red", "blue"}
+    assert exclusion.asked == {red_and_blue, green}
+
+
 def test_a_photo_in_use_stays_in_the_store() -> None:
     small = PhotoStore(capacity=2)
     photos = [as_photo(np.full((64, 64, 3), shade)) for shade in range(10, 60, 10)]
@@ -185,6 +212,8 @@ def test_a_photo_in_use_stays_in_the_store() -> None:
             small.add(other)
         assert small.get(photo_id).sha256 == photos[0].sha256
         assert len(small.ids()) == 2
+    with small.holding(*photos[:3]):
+        assert len(small.ids()) == 3
     small.add(photos[1])
     small.add(photos[2])
     with pytest.raises(KeyError):

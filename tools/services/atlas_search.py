@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+import numpy as np
 from pydantic import Field
 
 from retrieval.candidate import AtlasKind, Candidate
@@ -20,6 +21,9 @@ from tools.results import Box, Circle
 CACHED_VECTORS = 256
 
 FIRST_NEAR_DUPLICATES = 16
+
+SHORTEST = 1e-6
+"""Length below which a mean of vectors points nowhere; it is then not made longer."""
 
 SPREAD_KM = 100.0
 SPREAD_AMONG = 20
@@ -93,49 +97,73 @@ class PhotoSearch:
         self._vectors: OrderedDict[str, Vectors] = OrderedDict()
         self._lock = threading.Lock()
 
-    def candidates(self, photo_id: str, box: Box | None, near: Circle | None, limit: int) -> tuple[Candidate, ...]:
+    def candidates(
+        self, photo_id: str, box: Box | None, near: Circle | None, limit: int, more: Sequence[str] = ()
+    ) -> tuple[Candidate, ...]:
         """At most `limit` candidates of each atlas, most similar first within each.
 
         Those of a GPS atlas stand apart, unless the search is confined to a circle.
 
+        Args:
+            photo_id: of the photo.
+            box: the part of it to look at; None: all of it.
+            near: the circle to search in; None: everywhere.
+            limit: candidates of each atlas.
+            more: ids of further photos of the same place: one search, by the mean of all the photos' vectors.
+
         Raises:
             ToolError: no such photo, or a box too small to look at.
         """
-        vector = self._vector(photo_part(self._photo_store, photo_id, box))
+        photo_ids = (photo_id, *more)
+        vector = self._vector(photo_part(self._photo_store, photo_id, box)) if box else self._mean_vector(photo_ids)
         circle = Near(near.centre, near.radius_km) if near else None
         found: list[Candidate] = []
         for number, atlas in enumerate(self._atlases):
             if atlas.kind is AtlasKind.GPS and circle is None:
                 found += atlas.search_spread(vector, limit, SPREAD_KM, limit * SPREAD_AMONG)
             else:
-                found += atlas.search(vector, limit, near=circle, exclude=self._hidden(number, photo_id))
+                found += atlas.search(vector, limit, near=circle, exclude=self._hidden(number, photo_ids))
         return tuple(found)
 
-    def least_similar(self, photo_id: str, limit: int) -> tuple[Candidate, ...]:
+    def least_similar(self, photo_ids: Sequence[str], limit: int) -> tuple[Candidate, ...]:
         """At most `limit` candidates of each atlas, least similar first: those nearest to the opposite vector.
 
         Raises:
             ToolError: no such photo.
         """
-        opposite = -self._vector(photo_part(self._photo_store, photo_id, None))
+        opposite = -self._mean_vector(photo_ids)
         found: list[Candidate] = []
         for number, atlas in enumerate(self._atlases):
-            found += atlas.search(opposite, limit, exclude=self._hidden(number, photo_id))
+            found += atlas.search(opposite, limit, exclude=self._hidden(number, photo_ids))
         return tuple(item.model_copy(update={"similarity": -item.similarity}) for item in found)
 
-    def _hidden(self, number: int, photo_id: str) -> Exclude | None:
-        """What a search of an atlas leaves out. A part of a photo must not find a duplicate of the whole either."""
-        atlas = self._atlases[number]
-        if self._exclusion is None or atlas.kind is not AtlasKind.PHOTO:
+    def _hidden(self, number: int, photo_ids: Sequence[str]) -> Exclude | None:
+        """What a search of an atlas leaves out: all that must not be found for any of its photos."""
+        atlas, exclusion = self._atlases[number], self._exclusion
+        if exclusion is None or atlas.kind is not AtlasKind.PHOTO:
             return None
-        exclude = dict(self._exclusion.exclude(photo_id))
+        each = [self._hidden_from(number, atlas, exclusion, photo_id) for photo_id in photo_ids]
+        fields = {name for one in each for name in one}
+        return {name: {value for one in each for value in one.get(name, ())} for name in sorted(fields)} or None
+
+    def _hidden_from(self, number: int, atlas: SearchedAtlas, exclusion: ReferenceExclusion, photo_id: str) -> Exclude:
+        """What must not be found for a photo. A part of it must not find a duplicate of the whole either."""
+        exclude = dict(exclusion.exclude(photo_id))
         if (photo_id, number) not in self._near_duplicates:
             vector = self._vector(photo_part(self._photo_store, photo_id, None))
-            found = _near_duplicates(atlas, vector, exclude, self._exclusion.near_duplicate_similarity)
-            self._exclusion.record_near_duplicates(photo_id, found)
+            found = _near_duplicates(atlas, vector, exclude, exclusion.near_duplicate_similarity)
+            exclusion.record_near_duplicates(photo_id, found)
             self._near_duplicates[photo_id, number] = found
         item_ids = {*exclude.get("item_id", ()), *self._near_duplicates[photo_id, number]}
-        return {**exclude, "item_id": item_ids} if item_ids else exclude or None
+        return {**exclude, "item_id": item_ids} if item_ids else exclude
+
+    def _mean_vector(self, photo_ids: Sequence[str]) -> Vectors:
+        """The mean of the photos' vectors (dim,), of length 1; of one photo its own vector."""
+        vectors = [self._vector(photo_part(self._photo_store, photo_id, None)) for photo_id in photo_ids]
+        if len(vectors) == 1:
+            return vectors[0]
+        mean = np.mean(vectors, axis=0, dtype=np.float32)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), SHORTEST), np.float32)
 
     def _vector(self, photo: Photo) -> Vectors:
         """The fused vector (dim,) of a photo; a crop has a hash of its own."""

@@ -85,8 +85,9 @@ class TileClient:
             server.name, asking, kind, MAX_TILE_BYTES, min_interval_s, concurrent=concurrent, attempts=attempts
         )
         origin = _Origin(server, fetcher, owned=None if client else asking)
+        self._cache = _private_file(cache_folder)
         storage = SqliteStorage(
-            database_path=_private_file(cache_folder), max_size=max_cache_bytes, soft_delete_ttl=IN_USE_S
+            database_path=self._cache, max_size=max_cache_bytes, soft_delete_ttl=IN_USE_S
         )
         self._cached = httpx.Client(transport=CacheTransport(origin, storage, CacheOptions(shared=False)))
 
@@ -106,10 +107,13 @@ class TileClient:
         """A tile as uint8 (256, 256, 3); None where the server has none.
 
         Raises:
-            ToolError: the server is down, too busy, or sent something that is no tile; `ServiceDownError` for those
+            ToolError: the cache is damaged; the server is down, too busy, or sent something that is no tile; `ServiceDownError` for those
                 that may pass.
         """
-        reply = self._cached.get(f"http://{self.server.fingerprint}.invalid/{tile.zoom}/{tile.x}/{tile.y}")
+        try:
+            reply = self._cached.get(f"http://{self.server.fingerprint}.invalid/{tile.zoom}/{tile.x}/{tile.y}")
+        except _DAMAGED as error:
+            raise ToolError(f"the cache of tiles {self._cache} is damaged ({type(error).__name__}): delete it") from error
         return decode_tile(reply.content) if reply.content else None
 
     def pictures(self, tiles: Iterable[Tile]) -> Iterator[Rgb | None]:

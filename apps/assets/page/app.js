@@ -33,23 +33,32 @@ for (const [index, name] of TABS.entries()) {
   });
 }
 
-/* Photos */
+/* Photos: of several it is asked whether they are of one place, or each is to be located alone */
+const MOST_TOGETHER = 8;
 const isPhoto = (file) => file.type.startsWith("image/") || /\.(heic|heif|avif)$/i.test(file.name);
 const attach = (files) => {
   waiting = files;
   const box = byId("attached");
   box.hidden = !files.length;
-  box.replaceChildren(...files.map((file) => el("span", "", file.name)), button("Remove", () => attach([]), "quiet"));
+  const ways = files.length < 2 ? [] : [button("Each alone", () => sendAttached(false)), ...(files.length > MOST_TOGETHER ? [] : [button("Photos of one place", () => sendAttached(true))])];
+  box.replaceChildren(...files.map((file) => el("span", "", file.name)), ...ways, button("Remove", () => attach([]), "quiet"));
+};
+const sendAttached = async (together) => {
+  if (app.run) return;
+  const text = byId("say").value.trim(), files = waiting;
+  byId("say").value = "";
+  grow();
+  attach([]);
+  const turns = together || !files.length ? [files] : files.map((file) => [file]);
+  for (const [index, photos] of turns.entries()) await send(index ? "" : text, photos);
 };
 const take = async (files) => {
   if (!byId("batch").hidden) { startJob(files); return; }
   const photos = files.filter(isPhoto);
   if (!photos.length) { if (files.length) note("That is no photo; a zip goes to the tab Batch.", "error"); return; }
   emit("tab", "chat");
-  if (app.run) { attach(photos); return; }
-  const text = byId("say").value.trim();
-  byId("say").value = "";
-  for (const [index, photo] of photos.entries()) await send(index ? "" : text, photo);
+  attach(photos);
+  if (photos.length === 1) await sendAttached(false);
 };
 byId("file").addEventListener("change", (event) => { const files = [...event.target.files]; event.target.value = ""; take(files); });
 document.addEventListener("paste", (event) => {
@@ -82,14 +91,7 @@ field.addEventListener("keydown", (event) => {
 });
 byId("composer").addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (app.run) return;
-  const text = field.value.trim(), files = waiting;
-  if (!text && !files.length) return;
-  field.value = "";
-  grow();
-  attach([]);
-  if (files.length) for (const [index, photo] of files.entries()) await send(index ? "" : text, photo);
-  else await send(text, null);
+  if (field.value.trim() || waiting.length) await sendAttached(false);
 });
 byId("stop").addEventListener("click", stop);
 document.addEventListener("keydown", (event) => {

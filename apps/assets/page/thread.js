@@ -59,7 +59,10 @@ export const openThread = async (threadId) => {
   clearAnswer();
   showCost(history.cost);
   const current = history.photos.find((photo) => photo.photo_id === history.current_photo_id);
-  for (const photo of history.photos) personSaid("", await thumbnail(threadId, photo.photo_id), photo.name);
+  for (const photo of history.photos) {
+    const ids = [photo.photo_id, ...photo.more_photo_ids];
+    personSaid("", await Promise.all(ids.map((id) => thumbnail(threadId, id))), photo.name);
+  }
   for (const said of history.messages) if (said.text) (said.role === "person" ? personSaid : machineSaid)(said.text);
   if (current && current.answer) answerCard(await showAnswer(current.photo_id));
   await showPhotos(history);

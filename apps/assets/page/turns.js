@@ -11,12 +11,12 @@ const bubble = (who, ...children) => {
   byId("log").append(box);
   return box;
 };
-export const personSaid = (text, picture = null, name = "") => {
+export const personSaid = (text, pictures = [], name = "") => {
   const box = bubble("person");
-  if (picture) {
+  for (const [index, picture] of pictures.entries()) {
     const image = el("img");
     image.src = picture;
-    image.alt = name ? `Photo ${name}` : "Photo";
+    image.alt = [name ? `Photo ${name}` : "Photo", ...(pictures.length > 1 ? [`${index + 1} of ${pictures.length}`] : [])].join(", ");
     box.append(image);
   }
   if (text) box.append(el("p", "", text));
@@ -69,7 +69,7 @@ const said = (error) => note(error.message, "error");
 export const questionCard = (question) => {
   const box = bubble("machine question", el("p", "", question.question));
   const answers = el("div", "actions");
-  for (const text of question.answers) answers.append(button(text, () => { answers.remove(); send(text, null); }));
+  for (const text of question.answers) answers.append(button(text, () => { answers.remove(); send(text); }));
   if (question.answers.length) box.append(answers);
 };
 
@@ -187,21 +187,22 @@ const ensureThread = async (title) => {
   app.thread = thread.id;
 };
 
-export const send = async (text, file) => {
+/* Words, and perhaps photos: several are of one place. */
+export const send = async (text, files = []) => {
   if (app.run) return;
   document.querySelectorAll(".empty, .undo, .resume").forEach((node) => node.remove());
-  const picture = file ? URL.createObjectURL(file) : null;
-  personSaid(text, picture, file ? file.name : "");
+  const name = files.map((file) => file.name).join(" + ");
+  personSaid(text, files.map((file) => URL.createObjectURL(file)), name);
   toEnd();
-  if (file) clearAnswer();
+  if (files.length) clearAnswer();
   try {
-    await ensureThread(file ? file.name : text);
+    await ensureThread(name || text);
   } catch (error) { said(error); return; }
   const form = new FormData();
   form.set("text", text);
   form.set("live_areas", "true");
-  if (file) form.set("photo", file, file.name);
-  await turn("messages", form, Boolean(file));
+  for (const file of files) form.append("photo", file, file.name);
+  await turn("messages", form, files.length > 0);
 };
 
 export const stop = () => { if (app.run) app.run.abort(); };

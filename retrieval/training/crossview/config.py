@@ -12,16 +12,17 @@ from retrieval.crossview.encoder import CrossviewBackbone
 from retrieval.crossview.network import CrossviewShape, ViewSizes
 from retrieval.training.text_tower import TextConfig
 
-Layout = Literal["table", "cvusa", "vigor"]
+Layout = Literal["table", "cvusa", "vigor", "mmlandmarks"]
 
 
 class PlacesConfig(Frozen):
     """Places with their photos and tiles, and which of them are trained on."""
 
     folder: Path = Field(description="of the photos and tiles")
-    layout: Layout = Field("table", description="a CSV of ours, or the published folders of CVUSA or VIGOR")
+    layout: Layout = Field("table", description="a CSV of ours, or a published folder")
     table: str = Field("places.csv", description="of layout table: columns photo, tile, lat, lon, place, text, part")
     cities: tuple[str, ...] = Field((), description="of layout vigor; none: all four")
+    outdoor_only: bool = Field(False, description="of layout mmlandmarks: without the photos from indoors")
     photos: int = Field(1, gt=0, description="photos of a place that make one query in training")
     drop_photos: bool = Field(True, description="of several photos leave some out at random, so that fewer do, too")
     validation_share: float = Field(0.1, gt=0.0, lt=1.0, description="of the places, where the data has no such part")

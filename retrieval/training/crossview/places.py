@@ -1,4 +1,7 @@
-"""Places with photos from the ground and tiles from above: a table of ours, or the folders of CVUSA and VIGOR."""
+"""Places with photos from the ground and tiles from above: a table of ours, or a published folder.
+
+The published ones are CVUSA, VIGOR and MMLandmarks (`retrieval.crossview.mmlandmarks`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from geo.sphere import Floats
 from retrieval.atlas.sources import table_rows
+from retrieval.crossview.mmlandmarks import first_sentence, read_landmarks
 from retrieval.training.crossview.config import PlacesConfig
 from retrieval.training.data.table import read_position_deg
 
@@ -46,7 +50,7 @@ def read_places(config: PlacesConfig) -> list[PhotographedPlace]:
     Raises:
         UserError: a file is missing or not what its layout says, or nothing is left to train or to validate on.
     """
-    readers = {"table": _of_table, "cvusa": _of_cvusa, "vigor": _of_vigor}
+    readers = {"table": _of_table, "cvusa": _of_cvusa, "vigor": _of_vigor, "mmlandmarks": _of_mmlandmarks}
     places = list(readers[config.layout](config))
     parts = {place.part for place in places}
     if not {"train", "validation"} <= parts:
@@ -137,6 +141,19 @@ def _of_vigor(config: PlacesConfig) -> Iterator[PhotographedPlace]:
                 positions[tile] = _position_deg(lat, lon, path, line)
             for tile, own in photos.items():
                 yield PhotographedPlace(tile, positions[tile], tuple(own), (f"satellite/{city}/{tile}",), part=part)
+
+
+def _of_mmlandmarks(config: PlacesConfig) -> Iterator[PhotographedPlace]:
+    """The landmarks of `train`; some are held out, as the authors hold out 1,024. `query` is never read.
+
+    The text is the first sentence of what is written about a landmark; the first tile is the latest.
+    """
+    for landmark in read_landmarks(config.folder, "train", outdoor_only=config.outdoor_only):
+        text = first_sentence(config.folder / landmark.text) if landmark.text else ""
+        part = part_of(landmark.landmark_id, config.validation_share)
+        yield PhotographedPlace(
+            landmark.landmark_id, landmark.position_deg, landmark.photos, landmark.tiles, text, part
+        )
 
 
 def _lines(path: Path, least: int, delimiter: str = ",") -> list[tuple[int, list[str]]]:

@@ -18,7 +18,7 @@ from retrieval.training.crossview.places import PhotoGroups, missing_files, read
 from retrieval.training.crossview.task import CrossviewTask, build_towers
 from retrieval.training.crossview.views import PlaceDataset, PlaceLoader
 from retrieval.training.data.bad_samples import BAD_SAMPLES, BadSample, BadSamples
-from retrieval.training.distributed import ProcessGroup
+from retrieval.training.distributed import ProcessGroup, share_batch_norms
 from retrieval.training.run_folder import WEIGHTS, TrainingRunFolder
 from retrieval.training.trainer import Trainer
 from retrieval.training.validation import Scores
@@ -45,6 +45,7 @@ def train_crossview(config: CrossviewConfig, process_group: ProcessGroup, argume
     trained, held_out = (PhotoGroups.of(places, rows, config.data.photos) for rows in parts)
     groups = PhotoGroups(np.concatenate([trained.place, held_out.place]), trained.photos + held_out.photos)
     towers = build_towers(config.model, config.seed).to(process_group.device)
+    share_batch_norms(towers, process_group, config.loop.chunk)
     dataset = PlaceDataset(config.data, config.model.sizes, places, groups, towers.text, config.seed)
     loader = PlaceLoader(dataset, process_group.device, config.data.workers)
     task = CrossviewTask(config, places, groups, len(trained.place), loader, towers, bad_samples, process_group)

@@ -175,8 +175,8 @@ class CrossviewTask:
     def _similar_places(self, among: int) -> Tensor:
         """Rows of the places whose tiles are most similar to each place's photos; -1 where pictures cannot be read."""
         self.model.eval()
-        photos = self._embedded_photos(np.unique(self._row, return_index=True)[1])
-        tiles = self._embedded_tiles(self._known)
+        photos = self._shared(np.unique(self._row, return_index=True)[1], self._embedded_photos)
+        tiles = self._shared(self._known, self._embedded_tiles)
         self.model.train()
         with_tile = np.searchsorted(self._known, tiles.rows)
         kept = np.isin(self._row[photos.rows], with_tile)
@@ -186,6 +186,16 @@ class CrossviewTask:
         found = torch.full((len(self._known), min(among, len(self._known) - 1)), NO_NEIGHBOUR, dtype=torch.int64)
         found[rows, : similar.shape[1]] = torch.from_numpy(with_tile)[similar]
         return found
+
+    def _shared(self, rows: NDArray[np.int64], embed: Callable[[NDArray[np.int64]], _Embedded]) -> _Embedded:
+        """Embed rows, each process its part of them, and give all to every process."""
+        together = self._process_group
+        if len(rows) < together.size:
+            return embed(rows)
+        own = embed(rows[together.local_slice(len(rows))])
+        device = together.device
+        found = together.gather(torch.from_numpy(own.rows).to(device)).cpu().numpy()
+        return _Embedded(found, together.gather(own.vectors.to(device)).cpu())
 
     def _embedded_photos(self, rows: NDArray[np.int64]) -> _Embedded:
         loaded = self._loader.load(_in_parts(rows), NO_AUGMENTATION)
@@ -199,8 +209,7 @@ class CrossviewTask:
     def _embedded(self, batches: Iterable[LoadedPhotos], embed: Callable[[dict[str, Tensor]], Tensor]) -> _Embedded:
         rows, vectors = list[int](), list[Tensor]()
         for loaded in batches:
-            if self._process_group.is_main:  # every process reads the same pictures
-                self._bad_samples.add(loaded.bad_samples, len(self._groups.place))
+            self._bad_samples.add(loaded.bad_samples, len(self._groups.place))
             if loaded.tensors:
                 rows += loaded.rows
                 with torch.autocast(self._process_group.device.type, torch.bfloat16, enabled=self._config.loop.bf16):
@@ -227,10 +236,14 @@ def chosen_places(place: NDArray[np.int64], count: int, seed: int) -> NDArray[np
 def recalls(similarity: Tensor, own: Tensor) -> Scores:
     """R@1, R@5, R@10 and R@1% of similarities (n, m), in which column `own` (n,) is the right one of each row.
 
+    Others that are as similar come before it, so that vectors that are all alike find nothing.
+
     >>> recalls(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([0, 1]))["r@1"]
     0.5
+    >>> recalls(torch.ones(2, 2), torch.tensor([0, 1]))["r@1"]
+    0.0
     """
     of_own = similarity.gather(1, own[:, None])
-    rank = (similarity > of_own).sum(dim=1)
+    rank = (similarity >= of_own).sum(dim=1) - 1
     limits = {f"r@{k}": k for k in RECALL_AT} | {"r@1%": max(1, similarity.shape[1] // 100)}
     return {name: float((rank < limit).float().mean()) for name, limit in limits.items()}

@@ -44,7 +44,10 @@ class BadSamples:
         Raises:
             UserError: more than `max_share` of all samples are bad.
         """
-        new = [sample for sample in dict.fromkeys(samples) if sample not in self._known]
+        found = dict.fromkeys(sample for sample in samples if sample not in self._known)
+        if found:  # another process of the run may have listed them meanwhile
+            self._known.update(dict.fromkeys(read_bad_samples(self.path)))
+        new = [sample for sample in found if sample not in self._known]
         self._known.update(dict.fromkeys(new))
         self._append(new)
         if len(self) > self.max_share * total:

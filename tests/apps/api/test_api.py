@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import threading
@@ -44,6 +45,13 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return jpeg(tmp_path_factory.mktemp("photos") / "a.jpg").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Photos of one place."""
+    folder = tmp_path_factory.mktemp("place")
+    return [jpeg(folder / f"{seed}.jpg", seed=seed).read_bytes() for seed in range(3)]
 
 
 @pytest.fixture
@@ -94,6 +102,38 @@ def test_choices_and_clues_are_checked(anna: httpx.Client, photo: bytes) -> None
     refused(anna.post("/locate"), 422)
     refused(anna.post("/search", files={"photo": photo}), 422)
     refused(anna.post("/search", files={"photo": photo}, data={"lat": "1"}), 422)
+
+
+def test_parts_of_one_request_are_photos_of_one_place(anna: httpx.Client, place: list[bytes]) -> None:
+    def locate(photos: list[bytes], **data: str) -> httpx.Response:
+        return anna.post("/locate", files=[("photo", (f"{n}.jpg", one)) for n, one in enumerate(photos)], data=data)
+
+    answer = Answer.model_validate(locate(place).json())
+    assert answer.photo_sha256s == tuple(hashlib.sha256(one).hexdigest() for one in place)
+    assert "1.jpg is the same file as 0.jpg" in refused(locate([place[0], place[0]]), 422)["detail"]
+    refused(locate([place[0]] * 9), 422)
+    refused(locate([place[0], b"no photo"]), 415)
+
+
+def test_photos_of_the_place_that_is_talked_about_join_it(anna: httpx.Client, place: list[bytes]) -> None:
+    path = f"/threads/{anna.post('/threads', json={}).json()['id']}"
+
+    def send(*photos: int, **data: str) -> httpx.Response:
+        files = [("photo", (f"{n}.jpg", place[n])) for n in photos]
+        return anna.post(f"{path}/messages", files=files, data={"text": "where?", **data})
+
+    refused(send(0, same_place="true"), 422)
+    assert len(Answer.model_validate(send(0, 1).json()["answer"]).photo_sha256s) == 2
+    added = Answer.model_validate(send(2, same_place="true").json()["answer"])
+    assert added.photo_sha256s == tuple(hashlib.sha256(one).hexdigest() for one in place)
+    refused(send(1, same_place="true"), 422)
+    [shown] = anna.get(path).json()["history"]["photos"]
+    assert (shown["name"], len(shown["more_photo_ids"])) == ("0.jpg + 1.jpg + 2.jpg", 2)
+    for photo_id in (shown["photo_id"], *shown["more_photo_ids"]):
+        assert anna.get(f"{path}/photos/{photo_id}").content[:4] == b"\x89PNG"
+    assert anna.post(f"{path}/undo").json() == {"words": "where?"}
+    assert len(anna.get(path).json()["history"]["photos"][0]["more_photo_ids"]) == 1
+    assert anna.delete(path).status_code == 204
 
 
 def test_a_thread_from_its_photo_to_its_end(anna: httpx.Client, bert: httpx.Client, photo: bytes) -> None:

@@ -76,7 +76,12 @@ def png_bomb_in_text() -> bytes:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    limits: dict[str, Any] = {"photo_bytes": PHOTO_BYTES, "photo_megapixels": 20.0, "requests_per_minute": 10_000}
+    limits: dict[str, Any] = {
+        "photo_bytes": PHOTO_BYTES,
+        "place_bytes": PHOTO_BYTES,
+        "photo_megapixels": 20.0,
+        "requests_per_minute": 10_000,
+    }
     with (
         service(tmp_path_factory.mktemp("home"), **limits) as opened,
         listening(create_app(opened, ApiKeys({}))) as url,

@@ -120,6 +120,19 @@ def test_a_photo_of_a_folder_is_listed_read_and_located(tools: McpTools) -> None
     assert located.structured_content["photo_sha256"] == audit_lines(tools)[-1]["photo_sha256"]
 
 
+def test_photos_of_one_place_have_one_answer(tools: McpTools) -> None:
+    given = {"photo": {"path": "beach.jpg"}, "more_photos": [{"path": "trip/hill.jpg"}]}
+    answer = Answer.model_validate(call(tools, "locate_photo", given).structured_content)
+    line = audit_lines(tools)[-1]
+    assert answer.photo_sha256s == (line["photo_sha256"], *line["more_photo_sha256s"])
+    assert len(answer.photo_sha256s) == 2
+    again = {**given, "more_photos": [{"path": "beach.jpg"}]}
+    many = {**given, "more_photos": [{"path": "trip/hill.jpg"}] * 8}
+    for wrong, problem in ((again, "the same file as"), (many, "more_photos")):
+        refused = call(tools, "locate_photo", wrong)
+        assert (refused.is_error, problem in text(refused)) == (True, True)
+
+
 def test_a_resource_is_given_without_the_position_in_its_file(tmp_path: Path, tools: McpTools) -> None:
     exif = Image.Exif()
     exif[271] = "a camera"

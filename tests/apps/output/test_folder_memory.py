@@ -16,7 +16,8 @@ import pytest
 
 from agents.schemas import Answer
 from apps.commands import folder
-from apps.commands.folder import PhotoFile, locate_many
+from apps.commands.folder import locate_many
+from apps.commands.photo_files import PhotoFile
 from apps.maps import page
 from apps.options import Outputs
 from apps.output.reread import Reread
@@ -49,7 +50,8 @@ class Counting:
         self.before = alive()
         self.most = self.located = 0
 
-    def locate(self, photo: Photo) -> Answer:
+    def locate(self, photo: Photo, *, more: Sequence[Photo]) -> Answer:
+        assert not more
         self.located += 1
         if self.located % EVERY == 0:
             self.count()

@@ -165,6 +165,25 @@ def test_a_choice_of_precision_holds_from_the_next_turn_on(visit: Visit, gate: P
     assert visit.complaints == []
 
 
+def test_of_several_photos_the_page_asks_whether_they_are_of_one_place(visit: Visit, gate: Path, png: bytes) -> None:
+    gate.touch()
+    page = visit.open()
+    files = [{"name": f"{name}.png", "mimeType": "image/png", "buffer": png + name.encode()} for name in "ab"]
+    page.set_input_files("#file", files)
+    assert page.locator("#attached span").all_inner_texts() == ["a.png", "b.png"]
+    page.get_by_role("button", name="Photos of one place").click()
+    page.wait_for_selector(".card")
+    assert page.locator(".said.person img").count() == 2
+    assert len(Answer.model_validate_json(saved(page, "JSON")).photo_sha256s) == 2
+    page.reload()
+    page.wait_for_selector(".card")
+    assert page.locator(".said.person img").count() == 2
+    page.set_input_files("#file", files)
+    page.get_by_role("button", name="Remove").click()
+    assert page.locator("#attached").is_hidden()
+    assert visit.complaints == []
+
+
 def test_a_zip_becomes_a_table_a_map_and_files(visit: Visit, gate: Path, png: bytes) -> None:
     gate.touch()
     packed = io.BytesIO()

@@ -25,6 +25,14 @@ def tile(number: int, similarity: float) -> TileHit:
     return TileHit(SatelliteTile(str(number), TileBounds(48.85, west, 48.87, west + 0.02)), similarity)
 
 
+def everywhere(lat_lon_deg: np.ndarray) -> np.ndarray:
+    return np.ones(len(lat_lon_deg), dtype=bool)
+
+
+def nowhere(lat_lon_deg: np.ndarray) -> np.ndarray:
+    return np.zeros(len(lat_lon_deg), dtype=bool)
+
+
 def near_paris(pins: list[tuple[float, float]], scale_km: float = 5.0) -> Belief:
     support = make_support([PARIS, *pins])
     away_km = support.distance_km(PARIS)[:, 0]
@@ -56,21 +64,23 @@ def test_a_tile_that_stands_out_takes_the_belief_and_one_that_does_not_changes_n
     alike = compared(tile(2, 0.2), tile(0, 0.2), tile(1, 0.19))
     belief = near_paris(tile_pins(clear))
     wanted = clear.hits[0].tile.bounds
-    moved = Belief(belief.support, {}, {**belief._others, "satellite": satellite_log_ratio(belief, clear, RECORD)})
+    moved = Belief(
+        belief.support, {}, {**belief._others, "satellite": satellite_log_ratio(belief, clear, everywhere, RECORD)}
+    )
     assert held(moved.support, moved.mass, wanted) > 0.85 > 10.0 * held(belief.support, belief.mass, wanted)
-    assert not satellite_log_ratio(belief, alike, RECORD).any()
+    assert not satellite_log_ratio(belief, alike, everywhere, RECORD).any()
 
 
 def test_each_reading_is_a_distribution_of_its_own() -> None:
     found = compared(tile(2, 0.6), tile(0, 0.2), tile(1, 0.2))
     belief = near_paris(tile_pins(found))
-    readings = tile_readings(belief.support, belief.mass, found, (0.02, 0.1, 5.0))
+    readings = tile_readings(belief.support, belief.mass, found, nowhere, (0.02, 0.1, 5.0))
     np.testing.assert_allclose(belief.mass @ readings, 1.0)
     assert readings[:, 0].max() > readings[:, 1].max() > readings[:, 2].max() > 1.0
     assert (readings[:, 6] == 1.0).all()
     bounds = [hit.tile.bounds for hit in found.hits]
     assert sum(held(belief.support, belief.mass * readings[:, 5], each) for each in bounds) == pytest.approx(1.0)
-    nothing = tile_readings(belief.support, belief.mass, found._replace(hits=()), (0.02,))
+    nothing = tile_readings(belief.support, belief.mass, found._replace(hits=()), nowhere, (0.02,))
     assert (nothing == 1.0).all()
 
 

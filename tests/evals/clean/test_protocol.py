@@ -154,10 +154,10 @@ def test_a_query_cannot_see_its_photographer_its_copy_or_itself() -> None:
     assert not set(exclusion.exclude(second)["item_id"])
     assert not set(exclusion.exclude(third)["item_id"])
     assert exclusion.exclude("photo-unknown") == {}
-    assert exclusion.excluded(first) == 3
+    assert exclusion.excluded([first]) == 3
     exclusion.record_near_duplicates(first, ["found-by-embedding.jpg", "one.jpg"])
-    assert exclusion.excluded(first) == 4
-    assert exclusion.excluded(second) == 0
+    assert exclusion.excluded([first]) == 4
+    assert exclusion.excluded([second]) == 0
 
 
 def test_what_was_hidden_and_what_could_not_be_known_is_reported() -> None:

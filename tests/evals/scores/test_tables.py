@@ -75,9 +75,19 @@ def test_published_rows_have_a_source_and_make_sense() -> None:
     assert len({(row.benchmark, row.system) for row in rows}) == len(rows)
     for row in rows:
         given = [value for value in row.accuracy.values() if value is not None]
+        recall = [value for value in row.retrieval[:-1] if value is not None]
         assert row.source
-        assert given == sorted(given)
-        assert all(0.0 < value < 100.0 for value in given)
+        assert (given, recall) == (sorted(given), sorted(recall))
+        assert given or recall
+        assert all(0.0 < value < 100.0 for value in given + recall)
+
+
+def test_published_retrieval_stands_in_a_table_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert leaderboard.main(["mmlandmarks"]) == 0
+    accuracy, retrieval = capsys.readouterr().out.split("**Published retrieval of tiles")
+    assert "| GeoCLIP zero-shot, gallery without them | 6.67 | 28.79 |" in accuracy
+    assert "| MML-CLIP, photo to tile | 19.4 | 43.77 | 56.45 | – | 24.88 |" in retrieval
+    assert "photo to tile" not in accuracy
 
 
 def test_our_runs_stand_beside_the_published_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

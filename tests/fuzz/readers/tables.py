@@ -8,6 +8,7 @@ from evals.benchmarks.loading import load_benchmark
 from evals.benchmarks.registry import find_benchmark
 from evals.runs.sample_selection import _ids
 from retrieval.atlas.sources import photos_from_table
+from retrieval.crossview.mmlandmarks import first_sentence, read_index_tiles, read_landmarks
 from tests.fuzz.cases import Target
 
 _TRUTH = (
@@ -35,6 +36,14 @@ def _landmarks(folder: Path) -> object:
     return [(sample.photo, sample.truth) for sample in samples]
 
 
+def _places_of_landmarks(folder: Path) -> object:
+    landmarks = read_landmarks(folder, "train")
+    files = [name for one in landmarks for name in (*one.photos, *one.tiles, one.text)]
+    files += [tile.name for tile in read_index_tiles(folder)]
+    assert all((folder / name).resolve().is_relative_to(folder.resolve()) for name in files)
+    return landmarks, [first_sentence(folder / one.text) for one in landmarks]
+
+
 def _atlas_photos(folder: Path) -> object:
     items = photos_from_table(folder / "truth.csv", folder / "images")
     return [(item.item_id, item.point, item.author, item.problem) for item in items]
@@ -53,6 +62,18 @@ TARGETS = (
         },
         _landmarks,
         changed=("query/mml_query.csv", "query/mml_query_ground.csv"),
+    ),
+    Target(
+        "table-mmlandmarks",
+        lambda: {
+            "train/mml_train.csv": b"landmark_id,CommonsCategory,lat,lon\n1,A,48.85,2.29\n2,B,-33.9,151.2\n",
+            "train/mml_train_ground.csv": b"landmark_id,images\n1,0a1b2c 0a1b2d\n2,1a1b2c\n",
+            "train/mml_train_satellite.csv": b"landmark_id,images\n1,3a1b2c 3a1b2d\n2,4a1b2c\n",
+            "train/mml_train_text.csv": b"landmark_id,json\n1,5a1b2c\n2,6a1b2c\n",
+            "index/mml_index_satellite.csv": b"images,lat,lon,year\n7a1b2c,1,2,2020\n",
+            "train/text/5/a/1/5a1b2c.json": b'{"Lead": "A bridge. Old."}',
+        },
+        _places_of_landmarks,
     ),
     Target("list-of-ids", lambda: {"ids": b'a.jpg\n{"photo": "b.jpg"}\n'}, lambda folder: _ids(folder / "ids")),
 )

@@ -76,6 +76,23 @@ def test_a_comparison_finds_the_best_of_each_area_with_what_is_stored_of_them(
         assert (len(everything.hits), everything.zones[0].most) == (len(inside), None)
 
 
+@pytest.mark.parametrize("limit", [5, 40, 400])
+def test_wide_areas_give_what_a_filter_gives(tmp_path: Path, limit: int) -> None:
+    encoder, listed = MeanColours(), tiles()
+    build_tile_atlas(tmp_path / "fiji", encoder, listed)
+    # Half of the row lies in it: with a limit of 5 ten are taken, of which too few lie inside for some of the photos.
+    wide = NearAny((Near(Point(lat=0.0, lon=100.0), 9000.0), Near(Point(lat=60.0, lon=20.0), 5000.0)))
+    inside = [n for n, tile in enumerate(listed) if wide.contains(tile.bounds.centre)]
+    assert 100 < len(inside) < 200
+    vectors = encoder.encode_tiles([tile.rgb for tile in listed if tile.rgb is not None])
+    with open_tile_atlas(tmp_path / "fiji", encoder) as atlas:
+        for photo in range(0, 300, 30):
+            compared = atlas.compare(vectors[photo], [wide], limit)
+            wanted = np.sort(vectors[inside] @ vectors[photo])[::-1][:limit]
+            np.testing.assert_allclose([hit.similarity for hit in compared.hits], wanted, atol=1e-4)
+            assert compared.zones[0].most == (pytest.approx(wanted[-1], abs=1e-4) if len(wanted) == limit else None)
+
+
 def test_bad_tiles_and_other_atlases_are_named(tmp_path: Path) -> None:
     encoder, listed = MeanColours(), tiles(3)
     listed[1] = listed[1]._replace(rgb=None, path=tmp_path / "gone.png")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ pytest.importorskip("transformers", reason="training needs the train extra")
 from core.errors import UserError  # noqa: E402
 from retrieval.crossview.encoder import CrossviewEncoder  # noqa: E402
 from retrieval.photos.photo import load_photo  # noqa: E402
+from retrieval.training import run_folder  # noqa: E402
 from retrieval.training.config import CrossviewConfig, load_config  # noqa: E402
 from retrieval.training.crossview.config import PlacesConfig, SamplingConfig  # noqa: E402
 from retrieval.training.crossview.places import read_places  # noqa: E402
@@ -25,6 +29,7 @@ from retrieval.training.distributed import ProcessGroup  # noqa: E402
 from retrieval.training.run_folder import read_weights  # noqa: E402
 from tests.retrieval.crossview.places import write_crossview_config, write_places  # noqa: E402
 
+ROOT = Path(__file__).parents[3]
 CPU = ProcessGroup(torch.device("cpu"))
 
 
@@ -76,21 +81,24 @@ def test_one_photo_alone_goes_through_the_transformer_as_in_training(tmp_path: P
     assert np.abs(alone - vectors[0]).max() > 1e-4
 
 
-def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from retrieval.training import run_folder
-
-    write_places(tmp_path, 40)
-    whole = load(write_crossview_config(tmp_path, run=str(tmp_path / "whole"), model__shape__together="transformer"))
-    train_crossview(whole, CPU, [])
-    stopped = whole.model_copy(update={"run": tmp_path / "stopped"})
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupt a run when it logs a step."""
     log = run_folder.TrainingRunFolder.log
 
     def stop(self: Any, line: Any) -> None:
         log(self, line)
-        if line["step"] == 11:
+        if line["step"] == step:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(run_folder.TrainingRunFolder, "log", stop)
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_places(tmp_path, 40)
+    whole = load(write_crossview_config(tmp_path, run=str(tmp_path / "whole"), model__shape__together="transformer"))
+    train_crossview(whole, CPU, [])
+    stopped = whole.model_copy(update={"run": tmp_path / "stopped"})
+    stop_after(11, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train_crossview(stopped, CPU, [])
     monkeypatch.undo()
@@ -100,6 +108,56 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path: Path, monke
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def start(folder: Path, *launch: str) -> None:
+    command = [sys.executable, *launch, "-m", "retrieval.training.train", str(folder / "config.yaml")]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_two_processes_equal_one_and_go_on_where_one_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_places(tmp_path, 40)
+    (tmp_path / "pictures" / "6.png").write_bytes(b"<html>")
+    # The compact recipe: batch norms, photos through the Transformer, neighbours that are mined.
+    changes = {
+        "model__shape__together": "transformer",
+        "sampling__near_epochs": 1,
+        "sampling__similar_every": 1,
+        "loop__epochs": 3,
+        "data__max_bad_share": 0.1,
+    }
+    alone = load(write_crossview_config(tmp_path, run=str(tmp_path / "alone"), **changes))
+    train_crossview(alone, CPU, [])
+    pair = load(write_crossview_config(tmp_path, run=str(tmp_path / "pair"), **changes))
+    stop_after(3, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train_crossview(pair, CPU, [])
+    monkeypatch.undo()
+    start(tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    assert len(losses(tmp_path / "pair")) == 12
+    assert losses(tmp_path / "pair") == pytest.approx(losses(tmp_path / "alone"), rel=1e-4)
+    weights, wanted = (read_weights(tmp_path / run / "best.safetensors") for run in ("pair", "alone"))
+    for name, one in wanted.items():
+        torch.testing.assert_close(weights[name], one, atol=2e-3, rtol=1e-2, msg=name)
+    for run in ("pair", "alone"):
+        listed = (tmp_path / run / "bad_samples.csv").read_text().splitlines()[1:]
+        assert [line.split(",")[1] for line in listed] == ["place 6"]
+
+
+def test_batch_norms_are_not_embedded_in_chunks(tmp_path: Path) -> None:
+    write_places(tmp_path, 20)
+    with pytest.raises(UserError, match=r"normalises over the batch.*set loop\.chunk=0"):
+        train_crossview(load(write_crossview_config(tmp_path, loop__chunk=3)), CPU, [])
+
+
 def test_positions_and_texts_are_further_views_with_weights_of_their_own(tmp_path: Path) -> None:
     write_places(tmp_path, 20)
     changes = {
@@ -107,7 +165,6 @@ def test_positions_and_texts_are_further_views_with_weights_of_their_own(tmp_pat
         "model__location": "geoclip",
         "model__text": {"encoder": "chars", "width": 8},
         "loop__epochs": 1,
-        "loop__chunk": 3,
     }
     train_crossview(load(write_crossview_config(tmp_path, **changes)), CPU, [])
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
