@@ -23,7 +23,8 @@ from geo.tiles import Tile
 from graphs.audit import audit_entry, write_audit_line
 from retrieval.atlas.servers import ALLOWED_FILE, remember_server, remembered_servers
 from tests.fuzz.cases import Files, Target
-from tools.services.tile_client import TileClient
+from tools.results import ToolError
+from tools.services.tile_client import CACHE_FILE, TileClient
 from tools.services.tile_server import TileServer
 
 _LINE = audit_entry(cast(Answer | None, None), "where?", ["tiles.example"])
@@ -99,6 +100,6 @@ def _list_jobs(folder: Path) -> object:
 TARGETS = (
     Target("audit", _audit, _append, is_text=False),
     Target("allowed-servers", _servers, remembered_servers),
-    Target("tile-cache", _tiles, _tile, is_text=False),
+    Target("tile-cache", _tiles, _tile, (UserError, ToolError), is_text=False, changed=(CACHE_FILE,)),
     Target("jobs", _jobs, _list_jobs, is_text=False),
 )
