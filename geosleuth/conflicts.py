@@ -55,7 +55,7 @@ def _overwritten_package(ours: Path) -> Path | None:
 
 
 LEAST_ADDRESS_SPACE_BYTES = 3_000_000_000
-"""By hand: with less, native libraries abort where they map files and stacks of threads; 2 GB were too few for a build."""
+"""By hand: with less, native libraries abort where they map files and stacks; 2 GB were too few for a build."""
 
 
 def address_space_problem() -> str | None:
