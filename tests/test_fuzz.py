@@ -16,6 +16,7 @@ SLOW_CASES = {
     "reply-parsed": 80,
     "results-jsonl": 120,
     "thread": 120,
+    "atlas-faiss": 120,
     "audit": 60,
     "tile-cache": 60,
     "jobs": 60,
