@@ -11,6 +11,7 @@ from typing import Any
 
 from belief.decision import Aim
 from core.errors import UserError
+from core.redaction import last_part
 from evals.benchmarks.registry import BENCHMARKS, find_benchmark
 from evals.clean.protocol import NEAR_DUPLICATE_SIMILARITY
 from evals.runs.records import Protocol
@@ -162,8 +163,8 @@ def run_folder(chosen: argparse.Namespace, settings: Settings) -> Path:
 
 
 def as_given(chosen: argparse.Namespace) -> dict[str, str | int | float | bool | None]:
-    """The options for `run.json`; paths as text."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(chosen).items()}
+    """The options for `run.json`, which others may get: of a path its name alone."""
+    return {key: last_part(value) if isinstance(value, Path) else value for key, value in vars(chosen).items()}
 
 
 def _count(text: str) -> int:

@@ -88,11 +88,11 @@ def build_geolocate(
     )
     graph.add_conditional_edges("revise", partial(route_after_belief, context), after_belief)
     graph.add_edge("guess", before_commit)
-    if ask:
-        graph.add_node("pose_question", node(pose_question))
-        graph.add_node("ask_person", node(ask_person))
-        graph.add_conditional_edges("pose_question", route_after_pose, ["ask_person", "commit"])
-        graph.add_edge("ask_person", "commit")
+    # Without `ask` no step leads to these two; a run that waits for an answer goes on all the same.
+    graph.add_node("pose_question", node(pose_question))
+    graph.add_node("ask_person", node(ask_person))
+    graph.add_conditional_edges("pose_question", route_after_pose, ["ask_person", "commit"])
+    graph.add_edge("ask_person", "commit")
     graph.add_edge("commit", END)
     return graph.compile(checkpointer=checkpointer, name="geolocate").with_config(
         max_concurrency=MAX_TOOL_CALLS_AT_ONCE

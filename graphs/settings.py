@@ -11,15 +11,15 @@ from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from agents.chat_models.spec import find_jury
+from agents.chat_models.spec import find_jury, parse_spec, split_jury
 from agents.schemas import Level
 from agents.strategies import Strategy, find_strategy
 from agents.strategy_files import load_strategies
 from belief.decision import Aim
 from core.errors import UserError, first_problem
-from core.files import expanded_path
+from core.files import expanded_path, sha256_if_readable
 from core.json_text import parse_json
-from core.redaction import redacted
+from core.redaction import last_part, redacted
 from graphs.budgets import Budgets
 from retrieval.atlas.servers import remembered_servers
 from tools.online.addresses import MAPILLARY_API, checked_url
@@ -37,6 +37,10 @@ NOT_OF_THE_ANSWER = frozenset(
     )
 )
 """Settings that change where things lie, how fast they go, or whether a person is asked: not what is answered."""
+
+
+SHARED_PATHS = tuple(name for name in (*_FOLDERS, *_FILES) if name not in NOT_OF_THE_ANSWER)
+"""Settings that an answer depends on and that are files or folders of this machine."""
 
 
 class Settings(BaseSettings):
@@ -230,6 +234,34 @@ def make_settings(**chosen: Any) -> Settings:
 
 
 def answering_settings(settings: Settings) -> dict[str, Any]:
-    """Settings that can change an answer, as JSON values and without credentials."""
+    """Settings that can change an answer, as JSON values, for files that others may get.
+
+    They hold no credentials, and of a file or a folder its name alone, with the beginning of the hash of what is read.
+    """
     chosen = settings.model_dump(mode="json", exclude=set(NOT_OF_THE_ANSWER))
+    chosen |= {name: _shared_path(Path(chosen[name])) for name in SHARED_PATHS if chosen.get(name)}
+    chosen |= {"encoder": last_part(settings.encoder), "model": _shared_models(settings.model)}
     return {name: redacted(value) if isinstance(value, str) else value for name, value in chosen.items()}
+
+
+def is_same_setting(name: str, earlier: Any, now: Any) -> bool:
+    """Whether two values of `answering_settings` are one; earlier versions saved whole paths, and no hashes."""
+    if earlier == now or not isinstance(earlier, str) or not isinstance(now, str):
+        return bool(earlier == now)
+    if name == "model":
+        try:
+            return _shared_models(earlier) == now
+        except UserError:  # of a model that is not known any more
+            return False
+    is_path = name in (*SHARED_PATHS, "encoder") and Path(earlier).is_absolute()
+    return is_path and last_part(earlier) == now.partition("@")[0]
+
+
+def _shared_models(jury: str) -> str:
+    return ",".join(parse_spec(spec).shared_text for spec in split_jury(jury))
+
+
+def _shared_path(path: Path) -> str:
+    """The name, and for a file the hash that tells two of one name apart."""
+    digest = sha256_if_readable(path)
+    return f"{path.name}@{digest[:12]}" if digest else path.name
