@@ -41,7 +41,7 @@ EVENTS = {
 }
 
 
-@router.post("/locate", response_model=Answer, responses={200: EVENTS, **problems(415)})
+@router.post("/locate", response_model=Answer, responses={200: EVENTS, **problems(415, 503)})
 async def locate(
     request: Request,
     service: Service,
@@ -71,7 +71,7 @@ async def locate(
     return Response(await in_thread(last.answer.model_dump_json), media_type="application/json")
 
 
-@router.post("/search", responses=problems(415))
+@router.post("/search", responses=problems(415, 503))
 async def search(
     request: Request,
     service: Service,

@@ -56,7 +56,9 @@ def delete_thread(service: Service, owner: Owner, thread_id: ItemId) -> None:
     service.threads.delete(owner, thread_id)
 
 
-@router.post("/{thread_id}/messages", response_model=ThreadReply, responses={200: EVENTS, **problems(404, 409, 415)})
+@router.post(
+    "/{thread_id}/messages", response_model=ThreadReply, responses={200: EVENTS, **problems(404, 409, 415, 503)}
+)
 async def send_message(
     request: Request,
     service: Service,
@@ -81,7 +83,7 @@ async def send_message(
     return await _answered(request, stream)
 
 
-@router.post("/{thread_id}/resume", response_model=ThreadReply, responses={200: EVENTS, **problems(404, 409)})
+@router.post("/{thread_id}/resume", response_model=ThreadReply, responses={200: EVENTS, **problems(404, 409, 503)})
 async def resume_turn(request: Request, service: Service, owner: Owner, thread_id: ItemId) -> Response | ThreadReply:
     """Go on with a turn that was stopped, or whose process died, from its last finished step."""
     return await _answered(request, await in_thread(service.conversations.resume, owner, thread_id))

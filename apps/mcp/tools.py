@@ -18,7 +18,7 @@ from agents.schemas import TELLING_NATS, Answer
 from apps.mcp.photos import GivenPhoto, PhotoFolders, photo_bytes
 from apps.output.formatting import heading
 from apps.service.choices import RunChoices
-from apps.service.errors import UnusableError
+from apps.service.errors import UnavailableError, UnusableError
 from apps.service.events import Accepted, RunFailed, ServiceEvent
 from apps.service.service import GeolocationService
 from core.redaction import host_of
@@ -179,6 +179,8 @@ class McpTools:
             return _result([TextContent(text=quoted(answer_data(last.answer)))], last.answer)
         if isinstance(last, RunFailed) and last.status < 500:
             raise UnusableError(last.detail)
+        if isinstance(last, RunFailed) and last.status == UnavailableError.status:
+            raise UnavailableError(last.detail)
         raise RuntimeError(f"a run ended with {last}")
 
     async def _search(self, arguments: GivenPhotoSearch) -> CallToolResult:
