@@ -48,7 +48,7 @@ async def locate(
     owner: Owner,
     photo: PlaceUploads,
     choices: Choices,
-    question: Annotated[str, Form(max_length=4_000, description="what you want to know")] = "",
+    question: Annotated[str, Form(description="what you want to know")] = "",
     taken_at: Annotated[str | None, Form(max_length=40, description="when it was taken, ISO 8601")] = None,
     sun_height_deg: Annotated[float | None, Form(ge=-90.0, le=90.0, description="above the horizon")] = None,
     sun_bearing_deg: Annotated[float | None, Form(ge=0.0, lt=360.0, description="clockwise from north")] = None,

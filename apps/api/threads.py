@@ -21,7 +21,7 @@ router = APIRouter(prefix="/threads", tags=["threads"])
 _PNG = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 
 
-@router.post("", status_code=201, responses=problems())
+@router.post("", status_code=201, responses=problems(409))
 def create_thread(service: Service, owner: Owner, new: NewThread) -> ThreadSummary:
     """Begin a thread; its first message brings the photo."""
     choices = new.choices or SERVERS_CHOICE
@@ -64,7 +64,7 @@ async def send_message(
     service: Service,
     owner: Owner,
     thread_id: ItemId,
-    text: Annotated[str, Form(max_length=4_000, description="a question, a fact, or the answer to a question")] = "",
+    text: Annotated[str, Form(description="a question, a fact, or the answer to a question")] = "",
     photo: Annotated[
         list[UploadFile] | None,
         File(description="a photo to talk about from here on, or several of one place", max_length=MOST_TOGETHER),
