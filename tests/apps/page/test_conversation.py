@@ -196,7 +196,7 @@ def test_a_zip_becomes_a_table_a_map_and_files(visit: Visit, gate: Path, png: by
     many = {"name": "many.zip", "mimeType": "application/zip", "buffer": packed.getvalue()}
     page.set_input_files("#batch-file", many)
     page.get_by_text("3 of 3 done").wait_for()
-    assert page.locator("#batch-table tbody tr").count() == 3
+    expect(page.locator("#batch-table tbody tr")).to_have_count(3)
     assert page.locator("#batch-table .error").count() == 1
     assert page.locator("path[fill='#ffb020']").count() == 2
     with page.expect_download() as download:
