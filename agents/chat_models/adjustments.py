@@ -150,7 +150,7 @@ def remarks(refused: Collection[Unsupported], model: str) -> Iterator[str]:
     if Unsupported.PICTURES in refused:
         yield f"the model {model} takes no pictures: the photo was not shown to it"
     if Unsupported.SEVERAL_PICTURES in refused:
-        yield f"the server of {model} takes one picture a request: those of tools were not shown to it"
+        yield f"the server of {model} takes one picture a request: it was shown the first photo, and no other"
     if Unsupported.TEMPERATURE in refused:
         yield f"the server of {model} refuses a temperature: its own default was used"
     if Unsupported.LENGTH in refused:

@@ -174,9 +174,7 @@ class ChatLoop:
     def _unlocated_name(self) -> str | None:
         """The name of the current photo, if it is not located yet."""
         current = next((s for s in self._conversation.shown if s.photo_id == self._conversation.photo_id), None)
-        if current is None or current.is_located_by(self._conversation.cases.get(current.photo_id)):
-            return None
-        return self._name(current)
+        return self._name(current) if current and current.photo_id not in self._conversation.cases else None
 
     def _show(self, photos: Sequence[tuple[Photo, str]]) -> None:
         """Show a photo, or several of one place."""

@@ -40,7 +40,7 @@ def photo_data(systems: Sequence[System], files: Mapping[str, Path]) -> Data:
     names = sorted(first)
     return {
         "systems": [{"label": s.label, "strategy": s.strategy} for s in systems],
-        "photos": [_photo(first[name], files.get(name)) for name in names],
+        "photos": [_photo(first[name], files.get(next(iter(first[name].photos), name))) for name in names],
         "answers": [[_answer(own[name]) if name in own else None for name in names] for own in records],
     }
 

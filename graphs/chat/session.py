@@ -162,8 +162,11 @@ class Conversation:
 
     @property
     def cases(self) -> Mapping[str, Case]:
-        """What is known about each located photo, by its id."""
-        return self._values().get("cases", {})
+        """What is known about each located photo, by its id; of one that others have joined since, nothing yet."""
+        values = self._values()
+        shown = {photo.photo_id: photo for photo in values.get("photos", [])}
+        cases = values.get("cases", {}).items()
+        return {key: case for key, case in cases if key not in shown or shown[key].is_located_by(case)}
 
     @property
     def answers(self) -> Mapping[str, Answer]:

@@ -38,6 +38,7 @@ class ModelSample(NamedTuple):
     messages: list[AnyMessage]
     cost: Cost
     seconds: float
+    remarks: tuple[str, ...] = ()
 
 
 def guess(context: GeolocateContext, state: GeolocateState) -> dict[str, Any]:
@@ -94,7 +95,9 @@ def _batch(context: GeolocateContext, state: GeolocateState, done: int, count: i
 
 
 def _of_reply(reply: Reply[GivePosition]) -> ModelSample:
-    return ModelSample(reply.value, reply.status, reply.problem, reply.messages, reply.cost, reply.seconds)
+    return ModelSample(
+        reply.value, reply.status, reply.problem, reply.messages, reply.cost, reply.seconds, reply.remarks
+    )
 
 
 def _sample(context: GeolocateContext, state: GeolocateState, number: int) -> ModelSample:
@@ -106,15 +109,16 @@ def _sample(context: GeolocateContext, state: GeolocateState, number: int) -> Mo
 def _ask_questions(context: GeolocateContext, state: GeolocateState) -> ModelSample:
     """Ask the questions once; stop at the first that gives nothing to use."""
     messages: list[AnyMessage] = []
-    cost, seconds = Cost(), 0.0
+    cost, seconds, remarks = Cost(), 0.0, dict[str, None]()
     for number, question in enumerate(context.strategy.asks):
         so_far: GeolocateState = {**state, "messages": [*state["messages"], *messages]}
         reply = _ask(context, so_far, question, is_first=number == 0)
         messages += reply.messages
         cost, seconds = add_cost(cost, reply.cost), seconds + reply.seconds
+        remarks |= dict.fromkeys(reply.remarks)
         if reply.value is None:
-            return ModelSample(None, reply.status, reply.problem, messages, cost, seconds)
-    return ModelSample(cast(GivePosition, reply.value), ReplyStatus.OK, "", messages, cost, seconds)
+            return ModelSample(None, reply.status, reply.problem, messages, cost, seconds, tuple(remarks))
+    return ModelSample(cast(GivePosition, reply.value), ReplyStatus.OK, "", messages, cost, seconds, tuple(remarks))
 
 
 def _ask(context: GeolocateContext, state: GeolocateState, question: Ask, is_first: bool) -> Reply[Any]:
@@ -151,7 +155,8 @@ def _problem(sample: ModelSample, status: str) -> str:
 
 def _notes(context: GeolocateContext, samples: Sequence[ModelSample], replies: Sequence[str]) -> list[str]:
     problems = [_problem(sample, status) for sample, status in zip(samples, replies, strict=True)]
-    notes = list(context.model.remarks)
+    said = [*context.model.remarks, *(remark for sample in samples for remark in sample.remarks)]
+    notes = list(dict.fromkeys(said))
     notes += [f"a reply of the model could not be used: {problem}" for problem in dict.fromkeys(problems) if problem]
     if len(samples) < context.strategy.samples:
         notes.append(f"{len(samples)} of {context.strategy.samples} samples were asked for before a budget was spent")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import re
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -21,9 +22,12 @@ from agents.structured_output.position import ReplyStatus
 from agents.structured_output.samples import ask_structured_samples
 from apps.console import waiting_shown
 from core.errors import UserError
+from graphs.geolocate import build_geolocate
+from graphs.state import query_input
 from tests.fakes.behaviours.model import PRAGUE, REASONING
 from tests.fakes.behaviours.replies import CACHED_TOKENS, COMPLETION_TOKENS, PROMPT_TOKENS, Said
 from tests.fakes.behaviours.server import BEHAVIOURS, BehavingServer, Behaviour, behaving, thinks_aside
+from tests.fakes.machine import context, photo
 from tests.fakes.proxy import misbehaving
 from tests.protocol.test_behaviours import load
 
@@ -114,6 +118,22 @@ def test_an_answer_says_what_was_left_out(behaviour: str, remark: str) -> None:
     with behaving(behaviour) as server:
         reply = ask_structured(declared(server, temperature=0.5, max_output_tokens=500), AFTER_TOOLS, GivePosition)
     assert any(remark in said for said in reply.remarks), reply.remarks
+
+
+@pytest.mark.parametrize(("behaviour", "pictures"), [("no token limit", 2), ("one picture", 1)])
+def test_photos_of_one_place_are_sent_in_one_message_or_the_answer_says_so(behaviour: str, pictures: int) -> None:
+    photos = [replace(photo(shade), sha256=f"{shade}".ljust(64, "0")) for shade in (10, 200)]
+    with behaving(behaviour) as server:
+        at = replace(context(strategy="zero_shot"), models=(declared(server),))
+        for shown in photos:
+            at.photo_store.add(shown)
+        given = query_input(photos, "", None, allow_metadata=False)
+        final = build_geolocate(at).invoke(given, output_keys=["answer", "notes"])
+        [user] = [message for message in server.asked[-1]["messages"] if message["role"] == "user"]
+    sent = [block["image_url"]["url"] for block in user["content"] if block["type"] == "image_url"]
+    assert len(set(sent)) == len(sent) == pictures
+    assert any("it was shown the first photo" in note for note in final["notes"]) == (pictures == 1)
+    assert final["answer"].photo_sha256s == tuple(shown.sha256 for shown in photos)
 
 
 @pytest.mark.parametrize(

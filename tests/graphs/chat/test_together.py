@@ -55,6 +55,17 @@ def test_an_added_photo_locates_the_place_again_and_undo_takes_it_back() -> None
     assert about(chat) == (FIRST.sha256, THIRD.sha256, SECOND.sha256)
 
 
+def test_an_addition_that_was_stopped_leaves_no_answer_about_fewer_photos() -> None:
+    chat = talk()
+    ended(chat.show(FIRST))
+    events = chat.add([SECOND])
+    next(events)
+    events.close()  # type: ignore[attr-defined]  # a generator, though not by its type
+    assert chat.finish(10.0)
+    assert (chat.is_unfinished, dict(chat.answers)) == (True, {})
+    assert hashes(ended(chat.go_on()).answer) == (FIRST.sha256, SECOND.sha256)
+
+
 def test_the_model_is_shown_every_photo_again_in_a_follow_up() -> None:
     model = answering(lambda _data, _offered: ("it fits", []))
     chat = talk(context(model=model))
