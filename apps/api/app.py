@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+import anyio.to_thread
 from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -13,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from apps.api import jobs, locate, problems, threads
 from apps.api.guard import RequestGuard
 from apps.api.metrics import ServerMetrics
-from apps.api.parameters import Service, bearer, in_thread
+from apps.api.parameters import bearer, in_thread
 from apps.api.problems import ProblemDetail, problem
 from apps.api.schemas import ServerHealth
 from apps.page import jobs as job_tables
@@ -21,8 +22,7 @@ from apps.page import photos
 from apps.page.static import add_page
 from apps.service.access import ApiKeys
 from apps.service.service import GeolocationService
-
-_DECODED_AT_ONCE = 2
+from apps.service.uploads import DECODED_AT_ONCE
 
 DESCRIPTION = """Where was this photo taken, how sure are we, and why?
 
@@ -42,12 +42,12 @@ def create_app(service: GeolocationService, keys: ApiKeys) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.service, app.state.keys = service, keys
-    app.state.decoding = CapacityLimiter(_DECODED_AT_ONCE)
+    app.state.decoding = CapacityLimiter(DECODED_AT_ONCE)  # those that wait hold no thread
     app.state.searching = CapacityLimiter(service.limits.runs_at_once)  # each runs the encoder
     metrics = ServerMetrics(service)
     for router in (locate.router, threads.router, photos.router, jobs.router, job_tables.router):
         app.include_router(router, prefix="/v1", dependencies=[Depends(bearer)])
-    _add_health(app, metrics)
+    _add_health(app, service, metrics)
     add_page(app)
     problems.install(app)
     app.add_middleware(RequestGuard, keys=keys, limits=service.limits, metrics=metrics)
@@ -55,7 +55,8 @@ def create_app(service: GeolocationService, keys: ApiKeys) -> FastAPI:
     return app
 
 
-def _add_health(app: FastAPI, metrics: ServerMetrics) -> None:
+def _add_health(app: FastAPI, service: GeolocationService, metrics: ServerMetrics) -> None:
+    readiness = CapacityLimiter(1)  # a thread of its own: requests that take all others do not make it look unready
     unready: dict[int | str, dict[str, Any]] = {
         503: {"description": "Not ready", "content": {problems.PROBLEM_TYPE: {}}}
     }
@@ -66,10 +67,10 @@ def _add_health(app: FastAPI, metrics: ServerMetrics) -> None:
         return ServerHealth(status="ok")
 
     @app.get("/readyz", tags=["server"], responses=unready, response_model=ServerHealth)
-    def readyz(service: Service) -> ServerHealth | Response:
+    async def readyz() -> ServerHealth | Response:
         """Whether it can work: the system is open and the database answers."""
         try:
-            service.database.check()
+            await anyio.to_thread.run_sync(service.database.check, limiter=readiness)
         except SQLAlchemyError:
             return problem(503, "Not ready", "the database does not answer")
         return ServerHealth(status="ok")

@@ -44,12 +44,12 @@ _RESULTS = {
 }
 
 
-@router.post("", status_code=202, responses=problems(415))
+@router.post("", status_code=202, responses=problems(409, 415))
 def create_job(
     service: Service,
     owner: Owner,
     choices: Choices,
-    files: Annotated[list[UploadFile], File(description="photos, or zips of photos", max_length=1_000)],
+    files: Annotated[list[UploadFile], File(description="photos, or zips of photos")],
 ) -> JobSummary:
     """Locate many photos, in the background. A file that is no photo gets a failed record; the others go on."""
     service.systems.find(choices)

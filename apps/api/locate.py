@@ -41,14 +41,14 @@ EVENTS = {
 }
 
 
-@router.post("/locate", response_model=Answer, responses={200: EVENTS, **problems(415)})
+@router.post("/locate", response_model=Answer, responses={200: EVENTS, **problems(415, 503)})
 async def locate(
     request: Request,
     service: Service,
     owner: Owner,
     photo: PlaceUploads,
     choices: Choices,
-    question: Annotated[str, Form(max_length=4_000, description="what you want to know")] = "",
+    question: Annotated[str, Form(description="what you want to know")] = "",
     taken_at: Annotated[str | None, Form(max_length=40, description="when it was taken, ISO 8601")] = None,
     sun_height_deg: Annotated[float | None, Form(ge=-90.0, le=90.0, description="above the horizon")] = None,
     sun_bearing_deg: Annotated[float | None, Form(ge=0.0, lt=360.0, description="clockwise from north")] = None,
@@ -71,7 +71,7 @@ async def locate(
     return Response(await in_thread(last.answer.model_dump_json), media_type="application/json")
 
 
-@router.post("/search", responses=problems(415))
+@router.post("/search", responses=problems(415, 503))
 async def search(
     request: Request,
     service: Service,

@@ -28,15 +28,15 @@ bearer = HTTPBearer(auto_error=False, description="an API key; not needed where 
 """For the documentation: the guard has looked at the key before."""
 
 
-def _service(request: Request) -> GeolocationService:
+async def _service(request: Request) -> GeolocationService:
     return cast(GeolocationService, request.app.state.service)
 
 
-def _owner(request: Request) -> str:
+async def _owner(request: Request) -> str:
     return cast(str, request.state.owner)
 
 
-def _choices(
+async def _choices(
     model: Annotated[str | None, Form(max_length=200, description="chat model; None: the server's")] = None,
     strategy: Annotated[str | None, Form(max_length=100, description="which steps run; None: the server's")] = None,
     max_precision: Annotated[Level | None, Form(description="coarsen the answer to this level")] = None,
@@ -75,7 +75,8 @@ async def uploaded_photo(request: Request, upload: UploadFile) -> Photo:
     data = await upload.read()
     await upload.close()
     limiter = cast(CapacityLimiter, request.app.state.decoding)
-    return await anyio.to_thread.run_sync(_service(request).read_photo, data, upload.filename, limiter=limiter)
+    service = await _service(request)
+    return await anyio.to_thread.run_sync(service.read_photo, data, upload.filename, limiter=limiter)
 
 
 async def uploaded_photos(request: Request, uploads: Sequence[UploadFile]) -> list[Photo]:

@@ -41,6 +41,7 @@ _EXAMPLES = {
     422: ("Cannot be used", "the strategy 'x' is not offered; see refine, zero_shot"),
     429: ("Too many requests", "66 photos and turns are waiting already; try again soon"),
     500: ("A fault in the program", "the request failed; the server's log says why"),
+    503: ("The server cannot do this now", "the server is stopping; send the photo again, or resume the turn"),
 }
 _EVERYWHERE = (400, 401, 403, 408, 413, 422, 429, 500)
 

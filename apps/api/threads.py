@@ -21,7 +21,7 @@ router = APIRouter(prefix="/threads", tags=["threads"])
 _PNG = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 
 
-@router.post("", status_code=201, responses=problems())
+@router.post("", status_code=201, responses=problems(409))
 def create_thread(service: Service, owner: Owner, new: NewThread) -> ThreadSummary:
     """Begin a thread; its first message brings the photo."""
     choices = new.choices or SERVERS_CHOICE
@@ -56,13 +56,15 @@ def delete_thread(service: Service, owner: Owner, thread_id: ItemId) -> None:
     service.threads.delete(owner, thread_id)
 
 
-@router.post("/{thread_id}/messages", response_model=ThreadReply, responses={200: EVENTS, **problems(404, 409, 415)})
+@router.post(
+    "/{thread_id}/messages", response_model=ThreadReply, responses={200: EVENTS, **problems(404, 409, 415, 503)}
+)
 async def send_message(
     request: Request,
     service: Service,
     owner: Owner,
     thread_id: ItemId,
-    text: Annotated[str, Form(max_length=4_000, description="a question, a fact, or the answer to a question")] = "",
+    text: Annotated[str, Form(description="a question, a fact, or the answer to a question")] = "",
     photo: Annotated[
         list[UploadFile] | None,
         File(description="a photo to talk about from here on, or several of one place", max_length=MOST_TOGETHER),
@@ -81,7 +83,7 @@ async def send_message(
     return await _answered(request, stream)
 
 
-@router.post("/{thread_id}/resume", response_model=ThreadReply, responses={200: EVENTS, **problems(404, 409)})
+@router.post("/{thread_id}/resume", response_model=ThreadReply, responses={200: EVENTS, **problems(404, 409, 503)})
 async def resume_turn(request: Request, service: Service, owner: Owner, thread_id: ItemId) -> Response | ThreadReply:
     """Go on with a turn that was stopped, or whose process died, from its last finished step."""
     return await _answered(request, await in_thread(service.conversations.resume, owner, thread_id))

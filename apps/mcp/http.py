@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio.to_thread
 from mcp.server import Server
 from mcp.server.transport_security import TransportSecuritySettings
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from apps.api.guard import RequestGuard, most_bytes
@@ -20,7 +24,7 @@ _OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 def create_http_app(server: Server[dict[str, Any]], service: GeolocationService, keys: ApiKeys) -> ASGIApp:
-    """The server at /mcp. Without keys it answers this machine's own programs and pages only."""
+    """The server at /mcp, metrics at /metrics. Without keys it answers this machine's own programs and pages only."""
     app = server.streamable_http_app(
         streamable_http_path=PATH,
         max_request_body_size=most_bytes(PATH, service.limits),
@@ -28,7 +32,13 @@ def create_http_app(server: Server[dict[str, Any]], service: GeolocationService,
         session_idle_timeout=_IDLE_S,
         transport_security=_own_names_only(with_keys=bool(keys.owners)),
     )
-    return RequestGuard(app, keys, service.limits, ServerMetrics(service))
+    metrics = ServerMetrics(service)
+
+    async def prometheus_metrics(_: Request) -> Response:
+        return Response(await anyio.to_thread.run_sync(metrics.text), media_type=CONTENT_TYPE_LATEST)
+
+    app.add_route("/metrics", prometheus_metrics, methods=["GET"])
+    return RequestGuard(app, keys, service.limits, metrics)
 
 
 def _own_names_only(*, with_keys: bool) -> TransportSecuritySettings:

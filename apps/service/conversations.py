@@ -247,7 +247,7 @@ class Conversations:
         return build_conversation(system, self.database.checkpointer, archive, row.id, ask, live_areas)
 
     def _archive(self, row: ThreadRow, system: GeoSleuth, names: Mapping[str, str] = NO_NAMES) -> DatabasePhotoArchive:
-        return DatabasePhotoArchive(self.database, row.id, system.photo_store, names)
+        return self.table.archive(row, system.photo_store, names)
 
 
 def _iterator(events: Iterable[ServiceEvent]) -> Generator[ServiceEvent, None, None]:

@@ -89,6 +89,15 @@ _INDEXES = (
     sa.Index("job_items_by_status", JOB_ITEMS.c.status, JOB_ITEMS.c.job_id, JOB_ITEMS.c.number),
 )
 
+_KEPT_BYTES = (
+    (sa.select(sa.func.sum(sa.func.length(JOB_ITEMS.c.data))).where(JOB_ITEMS.c.job_id == JOBS.c.id), JOBS.c.owner),
+    (
+        sa.select(sa.func.sum(sa.func.length(THREAD_PHOTOS.c.png))).where(THREAD_PHOTOS.c.thread_id == THREADS.c.id),
+        THREADS.c.owner,
+    ),
+)
+"""Bytes of the photos in jobs and in threads, and whose they are."""
+
 
 class StateDatabase(Closing):
     """An open database of threads, photos and jobs; any number of processes may have it open.
@@ -133,6 +142,10 @@ class StateDatabase(Closing):
         """A connection for reading, which waits for no writer."""
         with _naming_damage(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             yield connection
+
+    def kept_bytes(self, connection: sa.Connection, owner: str) -> int:
+        """Bytes of a caller's photos, in jobs and threads together."""
+        return sum(int(connection.execute(size.where(of == owner)).scalar_one() or 0) for size, of in _KEPT_BYTES)
 
     def clock_s(self, connection: sa.Connection) -> float:
         """Seconds since 1970 by the one clock that all processes share: the server's."""

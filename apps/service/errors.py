@@ -25,7 +25,7 @@ class NotFoundError(ServiceError):
 
 
 class ConflictError(ServiceError):
-    """The thread or job is in a state in which this cannot be done."""
+    """The thread or job is in a state in which this cannot be done, or the caller has as much as is kept."""
 
     status = 409
     title = "Not now"

@@ -39,7 +39,9 @@ EVENT_NAMES: dict[type, str] = {
     Answered: "answer",
     RunFailed: "error",
 }
-"""What each event is called in a stream. The last of a run is an answer, a reply, a question or an error."""
+"""What each event is called in a stream."""
+FINAL_EVENTS = (Answered, TurnEnded, PersonAsked, RunFailed)
+"""Each run ends with one of these, and with nothing after it."""
 
 
 def event_name(event: ServiceEvent) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
+import time
 from contextlib import closing, suppress
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +25,8 @@ from retrieval.photos.photo import Photo
 
 _IDLE_S = 1.0
 """How soon a worker sees a job that another process took in."""
+_CLEANING_S = 600.0
+"""How often an idle worker deletes jobs whose upload never ended."""
 
 
 class _Stopped(Exception):
@@ -36,6 +39,7 @@ class JobWorkers(Closing):
     def __init__(self, jobs: JobTable, systems: OfferedSystems, leases: LeaseKeeper, limits: ServiceLimits) -> None:
         self._jobs, self._systems, self._leases, self._limits = jobs, systems, leases, limits
         self._closed, self._arrived = threading.Event(), threading.Event()
+        self._cleaned_s = time.monotonic()
         self._threads = [
             threading.Thread(
                 target=contextvars.copy_context().run, args=(self._work,), name=f"jobs-{number}", daemon=True
@@ -64,9 +68,16 @@ class JobWorkers(Closing):
                 if item is not None:
                     self._carry_out(item)
                     continue
+                self._clean()
             except SQLAlchemyError:
                 logging.getLogger("geosleuth.service").exception("the database of jobs did not answer; trying again")
             self._arrived.wait(_IDLE_S)
+
+    def _clean(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._cleaned_s >= _CLEANING_S:
+            self._cleaned_s = now_s
+            self._jobs.delete_unfinished_uploads()
 
     def _carry_out(self, item: ClaimedItem) -> None:
         lease = self._leases.keep(lambda: self._jobs.renew(item))

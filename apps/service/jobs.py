@@ -15,12 +15,11 @@ import sqlalchemy as sa
 from apps.output.results_file import PhotoResult
 from apps.service.choices import RunChoices
 from apps.service.database import JOB_ITEMS, JOBS, StateDatabase
-from apps.service.errors import ConflictError, NotFoundError, TooLargeError, TooManyError, UnusableError
-from apps.service.limits import ServiceLimits
+from apps.service.errors import ConflictError, NotFoundError, TooLargeError, UnusableError
+from apps.service.limits import ServiceLimits, check_kept_bytes
 
 MAX_ATTEMPTS = 3
 """Times that a photo is begun: one on which so many workers died is given up."""
-_RETRY_AFTER_S = 60.0
 _PAGE = 100
 _UPLOAD_S = 3600.0
 
@@ -80,20 +79,19 @@ class JobTable:
         """Keep a job with its files, one after another; its photos are begun when all are kept.
 
         Raises:
-            TooManyError: the caller has as many jobs as are kept.
+            ConflictError: the caller has as many jobs, or as many bytes of photos, as are kept.
             TooLargeError: more photos, or more bytes, than a job may have.
             UnusableError: no photo.
         """
         job_id = self._begin(owner, choices)
         try:
-            count = self._keep_files(job_id, files)
+            count = self._keep_files(owner, job_id, files)
             if not count:
                 raise UnusableError("a job needs at least one photo")
+            self._complete(owner, job_id)
         except BaseException:
             self._delete(job_id)
             raise
-        with self._database.write() as connection:
-            connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(is_complete=True))
         return self.find(owner, job_id)
 
     def all_of(self, owner: str, limit: int, offset: int = 0) -> list[JobRow]:
@@ -218,24 +216,34 @@ class JobTable:
             count = sa.select(sa.func.count()).select_from(JOBS).where(JOBS.c.owner == owner)
             if connection.execute(count).scalar_one() >= self._limits.jobs_per_key:
                 most = self._limits.jobs_per_key
-                raise TooManyError(f"you have {most} jobs, as many as are kept; delete some", _RETRY_AFTER_S)
+                raise ConflictError(f"you have {most} jobs, as many as are kept; delete some")
             row = {"id": job_id, "owner": owner, "choices": choices.model_dump(mode="json")}
             state = {"created_s": self._database.clock_s(connection), "is_complete": False, "is_cancelled": False}
             connection.execute(sa.insert(JOBS).values(row | state))
         return job_id
 
-    def _keep_files(self, job_id: str, files: Iterable[tuple[str, bytes]]) -> int:
+    def _keep_files(self, owner: str, job_id: str, files: Iterable[tuple[str, bytes]]) -> int:
         left, count = self._limits.job_bytes, 0
+        with self._database.read() as connection:
+            kept = self._database.kept_bytes(connection, owner)
         for name, data in files:
             left -= len(data)
             if count >= self._limits.job_photos or left < 0:
                 most = f"{self._limits.job_photos} photos and {self._limits.job_bytes / 1e6:g} MB"
                 raise TooLargeError(f"a job may have {most}; send it in parts")
+            kept += len(data)
+            check_kept_bytes(kept, self._limits)
             row = {"job_id": job_id, "number": count, "name": name, "data": data}
             with self._database.write() as connection:
                 connection.execute(sa.insert(JOB_ITEMS).values(row | {"status": ItemStatus.QUEUED, "attempts": 0}))
             count += 1
         return count
+
+    def _complete(self, owner: str, job_id: str) -> None:
+        """Let its photos be begun; what other uploads have kept meanwhile counts too."""
+        with self._database.write() as connection:
+            check_kept_bytes(self._database.kept_bytes(connection, owner), self._limits)
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(is_complete=True))
 
     def _delete(self, job_id: str) -> None:
         with self._database.write() as connection:

@@ -11,20 +11,22 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
-from apps.service.errors import TooManyError
-from apps.service.events import Accepted, ServiceEvent, failure, joined
+from apps.service.errors import TooManyError, UnavailableError
+from apps.service.events import FINAL_EVENTS, Accepted, ServiceEvent, failure, joined
 from apps.service.limits import ServiceLimits
 from core.closing import Closing
 
 Produce = Callable[[], Generator[ServiceEvent, None, None]]
 _RETRY_AFTER_S = 2.0
+_AGAIN = "send the photo again, or resume the turn"
 
 
 class RunStream:
     """The events of one run, for one reader: read it with `for` in a thread, or with `async for`.
 
-    What a slow reader has not read is kept, up to a limit: pieces of text are joined, and nothing is lost. A reader
-    beyond the limit, or one that leaves, ends the run at its next event.
+    What a slow reader has not read is kept, up to a limit: pieces of text are joined, and nothing is lost. For a reader
+    beyond the limit one `RunFailed` (503) replaces what is unread, and the run ends at its next event, as it does when
+    the reader leaves. So a reader that stays always gets one of `FINAL_EVENTS` last.
     """
 
     def __init__(self, limit: int) -> None:
@@ -37,20 +39,29 @@ class RunStream:
 
     @property
     def is_left(self) -> bool:
-        """Whether nobody reads it any more."""
+        """Whether nothing more is taken: the reader has left, is too slow, or the server is stopping."""
         return self._left
 
     def put(self, event: ServiceEvent) -> None:
-        """Add an event; from the run's thread."""
+        """Add an event, from the run's thread; it is dropped once the stream is left."""
         with self._changed:
+            if self._left:
+                return
             merged = joined(self._unread[-1], event) if self._unread else None
             if merged is not None:
                 self._unread[-1] = merged
             else:
                 self._unread.append(event)
-            if len(self._unread) > self._limit:
-                self._unread.clear()
-                self._left = True
+            if len(self._unread) > self._limit and not isinstance(event, FINAL_EVENTS):
+                self._fail(f"{self._limit} events were not read in time; {_AGAIN}, and read faster")
+            self._notify()
+
+    def stop(self) -> None:
+        """End the run at its next event, and tell its reader that the server is stopping."""
+        with self._changed:
+            is_whole = bool(self._unread) and isinstance(self._unread[-1], FINAL_EVENTS)
+            if not (self._ended or self._left or is_whole):
+                self._fail(f"the server is stopping; {_AGAIN} when it is back")
             self._notify()
 
     def end(self) -> None:
@@ -100,6 +111,12 @@ class RunStream:
             self._wake = lambda: None
             self.leave()
 
+    def _fail(self, detail: str) -> None:
+        """Replace what is unread by an error, the last event."""
+        self._unread.clear()
+        self._unread.append(failure(UnavailableError(detail)))
+        self._left = True
+
     @property
     def _is_over(self) -> bool:
         return (self._ended or self._left) and not self._unread
@@ -145,11 +162,11 @@ class RunPool(Closing):
         return stream
 
     def close(self) -> None:
-        """End all runs at their next event, and wait for them."""
+        """End all runs at their next event, tell their readers, and wait for them."""
         with self._lock:
             live = tuple(self._live)
         for stream in live:
-            stream.leave()
+            stream.stop()
         self._executor.shutdown(wait=True)
 
     def _admit(self, owner: str) -> int:

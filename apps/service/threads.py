@@ -11,15 +11,13 @@ import sqlalchemy as sa
 
 from apps.service.choices import RunChoices
 from apps.service.database import THREAD_PHOTOS, THREADS, StateDatabase
-from apps.service.errors import ConflictError, NotFoundError, TooManyError
-from apps.service.limits import ServiceLimits
+from apps.service.errors import ConflictError, NotFoundError
+from apps.service.limits import ServiceLimits, check_kept_bytes
 from core.errors import UserError
 from graphs.chat.photo_archive import MissingPhotoError, SavedPhotoArchive
 from graphs.chat.state import ShownPhoto
 from graphs.checkpoints import is_passing
 from retrieval.photos.store import PhotoStore
-
-_RETRY_AFTER_S = 60.0
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 """Of photos, where none is saved."""
@@ -58,14 +56,14 @@ class ThreadTable:
         """Begin a thread.
 
         Raises:
-            TooManyError: the caller has as many as are kept.
+            ConflictError: the caller has as many as are kept.
         """
         thread_id = str(uuid.uuid4())
         with self._database.write() as connection:
             count = sa.select(sa.func.count()).select_from(THREADS).where(THREADS.c.owner == owner)
             if connection.execute(count).scalar_one() >= self._limits.threads_per_key:
                 most = self._limits.threads_per_key
-                raise TooManyError(f"you have {most} threads, as many as are kept; delete some", _RETRY_AFTER_S)
+                raise ConflictError(f"you have {most} threads, as many as are kept; delete some")
             now_s = self._database.clock_s(connection)
             row = {"id": thread_id, "owner": owner, "title": title, "choices": choices.model_dump(mode="json")}
             connection.execute(sa.insert(THREADS).values(row | {"created_s": now_s, "updated_s": now_s}))
@@ -149,6 +147,12 @@ class ThreadTable:
             connection.execute(sa.delete(THREAD_PHOTOS).where(THREAD_PHOTOS.c.thread_id == thread_id))
             connection.execute(sa.delete(THREADS).where(THREADS.c.id == thread_id))
 
+    def archive(
+        self, row: ThreadRow, photo_store: PhotoStore, names: Mapping[str, str] = NO_NAMES
+    ) -> DatabasePhotoArchive:
+        """Where the photos of a thread are kept: `DatabasePhotoArchive`."""
+        return DatabasePhotoArchive(self._database, row, photo_store, self._limits, names)
+
     def photo_names(self, thread_id: str) -> dict[str, str]:
         """What the caller calls the thread's photos, by the hash of each file."""
         columns = sa.select(THREAD_PHOTOS.c.sha256, THREAD_PHOTOS.c.name)
@@ -161,14 +165,23 @@ class DatabasePhotoArchive(SavedPhotoArchive):
     """Keeps the pixels of one thread's photos in the database.
 
     Args:
+        database: where they are kept.
+        thread: the thread.
+        photo_store: holds the photos that are worked on.
+        limits: how much its owner may keep.
         names: what the caller calls the photos that are saved from now on, by the hash of each file.
     """
 
     def __init__(
-        self, database: StateDatabase, thread_id: str, photo_store: PhotoStore, names: Mapping[str, str] = NO_NAMES
+        self,
+        database: StateDatabase,
+        thread: ThreadRow,
+        photo_store: PhotoStore,
+        limits: ServiceLimits,
+        names: Mapping[str, str],
     ) -> None:
         super().__init__(photo_store)
-        self._database, self._thread_id, self._names = database, thread_id, names
+        self._database, self._thread, self._limits, self._names = database, thread, limits, names
 
     def png(self, shown: ShownPhoto) -> bytes:
         """The saved pixels."""
@@ -185,9 +198,11 @@ class DatabasePhotoArchive(SavedPhotoArchive):
 
     def _save(self, shown: ShownPhoto, png: bytes) -> None:
         name = self._names.get(shown.sha256, "")
-        values = {"thread_id": self._thread_id, "sha256": shown.sha256, "name": name, "png": png}
+        values = {"thread_id": self._thread.id, "sha256": shown.sha256, "name": name, "png": png}
         try:
             with self._database.write() as connection:
+                kept = self._database.kept_bytes(connection, self._thread.owner)
+                check_kept_bytes(kept + len(png), self._limits)
                 connection.execute(sa.insert(THREAD_PHOTOS).values(values))
         except sa.exc.DBAPIError as error:
             if error.orig is None or not is_passing(error.orig):
@@ -195,7 +210,7 @@ class DatabasePhotoArchive(SavedPhotoArchive):
             raise UserError(f"the photo could not be saved ({error.orig}): the server must make room") from error
 
     def _is(self, shown: ShownPhoto) -> sa.ColumnElement[bool]:
-        return sa.and_(THREAD_PHOTOS.c.thread_id == self._thread_id, THREAD_PHOTOS.c.sha256 == shown.sha256)
+        return sa.and_(THREAD_PHOTOS.c.thread_id == self._thread.id, THREAD_PHOTOS.c.sha256 == shown.sha256)
 
 
 def _is(owner: str, thread_id: str) -> sa.ColumnElement[bool]:

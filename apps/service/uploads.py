@@ -15,8 +15,9 @@ from apps.service.limits import ServiceLimits
 from retrieval.photos.decoding import PHOTO_SUFFIXES
 from retrieval.photos.photo import Photo, PhotoLimits, decode_photo
 
-_DECODING = threading.BoundedSemaphore(2)
-"""A photo takes up to 150 MB while it is decoded: two at a time."""
+DECODED_AT_ONCE = 2
+"""Photos of a process that are decoded at the same time: one takes up to 150 MB meanwhile."""
+_DECODING = threading.BoundedSemaphore(DECODED_AT_ONCE)
 _NAME_CHARACTERS = 120
 _MOST_ENTRIES = 20
 """Entries of a zip for each photo that is allowed, before it is refused unread."""

@@ -41,14 +41,17 @@ export const sendJson = async (method, path, body) => {
   return response.status === 204 ? null : response.json();
 };
 
+const FINAL = ["answer", "reply", "question", "error"];
+
 /* Events of a run, as they come: `[name, data]`. Leaving the loop, or aborting, ends the run at its next event. */
 export async function* events(path, form, signal) {
   const response = await request(path, { method: "POST", body: form, signal, headers: { Accept: "text/event-stream" } });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let unread = "", name = "", data = [];
+  let unread = "", name = "", data = [], last = "";
   for (;;) {
     const { value, done } = await reader.read();
-    if (done) return;
+    if (done && FINAL.includes(last)) return;
+    if (done) throw new ApiError(503, "The answer broke off", "The server ended the answer before its end; send it again, or resume the turn.");
     const lines = (unread + value).split("\n");
     unread = lines.pop();
     for (const line of lines) {
@@ -56,7 +59,7 @@ export async function* events(path, form, signal) {
       else if (line.startsWith("data: ")) data.push(line.slice(6));
       else if (line === "" && name) {
         yield [name, JSON.parse(data.join("\n"))];
-        name = ""; data = [];
+        last = name; name = ""; data = [];
       }
     }
   }

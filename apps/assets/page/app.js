@@ -138,6 +138,7 @@ const start = async () => {
   const offer = offered();
   drawWorld(await getJson("/world.json"));
   app.offer = await offer;
+  byId("say").maxLength = app.offer.limits.text_characters;
   showLeaving();
   showCost({});
   await openLast();

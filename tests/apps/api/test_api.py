@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sse_starlette.sse import AppStatus
 
 from agents.schemas import Answer
 from apps.api.app import create_app
@@ -87,6 +88,21 @@ def test_an_answer_and_the_same_as_a_stream(anna: httpx.Client, photo: bytes) ->
     assert (names[0], set(names[1:-1]), names[-1]) == ("accepted", {"step"}, "answer")
     streamed = Answer.model_validate(json.loads(events[-1][2])["answer"])
     assert (streamed.point, streamed.chance_within_km) == (answer.point, answer.chance_within_km)
+
+
+def test_a_stream_ends_with_an_error_when_the_server_stops(
+    tmp_path: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    with service(tmp_path, model=gated(gate)) as opened, listening(create_app(opened, ApiKeys({}))) as at:
+        asked: dict[str, Any] = {"files": {"photo": photo}, "headers": {"accept": "text/event-stream"}}
+        with httpx.stream("POST", f"{at}/v1/locate", trust_env=False, timeout=60, **asked) as response:
+            events = events_of(response)
+            assert next(events)[1] == "accepted"
+            monkeypatch.setattr(AppStatus, "should_exit", True)  # as uvicorn's signal handler has it
+            *_, (_, name, data) = events
+        gate.touch()
+    assert (name, json.loads(data)["status"], "stopping" in data) == ("error", 503, True)
 
 
 def test_choices_and_clues_are_checked(anna: httpx.Client, photo: bytes) -> None:

@@ -7,6 +7,7 @@ import socket
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,58 @@ def test_zips_that_mean_harm(client: httpx.Client) -> None:
     assert job(b"PK\x03\x04" + b"\0" * 1000) == 422
     assert job(packed(lambda archive: archive.writestr("../../../etc/cron.d/x.jpg", b"no photo"))) == 202
     assert not client.get("/jobs").json()[1:]
+
+
+def hostile_upload(number: int, photos: list[bytes], pixel_bomb: bytes, packed_bomb: bytes) -> tuple[bytes, set[int]]:
+    """A form's body and the statuses that are right for it: another kind, file and name for each number."""
+    random = np.random.default_rng(number)
+    kind, name = number % 6, NAMES[number % len(NAMES)].encode("utf-8", "replace")
+    data = bytearray(photos[number // 6 % len(photos)])
+    statuses = {200, 413, 415, 422}
+    match kind:
+        case 0:  # bytes flipped, the header's among them
+            for at in random.integers(0, len(data), 40):
+                data[at] = random.integers(0, 256)
+        case 1:  # cut off
+            data, statuses = data[: int(random.integers(1, len(data) // 2))], {200, 415, 422}
+        case 2:  # another format's first bytes before noise
+            first = NO_PHOTOS[list(NO_PHOTOS)[number % len(NO_PHOTOS)]][:12]
+            data, statuses = bytearray(first + random.bytes(3000)), {415, 422}
+        case 3:
+            data, statuses = bytearray(pixel_bomb), {413}
+        case 4:
+            data, statuses = bytearray(packed_bomb), {415}
+    head = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="' + name + b'"\r\n'
+    body = head + b"Content-Type: image/jpeg\r\n\r\n" + bytes(data) + b"\r\n--x--\r\n"
+    if kind == 5:  # the form itself breaks off
+        body, statuses = body[: int(random.integers(1, len(body) - 8))], {400, 422}
+    return body, statuses | {400} if b"\0" in name or len(name) > 1000 else statuses
+
+
+def test_two_hundred_hostile_uploads_get_their_statuses(client: httpx.Client, tmp_path: Path) -> None:
+    bombs = png_header_of(20_000, 20_000, tmp_path / "bomb.png").read_bytes(), zip_bomb()
+    photos = []
+    for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF"):
+        out = io.BytesIO()
+        Image.open(jpeg(tmp_path / "a.jpg")).save(out, kind)
+        photos.append(out.getvalue())
+    got: Counter[int] = Counter()
+    for number in range(200):
+        body, statuses = hostile_upload(number, photos, *bombs)
+        form = {"content-type": "multipart/form-data; boundary=x"}
+        answer = client.post("/locate", content=body, headers=form)
+        assert status(answer) in statuses, (number, answer.text[:300])
+        got[answer.status_code] += 1
+    print(f"200 hostile uploads: {dict(sorted(got.items()))}")
+    assert sent(client, photos[0]) == 200
+
+
+def zip_bomb() -> bytes:
+    """A zip that unpacks to 50 MB."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.jpg", b"\0" * 50_000_000)
+    return out.getvalue()
 
 
 def test_a_request_that_stops_halfway_holds_up_nobody(server: str, client: httpx.Client, tmp_path: Path) -> None:

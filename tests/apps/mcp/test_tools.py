@@ -204,7 +204,7 @@ def test_quoted_material_cannot_close_its_quotation(tools: McpTools) -> None:
         ("locate_photo", {"photo": {"path": "notes.txt"}}, "is not a JPEG"),
         ("locate_photo", {"photo": {"blob": "bm90IGEgcGhvdG8="}}, "is not a JPEG"),
         ("locate_photo", {"photo": {"blob": "A" * 200_000}}, "scale it down"),
-        ("locate_photo", {"photo": {"path": "beach.jpg"}, "question": "x" * 5000}, "at most 4000 characters"),
+        ("locate_photo", {"photo": {"path": "beach.jpg"}, "question": "x" * 5000}, "at most 4000 are read"),
         ("locate_photo", {"photo": {"path": "beach.jpg"}, "strategy": "nonsense"}, "is not offered; see"),
         ("locate_photo", {"photo": {"path": "beach.jpg"}, "strategy": "retrieval"}, "is not offered; see"),
         ("locate_photo", {"photo": {"path": "beach.jpg"}, "taken_at": "yesterday"}, "is not ISO 8601"),

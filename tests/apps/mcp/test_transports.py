@@ -122,6 +122,10 @@ def test_without_its_key_nobody_is_answered(tools: McpTools) -> None:
             assert httpx.post(url, json=INITIALIZE, headers={**ACCEPT, **headers}, trust_env=False).status_code == 401
         allowed = {**ACCEPT, "X-API-Key": KEY}
         assert httpx.post(url, json=INITIALIZE, headers=allowed, trust_env=False).is_success
+        metrics = url.replace("/mcp", "/metrics")
+        assert httpx.get(metrics, trust_env=False).status_code == 401
+        counted = httpx.get(metrics, headers=allowed, trust_env=False).text
+        assert 'geosleuth_requests_total{method="POST",route="/mcp",status="200"} 1.0' in counted
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,15 @@ def test_of_several_photos_the_page_asks_whether_they_are_of_one_place(visit: Vi
     assert visit.complaints == []
 
 
+def test_an_answer_that_breaks_off_is_told(visit: Visit, png: bytes) -> None:
+    page = visit.open()
+    assert page.locator("#say").get_attribute("maxlength") == str(ServiceLimits().text_characters)
+    torn = 'id: 1\nevent: accepted\ndata: {"ahead": 0}\n\n'
+    page.route("**/messages", lambda route: route.fulfill(status=200, content_type="text/event-stream", body=torn))
+    visit.drop("a.png", png)
+    page.get_by_text("The server ended the answer before its end").wait_for()
+
+
 def test_a_zip_becomes_a_table_a_map_and_files(visit: Visit, gate: Path, png: bytes) -> None:
     gate.touch()
     packed = io.BytesIO()
@@ -196,7 +205,7 @@ def test_a_zip_becomes_a_table_a_map_and_files(visit: Visit, gate: Path, png: by
     many = {"name": "many.zip", "mimeType": "application/zip", "buffer": packed.getvalue()}
     page.set_input_files("#batch-file", many)
     page.get_by_text("3 of 3 done").wait_for()
-    assert page.locator("#batch-table tbody tr").count() == 3
+    expect(page.locator("#batch-table tbody tr")).to_have_count(3)
     assert page.locator("#batch-table .error").count() == 1
     assert page.locator("path[fill='#ffb020']").count() == 2
     with page.expect_download() as download:

@@ -21,6 +21,7 @@ from apps.service.runs import RunStream
 from apps.service.service import GeolocationService
 from core.errors import UserError
 from graphs.chat.events import ToolCalled, TurnEnded
+from graphs.chat.photo_archive import png_of
 from graphs.chat.session import Conversation
 from graphs.events.steps import Answered, StepDone
 from retrieval.photos.photo import Photo, load_photo
@@ -211,6 +212,22 @@ def test_choices_of_a_thread_hold_for_its_turns_and_nothing_finer_than_allowed_g
         opened.systems.find(RunChoices(model="openai:gpt-4o"))
     with pytest.raises(UnusableError):
         opened.systems.find(RunChoices(strategy="clusters"))
+
+
+def test_photos_of_a_thread_count_among_the_bytes_that_a_caller_keeps(
+    state_url: str, tmp_path: Path, photo: Photo
+) -> None:
+    png_bytes = len(png_of(photo))
+    with service(tmp_path, state_url, job_workers=0, bytes_per_key=2 * png_bytes - 1) as opened:
+        first, second = (opened.threads.create("anna", "", RunChoices()) for _ in range(2))
+        assert reply(opened.send("anna", first.id, "", photo)).answer
+        refused = last(opened.send("anna", second.id, "", photo))
+        assert isinstance(refused, RunFailed)
+        assert (refused.status, "delete threads or jobs" in refused.detail) == (409, True)
+        with pytest.raises(ConflictError, match="delete threads or jobs"):
+            opened.jobs.create("anna", RunChoices(), [("a.jpg", b"x" * png_bytes)])
+        opened.threads.delete("anna", first.id)
+        assert reply(opened.send("anna", second.id, "", photo)).answer
 
 
 def test_the_pool_refuses_more_than_may_wait_and_lets_the_thread_go(tmp_path: Path, photo: Photo) -> None:

@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from agents.schemas import Answer
 from apps.output.results_file import PhotoResult, RunStatus
+from apps.service import job_worker
 from apps.service.choices import RunChoices
-from apps.service.database import JOB_ITEMS, StateDatabase
-from apps.service.errors import ConflictError, NotFoundError, TooLargeError, TooManyError, UnusableError
+from apps.service.database import JOB_ITEMS, JOBS, StateDatabase
+from apps.service.errors import ConflictError, NotFoundError, TooLargeError, UnusableError
 from apps.service.job_worker import JobWorkers
 from apps.service.jobs import MAX_ATTEMPTS, ClaimedItem, JobStatus, JobTable
 from apps.service.leases import Lease, LeaseKeeper
@@ -165,9 +166,44 @@ def test_what_is_too_much_is_refused_and_leaves_nothing(state_url: str, tmp_path
             jobs.create("anna", RunChoices(), [])
         assert sum(jobs.counts().values()) == 0
         jobs.create("anna", RunChoices(), FILES[:3])
-        with pytest.raises(TooManyError):
+        with pytest.raises(ConflictError, match="as many as are kept"):
             jobs.create("anna", RunChoices(), FILES[:1])
         jobs.create("bert", RunChoices(), FILES[:1])
+
+
+def test_a_caller_keeps_so_many_bytes_and_no_more(state_url: str, tmp_path: Path) -> None:
+    database, jobs = table(state_url, tmp_path, bytes_per_key=10)
+    files = [("a.jpg", b"x" * 6)]
+
+    def while_another_comes() -> Iterator[tuple[str, bytes]]:
+        yield files[0]
+        jobs.create("anna", RunChoices(), [("b.jpg", b"x" * 4)])
+        yield "c.jpg", b"x"
+
+    with database:
+        with pytest.raises(ConflictError, match="delete threads or jobs"):
+            jobs.create("anna", RunChoices(), files * 2)
+        with pytest.raises(ConflictError, match="delete threads or jobs"):
+            jobs.create("anna", RunChoices(), while_another_comes())
+        kept = jobs.create("anna", RunChoices(), files)
+        jobs.create("bert", RunChoices(), files)
+        with pytest.raises(ConflictError):
+            jobs.create("anna", RunChoices(), [("a.jpg", b"x")])
+        assert [sum(row.counts.values()) for row in jobs.all_of("anna", 10)] == [1, 1]
+        jobs.delete("anna", kept.id)
+        jobs.create("anna", RunChoices(), files)
+
+
+def test_an_idle_worker_deletes_uploads_that_never_ended(jobs: JobTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    torn = jobs._begin("anna", RunChoices())
+    with jobs._database.write() as connection:
+        connection.execute(sa.update(JOBS).values(created_s=0.0))
+    new = jobs._begin("anna", RunChoices())
+    monkeypatch.setattr(job_worker, "_CLEANING_S", 0.0)
+    with LeaseKeeper(60.0) as leases, JobWorkers(jobs, cast(Any, None), leases, ServiceLimits(job_workers=1)):
+        while torn in (left := [row.id for row in jobs.all_of("anna", 10)]):
+            time.sleep(0.02)
+    assert left == [new]
 
 
 def test_no_photo_is_begun_before_all_are_there(jobs: JobTable) -> None:

@@ -13,7 +13,7 @@ from apps.service.events import RunFailed, ServiceEvent, joined
 from apps.service.limits import ServiceLimits
 from apps.service.runs import RunPool, RunStream
 from core.errors import UserError
-from graphs.chat.events import Token
+from graphs.chat.events import Token, TurnEnded
 from graphs.events.steps import StepDone
 
 Events = Generator[ServiceEvent, None, None]
@@ -72,7 +72,37 @@ def test_a_reader_too_far_behind_is_cut_off(pool: RunPool) -> None:
     endless = pool.start("anna", lambda: (step(number) for number in iter(int, 1)))
     assert texts(pool.start("anna", lambda: iter((step(7),)))) == ["7"]  # type: ignore[arg-type,return-value]
     assert endless.is_left
+    (last,) = endless
+    assert isinstance(last, RunFailed)
+    assert (last.status, "not read in time" in last.detail) == (503, True)
+    endless.put(step(0))
     assert texts(endless) == []
+
+
+def test_a_server_that_stops_tells_readers_so_and_ends_their_runs() -> None:
+    begun = threading.Event()
+
+    def endless() -> Events:
+        while True:
+            begun.set()
+            yield step(1)
+
+    with RunPool(ServiceLimits(runs_at_once=1, unread_events=10_000_000)) as pool:
+        running, waiting = pool.start("anna", endless), pool.start("anna", endless)
+        assert begun.wait(30)
+    for stream in (running, waiting):
+        (last,) = stream
+        assert isinstance(last, RunFailed)
+        assert (last.status, "stopping" in last.detail) == (503, True)
+
+
+def test_an_answer_that_is_there_is_not_replaced_when_the_server_stops() -> None:
+    stream = RunStream(1)
+    for event in (step(0), TurnEnded(text="Portugal", answer=None)):
+        stream.put(event)
+    stream.stop()
+    stream.end()
+    assert [type(event) for event in stream] == [StepDone, TurnEnded]
 
 
 def test_readers_of_one_event_loop_do_not_hold_up_each_other() -> None:
