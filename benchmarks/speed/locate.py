@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -43,9 +44,10 @@ class ProcessCost(NamedTuple):
 
 
 def process_cost(checkout: Path, *arguments: str | Path) -> ProcessCost:
-    """Run `geosleuth` from the sources in a folder."""
+    """Run `geosleuth` from the sources in a folder, compiled as an installed package is."""
     command = [sys.executable, "-c", _RUN_AND_MEASURE, sys.executable, "-m", "geosleuth", *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=checkout)  # noqa: S603 - our own
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=checkout, env=variables)  # noqa: S603
     return ProcessCost(*json.loads(done.stdout))
 
 
