@@ -13,22 +13,14 @@ import os
 import sqlite3
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from apps.commands.answer import answer
-from apps.commands.atlas import atlas_app
-from apps.commands.chat import chat
-from apps.commands.locate import locate
-from apps.commands.mcp import mcp
-from apps.commands.opening import INTERRUPTED
-from apps.commands.satellite_atlas import build_tiles
-from apps.commands.serve import serve
-from apps.options import Home
-from apps.output.formatting import printable
-from core.errors import UserError
+from core.errors import INTERRUPTED, UserError
 from core.redaction import redact_tracebacks, redacted
 
 USER_ERROR = 2
@@ -39,21 +31,79 @@ _USER_CAN_MEND = {
 }
 """No permission, no space left, a name that cannot be: errors the user can mend, wherever they happened."""
 
+
+class _Command(NamedTuple):
+    """Where a command is, and what the list of commands says of it: how its own help begins."""
+
+    module: str
+    name: str
+    help: str
+
+
+_COMMANDS = {
+    "locate": _Command("apps.commands.locate", "locate", "Say where photos were taken, how sure that is, and why."),
+    "answer": _Command(
+        "apps.commands.answer",
+        "answer",
+        "Answer what `geosleuth locate --ask` or a chat asked; the run goes on from its checkpoint.",
+    ),
+    "chat": _Command("apps.commands.chat", "chat", "Talk about photos: follow-up questions on the same evidence."),
+    "serve": _Command("apps.commands.serve", "serve", "Serve a page with a chat beside a map, and the HTTP API."),
+    "mcp": _Command("apps.commands.mcp", "mcp", "Offer the machine and its tools to MCP clients."),
+    "doctor": _Command(
+        "apps.commands.doctor", "doctor", "Say what is installed, what each missing thing would add, and how to get it."
+    ),
+    # The module that adds its last command, `tiles`.
+    "atlas": _Command(
+        "apps.commands.satellite_atlas", "atlas_app", "Build, extend, inspect, verify and search atlases."
+    ),
+}
+
+
+class _CommandGroup(TyperGroup):
+    """The commands, each imported when it is used: the list of them needs none of their libraries."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {name: TyperCommand(name, help=row.help) for name, row in _COMMANDS.items()}
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
+        """Import a command; None if there is none of the name."""
+        row = _COMMANDS.get(cmd_name)
+        return None if row is None else _load_command(cmd_name, getattr(import_module(row.module), row.name))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands."""
+        TyperGroup(name=self.name, commands=dict(self.commands)).format_commands(ctx, formatter)
+
+
+def _load_command(name: str, command: Any) -> Any:
+    """A Typer application or a function, as a command of another application."""
+    if not isinstance(command, typer.Typer):
+        one = typer.Typer(add_completion=False, rich_markup_mode=None)
+        one.command(name)(command)
+        return typer.main.get_command(one)
+    group = typer.main.get_command(command)
+    group.name = name
+    return group
+
+
 app = typer.Typer(
     name="geosleuth",
+    cls=_CommandGroup,
     help="Where was this photo taken, how sure are we, and why?",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("locate")(locate)
-app.command("answer")(answer)
-app.command("chat")(chat)
-app.command("serve")(serve)
-app.command("mcp")(mcp)
-atlas_app.command("tiles")(build_tiles)
-app.add_typer(atlas_app, name="atlas")
+
+
+def import_command(argv: Sequence[str]) -> None:
+    """Import the module of the command in a command line, if it names one."""
+    name = next((argument for argument in argv if not argument.startswith("-")), "")
+    if name in _COMMANDS:
+        import_module(_COMMANDS[name].module)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -125,23 +175,10 @@ def _forget_impossible_width() -> None:
 
 
 def _print_error(problem: str) -> int:
+    from apps.output.formatting import printable  # with the schemas of answers
+
     sys.stderr.write(f"geosleuth: error: {printable(redacted(problem))}\n")
     return USER_ERROR
-
-
-@app.command("doctor")
-def doctor_command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
-    online: Annotated[bool, typer.Option("--online", help="Also try the services that could be used.")] = False,
-    home: Home = None,
-) -> int:
-    """Say what is installed, what each missing thing would add, and how to get it."""
-    from apps.doctor.checks import diagnose
-    from apps.doctor.report import print_findings
-    from graphs.settings import make_settings
-
-    print_findings(diagnose(make_settings(home=home), online), as_json)
-    return 0
 
 
 def _print_version(wanted: bool) -> None:

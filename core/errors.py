@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from core.redaction import redacted
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+INTERRUPTED = 130
+"""Exit status of a command that was interrupted."""
 
 
 class UserError(Exception):

@@ -28,17 +28,20 @@ class _Level(NamedTuple):
 def _balanced_order(vectors: Floats) -> Indices:
     """Numbers of n vectors, padded with the first to a power of two, so that neighbours in order are near.
 
-    A balanced k-d tree (Bentley 1975): halved along the widest axis, again and again.
+    A balanced k-d tree (Bentley 1975): halved at the median along the widest axis, again and again; halves are not
+    sorted inside, and the axes are kept apart, as whole columns are faster to compare and to move.
     """
     slots = max(_BRANCHES, 1 << (len(vectors) - 1).bit_length())
     order = np.concatenate([np.arange(len(vectors)), np.zeros(slots - len(vectors), np.int64)])
+    axes = np.ascontiguousarray(vectors[order].T)
     for size in (slots >> halvings for halvings in range(slots.bit_length() - _BRANCHES.bit_length() + 1)):
-        order = order.reshape(-1, size)
-        inside = vectors[order]
-        widest = np.argmax(inside.max(axis=1) - inside.min(axis=1), axis=1)
-        along = np.take_along_axis(inside, widest[:, None, None], axis=2)[..., 0]
-        order = np.take_along_axis(order, np.argsort(along, axis=1, kind="stable"), axis=1)
-    return order.ravel()
+        cells = axes.reshape(3, -1, size)
+        widest = np.argmax(np.ptp(cells, axis=2), axis=0)
+        along = cells[widest, np.arange(cells.shape[1])]
+        first_of_cell = np.arange(0, slots, size)[:, None]
+        halved = (np.argpartition(along, size // 2, axis=1) + first_of_cell).ravel()
+        order, axes = order[halved], np.take(axes, halved, axis=1)
+    return order
 
 
 def _level_above(centres: Floats, radii: Floats) -> _Level:

@@ -23,9 +23,11 @@ def main() -> None:
     if problem := address_space_problem() or package_conflict():
         sys.stderr.write(f"geosleuth: error: {problem}\n")
         raise SystemExit(2)
+    from apps.cli import import_command
     from apps.cli import main as run_command_line
     from core.deadline import leave_process
 
+    import_command(sys.argv[1:])
     if on_interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, on_interrupt)
     try:

@@ -42,7 +42,6 @@ from tools.services.contact_sheet import AtlasPhotos
 from tools.services.geocoders import Nominatim, PlaceSource
 from tools.services.imagery import BundledImagery, ImagerySource
 from tools.services.ocr import OcrReader, OcrSettings
-from tools.services.tile_client import TileClient
 from tools.services.tile_imagery import TileImagery
 from tools.services.tile_matching import TilePicture, pictures_of
 from tools.services.tile_server import tile_server
@@ -265,6 +264,8 @@ def ground_source(settings: Settings, name: str, stack: ExitStack) -> ImagerySou
     """
     if name == EMBEDDED_GROUND:
         return BundledImagery()
+    from tools.services.tile_client import TileClient  # with an HTTP cache, which only the web's tiles need
+
     size = settings.tile_cache_mb * 1_000_000
     client = TileClient(tile_server(name), settings.home / "tiles", max_cache_bytes=size)
     return TileImagery(stack.enter_context(client))

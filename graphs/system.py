@@ -21,7 +21,6 @@ from core.errors import UserError
 from core.redaction import host_of
 from graphs.assessment.calibration import open_corrections
 from graphs.audit import audit_entry, write_audit_line
-from graphs.checkpoints import open_checkpoints
 from graphs.coarsening import Units, coarsen
 from graphs.components import (
     EMBEDDED_PLACES,
@@ -98,6 +97,8 @@ class GeoSleuth(Closing):
             context = _context(settings, components, opened, _jury(model))
             checkpointer = None
             if settings.checkpoints:
+                from graphs.checkpoints import open_checkpoints
+
                 checkpointer = open_checkpoints(settings.checkpoints)
                 opened.callback(checkpointer.conn.close)
             return cls(

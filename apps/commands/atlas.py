@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from retrieval.stores.base import StoreSettings
     from retrieval.stores.filters import Near
 
-atlas_app = typer.Typer(help="Build, extend, inspect, verify and search atlases.", rich_markup_mode=None)
+atlas_app = typer.Typer(
+    help="Build, extend, inspect, verify and search atlases.", rich_markup_mode=None, add_completion=False
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _NAME = re.compile(r"[\w][\w.-]{0,63}", re.ASCII)

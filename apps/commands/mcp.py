@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apps.commands.opening import INTERRUPTED, events_recorded
+from apps.commands.opening import events_recorded
 from apps.commands.serve import run_server
 from apps.console import STANDARD_OUTPUT, progress_bar
 from apps.options import RunOptions, SystemOptions, chosen_settings, expand_options
-from core.errors import UserError
+from core.errors import INTERRUPTED, UserError
 
 if TYPE_CHECKING:
     from apps.mcp.photos import PhotoFolders

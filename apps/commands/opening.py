@@ -14,7 +14,7 @@ import typer
 
 from apps.console import STANDARD_OUTPUT, messages, progress_bar, waiting_shown
 from apps.output.formatting import printable
-from core.errors import UserError
+from core.errors import INTERRUPTED, UserError
 from core.redaction import without_credentials
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 ChooseSettings = Callable[[dict[str, Any]], "Settings"]
 """Settings from what a thread was begun with; what the person chose now comes first."""
 
-INTERRUPTED = 130
 _NOT_SAVED = {"home", "audit_log", "checkpoints"}
 _PATIENCE_S = 5.0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from apps.commands.atlas import atlas_summary, named_folder
+from apps.commands.atlas import atlas_app, atlas_summary, named_folder
 from apps.console import messages, progress_bar
 from apps.options import Home, RunOptions, SystemOptions, chosen_settings
 from core.errors import UserError
@@ -34,6 +34,7 @@ class _GivenTiles(NamedTuple):
     reader: TileReader | None = None
 
 
+@atlas_app.command("tiles")
 def build_tiles(
     name: Annotated[str, typer.Argument(help="Name of the atlas.")],
     satellite_encoder: Annotated[

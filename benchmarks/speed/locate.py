@@ -1,17 +1,21 @@
-"""How fast an answer comes: cold, warm, and for a folder.
+"""How fast an answer comes: cold, warm, and for a folder; or what new processes of the command cost, by command.
 
 python -m benchmarks.speed.locate --photos ../shared/data/im2gps3k_dev/images --count 40
+python -m benchmarks.speed.locate --start-only --repeats 5 --beside ../before
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +23,48 @@ from benchmarks.dev_photos import DEFAULT_DATA
 from graphs.settings import make_settings
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import load_photo, photo_paths
+
+_RUN_AND_MEASURE = """
+import json, resource, subprocess, sys, time
+begin = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+wall_s = time.perf_counter() - begin
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([used.ru_utime + used.ru_stime, wall_s, used.ru_maxrss / 1000]))
+"""
+"""Runs a command from a small process: a child's peak memory counts from that of the process that starts it."""
+
+
+class ProcessCost(NamedTuple):
+    """What one process cost, from start to exit; on Linux, where peaks are counted in kB."""
+
+    cpu_s: float
+    wall_s: float
+    peak_mb: float
+
+
+def process_cost(checkout: Path, *arguments: str | Path) -> ProcessCost:
+    """Run `geosleuth` from the sources in a folder, compiled as an installed package is."""
+    command = [sys.executable, "-c", _RUN_AND_MEASURE, sys.executable, "-m", "geosleuth", *map(str, arguments)]
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=checkout, env=variables)  # noqa: S603
+    return ProcessCost(*json.loads(done.stdout))
+
+
+def print_process_costs(checkouts: Sequence[Path], home: Path, photo: Path, repeats: int) -> None:
+    """Medians by command and checkout; the checkouts take turns. The first round fills the caches and is left out."""
+    commands: dict[str, list[str | Path]] = {
+        "--version": ["--version"],
+        "--help": ["--help"],
+        "doctor": ["doctor", "--home", home],
+        "locate --no-signs": ["locate", photo.resolve(), "--no-signs", "--home", home],
+    }
+    print(f"{'command':20}{'checkout':40}{'CPU s':>8}{'wall s':>8}{'peak MB':>9}")
+    for name, arguments in commands.items():
+        costs = [[process_cost(checkout, *arguments) for checkout in checkouts] for _ in range(repeats + 1)][1:]
+        for checkout, column in zip(checkouts, zip(*costs, strict=True), strict=True):
+            cpu_s, wall_s, peak_mb = np.median(np.asarray(column), axis=0)
+            print(f"{name:20}{checkout!s:40}{cpu_s:8.2f}{wall_s:8.2f}{peak_mb:9.0f}")
 
 
 def build_seconds(home: Path) -> float:
@@ -64,8 +110,15 @@ def main() -> None:
     parser.add_argument(
         "--count", type=int, default=40, help="photos for each measurement; the folder takes four times as many"
     )
+    parser.add_argument("--start-only", action="store_true", help="only what new processes cost, by command")
+    parser.add_argument("--repeats", type=int, default=5, help="new processes of each command")
+    parser.add_argument("--beside", type=Path, action="append", default=[], help="another checkout to run in turn")
     chosen = parser.parse_args()
     photos = photo_paths([chosen.photos])
+    if chosen.start_only:
+        with tempfile.TemporaryDirectory() as name:
+            print_process_costs([*chosen.beside, Path.cwd()], Path(name), photos[0], chosen.repeats)
+        return
     few = photos[:: max(1, len(photos) // chosen.count)][: chosen.count]
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)

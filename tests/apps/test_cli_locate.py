@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 
 from agents.schemas import Answer
+from apps.cli import app
 from tests.apps.conftest import Run
 from tests.fakes.photo_files import BAD, ODD_BUT_GOOD, jpeg
 
+ROOT = Path(__file__).resolve().parents[2]
 Made = Callable[[Path], Path]
 
 
@@ -164,3 +170,41 @@ def test_nothing_to_do_shows_the_help(geosleuth: Run) -> None:
     assert run.returncode == 0
     assert all(name in run.stdout for name in ("locate", "atlas", "doctor"))
     assert_one_line_error(geosleuth("locate"), "Missing argument")
+
+
+_RUN_AND_LIST_MODULES = """
+import sys
+from apps.cli import run
+status = run(sys.argv[2:])
+open(sys.argv[1], "w").write(" ".join(sys.modules))
+sys.exit(status)
+"""
+HEAVY = {"anthropic", "fastapi", "genai_prices", "hishel", "onnxruntime", "openai", "qdrant_client", "torch", "uvicorn"}
+NOT_FOR_HELP = {*HEAVY, "PIL", "httpx", "langchain_core", "langgraph", "langsmith", "numpy", "pydantic", "rich"}
+NOT_FOR_LOCATE = {
+    *HEAVY,
+    *("apps.chat.loop", "apps.commands.atlas", "apps.commands.chat", "apps.commands.mcp", "apps.commands.serve"),
+    *("apps.maps.picture", "apps.service", "graphs.checkpoints", "retrieval.training", "tools.services.tile_client"),
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [(["--help"], NOT_FOR_HELP), (["locate", "photo.jpg", "--no-signs", "--home", "home"], NOT_FOR_LOCATE)],
+    ids=["help", "locate"],
+)
+def test_a_command_imports_nothing_that_it_does_not_need(
+    arguments: list[str], unwanted: set[str], tmp_path: Path
+) -> None:
+    jpeg(tmp_path / "photo.jpg")
+    listed = tmp_path / "modules.txt"
+    command = [sys.executable, "-c", _RUN_AND_LIST_MODULES, str(listed), *arguments]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GEOSLEUTH_")}
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env={**variables, "PYTHONPATH": str(ROOT)})
+    assert not unwanted & set(listed.read_text().split())
+
+
+def test_the_list_of_commands_says_how_the_help_of_each_begins() -> None:
+    group: Any = typer.main.get_command(app)
+    for name, listed in group.commands.items():
+        assert group.get_command(typer.Context(group), name).help.startswith(listed.help)

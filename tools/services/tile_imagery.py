@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from PIL import Image
 
@@ -10,7 +12,9 @@ from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, covering_tiles, fin
 from retrieval.crossview.tiles import TileReader
 from tools.results import ToolError
 from tools.services.imagery import ImageryView, Rgb
-from tools.services.tile_client import TileClient
+
+if TYPE_CHECKING:
+    from tools.services.tile_client import TileClient
 
 _NOTHING = 128
 """Grey of what lies beyond the map, or has no tile."""

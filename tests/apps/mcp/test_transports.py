@@ -20,11 +20,11 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ImageContent
 
 from apps.cli import USER_ERROR, run
-from apps.commands.opening import INTERRUPTED
 from apps.mcp.http import create_http_app
 from apps.mcp.server import create_server
 from apps.mcp.tools import McpTools
 from apps.service.access import ApiKeys
+from core.errors import INTERRUPTED
 from tests.apps.conftest import ROOT, command, environment
 from tests.apps.mcp.conftest import Steps
 from tests.fakes.services import listening

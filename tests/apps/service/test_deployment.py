@@ -120,7 +120,7 @@ def test_the_commands_are_ones_that_the_command_line_takes(name: str) -> None:
     command: Any = typer.main.get_command(app)
     arguments = list(SERVICES[name]["command"])
     while hasattr(command, "commands"):
-        command = command.commands[arguments.pop(0)]
+        command = command.get_command(typer.Context(command), arguments.pop(0))
     command.make_context(name, arguments)
 
 
