@@ -24,6 +24,7 @@ from apps.commands.chat import chat
 from apps.commands.locate import locate
 from apps.commands.mcp import mcp
 from apps.commands.opening import INTERRUPTED
+from apps.commands.satellite_atlas import build_tiles
 from apps.commands.serve import serve
 from apps.options import Home
 from apps.output.formatting import printable
@@ -51,6 +52,7 @@ app.command("answer")(answer)
 app.command("chat")(chat)
 app.command("serve")(serve)
 app.command("mcp")(mcp)
+atlas_app.command("tiles")(build_tiles)
 app.add_typer(atlas_app, name="atlas")
 
 

@@ -13,8 +13,10 @@ from apps.service.choices import RunChoices
 from apps.service.database import THREAD_PHOTOS, THREADS, StateDatabase
 from apps.service.errors import ConflictError, NotFoundError
 from apps.service.limits import ServiceLimits, check_kept_bytes
+from core.errors import UserError
 from graphs.chat.photo_archive import MissingPhotoError, SavedPhotoArchive
 from graphs.chat.state import ShownPhoto
+from graphs.checkpoints import is_passing
 from retrieval.photos.store import PhotoStore
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
@@ -197,10 +199,15 @@ class DatabasePhotoArchive(SavedPhotoArchive):
     def _save(self, shown: ShownPhoto, png: bytes) -> None:
         name = self._names.get(shown.sha256, "")
         values = {"thread_id": self._thread.id, "sha256": shown.sha256, "name": name, "png": png}
-        with self._database.write() as connection:
-            kept = self._database.kept_bytes(connection, self._thread.owner)
-            check_kept_bytes(kept + len(png), self._limits)
-            connection.execute(sa.insert(THREAD_PHOTOS).values(values))
+        try:
+            with self._database.write() as connection:
+                kept = self._database.kept_bytes(connection, self._thread.owner)
+                check_kept_bytes(kept + len(png), self._limits)
+                connection.execute(sa.insert(THREAD_PHOTOS).values(values))
+        except sa.exc.DBAPIError as error:
+            if error.orig is None or not is_passing(error.orig):
+                raise
+            raise UserError(f"the photo could not be saved ({error.orig}): the server must make room") from error
 
     def _is(self, shown: ShownPhoto) -> sa.ColumnElement[bool]:
         return sa.and_(THREAD_PHOTOS.c.thread_id == self._thread.id, THREAD_PHOTOS.c.sha256 == shown.sha256)
