@@ -10,6 +10,9 @@ DEV_EXTRAS ?= dev,train,demo,openai,anthropic,google,ollama,otel,web,postgres
 # All but `gpu`, whose packages pin a torch of their own.
 LOCKED_EXTRAS = anthropic demo dev evals faiss gazetteer google ollama openai otel postgres server train web
 
+# make test JOBS=8: so many processes, each with the tests of a file at a time; about 1.5 GB of memory each.
+JOBS ?= 2
+
 # make fuzz: damaged files of every kind for ten minutes; make fuzz SECONDS=60 SEED=7.
 SECONDS ?= 600
 SEED ?= 0
@@ -34,7 +37,7 @@ demo: setup-demo
 	$(BIN)/python -m examples.demo --out $(OUT) $(if $(PHOTO),--photo "$(PHOTO)")
 
 test: setup-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Each failure is saved under $(OUT)/fuzz with the command that makes it again; tests/test_fuzz.py runs a part of it.
 fuzz: setup-dev

@@ -10,7 +10,7 @@ from pydantic import Field
 from core.frozen import Frozen as Frozen
 from geo.place import Place
 from geo.point import Point
-from retrieval.candidate import Candidate
+from retrieval.candidate import Candidate, MatchedTile
 
 
 class Source(Frozen):
@@ -112,6 +112,8 @@ class PointSource(StrEnum):
     """A gazetteer's position for a place that a sign or the model names."""
     MODEL = "model"
     """The model's own coordinates."""
+    SATELLITE_TILE = "satellite_tile"
+    """The middle of a satellite tile that matches the photo."""
     PERSON = "person"
     BELIEF = "belief"
     """The best point of the belief, between or beside what was reported."""
@@ -158,6 +160,13 @@ class CredibleArea(Frozen):
     )
 
 
+class TileMatch(MatchedTile):
+    """A satellite tile that the photo was compared with, as an answer names it."""
+
+    probability: float = Field(ge=0.0, le=1.0, description="of the belief, that the photo was taken in it")
+    jpeg_base64: str = Field("", repr=False, description="its picture; empty where that cannot be had")
+
+
 class Cost(Frozen):
     """Resources that a run has used; seconds of work, not of waiting for a person."""
 
@@ -189,6 +198,8 @@ class Versions(Frozen):
     atlases: tuple[str, ...]
     model: str
     strategy: str
+    satellite_atlas: str = Field("", description="whose tiles photos are compared with; empty: none")
+    satellite_encoder: str = Field("", description="name@revision of the encoder that compares them; empty: none")
 
 
 TELLING_NATS = 0.2
@@ -232,6 +243,10 @@ class Answer(Frozen):
     )
     evidence: tuple[Evidence, ...]
     candidates: tuple[Candidate, ...] = ()
+    matches: tuple[TileMatch, ...] = Field(
+        (),
+        description="satellite tiles that it was compared with: those that hold most of the belief, at most 5",
+    )
     metadata_position: Point | None = Field(None, description="what the file claims, only if the user allowed metadata")
     cost: Cost
     cost_by_model: dict[str, Cost] = Field(default_factory=dict, description="of a jury: what each model used")

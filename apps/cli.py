@@ -53,7 +53,10 @@ _COMMANDS = {
     "doctor": _Command(
         "apps.commands.doctor", "doctor", "Say what is installed, what each missing thing would add, and how to get it."
     ),
-    "atlas": _Command("apps.commands.atlas", "atlas_app", "Build, extend, inspect, verify and search atlases."),
+    # The module that adds the last command to the application.
+    "atlas": _Command(
+        "apps.commands.satellite_atlas", "atlas_app", "Build, extend, inspect, verify and search atlases."
+    ),
 }
 
 

@@ -58,6 +58,16 @@ class SystemOptions:
             " first named. [default: none]"
         ),
     ] = None
+    satellite_atlas: Annotated[
+        str | None,
+        typer.Option(
+            help="Atlas of satellite tiles (`geosleuth atlas tiles`) to compare the photo with. [default: none]",
+            metavar="NAME",
+        ),
+    ] = None
+    satellite_encoder: Annotated[
+        Path | None, typer.Option(help="Folder of the encoder that made the satellite atlas.", metavar="FOLDER")
+    ] = None
     model: Annotated[
         str | None, typer.Option(help="The chat model (`geosleuth doctor` lists them), or several with commas: a jury.")
     ] = None
@@ -175,6 +185,8 @@ def chosen_settings(system: SystemOptions, run: RunOptions, saved: Mapping[str, 
     chosen = {
         "encoder": system.encoder,
         "atlases": tuple(system.atlas) if system.atlas else None,
+        "satellite_atlas": system.satellite_atlas,
+        "satellite_encoder": system.satellite_encoder,
         "model": system.model,
         "strategy": system.strategy,
         "aim": system.aim,

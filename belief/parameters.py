@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from belief.records import Agreement, Record, Records
+from core.files import read_model
 from core.frozen import Frozen
 from geo.sphere import Floats
 from retrieval.candidate import AtlasKind
@@ -48,6 +50,23 @@ class SatelliteRecord(Frozen):
     def shares_at(self, stands_out: float) -> Floats:
         """The shares (2 t + 1,) of the group of a comparison whose best tile stands out so far."""
         return np.array(self.shares[int(np.searchsorted(self.edges, stands_out))])
+
+
+def satellite_record_file(encoder_folder: Path, revision: str) -> Path:
+    """Where the record of matching with a cross-view encoder lies: beside its weights, named by their revision."""
+    return encoder_folder / f"satellite_record.{revision}.json"
+
+
+def read_satellite_record(encoder_folder: Path, revision: str) -> SatelliteRecord | None:
+    """The record of matching that lies beside an encoder; None: there is none of this revision.
+
+    Raises:
+        UserError: something else lies there.
+    """
+    file = satellite_record_file(encoder_folder, revision)
+    if not file.is_file():
+        return None
+    return read_model(file, SatelliteRecord, "record of matching", "make it with `python -m evals.fit_satellite`")
 
 
 class Parameters(Frozen):

@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,6 +70,15 @@ def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
 def without_credentials(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values in which there is no credential, for what is saved."""
     return {name: value for name, value in values.items() if redacted(str(value)) == str(value)}
+
+
+def last_part(path: str | Path) -> str:
+    """The name of a file or folder, without the folders that tell whose machine it is on.
+
+    >>> last_part("/home/anna/records.json"), last_part("compact")
+    ('records.json', 'compact')
+    """
+    return Path(path).name or str(path)
 
 
 def host_of(address: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from belief.decision import Aim
 from core.errors import UserError
+from core.redaction import last_part
 from evals.benchmarks.registry import BENCHMARKS, find_benchmark
 from evals.clean.protocol import NEAR_DUPLICATE_SIMILARITY
 from evals.runs.records import Protocol
@@ -40,6 +41,8 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", help="the chat model, or a jury's, separated by commas (default: offline)")
     group.add_argument("--encoder", help="name or folder (default: compact)")
     group.add_argument("--atlas", help="one or more, separated by commas; `world` is built (default: none)")
+    group.add_argument("--satellite-atlas", help="of tiles to compare photos with (default: none)")
+    group.add_argument("--satellite-encoder", type=Path, help="folder of the encoder that made it")
     group.add_argument("--home", type=Path, help="folder of atlases (default: as for geosleuth)")
     group.add_argument("--no-signs", action="store_true", help="do not read text in photos")
     group.add_argument(
@@ -129,6 +132,8 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
         "home": chosen.home,
         "encoder": chosen.encoder,
         "atlases": names(chosen.atlas) if chosen.atlas else no_atlas,
+        "satellite_atlas": chosen.satellite_atlas,
+        "satellite_encoder": chosen.satellite_encoder,
         "model": chosen.model,
         "strategy": strategies(chosen)[0],
         "read_signs": False if chosen.no_signs else None,
@@ -158,8 +163,8 @@ def run_folder(chosen: argparse.Namespace, settings: Settings) -> Path:
 
 
 def as_given(chosen: argparse.Namespace) -> dict[str, str | int | float | bool | None]:
-    """The options for `run.json`; paths as text."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(chosen).items()}
+    """The options for `run.json`, which others may get: of a path its name alone."""
+    return {key: last_part(value) if isinstance(value, Path) else value for key, value in vars(chosen).items()}
 
 
 def _count(text: str) -> int:

@@ -18,9 +18,9 @@ def main() -> None:
     on_interrupt = signal.getsignal(signal.SIGINT)
     if on_interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
-    from geosleuth.conflicts import package_conflict
+    from geosleuth.conflicts import address_space_problem, package_conflict
 
-    if problem := package_conflict():
+    if problem := address_space_problem() or package_conflict():
         sys.stderr.write(f"geosleuth: error: {problem}\n")
         raise SystemExit(2)
     from apps.cli import import_command

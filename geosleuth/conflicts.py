@@ -52,3 +52,22 @@ def _overwritten_package(ours: Path) -> Path | None:
         if is_ours and not (path.is_file() and path.stat().st_size == file.size):
             return path.parent
     return None
+
+
+LEAST_ADDRESS_SPACE_BYTES = 3_000_000_000
+"""By hand: with less, native libraries abort where they map files and stacks; 2 GB were too few for a build."""
+
+
+def address_space_problem() -> str | None:
+    """Why this process would not get far: it may address too little memory (`ulimit -v`); None: it may enough."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0] if hasattr(resource, "RLIMIT_AS") else resource.RLIM_INFINITY
+    if limit == resource.RLIM_INFINITY or limit >= LEAST_ADDRESS_SPACE_BYTES:
+        return None
+    return (
+        f"this process may address {limit / 1e9:.1f} GB of memory and needs {LEAST_ADDRESS_SPACE_BYTES / 1e9:.0f}:"
+        " raise the limit (`ulimit -v unlimited`)"
+    )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import ormsgpack
 from langchain_core.runnables import RunnableConfig
@@ -99,6 +99,32 @@ def _renamed(code: int, data: bytes) -> ormsgpack.Ext:
     return ormsgpack.Ext(code, ormsgpack.packb(parts, option=ormsgpack.OPT_NON_STR_KEYS))
 
 
+UNDONE_TURNS = 10
+"""Turns of a conversation that can be taken back; each keeps two checkpoints (set by hand)."""
+TRANSCRIPT = "transcript"
+"""The namespace of a thread's checkpoints that hold words which its state holds no longer."""
+_LARGE_PAGES = 1000
+
+Rows = Mapping[str, tuple[str | None, str]]
+"""The checkpoints of a thread's own graph: the parent and the source of each, by its id."""
+
+
+@runtime_checkable
+class PrunesTurns(Protocol):
+    """A checkpointer that can drop what neither undoing the last turns of a conversation nor going on needs."""
+
+    def prune_turns(self, thread_id: str, last: str, turns: int) -> None:
+        """Keep of a thread whose last turn is over what undoing its last turns needs: where each began, and its input.
+
+        The steps between, those of subgraphs and the writes of tasks are for going on with a turn that is not over.
+
+        Args:
+            thread_id: of a conversation without unfinished tasks.
+            last: its newest checkpoint; newer ones are of a turn that began meanwhile, and stay.
+            turns: that can still be taken back.
+        """
+
+
 class CheckedSaver(SqliteSaver):
     """A checkpointer that says in one line what is damaged: rows are JSON in parts, and pages may be cut off."""
 
@@ -111,6 +137,43 @@ class CheckedSaver(SqliteSaver):
     def list(self, *args: Any, **kwargs: Any) -> Iterator[CheckpointTuple]:
         with _naming_damage():
             yield from super().list(*args, **kwargs)
+
+    def prune_turns(self, thread_id: str, last: str, turns: int) -> None:
+        """As `PrunesTurns` says."""
+        with _naming_damage(), self.cursor() as cursor:
+            cursor.execute(
+                "SELECT checkpoint_id, parent_checkpoint_id, json_extract(CAST(metadata AS TEXT), '$.source')"
+                " FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id <= ?",
+                (thread_id, last),
+            )
+            ends = turn_ends({checkpoint: (parent, source) for checkpoint, parent, source in cursor}, turns)
+            kept = [*kept_ids(ends)]
+            until = f"thread_id = ? AND checkpoint_id <= ? AND checkpoint_ns != '{TRANSCRIPT}'"
+            own = f"checkpoint_ns = '' AND checkpoint_id IN ({', '.join('?' * len(kept))})"
+            cursor.execute(f"DELETE FROM checkpoints WHERE {until} AND NOT ({own})", (thread_id, last, *kept))  # noqa: S608 - ours
+            cursor.execute(f"DELETE FROM writes WHERE {until}", (thread_id, last))  # noqa: S608 - ours
+            cursor.executemany(
+                "UPDATE checkpoints SET parent_checkpoint_id = ? WHERE thread_id = ? AND checkpoint_ns = ''"
+                " AND checkpoint_id = ?",
+                [(begin, thread_id, end) for end, begin in ends if begin not in (None, end)],
+            )
+        _shrink(self)
+
+
+def turn_ends(rows: Rows, turns: int) -> list[tuple[str, str | None]]:
+    """The last checkpoint of each of the last turns with the one of its input, newest first, and the end before."""
+    found: list[tuple[str, str | None]] = []
+    end = max(rows, default=None)
+    while end is not None and end in rows and len(found) < turns:
+        begin = _input_before(rows, end)
+        found.append((end, begin))
+        end = rows[begin][0] if begin else None
+    return found if end is None or end not in rows else [*found, (end, None)]
+
+
+def kept_ids(ends: Iterable[tuple[str, str | None]]) -> set[str]:
+    """The checkpoints that pruning keeps, of the ends and inputs of turns."""
+    return {one for pair in ends for one in pair if one}
 
 
 @contextmanager
@@ -125,63 +188,18 @@ def _naming_damage() -> Iterator[None]:
         raise UserError(f"{problem}; begin another thread, or choose another file of checkpoints") from error
 
 
-def is_passing(error: Exception) -> bool:
+def is_passing(error: BaseException) -> bool:
     """Whether a database is whole, but cannot be used now: the disk is full, or another process holds it."""
-    return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING
+    code, state = getattr(error, "sqlite_errorcode", None), getattr(error, "sqlstate", None)
+    return (code is not None and code & 0xFF in _PASSING) or str(state).startswith(_PASSING_STATES)
 
 
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR)
+_PASSING_STATES = ("53", "55")
+"""Classes of a Postgres server's SQLSTATE: too few resources, the disk among them; an object in use."""
 
 
-UNDONE_TURNS = 10
-"""Turns of a conversation that can be taken back; each keeps two checkpoints (set by hand)."""
-_LARGE_PAGES = 1000
-
-
-def prune_checkpoints(saver: SqliteSaver, thread_id: str, turns: int = UNDONE_TURNS) -> None:
-    """Keep of a thread whose last turn is over what undoing its last turns needs: where each began, and its input.
-
-    The steps between, those of subgraphs and the writes of tasks are for going on with a turn that is not over.
-
-    Args:
-        saver: holds the thread.
-        thread_id: of a conversation without unfinished tasks.
-        turns: that can still be taken back.
-    """
-    with _naming_damage(), saver.cursor() as cursor:
-        cursor.execute(
-            "SELECT checkpoint_id, parent_checkpoint_id, json_extract(CAST(metadata AS TEXT), '$.source')"
-            " FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''",
-            (thread_id,),
-        )
-        rows = {checkpoint: (parent, source) for checkpoint, parent, source in cursor}
-        if not rows:
-            return
-        ends = _turn_ends(rows, turns)
-        kept = {one for pair in ends for one in pair if one}
-        removed = [(thread_id, one) for one in rows if one not in kept]
-        cursor.executemany("DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_id = ?", removed)
-        cursor.execute("DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns != ''", (thread_id,))
-        cursor.execute("DELETE FROM writes WHERE thread_id = ?", (thread_id,))
-        cursor.executemany(
-            "UPDATE checkpoints SET parent_checkpoint_id = ? WHERE thread_id = ? AND checkpoint_id = ?",
-            [(begin, thread_id, end) for end, begin in ends if begin not in (None, end)],
-        )
-    _shrink(saver)
-
-
-def _turn_ends(rows: Mapping[str, tuple[str | None, str]], turns: int) -> list[tuple[str, str | None]]:
-    """The last checkpoint of each of the last turns with the one of its input, newest first, and the end before."""
-    found: list[tuple[str, str | None]] = []
-    end: str | None = max(rows)
-    while end is not None and end in rows and len(found) < turns:
-        begin = _input_before(rows, end)
-        found.append((end, begin))
-        end = rows[begin][0] if begin else None
-    return found if end is None or end not in rows else [*found, (end, None)]
-
-
-def _input_before(rows: Mapping[str, tuple[str | None, str]], checkpoint: str) -> str | None:
+def _input_before(rows: Rows, checkpoint: str) -> str | None:
     """The checkpoint of the input that a turn began with; None where it is not kept."""
     at: str | None = checkpoint
     while at is not None and at in rows:
@@ -201,7 +219,7 @@ def _shrink(saver: SqliteSaver) -> None:
                 saver.conn.execute("VACUUM")
 
 
-def open_checkpoints(file: Path | None) -> SqliteSaver:
+def open_checkpoints(file: Path | None) -> CheckedSaver:
     """A checkpointer on a file, made if it is not there and its owner's only; close it with `.conn.close()`.
 
     Args:

@@ -92,9 +92,10 @@ def coarsen(answer: Answer, level: Level, units: Units) -> Answer:
 
     The point becomes the centre of its unit and the place names nothing finer; radii grow to the unit's size;
     hypotheses of one unit become one. Chances within less than the unit go, and so the confidence becomes the chance
-    at the new level; sizes of areas grow to the unit's. Candidates, sign texts, tool arguments, hashes of tool results
-    (a short text can be guessed from its hash), the metadata position and all areas' outlines are removed: the middle
-    of an area gives the point away, however large it is. An answer that is as coarse already stays as it is.
+    at the new level; sizes of areas grow to the unit's. Candidates, matched tiles, sign texts, tool arguments,
+    hashes of tool results (a short text can be guessed from its hash), the metadata position and all areas' outlines
+    are removed: the middle of an area gives the point away, however large it is. An answer that is as coarse already
+    stays as it is.
     """
     if level is Level.STREET or _is_coarsened(answer, level):
         return answer
@@ -121,6 +122,7 @@ def coarsen(answer: Answer, level: Level, units: Units) -> Answer:
             "hypotheses": hypotheses,
             "evidence": tuple(map(_coarse_evidence, answer.evidence)),
             "candidates": (),
+            "matches": (),
             "metadata_position": None,
         }
     )
@@ -129,7 +131,8 @@ def coarsen(answer: Answer, level: Level, units: Units) -> Answer:
 def _is_coarsened(answer: Answer, level: Level) -> bool:
     """Whether `coarsen` made the answer, at this level or a coarser one; by what it leaves nothing of."""
     sources = [item.source for item in answer.evidence if item.source]
-    fine = (*answer.candidates, *answer.areas, *(source for source in sources if source.result_sha256 != REMOVED))
+    known = [source for source in sources if source.result_sha256 != REMOVED]
+    fine = (*answer.candidates, *answer.matches, *answer.areas, *known)
     if fine or answer.metadata_position or any(km < UNIT_RADIUS_KM[level] for km in answer.chance_within_km):
         return False
     return any(answer.reasoning.endswith(_note(coarse)) for coarse in _ORDER[_ORDER.index(level) :])

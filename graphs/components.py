@@ -26,6 +26,7 @@ from geo.point import Point
 from geo.sphere import lat_lon_array
 from graphs.context import Clusterer, Places
 from graphs.online_services import open_online_services
+from graphs.satellite import Satellite, open_satellite
 from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import build_gps_atlas
@@ -42,6 +43,7 @@ from tools.services.geocoders import Nominatim, PlaceSource
 from tools.services.imagery import BundledImagery, ImagerySource
 from tools.services.ocr import OcrReader, OcrSettings
 from tools.services.tile_imagery import TileImagery
+from tools.services.tile_matching import TilePicture, pictures_of
 from tools.services.tile_server import tile_server
 
 Progress = Callable[[int, int], None]
@@ -63,7 +65,7 @@ EMBEDDED_PLACES = "geonames"
 class Components(NamedTuple):
     """Components of a system; atlases are closed with the stack they were opened on.
 
-    Encoder and search are None where no atlas is open: nothing else needs them.
+    Encoder and search are None where no atlas is open: nothing else needs them; so is `satellite` without its atlas.
     """
 
     gazetteer: Gazetteer
@@ -73,6 +75,7 @@ class Components(NamedTuple):
     search: PhotoSearch | None
     parameters: Parameters
     cluster: Clusterer
+    satellite: Satellite | None
 
 
 def open_components(
@@ -84,15 +87,20 @@ def open_components(
         UserError: something missing or unusable that the user can mend.
     """
     gazetteer, photo_store = Gazetteer(), PhotoStore()
+    satellite = open_satellite(settings, photo_store, stack)
     parameters = open_parameters(settings)
+    if satellite and satellite.record:
+        parameters = parameters.model_copy(
+            update={"satellite": {**parameters.satellite, satellite.encoder: satellite.record}}
+        )
     if not settings.atlases:
         check_encoder_name(settings.encoder)
-        return Components(gazetteer, photo_store, None, [], None, parameters, clusterer(parameters, ""))
+        return Components(gazetteer, photo_store, None, [], None, parameters, clusterer(parameters, ""), satellite)
     encoder = load_encoder(settings.encoder, settings.threads)
     atlases = open_atlases(settings, encoder, gazetteer, stack, progress)
     search = PhotoSearch(atlases, encoder, photo_store, exclusion)
     cluster = clusterer(parameters, f"{encoder.identity.name}@{encoder.identity.revision}")
-    return Components(gazetteer, photo_store, encoder, atlases, search, parameters, cluster)
+    return Components(gazetteer, photo_store, encoder, atlases, search, parameters, cluster, satellite)
 
 
 def open_tools(settings: Settings, components: Components, stack: ExitStack) -> dict[str, BaseTool]:
@@ -101,6 +109,8 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
     Raises:
         UserError: an unknown or unusable geocoder, satellite source or online service.
     """
+    satellite = components.satellite
+    imagery = ground_source(settings, settings.satellite_source, stack)
     clients = Clients(
         photo_store=components.photo_store,
         search=components.search,
@@ -108,13 +118,22 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
         places=place_source(settings, components.gazetteer, stack),
         is_land=on_land,
         reader=OcrReader(OcrSettings(threads=settings.threads)) if settings.read_signs else None,
-        imagery=ground_source(settings, settings.satellite_source, stack),
+        imagery=imagery,
         street_map=ground_source(settings, settings.street_map_source, stack) if settings.street_map_source else None,
         atlas_photos=open_atlas_photos(settings),
+        matcher=satellite.matcher if satellite else None,
+        tile_picture=_tile_picture(settings, satellite, imagery),
         online=open_online_services(settings, stack),
         picture_px=settings.model_picture_px or find_jury(settings.model)[0].picture_px,
     )
     return {tool.name: tool for tool in build_tools(clients)}
+
+
+def _tile_picture(settings: Settings, satellite: Satellite | None, imagery: ImagerySource) -> TilePicture | None:
+    """Pictures of tiles for the model: of the user's folder, else of their satellite source; not of Blue Marble."""
+    if satellite is None or satellite.picture or settings.satellite_source == EMBEDDED_GROUND:
+        return satellite.picture if satellite else None
+    return pictures_of(imagery)
 
 
 def open_atlas_photos(settings: Settings) -> AtlasPhotos | None:

@@ -16,6 +16,7 @@ from agents.strategies import Step, Strategy
 from belief.decision import Aim
 from belief.parameters import Parameters
 from belief.witnesses.retrieval import candidate_weights
+from belief.witnesses.satellite import Covers
 from geo.place import Place
 from geo.point import Point
 from geo.sphere import Floats
@@ -24,6 +25,7 @@ from graphs.budgets import Budgets
 from retrieval.candidate import Candidate, Region
 from retrieval.photos.store import PhotoStore
 from retrieval.photos.together import MOST_TOGETHER
+from tools.services.tile_matching import TilePicture
 
 Places = Callable[[Sequence[Point]], Sequence[Place | None]]
 """A function from points to the populated place nearest to each; None far from any."""
@@ -67,6 +69,9 @@ class GeolocateContext:
         recall_limit: candidates asked of each atlas.
         versions: what an answer says it was made with.
         corrections: the calibration that was fitted for this system, if any.
+        match: compares the photo with tiles of a satellite atlas; None where none is open.
+        tile_covers: which positions lie on one of its tiles; None where none is open.
+        tile_picture: pictures of its tiles, for the answer; None where they are not at hand.
         picture_px: long side of the photo that models are shown; None: as each model's provider has it.
     """
 
@@ -86,6 +91,9 @@ class GeolocateContext:
     recall_limit: int
     versions: Versions
     corrections: Corrections = Corrections()  # noqa: RUF009 - immutable
+    match: BaseTool | None = None
+    tile_covers: Covers | None = None
+    tile_picture: TilePicture | None = None
     picture_px: int | None = None
 
     @property
@@ -97,6 +105,11 @@ class GeolocateContext:
     def retrieves(self) -> bool:
         """Whether similar places are retrieved: the strategy does so, and there is an atlas to search."""
         return self.strategy.runs(Step.RECALL) and SEARCH_TOOL in self.tools
+
+    @property
+    def matches(self) -> bool:
+        """Whether the photo is compared with satellite tiles: there are some, and the belief chooses the point."""
+        return self.match is not None and self.strategy.commits_by_belief
 
     @property
     def judgement_accuracy(self) -> float:

@@ -1,9 +1,10 @@
 """The state machine that locates a photo.
 
-    initialise ─► look ─► recall ─► cluster ─► hypothesise ─► investigate ⇄ tools ─► revise ─► commit
+    initialise ─► look ─► recall ─► cluster ─► hypothesise ─► match ─► investigate ⇄ tools ─► revise ─► match ─► commit
 
 A strategy names the steps that run; the routers skip the others. `guess` stands for hypotheses in strategies that
-take the model's own answer. With `ask`, a person may be asked before anything is committed.
+take the model's own answer. `match` runs after each new belief where a satellite atlas is open: the photo is compared
+with the tiles of the areas that the belief points at. With `ask`, a person may be asked before anything is committed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from graphs.nodes.guess import guess
 from graphs.nodes.hypothesise import hypothesise
 from graphs.nodes.investigate import investigate, pending_calls, use_tools
 from graphs.nodes.look import cluster, look, recall
+from graphs.nodes.match import match
 from graphs.nodes.revise import revise
 from graphs.nodes.tool_calls import MAX_TOOL_CALLS_AT_ONCE
 from graphs.state import AnswerOutput, FullState, GeolocateState, PhotoInput
@@ -62,32 +64,35 @@ def build_geolocate(
     graph.add_node("recall", node(recall))
     graph.add_node("cluster", node(cluster))
     graph.add_node("hypothesise", node(hypothesise))
+    graph.add_node("match", node(match))
     graph.add_node("investigate", node(investigate))
     graph.add_node("tools", node(use_tools))
     graph.add_node("revise", node(revise))
     graph.add_node("guess", node(guess))
     graph.add_node("commit", node(commit))
 
+    after_belief = to("match", "investigate", "commit")
     after_retrieval = to("hypothesise", "investigate", "guess", "commit")
     graph.add_edge(START, "initialise")
     graph.add_conditional_edges("initialise", partial(route_first, context), to("look", "recall") | after_retrieval)
     graph.add_conditional_edges("look", partial(route_after_look, context), to("recall") | after_retrieval)
     graph.add_conditional_edges("recall", partial(route_after_recall, context), to("cluster") | after_retrieval)
     graph.add_conditional_edges("cluster", partial(route_after_retrieval, context), after_retrieval)
-    graph.add_conditional_edges("hypothesise", partial(route_after_hypothesise, context), to("investigate", "commit"))
+    graph.add_conditional_edges("hypothesise", partial(route_after_belief, context), after_belief)
+    graph.add_conditional_edges("match", partial(route_after_match, context), to("investigate", "commit"))
     graph.add_conditional_edges(
         "investigate", partial(route_after_investigate, context), to("tools", "guess", "commit")
     )
     graph.add_conditional_edges(
         "tools", partial(route_after_tools, context), to("revise", "investigate", "guess", "commit")
     )
-    graph.add_conditional_edges("revise", partial(route_after_revise, context), to("investigate", "commit"))
+    graph.add_conditional_edges("revise", partial(route_after_belief, context), after_belief)
     graph.add_edge("guess", before_commit)
-    if ask:
-        graph.add_node("pose_question", node(pose_question))
-        graph.add_node("ask_person", node(ask_person))
-        graph.add_conditional_edges("pose_question", route_after_pose, ["ask_person", "commit"])
-        graph.add_edge("ask_person", "commit")
+    # Without `ask` no step leads to these two; a run that waits for an answer goes on all the same.
+    graph.add_node("pose_question", node(pose_question))
+    graph.add_node("ask_person", node(ask_person))
+    graph.add_conditional_edges("pose_question", route_after_pose, ["ask_person", "commit"])
+    graph.add_edge("ask_person", "commit")
     graph.add_edge("commit", END)
     return graph.compile(checkpointer=checkpointer, name="geolocate").with_config(
         max_concurrency=MAX_TOOL_CALLS_AT_ONCE
@@ -141,9 +146,15 @@ def route_after_retrieval(context: GeolocateContext, _: GeolocateState) -> After
     return _conclusion(context)
 
 
-def route_after_hypothesise(context: GeolocateContext, state: GeolocateState) -> Literal["investigate", "commit"]:
-    """Investigate the hypotheses, if the strategy does and the budgets allow it."""
-    goes_on = context.strategy.runs(Step.INVESTIGATE) and bool(state["hypotheses"]) and _may_ask(context, state)
+def route_after_belief(context: GeolocateContext, state: GeolocateState) -> Literal["match", "investigate", "commit"]:
+    """Compare the photo with satellite tiles where the belief now points, if an atlas of them is open."""
+    return "match" if context.matches else route_after_match(context, state)
+
+
+def route_after_match(context: GeolocateContext, state: GeolocateState) -> Literal["investigate", "commit"]:
+    """Investigate the hypotheses, in another round too, unless they are settled or a budget is spent."""
+    is_open = bool(state["hypotheses"]) and not state["settled"]
+    goes_on = context.strategy.runs(Step.INVESTIGATE) and is_open and _may_ask(context, state)
     return "investigate" if goes_on else "commit"
 
 
@@ -159,11 +170,6 @@ def route_after_tools(
     if context.strategy.runs(Step.REVISE):
         return "revise"
     return "investigate" if _may_ask(context, state) else _conclusion(context)
-
-
-def route_after_revise(context: GeolocateContext, state: GeolocateState) -> Literal["investigate", "commit"]:
-    """Begin another round unless the hypotheses are settled or a budget is spent."""
-    return "investigate" if not state["settled"] and _may_ask(context, state) else "commit"
 
 
 def _conclusion(context: GeolocateContext) -> Literal["guess", "commit"]:

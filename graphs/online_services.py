@@ -60,7 +60,8 @@ def data_sent(settings: Settings) -> list[DataSent]:
 
 def atlas_servers(settings: Settings) -> list[str]:
     """Atlases on other machines' Qdrant servers, each as NAME@HOST:PORT, as their manifests say."""
-    folders = [settings.atlas_folder / name for name in settings.atlases]
+    satellite = [settings.satellite_atlas] if settings.satellite_atlas else []
+    folders = [settings.atlas_folder / name for name in (*settings.atlases, *satellite)]
     found = (server_of(folder, read_manifest(folder)) for folder in folders if (folder / MANIFEST_FILE).exists())
     return [server for server in found if server]
 

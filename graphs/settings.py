@@ -11,20 +11,20 @@ from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from agents.chat_models.spec import find_jury
+from agents.chat_models.spec import find_jury, parse_spec, split_jury
 from agents.schemas import Level
 from agents.strategies import Strategy, find_strategy
 from agents.strategy_files import load_strategies
 from belief.decision import Aim
 from core.errors import UserError, first_problem
-from core.files import expanded_path
+from core.files import expanded_path, sha256_if_readable
 from core.json_text import parse_json
-from core.redaction import redacted
+from core.redaction import last_part, redacted
 from graphs.budgets import Budgets
 from retrieval.atlas.servers import remembered_servers
 from tools.online.addresses import MAPILLARY_API, checked_url
 
-_FOLDERS = ("home", "atlas_photos", "strategies_folder")
+_FOLDERS = ("home", "atlas_photos", "satellite_encoder", "satellite_pictures", "strategies_folder")
 _FILES = ("prices", "calibration", "model_records", "checkpoints", "audit_log")
 WORLD_ATLAS = "world"
 """The atlas of populated places, which is built when it is asked for by this name."""
@@ -37,6 +37,10 @@ NOT_OF_THE_ANSWER = frozenset(
     )
 )
 """Settings that change where things lie, how fast they go, or whether a person is asked: not what is answered."""
+
+
+SHARED_PATHS = tuple(name for name in (*_FOLDERS, *_FILES) if name not in NOT_OF_THE_ANSWER)
+"""Settings that an answer depends on and that are files or folders of this machine."""
 
 
 class Settings(BaseSettings):
@@ -63,6 +67,13 @@ class Settings(BaseSettings):
     )
     atlas_photos: Path | None = Field(
         None, description="folder of the atlas's photos: the model may see thumbnails of look-alikes; None: it may not"
+    )
+    satellite_atlas: str | None = Field(
+        None, description="name of an atlas of satellite tiles under <home>/atlases, which the photo is compared with"
+    )
+    satellite_encoder: Path | None = Field(None, description="folder of the encoder that made the satellite atlas")
+    satellite_pictures: Path | None = Field(
+        None, description="folder of its tiles' pictures: answers and the model show them; None: answers do not"
     )
     model: str = Field("offline", description="spec of the chat model, such as openai:NAME; of a jury, with commas")
     strategy: str = Field("refine", description="which steps run, what is asked, how the point is chosen")
@@ -153,6 +164,15 @@ class Settings(BaseSettings):
             names = parse_json(names) if names.lstrip().startswith("[") else re.split(r"\s*,\s*", names.strip())
         return tuple(dict.fromkeys(filter(None, names))) if isinstance(names, list | tuple) else names
 
+    @model_validator(mode="after")
+    def _known_tiles(self) -> Self:
+        if self.satellite_atlas is not None and self.satellite_encoder is None:
+            raise ValueError(
+                "a satellite atlas needs the encoder that made it: give its folder with --satellite-encoder, or as"
+                " GEOSLEUTH_SATELLITE_ENCODER"
+            )
+        return self
+
     @field_validator("overpass", "web_search", "image_search", "weather")
     @classmethod
     def _usable_address(cls, url: str | None) -> str | None:
@@ -214,6 +234,34 @@ def make_settings(**chosen: Any) -> Settings:
 
 
 def answering_settings(settings: Settings) -> dict[str, Any]:
-    """Settings that can change an answer, as JSON values and without credentials."""
+    """Settings that can change an answer, as JSON values, for files that others may get.
+
+    They hold no credentials, and of a file or a folder its name alone, with the beginning of the hash of what is read.
+    """
     chosen = settings.model_dump(mode="json", exclude=set(NOT_OF_THE_ANSWER))
+    chosen |= {name: _shared_path(Path(chosen[name])) for name in SHARED_PATHS if chosen.get(name)}
+    chosen |= {"encoder": last_part(settings.encoder), "model": _shared_models(settings.model)}
     return {name: redacted(value) if isinstance(value, str) else value for name, value in chosen.items()}
+
+
+def is_same_setting(name: str, earlier: Any, now: Any) -> bool:
+    """Whether two values of `answering_settings` are one; earlier versions saved whole paths, and no hashes."""
+    if earlier == now or not isinstance(earlier, str) or not isinstance(now, str):
+        return bool(earlier == now)
+    if name == "model":
+        try:
+            return _shared_models(earlier) == now
+        except UserError:  # of a model that is not known any more
+            return False
+    is_path = name in (*SHARED_PATHS, "encoder") and Path(earlier).is_absolute()
+    return is_path and last_part(earlier) == now.partition("@")[0]
+
+
+def _shared_models(jury: str) -> str:
+    return ",".join(parse_spec(spec).shared_text for spec in split_jury(jury))
+
+
+def _shared_path(path: Path) -> str:
+    """The name, and for a file the hash that tells two of one name apart."""
+    digest = sha256_if_readable(path)
+    return f"{path.name}@{digest[:12]}" if digest else path.name

@@ -43,6 +43,7 @@ from graphs.state import AnswerOutput, CaptureClues, PhotoInput, photo_hashes, q
 from retrieval.photos.photo import Photo
 from retrieval.photos.store import PhotoStore
 from retrieval.photos.together import check_together
+from tools.match_satellite import match_areas_tool
 from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
 
 
@@ -266,13 +267,15 @@ def _context(
     """What the nodes work with, over open components."""
     strategy = settings.find_strategy(settings.strategy)
     strategy.check_model_count(len(given))
-    encoder, atlases = components.encoder, components.atlases
+    encoder, atlases, satellite = components.encoder, components.atlases, components.satellite
     versions = Versions(
         geosleuth=version("geosleuth"),
         encoder=f"{encoder.identity.name}@{encoder.identity.revision}" if encoder else "",
         atlases=tuple(atlas.name for atlas in atlases),
         model=_names(given) or settings.model,
         strategy=settings.strategy,
+        satellite_atlas=settings.satellite_atlas or "",
+        satellite_encoder=satellite.encoder if satellite else "",
     )
     atlas_kinds = {atlas.manifest.kind for atlas in atlases}
     return GeolocateContext(
@@ -292,6 +295,9 @@ def _context(
         recall_limit=settings.recall_limit,
         versions=versions,
         corrections=open_corrections(settings, versions, strategy, atlas_kinds, components.parameters),
+        match=match_areas_tool(satellite.matcher) if satellite else None,
+        tile_covers=satellite.matcher.covers if satellite else None,
+        tile_picture=satellite.picture if satellite else None,
         picture_px=settings.model_picture_px,
     )
 

@@ -10,8 +10,17 @@ from tests.fuzz.cases import Case, Limits, check, make
 from tests.fuzz.targets import TARGETS, other_kinds
 
 SEED = 20
-CASES = 300
-SLOW_CASES = {"reply-asked": 40, "reply-parsed": 80, "results-jsonl": 120, "thread": 160}
+CASES = 270
+SLOW_CASES = {
+    "reply-asked": 40,
+    "reply-parsed": 80,
+    "results-jsonl": 120,
+    "thread": 120,
+    "atlas-faiss": 120,
+    "audit": 60,
+    "tile-cache": 60,
+    "jobs": 60,
+}
 """Of targets that take longer than a few milliseconds each."""
 
 

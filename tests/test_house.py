@@ -145,3 +145,11 @@ def test_retired_words_stay_away(word: str) -> None:
         if re.search(word, line)
     ]
     assert not found, f"say {RETIRED[word]!r}"
+
+
+def test_every_test_that_the_docs_name_exists() -> None:
+    text = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text)
+    assert len(named) > 50
+    sources = {file: (ROOT / file).read_text(encoding="utf-8") for file, _ in named if (ROOT / file).is_file()}
+    assert not [f"{file}::{test}" for file, test in named if f"def {test}(" not in sources.get(file, "")]

@@ -14,6 +14,7 @@ from retrieval.photos.store import PhotoStore
 from tools.country_facts import country_facts_tool
 from tools.find_place import find_place_tool
 from tools.look_closer import look_closer_tool
+from tools.match_satellite import match_satellite_tool
 from tools.online.map_features import map_features_tool
 from tools.online.mapillary import Mapillary
 from tools.online.open_meteo import OpenMeteo
@@ -32,6 +33,7 @@ from tools.services.contact_sheet import AtlasPhotos
 from tools.services.geocoders import PlaceSource
 from tools.services.imagery import ImagerySource
 from tools.services.ocr import OcrReader
+from tools.services.tile_matching import TileMatcher, TilePicture
 from tools.sun_check import sun_check_tool
 
 Service = TypeVar("Service")
@@ -54,7 +56,8 @@ class Clients:
 
     Without an atlas there is no search; where signs are not read, no reader. `picture_px` is the long side of the
     pictures that `look_closer` shows; `street_map` is a second source of views, if the user names one; `atlas_photos`
-    has thumbnails of look-alikes, if the user names a folder.
+    has thumbnails of look-alikes, if the user names a folder; `matcher` compares with the tiles of a satellite atlas,
+    if one is open, and `tile_picture` has their pictures, if they can be had.
     """
 
     photo_store: PhotoStore
@@ -67,6 +70,8 @@ class Clients:
     street_map: ImagerySource | None = None
     picture_px: int = 1024
     atlas_photos: AtlasPhotos | None = None
+    matcher: TileMatcher | None = None
+    tile_picture: TilePicture | None = None
     online: OnlineServices = field(default_factory=OnlineServices)
 
 
@@ -85,6 +90,9 @@ TOOLS: dict[str, Callable[[Clients], BaseTool | None]] = {
     "read_signs": lambda clients: read_signs_tool(clients.photo_store, clients.reader) if clients.reader else None,
     "look_closer": lambda clients: look_closer_tool(clients.photo_store, clients.reader, clients.picture_px),
     "satellite_view": lambda clients: satellite_view_tool(clients.imagery, clients.street_map),
+    "match_satellite": lambda clients: (
+        match_satellite_tool(clients.matcher, clients.tile_picture) if clients.matcher else None
+    ),
     "sun_check": lambda _: sun_check_tool(),
     "country_facts": lambda _: country_facts_tool(),
     "map_features": lambda clients: _if_there(map_features_tool, clients.online.overpass),

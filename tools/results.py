@@ -13,7 +13,7 @@ from geo.place import Place, SimilarPlace
 from geo.places.country_profiles import CountryProfile
 from geo.point import Point
 from geo.sun import SunObservation
-from retrieval.candidate import Candidate, Region
+from retrieval.candidate import Candidate, MatchedTile, Region
 
 
 class ToolError(Exception):
@@ -157,6 +157,26 @@ class SatelliteView(ToolResult):
     source: str
     attribution: str
     jpeg_base64: str = Field("", repr=False, description="the picture; empty in a record")
+
+
+class ComparedArea(Immutable):
+    """Circles whose tiles were compared with a photo."""
+
+    circles: tuple[Circle, ...]
+    most_similarity: float | None = Field(description="of its tiles that are not listed; None: all of them are")
+
+
+class TileMatches(ToolResult):
+    """Satellite tiles of some areas compared with a photo, the most similar first."""
+
+    hits: tuple[MatchedTile, ...]
+    areas: tuple[ComparedArea, ...]
+    background: tuple[float, ...] = Field(description="similarities of the photo to tiles from anywhere in the atlas")
+    spread_deg: tuple[tuple[float, float], ...] = Field(
+        (), description="middles of some tiles of the areas and of the whole atlas: latitude, longitude"
+    )
+    shown: tuple[int, ...] = Field((), description="of the picture: positions in hits, in order")
+    jpeg_base64: str = Field("", repr=False, description="numbered tiles; empty in a record, and where there is none")
 
 
 class SunAtPlace(Immutable):

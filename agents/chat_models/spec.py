@@ -19,7 +19,7 @@ from agents.chat_models.adjustments import Capabilities as Capabilities
 from agents.chat_models.kinds import DEFAULT_TIMEOUT_S, MODELS, ModelDescription
 from agents.schemas import Frozen
 from core.errors import UserError
-from core.redaction import remote_host
+from core.redaction import last_part, remote_host
 
 
 class ModelSpec(NamedTuple):
@@ -40,6 +40,13 @@ class ModelSpec(NamedTuple):
     def text(self) -> str:
         """The spec as written."""
         return ":".join(part for part in (self.kind, "@".join(filter(None, (self.target, self.url)))) if part)
+
+    @property
+    def shared_text(self) -> str:
+        """The spec as others may read it: of a file or a folder its name alone."""
+        if MODELS[self.kind].is_served:
+            return self.text
+        return f"{self.kind}:{last_part(self.target)}" if self.target else self.kind
 
 
 def parse_spec(text: str) -> ModelSpec:

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from retrieval.atlas.manifest import AtlasManifest
     from retrieval.atlas.sources import PhotoColumns, PhotoItem
     from retrieval.candidate import Candidate
-    from retrieval.encoders.base import PhotoEncoder
+    from retrieval.encoders.base import EncoderIdentity, PhotoEncoder
     from retrieval.stores.base import StoreSettings
     from retrieval.stores.filters import Near
 
-atlas_app = typer.Typer(help="Build, extend, inspect, verify and search atlases.", rich_markup_mode=None)
+atlas_app = typer.Typer(
+    help="Build, extend, inspect, verify and search atlases.", rich_markup_mode=None, add_completion=False
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _NAME = re.compile(r"[\w][\w.-]{0,63}", re.ASCII)
@@ -70,14 +72,14 @@ def build(
         raise UserError("give either --photos FOLDER (an atlas of photos) or --gps N (an atlas of N places)")
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     columns = PhotoColumns(file_column, lat_column, lon_column, author_column)
-    folder, photo_encoder = _folder(settings, name), _encoder(settings)
+    folder, photo_encoder = named_folder(settings, name), _encoder(settings)
     engine = default_store_settings(store) if store else None
     if photos is not None:
         given = _GivenPhotos(photos, table, columns)
         manifest = _build_from_photos(folder, photo_encoder, given, engine, replace)
     else:
         manifest = _build_from_places(folder, photo_encoder, gps or 0, engine, replace)
-    messages().print(_summary(manifest, folder))
+    messages().print(atlas_summary(manifest, folder))
     return 0
 
 
@@ -99,12 +101,12 @@ def add(
 
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     given = _GivenPhotos(photos, table, PhotoColumns(file_column, lat_column, lon_column, author_column))
-    folder, photo_encoder = _folder(settings, name), _encoder(settings)
+    folder, photo_encoder = named_folder(settings, name), _encoder(settings)
     with progress_bar("Encoding", "photos") as report:
         done = add_photos(folder, photo_encoder, given.items(), source=given.source, progress=report)
     photos_added = f"{done.added:,} photo{'' if done.added == 1 else 's'} added"
     messages().print(f"{photos_added}, {done.skipped:,} in the atlas already")
-    messages().print(_summary(done.manifest, folder))
+    messages().print(atlas_summary(done.manifest, folder))
     return 0
 
 
@@ -118,7 +120,7 @@ def info(
     from retrieval.atlas.atlas import atlas_info, list_atlases
 
     settings = chosen_settings(SystemOptions(), RunOptions(home=home))
-    folders = [_folder(settings, name)] if name else list_atlases(settings.home)
+    folders = [named_folder(settings, name)] if name else list_atlases(settings.home)
     found = [atlas_info(folder) for folder in folders]
     if as_json:
         print_json([_info_data(one) for one in found])
@@ -139,7 +141,7 @@ def delete(
     """Delete an atlas, also one that is damaged or half-built. Vectors on a Qdrant server stay there."""
     from retrieval.atlas.draft import delete_atlas
 
-    folder = _folder(chosen_settings(SystemOptions(), RunOptions(home=home)), name)
+    folder = named_folder(chosen_settings(SystemOptions(), RunOptions(home=home)), name)
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Delete the atlas {name} in {folder}?", abort=True, err=True)
     elif not yes:
@@ -158,10 +160,15 @@ def verify(
 ) -> int:
     """Check every vector of an atlas against its manifest; exit status 1 if something is wrong."""
     from retrieval.atlas.atlas import open_atlas
+    from retrieval.atlas.manifest import read_manifest
+    from retrieval.candidate import AtlasKind
 
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
-    folder, servers = _folder(settings, name), settings.allowed_servers
-    with open_atlas(folder, _encoder(settings), servers=servers, for_verification=True) as atlas:
+    folder, servers = named_folder(settings, name), settings.allowed_servers
+    manifest = read_manifest(folder)
+    # The encoder of tiles is another one than that of photos: its vectors are checked as the manifest names it.
+    made_by = _NamedEncoder(manifest.encoder) if manifest.kind is AtlasKind.TILE else _encoder(settings)
+    with open_atlas(folder, made_by, servers=servers, for_verification=True) as atlas:
         verification = atlas.verify()
     if as_json:
         print_json({"ok": verification.ok, "checks": [check._asdict() for check in verification.checks]})
@@ -190,7 +197,7 @@ def search(
     looked_for = load_photo(photo)
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     photo_encoder = _encoder(settings)
-    with open_atlas(_folder(settings, name), photo_encoder, servers=settings.allowed_servers) as atlas:
+    with open_atlas(named_folder(settings, name), photo_encoder, servers=settings.allowed_servers) as atlas:
         vector = photo_encoder.encode_photos([looked_for]).fused[0]
         found = atlas.search(vector, limit, near=circle)
     if as_json:
@@ -198,6 +205,12 @@ def search(
     else:
         answers().print(_candidate_table(found))
     return 0
+
+
+class _NamedEncoder(NamedTuple):
+    """An encoder by its name and revision alone."""
+
+    identity: EncoderIdentity
 
 
 class _GivenPhotos(NamedTuple):
@@ -219,7 +232,8 @@ class _GivenPhotos(NamedTuple):
         return photos_from_folder(self.folder)
 
 
-def _summary(manifest: AtlasManifest, folder: Path) -> str:
+def atlas_summary(manifest: AtlasManifest, folder: Path) -> str:
+    """An atlas that was built, in a line."""
     failed = f", {manifest.failed} could not be used (listed in {folder / 'failed.jsonl'})" if manifest.failed else ""
     return f"atlas {manifest.name}: {manifest.count:,} items{failed}"
 
@@ -251,7 +265,12 @@ def _build_from_places(
         )
 
 
-def _folder(settings: Settings, name: str) -> Path:
+def named_folder(settings: Settings, name: str) -> Path:
+    """Where the atlas of a name is, or will be.
+
+    Raises:
+        UserError: it is no name.
+    """
     if not _NAME.fullmatch(name):
         raise UserError(f"{name!r} is no name for an atlas: use letters, digits, dots, dashes and underscores")
     return settings.atlas_folder / name

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ import httpx
 from agents.chat_models.kinds import MODELS
 from apps.doctor.data_flow import leaving, models
 from apps.doctor.report import Finding, State, installed
+from belief.parameters import read_satellite_record
 from belief.records import ANY
 from core.errors import UserError
 from core.redaction import host_of
@@ -26,6 +28,7 @@ from graphs.components import open_parameters
 from graphs.online_services import data_sent
 from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import atlas_info, list_atlases
+from retrieval.atlas.manifest import read_manifest
 from retrieval.encoders.registry import ENCODERS, load_encoder
 from retrieval.stores.base import ServerSettings
 from tools.services.tesseract import HOW_TO_INSTALL, Tesseract, TesseractError
@@ -69,7 +72,7 @@ def diagnose(settings: Settings, online: bool = False) -> list[Finding]:
         "encoders": _encoders(),
         "atlases": _atlases(settings),
         "models": models(os.environ),
-        "what witnesses are worth": _worth(settings),
+        "what witnesses are worth": chain(_worth(settings), _matching(settings)),
         "home": _home(settings),
         "what leaves this machine": leaving(settings, os.environ),
         "environment": _environment(),
@@ -202,6 +205,25 @@ def _worth(settings: Settings) -> Iterator[Finding]:
         photos = retrieval.record.photos
         measured = f"measured on {photos:,} photos" if photos else "set by hand, not measured"
         yield Finding(of, State.OK, f"{word}: as from anywhere in {anywhere:.0%} of photos ({measured})")
+
+
+def _matching(settings: Settings) -> Iterator[Finding]:
+    """What matches with the tiles of the chosen satellite atlas have been worth."""
+    if settings.satellite_atlas is None or settings.satellite_encoder is None:
+        return
+    name, made_by = f"matches with {settings.satellite_atlas}", settings.satellite_encoder
+    try:
+        encoder = read_manifest(settings.atlas_folder / settings.satellite_atlas).encoder
+        record = read_satellite_record(made_by, encoder.revision)
+    except UserError as error:
+        yield Finding(name, State.PROBLEM, str(error))
+        return
+    if record is None:
+        told = f"not measured with {encoder.name}@{encoder.revision}: they are shown and move nothing"
+        get = "python -m evals.fit_satellite, with photos whose place is known"
+        yield Finding(name, State.MISSING, told, "matches that count", get)
+    else:
+        yield Finding(name, State.OK, f"measured on {record.photos:,} places ({record.source})")
 
 
 def _home(settings: Settings) -> Iterator[Finding]:

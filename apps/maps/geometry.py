@@ -16,6 +16,7 @@ from agents.schemas import Answer, CredibleArea, LonLat
 from geo.point import Point
 from geo.shorelines import Bounds
 from geo.sphere import HALF_CIRCUMFERENCE_KM, circle_lat_lon_deg
+from geo.tiles import TileBounds
 
 _CORNERS = 96
 _WORLD = shapely.box(-180.0, -90.0, 180.0, 90.0)
@@ -38,6 +39,12 @@ def disc(centre: Point, radius_km: float) -> Area:
     lat_lon = circle_lat_lon_deg(centre, max(radius_km, 0.01), _CORNERS)[::-1]
     # The winding tells inside from outside; a disc wider than a hemisphere must keep it.
     return antimeridian.fix_polygon(shapely.Polygon(lat_lon[:, ::-1]), fix_winding=False)
+
+
+def tile_area(bounds: TileBounds) -> Area:
+    """A satellite tile, split at the antimeridian where it crosses that."""
+    east = bounds.west + bounds.width_deg
+    return antimeridian.fix_polygon(shapely.box(bounds.west, bounds.south, east, bounds.north))
 
 
 def around(area: BaseGeometry, centre_lon_deg: float) -> shapely.MultiPolygon:

@@ -15,7 +15,8 @@ from agents.schemas import Answer
 from apps.maps import basemap_image
 from apps.maps.basemap_image import window_picture, world_picture
 from apps.maps.city_labels import city_labels
-from apps.maps.page_data import answer_bounds, jpeg_uri
+from apps.maps.page_data import answer_bounds
+from apps.maps.tile_data import jpeg_uri
 from apps.maps.viewport import Window, window_around
 from geo.point import Point
 from geo.shorelines import LINES_ATTRIBUTION, LineKind, lines_within

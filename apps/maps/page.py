@@ -12,7 +12,8 @@ import numpy as np
 from agents.schemas import Answer
 from apps.maps.geometry import HEAT_COLOURS, near_longitude_deg
 from apps.maps.ground import ATTRIBUTION, WORLD_EDGES, ground_data, middle, view_data, view_of, world_ground, world_jpeg
-from apps.maps.page_data import jpeg_uri, lean_photo_data, photo_data
+from apps.maps.page_data import lean_photo_data, photo_data
+from apps.maps.tile_data import jpeg_uri
 from apps.output.formatting import LocatedPhoto
 from core.page import self_contained_page
 
@@ -35,6 +36,7 @@ LEGEND = (
     ("within90", "90 % within"),
     ("alternatives", "alternatives"),
     ("candidates", "candidates"),
+    ("tiles", "satellite tiles"),
     ("metadata", "file's metadata"),
 )
 """Layers of a map and what they are called."""
@@ -115,6 +117,7 @@ def _legend(answers: Sequence[Answer]) -> list[tuple[str, str]]:
         "within90": located,
         "alternatives": any(answer.hypotheses for answer in answers),
         "candidates": any(answer.candidates for answer in answers),
+        "tiles": any(answer.matches for answer in answers),
         "metadata": any(answer.metadata_position for answer in answers),
     }
     return [entry for entry in LEGEND if shown[entry[0]]]

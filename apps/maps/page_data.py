@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
@@ -19,6 +18,7 @@ from apps.maps.geometry import (
     near_longitude_deg,
     polygon_rings,
 )
+from apps.maps.tile_data import jpeg_uri, pictures_of, tile_data
 from apps.maps.viewport import KM_PER_DEGREE, LIKELY, belief_bounds
 from apps.output.formatting import (
     LocatedPhoto,
@@ -71,8 +71,12 @@ def photo_data(item: LocatedPhoto, centre_lon_deg: float, brief: bool = False) -
             _hypothesis(answer, number, hypothesis, centre_lon_deg)
             for number, hypothesis in enumerate(answer.hypotheses, 1)
         ],
-        "evidence": [_evidence(evidence, answer) for evidence in answer.evidence],
+        "evidence": [
+            _evidence(evidence, answer) | {"pictures": pictures_of(evidence, answer, item.thumbnail_jpeg)}
+            for evidence in answer.evidence
+        ],
         "candidates": [_candidate(candidate, centre_lon_deg) for candidate in answer.candidates],
+        "tiles": [tile_data(tile, centre_lon_deg) for tile in answer.matches],
         "metadata": _metadata(answer, centre_lon_deg),
         "bounds": answer_bounds(answer, centre_lon_deg),
     } | _texts(answer)
@@ -83,6 +87,7 @@ def _brief(answer: Answer) -> Answer:
         "hypotheses": answer.hypotheses[:_BRIEF_COUNT],
         "evidence": answer.evidence[:_BRIEF_COUNT],
         "candidates": answer.candidates[: 2 * _BRIEF_COUNT],
+        "matches": tuple(tile.model_copy(update={"jpeg_base64": ""}) for tile in answer.matches[:1]),
     }
     return answer.model_copy(update=kept)
 
@@ -280,8 +285,3 @@ def _decimals(size_km: float) -> int:
 
 def _at(point: Point, centre_lon_deg: float) -> list[float]:
     return [round(near_longitude_deg(point.lon, centre_lon_deg), 5), round(point.lat, 5)]
-
-
-def jpeg_uri(jpeg: bytes) -> str:
-    """A JPEG as a data URI."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

@@ -288,7 +288,7 @@ def _progress(event: Accepted | StepDone) -> str:
 
 
 def _result(content: list[ContentBlock], result: BaseModel) -> CallToolResult:
-    structured = result.model_dump(mode="json", exclude={_PICTURE})
+    structured = result.model_dump(mode="json", exclude={_PICTURE: True, "matches": {"__all__": {_PICTURE}}})
     return CallToolResult(content=content, structured_content=structured, _meta=dict(UNTRUSTED))
 
 

@@ -18,6 +18,7 @@ from agents.schemas import (
     HypothesisStatus,
     Level,
     Source,
+    TileMatch,
 )
 from geo.point import Point
 
@@ -117,6 +118,11 @@ def source_text(source: Source | None) -> str:
 def evidence_label(evidence: Evidence) -> str:
     """The id by which the reasoning cites a piece of evidence, and its kind."""
     return f"{printable(evidence.id)} {evidence.kind.value.replace('_', ' ')}"
+
+
+def tile_text(tile: TileMatch) -> str:
+    """A satellite tile, and how much of the belief lies in it."""
+    return f"{percent(tile.probability)}, satellite tile {printable(tile.title, 120)}"
 
 
 def evidence_source(evidence: Evidence) -> str:
@@ -249,8 +255,9 @@ def _token_parts(cost: Cost) -> list[str]:
 def versions_text(answer: Answer) -> str:
     """Versions of all that produced the answer, on one line."""
     versions = answer.versions
-    atlases = ", ".join(versions.atlases) or "no atlas"
-    parts = [f"geosleuth {versions.geosleuth}", versions.encoder, atlases, versions.model, versions.strategy]
+    atlases = ", ".join(filter(None, (*versions.atlases, versions.satellite_atlas))) or "no atlas"
+    parts = [f"geosleuth {versions.geosleuth}", versions.encoder, versions.satellite_encoder, atlases]
+    parts += [versions.model, versions.strategy]
     return printable(" · ".join(part for part in parts if part))
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import shapely
 
-from agents.schemas import Answer, CredibleArea, Hypothesis
-from apps.maps.geometry import Colour, coloured_areas, disc
+from agents.schemas import Answer, CredibleArea, Hypothesis, TileMatch
+from apps.maps.geometry import Colour, coloured_areas, disc, tile_area
 from apps.output.formatting import LocatedPhoto, credible_circles, heading
 from geo.point import Point
 from retrieval.candidate import Candidate
@@ -60,6 +60,8 @@ def _shapes(answer: Answer) -> Iterator[tuple[dict[str, Any] | None, dict[str, A
         yield _point(hypothesis.point), _hypothesis_properties(hypothesis, rank)
     for candidate in answer.candidates:
         yield _point(candidate.point), _candidate_properties(candidate)
+    for tile in answer.matches:
+        yield json.loads(shapely.to_geojson(tile_area(tile.bounds))), _tile_properties(tile)
     if answer.metadata_position is not None:
         yield _point(answer.metadata_position), {"kind": "metadata_position", "marker-color": "#7bd88f"}
 
@@ -121,6 +123,11 @@ def _candidate_properties(candidate: Candidate) -> dict[str, Any]:
         "marker-color": "#ff6b9d",
         "marker-size": "small",
     }
+
+
+def _tile_properties(tile: TileMatch) -> dict[str, Any]:
+    told = tile.model_dump(include={"tile_id", "similarity", "source", "date", "probability"})
+    return {"kind": "satellite_tile", **told, "stroke": "#7bd88f", "fill": "#7bd88f", "fill-opacity": 0.2}
 
 
 def _point(point: Point) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from agents.schemas import Answer, LonLat
-from apps.maps.geometry import HEAT_COLOURS, coloured_areas, disc, polygon_rings
+from apps.maps.geometry import HEAT_COLOURS, coloured_areas, disc, polygon_rings, tile_area
 from apps.output.formatting import (
     LocatedPhoto,
     areas_text,
@@ -28,6 +28,7 @@ from apps.output.formatting import (
     radius_note,
     source_text,
     square_km,
+    tile_text,
 )
 from geo.point import Point
 
@@ -76,6 +77,10 @@ def _photo_folder(item: LocatedPhoto) -> ET.Element:
             folder, hypothesis.name, hypothesis.point, "hypothesis", f"probability {hypothesis_text(hypothesis)}"
         )
     _candidates(folder, answer)
+    for tile in answer.matches:
+        about = escape(f"{tile_text(tile)}, similarity {tile.similarity:.3f}")
+        mark = _named(folder, f"Satellite tile {printable(tile.tile_id, 120)}", "metadata", about)
+        _polygons(mark, polygon_rings(tile_area(tile.bounds), 6))
     if answer.metadata_position is not None:
         _placemark(folder, "Position in the file's metadata", answer.metadata_position, "metadata", "")
     return folder

@@ -284,8 +284,14 @@ def _coarsened(row: PhotoResult, coarsen: Callable[[Answer], Answer], level: Lev
 
 def settings_differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What both hold and is not the same, in words; empty where all is."""
+    from graphs.settings import is_same_setting
+
     kept = [
-        name for name in now if name in earlier and earlier[name] != now[name] and not _is_coarser(name, earlier, now)
+        name
+        for name in now
+        if name in earlier
+        and not is_same_setting(name, earlier[name], now[name])
+        and not _is_coarser(name, earlier, now)
     ]
     return printable("; ".join(f"{name} {_value(earlier[name])}, not {_value(now[name])}" for name in kept))
 

@@ -28,6 +28,7 @@ from apps.output.formatting import (
     radii_text,
     radius_note,
     source_text,
+    tile_text,
     versions_text,
 )
 
@@ -35,6 +36,8 @@ _LABEL_WIDTH = 14
 _INDENT = 2
 _MAP_COLUMNS, _LEAST_MAP_COLUMNS = 70, 40
 _BLANK = Text()
+LEAST_TILE = 0.01
+"""Of the belief: a tile that holds less is not named beside the answer."""
 
 
 def print_answer(console: Console, located: LocatedPhoto, with_map: bool = True) -> None:
@@ -112,6 +115,8 @@ def _fact_rows(answer: Answer) -> list[tuple[str, str]]:
     facts.append(("confidence", confidence_text(answer)))
     if within := chances_text(answer):
         facts.append(("chances", f"{chance_bars(answer)} {within}"))
+    if answer.matches and answer.matches[0].probability >= LEAST_TILE:
+        facts.append(("matches", tile_text(answer.matches[0])))
     if answer.metadata_position is not None:
         facts.append(("file claims", f"{answer.metadata_position} (metadata, not checked)"))
     return facts + rows

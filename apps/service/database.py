@@ -12,6 +12,7 @@ and LangGraph's tables of checkpoints. Deleting a thread or a job deletes its ph
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from pydantic import ValidationError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from apps.service.access import MAX_OWNER_CHARACTERS
@@ -34,6 +36,7 @@ _MAKING_TABLES = 0x6E05107
 """Names the advisory lock of a Postgres server under which tables are made; any number that others do not use."""
 _CONNECTIONS = 16
 _PATIENCE_S = 30.0
+_REMEDY = "stop the server, put a copy of service.sqlite back, or delete it with all threads and jobs"
 
 _TABLES = sa.MetaData()
 
@@ -122,13 +125,13 @@ class StateDatabase(Closing):
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction; in SQLite nobody else writes meanwhile."""
-        with self._engine.begin() as connection:
+        with _naming_damage(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection for reading, which waits for no writer."""
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with _naming_damage(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             yield connection
 
     def clock_s(self, connection: sa.Connection) -> float:
@@ -174,9 +177,10 @@ class StateDatabase(Closing):
     def _open_postgres(cls, url: str) -> Self:
         try:
             import psycopg
-            from langgraph.checkpoint.postgres import PostgresSaver
             from psycopg.rows import dict_row
             from psycopg_pool import ConnectionPool, PoolTimeout
+
+            from graphs.chat.postgres_checkpoints import PrunedPostgresSaver
         except ImportError as error:
             raise UserError("a Postgres server needs more packages: pip install 'geosleuth[postgres]'") from error
         with ExitStack() as opened:
@@ -193,7 +197,7 @@ class StateDatabase(Closing):
                     pool_pre_ping=True,
                 )
                 opened.callback(engine.dispose)
-                checkpointer = PostgresSaver(pool, serde=StateSerializer())
+                checkpointer = PrunedPostgresSaver(pool, serde=StateSerializer())
                 with _making_tables(engine):
                     checkpointer.setup()
                     _make_tables(engine)
@@ -204,6 +208,19 @@ class StateDatabase(Closing):
                     " that GEOSLEUTH_STATE_URL names a database that you may write"
                 ) from error
             return cls(engine, checkpointer, True, opened.pop_all())
+
+
+@contextmanager
+def _naming_damage() -> Iterator[None]:
+    """Raises UserError where rows cannot be what was written: a file of SQLite has no checksums."""
+    try:
+        yield
+    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+        raise UserError(f"the state is damaged ({type(error).__name__}): {_REMEDY}") from error
+    except sa.exc.DatabaseError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise
+        raise UserError(f"the state is damaged ({error.orig}): {_REMEDY}") from error
 
 
 def _begin_immediately(engine: sa.Engine) -> None:

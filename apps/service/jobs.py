@@ -160,9 +160,10 @@ class JobTable:
             )
             with self._database.read() as connection:
                 rows = connection.execute(done.order_by(JOB_ITEMS.c.number).limit(_PAGE)).all()
-            for number, record in rows:
+                parsed = [(row.number, PhotoResult.parse((row.record or "").encode())) for row in rows]
+            for number, record in parsed:
                 after = number
-                yield PhotoResult.parse(record.encode())
+                yield record
             if len(rows) < _PAGE:
                 return
 

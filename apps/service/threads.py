@@ -13,8 +13,10 @@ from apps.service.choices import RunChoices
 from apps.service.database import THREAD_PHOTOS, THREADS, StateDatabase
 from apps.service.errors import ConflictError, NotFoundError, TooManyError
 from apps.service.limits import ServiceLimits
+from core.errors import UserError
 from graphs.chat.photo_archive import MissingPhotoError, SavedPhotoArchive
 from graphs.chat.state import ShownPhoto
+from graphs.checkpoints import is_passing
 from retrieval.photos.store import PhotoStore
 
 _RETRY_AFTER_S = 60.0
@@ -184,8 +186,13 @@ class DatabasePhotoArchive(SavedPhotoArchive):
     def _save(self, shown: ShownPhoto, png: bytes) -> None:
         name = self._names.get(shown.sha256, "")
         values = {"thread_id": self._thread_id, "sha256": shown.sha256, "name": name, "png": png}
-        with self._database.write() as connection:
-            connection.execute(sa.insert(THREAD_PHOTOS).values(values))
+        try:
+            with self._database.write() as connection:
+                connection.execute(sa.insert(THREAD_PHOTOS).values(values))
+        except sa.exc.DBAPIError as error:
+            if error.orig is None or not is_passing(error.orig):
+                raise
+            raise UserError(f"the photo could not be saved ({error.orig}): the server must make room") from error
 
     def _is(self, shown: ShownPhoto) -> sa.ColumnElement[bool]:
         return sa.and_(THREAD_PHOTOS.c.thread_id == self._thread_id, THREAD_PHOTOS.c.sha256 == shown.sha256)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gc
 import json
 import os
 import random
@@ -186,9 +187,16 @@ def soak_folder(photos: Path, out: Path, kills: int, options: Sequence[str], see
 
 @dataclass(frozen=True)
 class ChatSample:
-    """What a turn left behind: memory of this process, and bytes of its checkpoints on the disk."""
+    """What a turn left behind.
+
+    Attributes:
+        resident_mb: memory of this process, which keeps some of what it gave back to the allocator.
+        blocks: memory blocks that Python objects hold, after a collection; without such noise.
+        saved_mb: its checkpoints on the disk.
+    """
 
     resident_mb: float
+    blocks: int
     saved_mb: float
 
 
@@ -213,18 +221,22 @@ def chat_turns(photo: Path, turns: int, home: Path, options: Sequence[str]) -> I
         for turn in range(turns):
             list(conversation.ask(_QUESTIONS[turn % len(_QUESTIONS)]))
             saved = sum(file.stat().st_size for file in thread.folder.glob("checkpoints.sqlite*"))
-            yield ChatSample(resident_mb(os.getpid()) or 0.0, saved / 1e6)
+            gc.collect()
+            yield ChatSample(resident_mb(os.getpid()) or 0.0, sys.getallocatedblocks(), saved / 1e6)
 
 
 def soak_chat(photo: Path, turns: int, home: Path, options: Sequence[str]) -> str:
     """Talk for so many turns."""
     began = time.monotonic()
     samples = list(chat_turns(photo, turns, home, options))
-    memory = Memory(range(1, len(samples) + 1), [sample.resident_mb for sample in samples])
+    turn_numbers = range(1, len(samples) + 1)
+    memory = Memory(turn_numbers, [sample.resident_mb for sample in samples])
+    blocks = Memory(turn_numbers, [sample.blocks for sample in samples])
     saved = [sample.saved_mb for sample in samples]
     tenth = max(1, len(saved) // 10)
     return (
         f"{turns:,} turns, {(time.monotonic() - began) / turns:.2f} s each\nmemory: {memory}\n"
+        f"blocks that objects hold: {blocks.growth:+.2%} from the second tenth to the last\n"
         f"checkpoints: {saved[tenth - 1]:.1f} MB after {tenth:,} turns, {saved[-1]:.1f} MB at the end,"
         f" at most {max(saved):.1f} MB"
     )

@@ -154,6 +154,7 @@ def _answer(record: EvalRecord) -> Data:
             for e in record.evidence[:CLAIMS]
         ],
         "candidates": list(_candidates(record)),
+        "tiles": list(_tiles(record)),
         "reasoning": _cut(record.reasoning, LONG),
         "replies": [_cut(reply, LONG) for reply in record.raw_replies[:REPLIES]],
         "more": _left_out(record),
@@ -165,6 +166,13 @@ def _candidates(record: EvalRecord) -> Iterator[list[Any]]:
     for candidate in record.candidates[:CANDIDATES]:
         similarity, away_km = round(candidate.similarity, 3), _away_km(record, candidate.point)
         yield [candidate.atlas, candidate.rank, similarity, candidate.point, away_km]
+
+
+def _tiles(record: EvalRecord) -> Iterator[list[Any]]:
+    for tile in record.matches:
+        picture = f"data:image/jpeg;base64,{tile.jpeg_base64}" if tile.jpeg_base64 else None
+        numbers = [round(tile.similarity, 3), tile.probability, tile.point, _away_km(record, tile.point)]
+        yield [_cut(tile.title), *numbers, picture]
 
 
 def _left_out(record: EvalRecord) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import shapely
 
-from agents.schemas import Answer, Cost, CredibleArea, Evidence, EvidenceKind
+from agents.schemas import Answer, Cost, CredibleArea, Evidence, EvidenceKind, TileMatch
 from evals.benchmarks.loading import Sample
 from evals.runs.records import (
     CANDIDATES_OF_EACH_ATLAS,
@@ -24,6 +24,7 @@ from evals.runs.records import (
     PredictionNote,
     Protocol,
     RecordStatus,
+    TileNote,
 )
 from evals.runs.transcripts import TranscriptCall
 from geo.point import Point
@@ -114,6 +115,7 @@ def answer_record(
         first_reading=_first_reading(answer),
         judgements=_judgements(answer),
         candidates=_candidates(answer.candidates),
+        matches=tuple(map(_tile, answer.matches)),
         reasoning=answer.reasoning,
         raw_replies=replies,
         calls=calls,
@@ -233,6 +235,16 @@ def _judgements(answer: Answer) -> tuple[JudgementNote, ...]:
         if one.kind is EvidenceKind.JUDGEMENT and one.source and one.judged in points
         # What raises one hypothesis lowers all others: only the one that was judged counts.
         if (nats := one.log_likelihood_ratio.get(one.judged))
+    )
+
+
+def _tile(match: TileMatch) -> TileNote:
+    return TileNote(
+        title=match.title,
+        point=_lat_lon(match.bounds.centre),
+        similarity=match.similarity,
+        probability=match.probability,
+        jpeg_base64=match.jpeg_base64,
     )
 
 

@@ -94,6 +94,16 @@ class HypothesisNote(Frozen):
     probability: float
 
 
+class TileNote(Frozen):
+    """A satellite tile that the photo was compared with; its name, source and date are untrusted."""
+
+    title: str = Field(description="its id, with source and date")
+    point: LatLon = Field(description="its middle")
+    similarity: float
+    probability: float = Field(description="of the belief, that the photo was taken in it")
+    jpeg_base64: str = Field("", repr=False, description="its picture; empty where it was not at hand")
+
+
 class CandidateNote(Frozen):
     """A retrieved place in short; position to 6 decimals, similarity to 6."""
 
@@ -198,6 +208,7 @@ class EvalRecord(Scored):
     )
     judgements: tuple[JudgementNote, ...] = Field((), description="of results of tools, by the model")
     candidates: tuple[CandidateNote, ...] = Field(description="the 20 best of each atlas, most similar first")
+    matches: tuple[TileNote, ...] = Field((), description="satellite tiles that hold most of the belief")
     reasoning: str
     raw_replies: tuple[str, ...] = Field(description="what the model wrote, one a call, tool calls as JSON")
     calls: tuple[TranscriptCall, ...] = Field((), exclude=True, description="kept apart, in the run's transcripts")

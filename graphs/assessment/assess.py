@@ -13,8 +13,9 @@ from belief.posterior import Belief, divergence_nats
 from belief.support import Disc, make_support
 from belief.witnesses.reports import WeighedReport
 from geo.point import Point
-from graphs.assessment.evidence import Statement, statements
+from graphs.assessment.evidence import statements
 from graphs.assessment.hypotheses import add, open_hypotheses
+from graphs.assessment.statement import Statement
 from graphs.context import GeolocateContext
 from graphs.prompt_data import place_name
 from graphs.state import GeolocateState, Opinion, Position, ToolRecord
@@ -57,7 +58,10 @@ def assess(
 
 
 def believe(context: GeolocateContext, said: Sequence[Statement]) -> Belief:
-    """The belief from statements; their order changes nothing."""
+    """The belief from statements; their order changes nothing.
+
+    What depends on the belief without it, a match with satellite tiles, is heard last.
+    """
     support = make_support(sorted({pin for statement in said for pin in statement.pins}))
     reports: dict[str, WeighedReport] = {}
     others: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
@@ -69,7 +73,10 @@ def believe(context: GeolocateContext, said: Sequence[Statement]) -> Belief:
             others[statement.evidence.id] = nats
         else:
             reports[statement.evidence.id] = WeighedReport(np.exp(nats), statement.worth_nats)
-    return Belief(support, reports, others, context.parameters)
+    belief = Belief(support, reports, others, context.parameters)
+    given = [statement for statement in said if statement.log_ratio_given is not None]
+    heard = {s.evidence.id: s.log_ratio_given(belief) for s in given if s.log_ratio_given is not None}
+    return Belief(support, reports, others | heard, context.parameters) if heard else belief
 
 
 def _with_modes(context: GeolocateContext, belief: Belief, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
@@ -119,7 +126,7 @@ def _with_effect(
 ) -> Evidence:
     """The evidence with what it did: by hypothesis, had it been missing, and to the whole."""
     key = statement.evidence.id
-    if statement.log_ratio is None:
+    if not statement.has_weight:
         return statement.evidence
     without = belief.mass_without(key)
     factors = log_bayes_factors(belief.mass, without, owner, len(hypotheses))

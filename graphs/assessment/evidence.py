@@ -10,13 +10,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from agents.chat_models.spec import short_name
 from agents.reply_schemas import StatedFact
-from agents.schemas import Evidence, EvidenceKind, Hypothesis, Source
+from agents.schemas import EvidenceKind, Hypothesis, Source
 from belief.records import Record
 from belief.support import Disc, Support
 from belief.witnesses.areas import area_log_ratio, bounded_nats, country_log_ratio
@@ -36,34 +35,14 @@ from graphs.assessment.person import (
     stated_facts,
     stated_log_ratio,
 )
+from graphs.assessment.satellite import from_matches
 from graphs.assessment.signs import readings_of, signs_of
+from graphs.assessment.statement import Floats, Statement, evidence_of, source_of
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, Opinion, Position, ToolRecord
 from tools.results import FoundPlaces, PhotoMatches, PlaceAt, SunChecked
 from tools.services.country_cues import CountryCue, country_cues
 from tools.services.language_id import likely_languages
-
-Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-LogRatio = Callable[[Support], Floats]
-Pins = Sequence[tuple[float, float]]
-
-
-class Statement(NamedTuple):
-    """A piece of evidence, and what it says about every position.
-
-    Attributes:
-        evidence: without weights yet.
-        log_ratio: its log likelihood ratio on a support; None: it says nothing about where.
-        pins: positions that it raises.
-        by_model: the model that reported it: models err alike.
-        worth_nats: of that model's reports.
-    """
-
-    evidence: Evidence
-    log_ratio: LogRatio | None = None
-    pins: Pins = ()
-    by_model: str | None = None
-    worth_nats: float = 0.0
 
 
 def statements(
@@ -77,17 +56,10 @@ def statements(
     found: list[Statement] = list(_from_models(context, state))
     for record in _telling(records):
         found.extend(_FROM_TOOL[record.tool](context, state, record))
+    found.extend(from_matches(context, records))
     found.extend(_from_signs(context, records))
     found.extend(_from_opinions(context, hypotheses, records, opinions))
     return [s._replace(evidence=s.evidence.model_copy(update={"id": f"E{n}"})) for n, s in enumerate(found, start=1)]
-
-
-def _evidence(kind: EvidenceKind, claim: str, source: Source | None) -> Evidence:
-    return Evidence(id="E0", kind=kind, claim=claim, source=source)
-
-
-def _source(record: ToolRecord) -> Source:
-    return Source(tool=record.tool, arguments=record.arguments, result_sha256=record.result_sha256 or "")
 
 
 def _from_models(context: GeolocateContext, state: GeolocateState) -> Iterator[Statement]:
@@ -104,7 +76,7 @@ def _from_models(context: GeolocateContext, state: GeolocateState) -> Iterator[S
         )
         ratio = partial(_report_log_ratio, context, report)
         pins = [place[:2] for place in report.places]
-        evidence = _evidence(EvidenceKind.SIGHT, _reading_claim(said), source)
+        evidence = evidence_of(EvidenceKind.SIGHT, _reading_claim(said), source)
         yield Statement(evidence, ratio, pins, model, record.worth_nats)
 
 
@@ -181,7 +153,7 @@ def _from_search(context: GeolocateContext, state: GeolocateState, record: ToolR
         if found.candidates:
             what = "near that point" if found.near else f"that resemble the {'crop' if found.box else 'photo'}"
             claim = f"{len(found.candidates)} places {what}: shown for comparison, without weight of their own"
-            yield Statement(_evidence(EvidenceKind.LOOKALIKE, claim, _source(record)))
+            yield Statement(evidence_of(EvidenceKind.LOOKALIKE, claim, source_of(record)))
         return
     candidates = state["candidates"]
     if candidates:
@@ -190,7 +162,7 @@ def _from_search(context: GeolocateContext, state: GeolocateState, record: ToolR
         def log_ratio(support: Support) -> Floats:
             return retrieval_log_ratio(support, candidates, context.parameters, context.versions.encoder)
 
-        yield Statement(_evidence(EvidenceKind.RETRIEVAL, claim, _source(record)), log_ratio, pinned(candidates))
+        yield Statement(evidence_of(EvidenceKind.RETRIEVAL, claim, source_of(record)), log_ratio, pinned(candidates))
 
 
 def _is_narrowed(record: ToolRecord) -> bool:
@@ -231,7 +203,7 @@ def _of_countries(
         codes = context.country_codes(support.lat_lon_deg)
         return country_log_ratio(support, codes, weights, context.parameters.useless[kind.value])
 
-    return Statement(_evidence(kind, claim, _source(record)), log_ratio)
+    return Statement(evidence_of(kind, claim, source_of(record)), log_ratio)
 
 
 def _language_claim(weights: CountryWeights) -> str:
@@ -251,7 +223,7 @@ def _from_place_name(context: GeolocateContext, _: GeolocateState, record: ToolR
         claim = f"{found.query!r} is the name of {len(places)} known place(s), the largest {found.places[0].name}"
         shares = [place.confidence or 0.0 for place in places]
         ratio = partial(_report_log_ratio, context, Report(places, context.parameters.place_name, shares))
-        evidence = _evidence(EvidenceKind.PLACE_NAME, claim, _source(record))
+        evidence = evidence_of(EvidenceKind.PLACE_NAME, claim, source_of(record))
         yield Statement(evidence, ratio, [place[:2] for place in places])
 
 
@@ -260,7 +232,7 @@ def _from_geocode(_: GeolocateContext, __: GeolocateState, record: ToolRecord) -
     found = PlaceAt.model_validate(record.result)
     where = "on land" if found.surface == "land" else "at sea"
     claim = f"{found.point} lies {where}{_near(found.place)}"
-    yield Statement(_evidence(EvidenceKind.GEOCODE, claim, _source(record)))
+    yield Statement(evidence_of(EvidenceKind.GEOCODE, claim, source_of(record)))
 
 
 def _near(place: Place | None) -> str:
@@ -276,13 +248,13 @@ def _from_sun(context: GeolocateContext, _: GeolocateState, record: ToolRecord) 
         return with_floor(nats, support.prior_mass, context.parameters.useless[EvidenceKind.SUN.value])
 
     claim = f"the sun: {check.observation.summary}"
-    yield Statement(_evidence(EvidenceKind.SUN, claim, _source(record)), log_ratio)
+    yield Statement(evidence_of(EvidenceKind.SUN, claim, source_of(record)), log_ratio)
 
 
 def _from_person(context: GeolocateContext, _: GeolocateState, record: ToolRecord) -> Iterator[Statement]:
     """A fact that the person stated."""
     fact = StatedFact.model_validate((record.result or {})["fact"])
-    evidence = _evidence(EvidenceKind.PERSON, fact_claim(fact), _source(record))
+    evidence = evidence_of(EvidenceKind.PERSON, fact_claim(fact), source_of(record))
     if not says_where(fact):
         yield Statement(evidence)
         return
@@ -317,11 +289,11 @@ def _from_opinions(
             yield _about_area(EvidenceKind.PERSON, opinion.claim, source, about, nats)
         elif record is None or not is_about_the_place:
             why = f" (no weight: the result of {record.tool} is about another place)" if record else ""
-            yield Statement(_evidence(EvidenceKind.OPINION, f"{opinion.claim}{why}", None))
+            yield Statement(evidence_of(EvidenceKind.OPINION, f"{opinion.claim}{why}", None))
         else:
             most = bounded_nats(opinion.strength_nats, context.judgement_accuracy)
             alike = 1.0 + (judged[opinion.hypothesis_id] - 1) * context.judgement_correlation
-            yield _about_area(EvidenceKind.JUDGEMENT, opinion.claim, _source(record), about, most / alike)
+            yield _about_area(EvidenceKind.JUDGEMENT, opinion.claim, source_of(record), about, most / alike)
 
 
 def _subject(opinion: Opinion) -> tuple[str, ...]:
@@ -334,12 +306,12 @@ def _subject(opinion: Opinion) -> tuple[str, ...]:
 def _about_area(kind: EvidenceKind, claim: str, source: Source, about: Hypothesis, nats: float) -> Statement:
     circle = _circle(about)
     if nats == 0.0:
-        return Statement(_evidence(kind, claim, source))
+        return Statement(evidence_of(kind, claim, source))
 
     def log_ratio(support: Support) -> Floats:
         return area_log_ratio(support, circle, nats)
 
-    evidence = _evidence(kind, claim, source).model_copy(update={"judged": about.id})
+    evidence = evidence_of(kind, claim, source).model_copy(update={"judged": about.id})
     return Statement(evidence, log_ratio, [circle[:2]])
 
 

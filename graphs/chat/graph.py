@@ -34,7 +34,7 @@ def build_chat(parts: ChatParts, checkpointer: BaseCheckpointSaver[str] | None =
     graph: StateGraph[ChatState, None, ChatInput, ChatOutput] = StateGraph(
         ChatState, input_schema=ChatInput, output_schema=ChatOutput
     )
-    graph.add_node("receive", partial(receive, parts.photos, parts.coarsen))
+    graph.add_node("receive", partial(receive, parts.photos, parts.coarsen, parts.max_precision))
     graph.add_node("locate", partial(locate, parts))
     graph.add_node("discuss", partial(_timed, discuss, parts))
     graph.add_node("act", partial(_timed, act, parts))

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage, ToolCall, ToolMessage
 from pydantic import ValidationError
 
 from agents.messages import request
 from agents.offline.explanations import why
 from agents.prompts import render
 from agents.reply_schemas import NoteFacts, ReviseHypotheses
-from agents.schemas import Answer, AnswerStatus, Cost, add_cost, add_cost_by_model
+from agents.schemas import Answer, AnswerStatus, Cost, Level, add_cost, add_cost_by_model
 from agents.structured_output.position import looks_like_a_refusal
 from core.errors import first_problem
 from geo.sphere import point_distance_km
@@ -23,7 +23,8 @@ from graphs.chat.facts import NOTE, note_facts
 from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.prompt_data import as_state, follow_up_data
 from graphs.chat.receive import words_of
-from graphs.chat.state import ALL_KEYS, Case, ChatState, Coarsen, coarsened_answer
+from graphs.chat.state import ALL_KEYS, FINEST, Case, ChatState, Coarsen, coarsened_answer, is_finer
+from graphs.chat.transcript import ChatTranscript, earlier_turns
 from graphs.context import GeolocateContext
 from graphs.geolocate import Geolocate
 from graphs.nodes.commit import commit, listed_hypotheses
@@ -40,6 +41,7 @@ MAX_REMEMBERED = 12
 
 REVISE = ReviseHypotheses.__name__
 _NO_MODEL_ANSWER = (AnswerStatus.REFUSED, AnswerStatus.UNPARSABLE, AnswerStatus.FAILED)
+_BEGAN_FINER = "This turn began when finer answers were allowed.\n"
 MOVED_KM = 1.0
 """An answer that moves by less is the same answer."""
 
@@ -53,18 +55,26 @@ class ChatParts:
         geolocate: the state machine, compiled without a checkpointer of its own.
         photos: where photos are found again.
         coarsen: makes an answer no finer than the settings allow.
-        is_coarse: whether it is coarsened; then the model that replies knows only the coarsened answer.
+        max_precision: the finest level of an answer, if there is a limit; then the model that replies knows only the
+            coarsened answer.
         summary: an answer in a few lines, for the reply to a photo.
         audit: writes a line a turn: the answer (None if there is none) and what was asked.
+        transcript: keeps the words of earlier turns; None: they all stay in the state.
     """
 
     context: GeolocateContext
     geolocate: Geolocate
     photos: PhotoArchive
     coarsen: Coarsen
-    is_coarse: bool
+    max_precision: Level | None
     summary: Callable[[Answer], str]
     audit: Callable[[Answer | None, str], None]
+    transcript: ChatTranscript | None = None
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether answers are coarsened."""
+        return self.max_precision is not None
 
 
 def locate(parts: ChatParts, state: ChatState) -> dict[str, Any]:
@@ -102,7 +112,8 @@ def _with_a_table(context: GeolocateContext, case: Case) -> Case:
 
 def discuss(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     """Ask the model, with hypotheses and evidence as data and the tools on offer."""
-    context, case, working = parts.context, _case(state), list(state["working"])
+    context, case = parts.context, _case(state)
+    working = [] if _began_finer(parts, state) else list(state["working"])
     data = follow_up_data(context, case, _question(state), parts.is_coarse, parts.coarsen)
     new = [request(render("follow_up", photo_id=photo_title(as_state(case))), data)] if not working else []
     # The turn's own question comes with its data.
@@ -185,13 +196,30 @@ def tell(parts: ChatParts, state: ChatState) -> dict[str, Any]:
     kept = state.get("answer")
     answer = parts.coarsen(kept) if kept else None  # a turn may have begun under other settings
     parts.audit(answer, _question(state))
+    said = f"{_BEGAN_FINER}{parts.summary(answer) if answer else ''}" if _began_finer(parts, state) else state["reply"]
+    reply = AIMessage(said, additional_kwargs={"precision": (parts.max_precision or FINEST).value})
     return {
-        "messages": [AIMessage(state["reply"])],
+        **_words_after(parts.transcript, state, reply),
         "working": [],
         "answer": answer,
         "photo_id": state.get("photo_id"),
         "total": state["spent"],
     }
+
+
+def _began_finer(parts: ChatParts, state: ChatState) -> bool:
+    """Whether this turn began when answers could be finer, so that its words may name what is not to be told now."""
+    return is_finer(state.get("precision"), parts.max_precision)
+
+
+def _words_after(transcript: ChatTranscript | None, state: ChatState, reply: AIMessage) -> dict[str, Any]:
+    """The update of the words: the reply joins them, those of earlier turns move to the transcript."""
+    count, words = earlier_turns(state["messages"]) if transcript and state.get("messages") else (0, [])
+    if transcript is None or not count:
+        return {"messages": [reply]}
+    before = state.get("earlier_turns", 0)
+    transcript.add(before, words)
+    return {"messages": [*(RemoveMessage(str(word.id)) for word in words), reply], "earlier_turns": before + count}
 
 
 def _question(state: ChatState) -> str:
@@ -218,7 +246,7 @@ def _is_spent(context: GeolocateContext, state: ChatState) -> bool:
 
 
 def _turn_id(call_id: str, state: ChatState) -> str:
-    turn = sum(message.type == "human" for message in state["messages"])
+    turn = state.get("earlier_turns", 0) + sum(message.type == "human" for message in state["messages"])
     return f"turn{turn}-{state['rounds']}-{call_id}"
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from langchain_core.messages import AnyMessage, HumanMessage
 
-from agents.schemas import Cost
+from agents.schemas import Cost, Level
 from core.errors import UserError
 from graphs.chat.photo_archive import PhotoArchive
-from graphs.chat.state import ChatState, Coarsen, ShownPhoto, coarsened_answer
+from graphs.chat.state import FINEST, ChatState, Coarsen, ShownPhoto, coarsened_answer
 from retrieval.photos.photo import Photo, PhotoLimits, decode_photo
 from retrieval.photos.together import MOST_TOGETHER
 from tools.untrusted_text import OPENING, untrusted
@@ -25,9 +25,10 @@ _LIMITS = PhotoLimits(max_bytes=MAX_PHOTO_BYTES)
 _DATA_URL = re.compile(r"data:image/[a-zA-Z0-9.+-]{1,40};base64,")
 
 
-def receive(photos: PhotoArchive, coarsen: Coarsen, state: ChatState) -> dict[str, Any]:
+def receive(photos: PhotoArchive, coarsen: Coarsen, limit: Level | None, state: ChatState) -> dict[str, Any]:
     """Begin a turn: archive the photos that came with the message, and keep only the message's words."""
     turn: dict[str, Any] = {"working": [], "rounds": 0, "spent": Cost(), "reply": "", "is_new": False, "changed": False}
+    turn["precision"] = (limit or FINEST).value
     message = state["messages"][-1] if state.get("messages") else None
     if not isinstance(message, HumanMessage):
         return {**turn, "reply": "Send one message of the person: text, and perhaps a photo."}

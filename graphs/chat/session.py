@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
-from langchain_core.messages import AIMessageChunk, AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command, StreamMode
 
 from agents.offline.explanations import share
-from agents.schemas import Answer, Cost, CredibleArea
+from agents.schemas import Answer, Cost, CredibleArea, Level
 from core.errors import UserError
 from graphs.assessment.assess import assess
 from graphs.chat.cancellation import CancellableRun, CancellationCallback
-from graphs.chat.events import BeliefChanged, ChatEvent, PersonAsked, Token, ToolCalled, TurnEnded
+from graphs.chat.events import BeliefChanged, ChatEvent, PersonAsked, events_of, person_asked, written_so_far
 from graphs.chat.graph import Chat, build_chat
 from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import FolderPhotoArchive, PhotoArchive
-from graphs.chat.state import Case, ChatState, Coarsen, ShownPhoto, coarsened_answer
+from graphs.chat.state import Case, ChatState, Coarsen, ShownPhoto, coarsened_answer, is_finer
 from graphs.chat.threads import SavedThread
-from graphs.checkpoints import open_checkpoints, prune_checkpoints
+from graphs.chat.transcript import ChatTranscript
+from graphs.checkpoints import UNDONE_TURNS, PrunesTurns, is_passing, open_checkpoints
 from graphs.context import GeolocateContext
-from graphs.events.steps import StepDone, step_event
-from graphs.events.tracing import Phase, TraceEvent, What
 from graphs.geolocate import build_geolocate
 from graphs.nodes.commit import credible_areas
-from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.state import GeolocateState
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo
 from retrieval.photos.together import check_together
 
-_SILENT_STEPS = frozenset({"initialise", "receive", "locate", "tell", "commit", TOOL_CALL_TASK})
-"""Steps without an event of their own: the reply that follows says what they did."""
-
-
+LEFT_OUT = "(left out: it was said when finer answers were allowed)"
 _LIVE_SHARES = (0.5, 0.9)
 
 
@@ -53,11 +48,12 @@ class Conversation:
         photos: where photos are put.
         thread_id: names it in the checkpoints.
         coarsen: makes an answer no finer than the settings allow.
-        is_coarse: whether events hold no more of a step than its name.
+        max_precision: the finest level of what is told, if there is a limit: events hold no more of a step than its
+            name, and what was said when it could be finer is left out.
         allow_metadata: whether the position that a file claims may be reported.
         check: refuses photos, by their names and hashes, that cannot be one query.
         areas: the areas of the belief of a run's state, if a change of it is to be an event; None: it is none.
-        runs: turns so far; one that was stopped may still wait for a slow call.
+        runs: turns whose threads have not ended; one that was stopped may still wait for a slow call.
     """
 
     graph: Chat
@@ -65,11 +61,16 @@ class Conversation:
     photos: PhotoArchive
     thread_id: str
     coarsen: Coarsen = lambda answer: answer
-    is_coarse: bool = False
+    max_precision: Level | None = None
     allow_metadata: bool = False
     check: Callable[[Sequence[str], Sequence[str]], None] = check_together
     areas: Callable[[GeolocateState], tuple[CredibleArea, ...]] | None = None
     runs: list[CancellableRun[Any]] = field(default_factory=list)
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether answers are coarsened."""
+        return self.max_precision is not None
 
     def finish(self, seconds: float) -> bool:
         """Wait for stopped turns to end; whether all have, so that the system may be closed."""
@@ -138,7 +139,7 @@ class Conversation:
     def question(self) -> PersonAsked | None:
         """The question that a turn waits to have answered, if one does."""
         snapshot = self.graph.get_state(self._config())
-        return next((_asked(interrupt.value) for interrupt in snapshot.interrupts), None)
+        return next((person_asked(interrupt.value, self.is_coarse) for interrupt in snapshot.interrupts), None)
 
     @property
     def is_unfinished(self) -> bool:
@@ -148,7 +149,14 @@ class Conversation:
     @property
     def messages(self) -> Sequence[AnyMessage]:
         """The words of the person and the replies, in order."""
-        return self._values().get("messages", [])
+        values = self._values()
+        earlier = ChatTranscript(self.checkpointer, self.thread_id).before(values.get("earlier_turns", 0))
+        return [self._told(message) for message in (*earlier, *values.get("messages", []))]
+
+    def _told(self, message: AnyMessage) -> AnyMessage:
+        is_reply = message.type == "ai"
+        hidden = is_reply and is_finer(message.additional_kwargs.get("precision"), self.max_precision)
+        return AIMessage(LEFT_OUT, id=message.id) if hidden else message
 
     @property
     def photo_id(self) -> str | None:
@@ -191,9 +199,19 @@ class Conversation:
         return people[-1] if people else ""
 
     def prune(self) -> None:
-        """Drop what neither undoing the last turns nor going on needs, unless a turn is unfinished; SQLite's only."""
-        if isinstance(self.checkpointer, SqliteSaver) and not self.is_unfinished:
-            prune_checkpoints(self.checkpointer, self.thread_id)
+        """Drop what neither undoing the last turns nor going on needs, unless a turn is unfinished.
+
+        On a full disk nothing can be dropped; the next turn does it.
+        """
+        snapshot = self.graph.get_state(self._config())
+        last = snapshot.config.get("configurable", {}).get("checkpoint_id")
+        if not last or snapshot.tasks or not isinstance(self.checkpointer, PrunesTurns):
+            return
+        try:
+            self.checkpointer.prune_turns(self.thread_id, last, UNDONE_TURNS)
+        except Exception as error:
+            if not is_passing(error):
+                raise
 
     def _before_last_turn(self) -> Mapping[str, Any] | None:
         """The checkpoint before the last turn's input; {} if that was the first; None if there was no turn."""
@@ -222,7 +240,12 @@ class Conversation:
             stopper,
             lambda: self.graph.stream(given, config, stream_mode=modes, subgraphs=True, durability="sync"),
         )
-        self.runs.append(run)
+        self.runs[:] = [*(earlier for earlier in self.runs if not earlier.wait(0.0)), run]
+        with _naming_full_disk():
+            yield from self._follow(run)
+        self.prune()
+
+    def _follow(self, run: CancellableRun[Any]) -> Iterator[ChatEvent]:
         written, believed = "", None
         for inside, mode, part in run:
             if inside and mode == "updates" and "__interrupt__" in part:
@@ -232,55 +255,21 @@ class Conversation:
                     believed = part["hypotheses"]
                     yield BeliefChanged(areas=self.areas(cast(GeolocateState, part)))
                 continue
-            for event in self._events(mode, part, written):
-                written = _written_so_far(written, event)
+            for event in events_of(mode, part, written, self.is_coarse):
+                written = written_so_far(written, event)
                 yield event
-        self.prune()
-
-    def _events(self, mode: str, part: Any, written: str) -> Iterator[ChatEvent]:
-        if mode == "messages":
-            yield from _tokens(*part)
-        elif mode == "custom":
-            yield from _tool_events(part, self.is_coarse)
-        else:
-            for step, update in part.items():
-                yield from self._step_events(step, update or {}, written)
-
-    def _step_events(self, step: str, update: Any, written: str) -> Iterator[ChatEvent]:
-        if step == "__interrupt__":
-            yield from (_asked(interrupt.value) for interrupt in update)
-        elif step == "tell":
-            text, shown = update["messages"][-1].text, written.strip()
-            rest = text[len(shown) :].strip("\n") if text.startswith(shown) else text
-            yield TurnEnded(text=text, answer=update.get("answer"), streamed=bool(shown) and not rest, rest=rest)
-        elif step not in _SILENT_STEPS:
-            yield StepDone(step=step, text=step) if self.is_coarse else step_event(step, update)
 
 
-def _written_so_far(written: str, event: ChatEvent) -> str:
-    """The text that the model has streamed since its last tool calls."""
-    if isinstance(event, Token):
-        return written + event.text
-    return "" if isinstance(event, StepDone) and event.step == "act" else written
-
-
-def _tokens(message: Any, about: Mapping[str, Any]) -> Iterator[Token]:
-    """Pieces of text of a model that streams; a whole message comes with its step."""
-    if isinstance(message, AIMessageChunk) and message.text:
-        yield Token(text=message.text, step=str(about.get("langgraph_node", "")))
-
-
-def _tool_events(part: Mapping[str, Any], is_coarse: bool) -> Iterator[ToolCalled]:
-    if "event" in part:
-        event = TraceEvent.model_validate(part["event"])
-        if is_coarse:  # a short result can be guessed from its hash
-            event = event.model_copy(update={"arguments_sha256": None, "result_sha256": None, "error": None})
-        if event.what is What.TOOL and event.phase is Phase.END:
-            yield ToolCalled(event=event)
-
-
-def _asked(value: Any) -> PersonAsked:
-    return PersonAsked(question=str(value["question"]), answers=tuple(value.get("answers", ())))
+@contextmanager
+def _naming_full_disk() -> Iterator[None]:
+    """Raises UserError where a turn cannot be saved; its steps so far are, and nothing before it is touched."""
+    try:
+        yield
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        problem = f"the turn could not be saved ({' '.join(str(error).split())}): make room"
+        raise UserError(f"{problem}, then go on with it (/resume) or take it back (/undo)") from error
 
 
 def open_conversation(system: GeoSleuth, thread: SavedThread | None = None, ask: bool = False) -> Conversation:
@@ -317,12 +306,14 @@ def build_conversation(
     """
     is_coarse = system.settings.max_precision is not None
     conversation = Conversation(
-        graph=build_chat(chat_parts(system, photos, ask and not is_coarse), checkpointer),
+        graph=build_chat(
+            chat_parts(system, photos, ask and not is_coarse, ChatTranscript(checkpointer, thread_id)), checkpointer
+        ),
         checkpointer=checkpointer,
         photos=photos,
         thread_id=thread_id,
         coarsen=system.coarsened,
-        is_coarse=is_coarse,
+        max_precision=system.settings.max_precision,
         allow_metadata=system.settings.allow_metadata,
         check=system.check_together,
         areas=partial(_areas, system.context) if live_areas and not is_coarse else None,
@@ -335,16 +326,19 @@ def _areas(context: GeolocateContext, state: GeolocateState) -> tuple[CredibleAr
     return credible_areas(assess(context, state).belief, _LIVE_SHARES)
 
 
-def chat_parts(system: GeoSleuth, photos: PhotoArchive, ask: bool = False) -> ChatParts:
+def chat_parts(
+    system: GeoSleuth, photos: PhotoArchive, ask: bool = False, transcript: ChatTranscript | None = None
+) -> ChatParts:
     """The parts of the chat graph, from an open system."""
     return ChatParts(
         context=system.context,
         geolocate=build_geolocate(system.context, ask=ask),
         photos=photos,
         coarsen=system.coarsened,
-        is_coarse=system.settings.max_precision is not None,
+        max_precision=system.settings.max_precision,
         summary=summary,
         audit=system.write_audit_line,
+        transcript=transcript,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypedDict, cast, get_type_hints
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 
-from agents.schemas import Answer, Cost, Frozen, add_cost
+from agents.schemas import Answer, Cost, Frozen, Level, add_cost
 from geo.point import Point
 from graphs.state import FullState, PhotoInput
 
@@ -30,6 +30,16 @@ def coarsened_answer(case: Case, coarsen: Coarsen) -> Answer:
     """The answer of a case, no finer than the settings allow, nor than they allowed when it was given."""
     # Threads saved by version 0.1.0 have it under "told".
     return coarsen(cast(Answer, case["coarsened"] if "coarsened" in case else case["told"]))
+
+
+FINEST = Level.STREET
+_LEVELS = tuple(Level)
+
+
+def is_finer(precision: str | None, limit: Level | None) -> bool:
+    """Whether what was said at a precision may be finer than a limit; None: it is not known, or there is no limit."""
+    said = FINEST if precision is None else Level(precision)
+    return _LEVELS.index(said) < _LEVELS.index(limit or FINEST)
 
 
 class ShownPhoto(Frozen):
@@ -91,7 +101,7 @@ class ChatOutput(TypedDict):
     """Output of a turn."""
 
     messages: list[AnyMessage]
-    """The conversation, the reply last."""
+    """The words of the last turns, the reply last; of all, where the application keeps no transcript."""
     photo_id: str | None
     """The photo it is about."""
     answer: Answer | None
@@ -103,6 +113,8 @@ class ChatState(TypedDict):
 
     messages: Annotated[list[AnyMessage], add_messages]
     """The words of the person and the replies, without pixels, tool calls and data."""
+    earlier_turns: int
+    """Turns whose words are in the transcript and not in `messages` any more."""
     photo_id: str | None
     """The photo that is talked about."""
     photos: Annotated[list[ShownPhoto], add_photos]
@@ -121,6 +133,8 @@ class ChatState(TypedDict):
     """The cost of all turns."""
     reply: str
     """The text that ends this turn; may say what went wrong."""
+    precision: str
+    """The finest level that the answers of this turn could have when it began; `street` is no limit."""
     is_new: bool
     """Whether the current photo has to be located in this turn."""
     changed: bool

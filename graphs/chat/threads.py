@@ -129,11 +129,11 @@ class SavedThread(Closing):
         return kept
 
     def _save(self, about: dict[str, Any]) -> None:
-        self._about = about
         try:
             write_atomic(self._file, json.dumps(about, indent=1), OWNER_ONLY)
         except OSError as error:
             raise UserError(f"thread {self._file}: {error.strerror}; choose another --home") from error
+        self._about = about
 
 
 def _check_thread(kept: Any, folder: Path) -> None:

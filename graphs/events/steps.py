@@ -73,6 +73,11 @@ def _tools(update: Update) -> str:
     return f"{len(update['records'])} tool calls" + (f", {failed} of them failed" if failed else "")
 
 
+def _match(update: Update) -> str:
+    compared = sum(len(record.result["hits"]) for record in update["records"] if record.result)
+    return f"compared with satellite tiles, {compared} of them looked at; {_hypotheses(update)}"
+
+
 def _act(update: Update) -> str:
     case = next(iter(update["cases"].values()))
     return f"what is known is taken in, {_hypotheses(case)}"
@@ -92,6 +97,7 @@ _TEXTS: Mapping[str, Callable[[Update], str]] = {
     "recall": lambda update: f"{len(update['candidates'])} similar places retrieved",
     "cluster": lambda update: f"{len(update['regions'])} regions",
     "hypothesise": _hypotheses,
+    "match": _match,
     "investigate": lambda update: _calls_wanted(update.get("messages", ())) or "nothing more to find out",
     "tools": _tools,
     "revise": _hypotheses,

@@ -30,8 +30,10 @@ from geo.sphere import lat_lon_array, pairwise_distance_km, point_distance_km
 from graphs.assessment.assess import Assessment, assess, with_proposals
 from graphs.assessment.calibration import Radius, calibrated
 from graphs.assessment.hypotheses import open_hypotheses
+from graphs.assessment.satellite import tile_matches
 from graphs.context import GeolocateContext
 from graphs.nodes.explain import explain, explain_abstention, notes_of, what_would_help
+from graphs.nodes.match import pictured_matches
 from graphs.nodes.model_calls import model_status, status_without_reply
 from graphs.prompt_data import MIN_REGION_RADIUS_KM, place_name
 from graphs.state import GeolocateState, Position
@@ -172,6 +174,9 @@ def _best_point(context: GeolocateContext, state: GeolocateState, belief: Belief
     for candidate in state["candidates"]:
         if point_distance_km(candidate.point, point) <= SAME_POINT_KM:
             return Chosen(candidate.point, _OF_ATLAS[candidate.kind])
+    for tile in tile_matches(state["records"], belief):
+        if point_distance_km(tile.bounds.centre, point) <= SAME_POINT_KM:
+            return Chosen(tile.bounds.centre, PointSource.SATELLITE_TILE)
     return Chosen(point, PointSource.BELIEF)
 
 
@@ -196,7 +201,7 @@ def _answer(context: GeolocateContext, state: GeolocateState, assessed: Assessme
     calibration = None if state.get("more_photo_ids") else context.corrections.calibration
     trusted = calibrated(calibration, hypotheses[0], assessed.evidence, raw, confidence)
     return Answer(
-        **_common(context, state, assessed.evidence, chosen.point),
+        **_common(context, state, assessed, chosen.point),
         status=AnswerStatus.ANSWERED,
         point=chosen.point,
         place=place,
@@ -217,7 +222,7 @@ def _answer(context: GeolocateContext, state: GeolocateState, assessed: Assessme
 
 def _abstention(context: GeolocateContext, state: GeolocateState, assessed: Assessment, refusal: Refusal) -> Answer:
     return Answer(
-        **_common(context, state, assessed.evidence, None),
+        **_common(context, state, assessed, None),
         status=refusal.status,
         point=None,
         place=None,
@@ -232,15 +237,16 @@ def _abstention(context: GeolocateContext, state: GeolocateState, assessed: Asse
 
 
 def _common(
-    context: GeolocateContext, state: GeolocateState, evidence: Sequence[Evidence], point: Point | None
+    context: GeolocateContext, state: GeolocateState, assessed: Assessment, point: Point | None
 ) -> dict[str, Any]:
     status = model_status(state["replies"])
     return {
         "photo_sha256": state["photo_sha256"],
         "more_photo_sha256s": tuple(state.get("more_photo_sha256s", ())),
         "model_status": status.value if status else None,
-        "evidence": (*evidence, *_metadata_evidence(state, point)),
+        "evidence": (*assessed.evidence, *_metadata_evidence(state, point)),
         "candidates": tuple(state["candidates"]),
+        "matches": pictured_matches(context, tile_matches(state["records"], assessed.belief)),
         "metadata_position": state["metadata_position"],
         "cost": state["cost"],
         "cost_by_model": state.get("cost_by_model", {}) if len(context.models) > 1 else {},

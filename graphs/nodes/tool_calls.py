@@ -136,7 +136,12 @@ def _without_pictures(value: Any) -> Any:
 
 
 def call_tool(
-    context: GeolocateContext, state: GeolocateState, tool: str, arguments: dict[str, Any], key: str = ""
+    context: GeolocateContext,
+    state: GeolocateState,
+    tool: str,
+    arguments: dict[str, Any],
+    key: str = "",
+    tools: Mapping[str, BaseTool] | None = None,
 ) -> dict[str, Any]:
     """Call a tool once; an update with its record, its cost, and a note if it failed or did part of its work.
 
@@ -146,10 +151,11 @@ def call_tool(
         tool: its name.
         arguments: as its schema wants them.
         key: distinguishes this call from others of the same tool in the run; empty for the only one.
+        tools: where the tool is, by name; None: among those of the context.
     """
     call = ToolCall(name=tool, args=arguments, id=f"own-{tool}{key and '-'}{key}")
     limits = limits_left(context, state)
-    record = run_tool_calls([call], context.tools, limits)[0].record
+    record = run_tool_calls([call], context.tools if tools is None else tools, limits)[0].record
     notes = [f"{tool} failed: {record.error}"] if record.error else []
     if record.result is not None and record.result.get("problem"):
         notes.append(f"{tool}: {record.result['problem']}")

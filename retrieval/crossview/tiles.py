@@ -6,6 +6,7 @@ A tile's pixels are in it, in a file, or come from a `TileReader`: a folder here
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -88,6 +89,34 @@ class TileFolder:
             name = self._folder / str(tile.zoom) / str(tile.x) / str(tile.y)
             file = next((path for ending in _ENDINGS if (path := name.with_suffix(ending)).is_file()), None)
             yield _as_tile(read_tile(file)) if file else None
+
+
+class TilePictures:
+    """The pictures of an atlas's tiles, in the folder that they were built from.
+
+    Args:
+        folder: that tile ids are relative to, with an ending of a picture or without.
+
+    Raises:
+        UserError: no such folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise UserError(f"no folder of tiles' pictures at {folder}: give the one that the atlas was built from")
+        self._folder = folder.resolve()
+
+    def picture(self, tile: SatelliteTile) -> NDArray[np.uint8] | None:
+        """Pixels (height, width, 3); None where the tile is not in the folder, or outside it, or damaged."""
+        name = self._folder / tile.tile_id
+        for path in (name, *(name.with_name(f"{name.name}{ending}") for ending in _ENDINGS)):
+            file = path.resolve()
+            if file.is_relative_to(self._folder) and os.path.isfile(file):
+                try:
+                    return read_tile(file, PhotoLimits())
+                except PhotoError:
+                    return None
+        return None
 
 
 def tiles_of_area(area: TileBounds, zoom: int, source: str = "", date: str = "") -> list[SatelliteTile]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from core.json_text import parse_json
 from retrieval.encoders.base import EncoderDescription, PhotoEncoder
+
+if TYPE_CHECKING:
+    from retrieval.crossview.encoder import CrossviewEncoder
 
 _COMPACT = EncoderDescription(
     name="compact",
@@ -115,6 +118,27 @@ def load_encoder(
     from retrieval.encoders.compact import OnnxPhotoEncoder
 
     return OnnxPhotoEncoder(folder, threads)
+
+
+def load_crossview_encoder(folder: Path, threads: int | None = None, *, device: str = "auto") -> CrossviewEncoder:
+    """The encoder of photos and satellite tiles in a folder that `recipe: crossview` left.
+
+    Args:
+        threads: CPU threads of one call; None leaves it to torch.
+        device: cpu, cuda, auto.
+
+    Raises:
+        UserError: no such folder, missing or damaged weights, or torch not installed.
+    """
+    if not os.path.isfile(folder / "card.json"):
+        raise UserError(
+            f"no cross-view encoder at {folder}: give the folder that"
+            " `python -m retrieval.training.train configs/crossview_compact.yaml` left, with its card.json"
+        )
+    _prepare_torch(folder.name, threads)
+    from retrieval.crossview.encoder import CrossviewEncoder
+
+    return CrossviewEncoder(folder, device=device)
 
 
 def _is_fusion(folder: Path) -> bool:

@@ -165,6 +165,16 @@ def test_a_database_with_damaged_pages_is_one_line(thread: Path, place: Place) -
     assert_one_line(run(["locate", place.photo, "--thread", "t"], place.home, place.folder), "checkpoints")
 
 
+@pytest.mark.parametrize("limit_kb", [200_000, 1_000_000, 2_900_000])
+def test_too_little_address_space_is_one_line(place: Place, limit_kb: int) -> None:
+    if not hasattr(pytest.importorskip("resource"), "RLIMIT_AS") or sys.platform == "darwin":
+        pytest.skip("no limit of address space here")
+    shell = ["sh", "-c", f'ulimit -v {limit_kb} && exec "$@"', "sh"]
+    locate = [*shell, *command("locate", place.photo)]
+    done = subprocess.run(locate, env=environment(place.home), capture_output=True, text=True, timeout=60, check=False)
+    assert_one_line(done, "raise the limit")
+
+
 def test_the_version_is_printed(place: Place) -> None:
     done = run(["--version"], place.home, place.folder)
     assert (done.returncode, done.stdout.split()[0], done.stderr) == (0, "geosleuth", "")

@@ -78,7 +78,7 @@ def test_a_damaged_archive_is_reported(tmp_path: Path) -> None:
         unpack(archive, tmp_path / "photos")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     kind=st.sampled_from(["", "gz", "xz", "bz2"]), at=st.floats(0.0, 1.0, exclude_max=True), flip=st.integers(1, 255)
 )

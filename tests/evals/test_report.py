@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -19,9 +20,13 @@ from evals.runs.records import EvalRecord
 from evals.runs.transcripts import Transcript, TranscriptCall, TranscriptMessage
 from evals.scores.arrays import load_systems
 from retrieval.photos.photo import load_photo
+from retrieval.photos.thumbnail import rgb_jpeg
 from tests.fakes.records import calibrated_records, made_record, random_records, write_run
 
 ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script></script>"
+
+
+JPEG_BASE64 = base64.b64encode(rgb_jpeg(np.zeros((8, 8, 3), np.uint8), 8, 80)).decode()
 
 
 def chromium_path() -> str | None:
@@ -49,6 +54,9 @@ def hostile_record(photo: str, **chosen: Any) -> EvalRecord:
         evidence=[{"kind": "sign", "claim": ATTACK, "tool": "read_signs", "nats": 1.0}],
         candidates=[
             {"atlas": ATTACK, "kind": "gps", "rank": 0, "similarity": 0.5, "point": (3.0, 4.0), "item_id": "i"}
+        ],
+        matches=[
+            {"title": ATTACK, "point": (5.0, 6.0), "similarity": 0.5, "probability": 0.25, "jpeg_base64": JPEG_BASE64}
         ],
         strata={"scene": ATTACK},
         **chosen,
@@ -125,8 +133,9 @@ def test_no_text_of_a_record_acts(page: Any) -> None:
     assert ATTACK in photo.inner_text()
     assert "owned" not in page.title()
     assert photo.locator("script").count() == 0
-    # The only picture is the thumbnail of the very photo that was answered.
-    assert photo.locator("img").count() == 1
+    # The only pictures are the thumbnail of the very photo that was answered, and the tile of each system's match.
+    assert photo.locator("img").count() == 1 + 2
+    assert photo.locator(".tiles img").first.evaluate("image => image.naturalWidth") == 8
     assert page.said == []
 
 

@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from PIL import Image
 
 from agents.messages import read_data
-from agents.schemas import Answer
+from agents.schemas import Answer, Level
 from graphs.chat.events import ChatEvent, PersonAsked, TurnEnded
 from graphs.chat.graph import build_chat
 from graphs.chat.nodes import ChatParts
 from graphs.chat.photo_archive import PhotoArchive
 from graphs.chat.session import Conversation
+from graphs.chat.transcript import ChatTranscript
 from graphs.checkpoints import open_checkpoints
 from graphs.context import GeolocateContext
 from graphs.geolocate import build_geolocate
@@ -57,28 +58,35 @@ def talk(
     at: GeolocateContext | None = None,
     *,
     ask: bool = False,
-    saver: SqliteSaver | None = None,
+    saver: BaseCheckpointSaver[str] | None = None,
     photos: PhotoArchive | None = None,
     audit: list[tuple[Answer | None, str]] | None = None,
     coarsened: Any = None,
 ) -> Conversation:
-    """A conversation over fakes; `coarsened` makes answers coarser."""
+    """A conversation over fakes; `coarsened` makes answers as coarse as countries."""
     work = at or context(("Lisbon",))
     kept = photos or PhotoArchive(work.photo_store)
     checkpointer = saver or open_checkpoints(None)
     lines = [] if audit is None else audit
+    limit = Level.COUNTRY if coarsened else None
     parts = ChatParts(
         context=work,
         geolocate=build_geolocate(work, ask=ask),
         photos=kept,
         coarsen=coarsened or (lambda answer: answer),
-        is_coarse=coarsened is not None,
+        max_precision=limit,
         summary=lambda answer: answer.reasoning,
         audit=lambda answer, asked: lines.append((answer, asked)),
+        transcript=ChatTranscript(checkpointer, "t"),
     )
     graph = build_chat(parts, checkpointer)
     return Conversation(
-        graph=graph, checkpointer=checkpointer, photos=kept, thread_id="t", is_coarse=coarsened is not None
+        graph=graph,
+        checkpointer=checkpointer,
+        photos=kept,
+        thread_id="t",
+        coarsen=coarsened or (lambda answer: answer),
+        max_precision=limit,
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from functools import cache
 
 from tests.fuzz.cases import Files, Target
-from tests.fuzz.readers import atlases, models, photos, replies, results, runs, tables, threads
+from tests.fuzz.readers import atlases, homes, models, photos, replies, results, runs, tables, threads
 
 TARGETS: Mapping[str, Target] = {
     target.name: target
-    for module in (photos, tables, results, runs, atlases, threads, models, replies)
+    for module in (photos, tables, results, runs, atlases, homes, threads, models, replies)
     for target in module.TARGETS
 }
 

@@ -214,7 +214,8 @@ def test_every_field_of_an_answer_has_been_thought_of() -> None:
     """A new field of the schema may be finer than the level: add it here once `coarsen` treats it, or need not."""
     coarsened = {
         "point", "place", "radius_50_km", "radius_90_km", "area_50_km2", "area_90_km2", "areas", "level",
-        "chance_within_km", "confidence", "reasoning", "hypotheses", "evidence", "candidates", "metadata_position",
+        "chance_within_km", "confidence", "reasoning", "hypotheses", "evidence", "candidates", "matches",
+        "metadata_position",
     }  # fmt: skip
     harmless = {
         "photo_sha256", "more_photo_sha256s", "status", "point_source", "model_status", "radius_is_calibrated", "cost",

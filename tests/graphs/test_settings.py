@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from belief.decision import Aim
 from belief.parameters import default_parameters
 from core.errors import UserError
 from graphs.audit import write_audit_line
-from graphs.settings import Settings, make_settings
+from graphs.settings import SHARED_PATHS, Settings, answering_settings, is_same_setting, make_settings
 from graphs.system import GeoSleuth
 
 
@@ -130,3 +131,29 @@ def test_a_path_in_the_environment_is_of_its_kind_and_may_begin_with_the_home_fo
     assert getattr(make_settings(**{right: f"~/{kind}"}), right) == tmp_path / kind
     with pytest.raises(UserError, match=f"{wrong}.* is a {kind}: give a"):
         make_settings(**{wrong: f"~/{kind}"})
+
+
+def test_files_that_others_may_get_name_no_folder_of_this_machine(tmp_path: Path) -> None:
+    """Every setting that is a path, and those of models and encoders: names alone, and what tells two files apart."""
+    files = {name: tmp_path / "anna" / name for name in SHARED_PATHS}
+    for name, file in files.items():
+        file.parent.mkdir(exist_ok=True)
+        file.mkdir() if name in ("atlas_photos", "strategies_folder") else file.write_text(name)
+    replies = tmp_path / "anna" / "said.jsonl"
+    more = {
+        "encoder": str(tmp_path / "tiny"),
+        "model": f"recorded:{replies}@{tmp_path},openai_compatible:m@http://gpu:8000/v1",
+    }
+    settings = make_settings(home=tmp_path, **files, **more)
+    shared = answering_settings(settings)
+    assert str(tmp_path) not in json.dumps(shared)
+    assert (shared["encoder"], shared["model"]) == (
+        "tiny",
+        "recorded:said.jsonl,openai_compatible:m@http://gpu:8000/v1",
+    )
+    files["calibration"].write_text("another")
+    again = answering_settings(settings)
+    assert [name for name in shared if not is_same_setting(name, shared[name], again[name])] == ["calibration"]
+    whole = settings.model_dump(mode="json")  # as earlier versions saved them
+    assert all(is_same_setting(name, whole[name], again[name]) for name in again)
+    assert not is_same_setting("model", "no such kind:x", again["model"])

@@ -33,6 +33,7 @@ from tools.search_photos import search_photos_tool
 from tools.services.atlas_search import PhotoSearch
 from tools.services.imagery import BundledImagery
 from tools.services.ocr import OcrReader
+from tools.services.tile_matching import TileMatcher
 from tools.untrusted_text import quoted
 
 COLOURS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
@@ -305,6 +306,7 @@ def test_the_registry_builds_every_tool(search: PhotoSearch, photo_store: PhotoS
         is_land=lambda point: point.lat > 0.0,
         reader=OcrReader(),
         imagery=BundledImagery(),
+        matcher=TileMatcher(None, None, photo_store),  # type: ignore[arg-type]  # building a tool compares nothing
         online=every_online_service(),
     )
     tools = {tool.name: tool for tool in build_tools(clients)}
@@ -328,6 +330,7 @@ def test_the_registry_builds_every_tool(search: PhotoSearch, photo_store: PhotoS
         "read_signs": {"photo_id", "box"},
         "look_closer": {"photo_id", "boxes"},
         "satellite_view": {"lat", "lon", "zoom", "width_m"},
+        "match_satellite": {"photo_id", "lat", "lon", "radius_km"},
         "sun_check": {
             "taken_at",
             "sun_height_deg",

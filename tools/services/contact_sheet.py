@@ -44,7 +44,7 @@ class AtlasPhotos:
         for number, candidate in enumerate(candidates):
             if len(tiles) < MAX_TILES and (tile := self._tile(candidate)):
                 tiles[number] = tile
-        return ContactSheet(_sheet(list(tiles.values())), tuple(tiles)) if tiles else None
+        return ContactSheet(numbered_sheet(list(tiles.values())), tuple(tiles)) if tiles else None
 
     def _tile(self, candidate: Candidate) -> Image.Image | None:
         """A square picture; None where the item is no photo, or is not in the folder, or outside it, or damaged."""
@@ -58,7 +58,8 @@ class AtlasPhotos:
         return ImageOps.pad(picture, (TILE_PX, TILE_PX), Image.Resampling.LANCZOS)
 
 
-def _sheet(tiles: Sequence[Image.Image]) -> bytes:
+def numbered_sheet(tiles: Sequence[Image.Image]) -> bytes:
+    """A JPEG of square pictures of 256 pixels, three a row, numbered from 1."""
     columns, rows = min(len(tiles), TILES_A_ROW), -(-len(tiles) // TILES_A_ROW)
     sheet = Image.new("RGB", (columns * TILE_PX, rows * TILE_PX))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=_LABEL_PX - 8)

@@ -7,6 +7,8 @@ user's key, so that the cache never sees it; `RateLimitedFetcher` asks, and leav
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,8 +45,24 @@ ATTEMPTS = 3
 MIN_INTERVAL_S = 0.05
 TIMEOUT_S = 10.0
 """Limits on what one server is asked, all four by hand."""
+_DAMAGED = (sqlite3.DatabaseError, ValueError, RuntimeError)
+"""What damaged rows of the cache raise, found by fuzzing."""
 _CONDITIONS = ("if-none-match", "if-modified-since")
 _KEPT_HEADERS = ("age", "cache-control", "content-type", "date", "etag", "expires", "last-modified", "vary")
+
+
+_said: set[str] = set()
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    """A cache that cannot be read or written is said once, without a traceback; the tile itself is there."""
+    record.msg, record.args, record.exc_info = f"the cache of tiles: {record.getMessage()}", None, None
+    is_new = record.msg not in _said
+    _said.add(record.msg)
+    return is_new
+
+
+logging.getLogger("hishel._core._storages._sync_sqlite").addFilter(_one_line)
 
 
 class UnusableTileError(ToolError, PhotoError):
@@ -85,9 +103,8 @@ class TileClient:
             server.name, asking, kind, MAX_TILE_BYTES, min_interval_s, concurrent=concurrent, attempts=attempts
         )
         origin = _Origin(server, fetcher, owned=None if client else asking)
-        storage = SqliteStorage(
-            database_path=_private_file(cache_folder), max_size=max_cache_bytes, soft_delete_ttl=IN_USE_S
-        )
+        self._cache = _private_file(cache_folder)
+        storage = SqliteStorage(database_path=self._cache, max_size=max_cache_bytes, soft_delete_ttl=IN_USE_S)
         self._cached = httpx.Client(transport=CacheTransport(origin, storage, CacheOptions(shared=False)))
 
     def __enter__(self) -> Self:
@@ -106,10 +123,15 @@ class TileClient:
         """A tile as uint8 (256, 256, 3); None where the server has none.
 
         Raises:
-            ToolError: the server is down, too busy, or sent something that is no tile; `ServiceDownError` for those
-                that may pass.
+            ToolError: the cache is damaged; the server is down, too busy, or sent something that is no tile;
+                `ServiceDownError` for those that may pass.
         """
-        reply = self._cached.get(f"http://{self.server.fingerprint}.invalid/{tile.zoom}/{tile.x}/{tile.y}")
+        try:
+            reply = self._cached.get(f"http://{self.server.fingerprint}.invalid/{tile.zoom}/{tile.x}/{tile.y}")
+        except _DAMAGED as error:
+            raise ToolError(
+                f"the cache of tiles {self._cache} is damaged ({type(error).__name__}): delete it"
+            ) from error
         return decode_tile(reply.content) if reply.content else None
 
     def pictures(self, tiles: Iterable[Tile]) -> Iterator[Rgb | None]:

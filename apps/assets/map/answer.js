@@ -40,10 +40,17 @@
     for (const type of ["mouseleave", "blur"]) row.addEventListener(type, () => map.openTip(hypothesis.id, false));
     return row;
   };
+  const picture = ({ src, text }) => {
+    const image = el("img");
+    image.src = src;
+    image.alt = text;
+    return add(el("figure"), image, el("figcaption", "small", text));
+  };
   const evidenceCard = (evidence, map) => {
     const card = add(el("div", "evidence"), el("p", "", evidence.claim), el("div", "from", evidence.source));
     if (evidence.told) card.append(el("div", "told", evidence.told));
     card.title = evidence.details;
+    if (evidence.pictures.length) card.append(add(el("div", "pair"), ...evidence.pictures.map(picture)));
     const weights = el("div", "weights");
     for (const weight of evidence.weights) weights.append(el("span", `weight${weight.against ? " against" : ""}`, weight.text));
     if (evidence.weights.length) card.append(weights);

@@ -8,7 +8,7 @@
   const filledIn = (data) => ({ chances, circles, point, ...photo }) => {
     const at = point && [nearLon(point[0], data.view.lon), point[1]];
     return {
-      thumbnail: null, heat: [], hypotheses: [], evidence: [], candidates: [], metadata: null, areas: "", reasoning: data.leftOut,
+      thumbnail: null, heat: [], hypotheses: [], evidence: [], candidates: [], tiles: [], metadata: null, areas: "", reasoning: data.leftOut,
       cost: [], versions: "", hash: "", summary: [photo.confidenceLabel + " " + photo.confidence], ...photo, point: at,
       chances: chances.map(([within, percent, share]) => ({ within, percent, share })),
       discs: circles.map(([share, title, size, km]) => ({ kind: `within${Math.round(100 * share)}`, title, size, km, lines: [] })),

@@ -3,8 +3,8 @@
 (() => {
   const { el, add } = window.GeoSleuth;
   const TURNS = [-360, 0, 360];
-  const AMBER = "#ffb020", PINK = "#ff6b9d", CYAN = "#4cc9f0", INK = "#0b1220", OUTLINE = "#fff3d6";
-  const LAYERS = ["heat", "area90", "area50", "within90", "within50", "answer", "alternatives", "candidates", "metadata"];
+  const AMBER = "#ffb020", PINK = "#ff6b9d", GREEN = "#7bd88f", CYAN = "#4cc9f0", INK = "#0b1220", OUTLINE = "#fff3d6";
+  const LAYERS = ["heat", "area90", "area50", "within90", "within50", "answer", "alternatives", "candidates", "tiles", "metadata"];
   const WIDEST_CIRCLE_KM = 2500;
   const latLng = ([lon, lat]) => L.latLng(lat, lon);
 
@@ -179,6 +179,11 @@
       for (const candidate of photo.candidates) {
         const dot = L.circleMarker(latLng(candidate.at), { radius: 4.5, color: INK, weight: 1.2, fillColor: PINK, fillOpacity: 0.9 });
         groups.candidates.addLayer(withTip(dot, tip(candidate.title, candidate.lines)));
+      }
+      for (const tile of photo.tiles) {
+        const outline = L.polygon(tile.rings.map((ring) => ring.map(latLng)), { color: GREEN, weight: 2, fillOpacity: 0.15 });
+        const dot = L.circleMarker(latLng(tile.at), { radius: 4, color: INK, weight: 1.2, fillColor: GREEN, fillOpacity: 0.9 });
+        for (const shape of [outline, dot]) groups.tiles.addLayer(sticky(shape, tip(tile.title, tile.lines)));
       }
       if (photo.metadata) {
         const icon = L.divIcon({ className: "", html: el("div", "claim"), iconSize: [14, 14] });

@@ -198,6 +198,8 @@
       })),
       rows("Hypotheses", ["name", "probability", "radius", "off by"], answer.hypotheses.map(function (h) { return [h[0], percent(h[3]), km(h[2]), km(h[4])]; })),
       rows("Candidates", ["atlas", "rank", "similarity", "position", "off by"], answer.candidates.map(function (c) { return [c[0], c[1] + 1, c[2], place(c[3]), km(c[4])]; })),
+      rows("Satellite tiles", ["tile", "probability", "similarity", "position", "off by"], answer.tiles.map(function (t) { return [t[0], percent(t[2]), t[1], place(t[3]), km(t[4])]; })),
+      el("div", { "class": "tiles" }, answer.tiles.filter(function (t) { return t[5]; }).map(function (t) { return el("img", { src: t[5], alt: "tile " + t[0], title: t[0] }); })),
       rows("Models", ["model", "calls", "tokens", "US dollars", "seconds"], answer.costs.map(function (c) { return [c[0], c[1].model_calls, c[1].tokens, c[1].usd.toFixed(4), c[1].seconds.toFixed(2)]; })),
       answer.calls ? transcript(answer.calls) : answer.replies.length ? el("details", {}, [el("summary", {}, ["The model's replies"])].concat(answer.replies.map(function (r) { return el("pre", {}, [r]); }))) : null,
       el("p", { "class": "small" }, [spent + (answer.more ? ". Not shown: " + answer.more + " (see records.jsonl)" : "")])]);

@@ -37,5 +37,5 @@ def holiday(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory, holiday: Path) -> Iterator[McpTools]:
-    with service(tmp_path_factory.mktemp("home"), photo_bytes=100_000) as opened:
+    with service(tmp_path_factory.mktemp("home"), photo_bytes=100_000, place_bytes=200_000) as opened:
         yield McpTools(opened, PhotoFolders.of([holiday]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -20,9 +21,11 @@ from apps.service.runs import RunStream
 from apps.service.service import GeolocationService
 from core.errors import UserError
 from graphs.chat.events import ToolCalled, TurnEnded
+from graphs.chat.session import Conversation
 from graphs.events.steps import Answered, StepDone
 from retrieval.photos.photo import Photo, load_photo
 from tests.apps.conftest import environment
+from tests.fakes.conversations import ended, shot, talk
 from tests.fakes.photo_files import jpeg
 from tests.fakes.services import gated, server_process, service
 
@@ -51,6 +54,19 @@ def reply(stream: RunStream) -> TurnEnded:
 def rows(database: StateDatabase, *tables: sa.Table) -> list[int]:
     with database.read() as connection:
         return [connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one() for table in tables]
+
+
+def stored(database: StateDatabase, thread_id: str) -> dict[str, int]:
+    """How many rows each table of checkpoints holds of a thread."""
+    tables = sa.inspect(database._engine).get_table_names()
+    found = sorted({"checkpoints", "writes", "checkpoint_blobs", "checkpoint_writes"} & set(tables))
+    with database.read() as connection:
+        return {
+            name: connection.execute(
+                sa.select(sa.func.count()).select_from(sa.table(name)).where(sa.column("thread_id") == thread_id)
+            ).scalar_one()
+            for name in found
+        }
 
 
 def test_a_conversation_goes_on_in_another_process_with_its_photo(
@@ -252,3 +268,41 @@ def test_photos_and_threads_of_sqlite_are_their_owners_only(tmp_path: Path) -> N
         files = list(tmp_path.glob("service.sqlite*"))
         assert files
         assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+
+
+def test_a_long_thread_keeps_what_undo_needs_its_words_and_no_more(
+    state_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graphs.chat.transcript.STATE_TURNS", 4)
+    monkeypatch.setattr("graphs.chat.session.UNDONE_TURNS", undone := 3)
+    said = ["where?", *(f"why? {turn}" for turn in range(10))]
+    with StateDatabase.open(state_url, tmp_path) as database:
+        chat = talk(saver=database.checkpointer)
+        other = replace(talk(saver=database.checkpointer), thread_id="other")
+        for conversation in (other, chat):
+            ended(conversation.show(shot(), said[0]))
+        untouched, seen = stored(database, "other"), [last_checkpoint(chat)]
+        for words in said[1:]:
+            ended(chat.ask(words))
+            seen.append(last_checkpoint(chat))
+            rows = stored(database, "t")
+            assert rows["checkpoints"] <= 2 * undone + 1 + len(said) // 4
+            assert rows.get("checkpoint_writes", rows.get("writes")) == 0
+            # A value is one row, however many checkpoints have it; a turn changes fewer than ten.
+            assert rows.get("checkpoint_blobs", 0) <= 5 * rows["checkpoints"]
+        assert stored(database, "other") == untouched
+        assert [message.text for message in chat.messages if message.type == "human"] == said
+        newest = stored(database, "t")
+        chat.checkpointer.prune_turns("t", seen[-2], undone)  # type: ignore[attr-defined] # a turn began meanwhile
+        assert stored(database, "t")["checkpoints"] >= newest["checkpoints"] - 1
+        assert [chat.undo() for _ in range(undone)] == said[: -undone - 1 : -1]
+        assert chat.undo() is None
+        assert ended(chat.ask("why?")).text
+        database.checkpointer.delete_thread("t")
+        assert set(stored(database, "t").values()) == {0}
+        assert stored(database, "other") == untouched
+
+
+def last_checkpoint(chat: Conversation) -> str:
+    config = chat.graph.get_state({"configurable": {"thread_id": "t"}}).config
+    return str(config["configurable"]["checkpoint_id"])

@@ -19,7 +19,8 @@ from belief.support import make_support
 from geo.point import Point
 from geo.sphere import point_distance_km
 from graphs.assessment.assess import believe
-from graphs.assessment.evidence import Statement, model_report, statements
+from graphs.assessment.evidence import model_report, statements
+from graphs.assessment.statement import Statement
 from graphs.context import GeolocateContext
 from graphs.state import GeolocateState, Opinion, ToolRecord
 from tests.fakes.machine import GOOD_JUDGE, PARAMETERS, PLACES, ScriptedModel, candidates, context
