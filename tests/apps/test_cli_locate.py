@@ -207,4 +207,6 @@ def test_a_command_imports_nothing_that_it_does_not_need(
 def test_the_list_of_commands_says_how_the_help_of_each_begins() -> None:
     group: Any = typer.main.get_command(app)
     for name, listed in group.commands.items():
-        assert group.get_command(typer.Context(group), name).help.startswith(listed.help)
+        command = group.get_command(typer.Context(group), name)
+        assert command.help.startswith(listed.help)
+        assert not any("completion" in option for parameter in command.params for option in parameter.opts)
