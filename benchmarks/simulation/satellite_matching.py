@@ -26,6 +26,7 @@ from PIL import Image
 from belief.decision import decide
 from belief.parameters import SatelliteRecord, default_parameters
 from belief.posterior import Belief
+from belief.prior import default_prior
 from belief.records import Record
 from belief.support import Support, make_support
 from belief.witnesses.reports import Report, ReportedPlace, WeighedReport, report_ratio
@@ -52,6 +53,8 @@ UNMATCHABLE = 0.25
 
 RECORD = Record(shares=(0.10, 0.20, 0.30, 0.15, 0.10, 0.15))
 """Of the simulated coarse stage: how far from the truth it names a place; kernels of 0.3 to 800 km, and anywhere."""
+
+PRIOR_SAMPLE = 4096
 
 PUBLISHED_RADIUS_KM = 25.0
 THRESHOLDS_KM = (1, 25, 200, 750, 2500)
@@ -118,14 +121,12 @@ def drawn_queries(
 ) -> list[Query]:
     """Places of a part with their photos and what the coarse stage says of them."""
     rng = np.random.default_rng([seed, len(part)])
-    cities = {block.city: block.bounds.centre for block in blocks}
     queries = []
     for index in rng.permutation(len(blocks))[:count].tolist():
         block, matchable = blocks[index], bool(rng.random() >= UNMATCHABLE)
         photos = [block.photo(number, matchable=matchable) for number in range(PHOTOS)]
         truth = _inside(block.bounds, rng)
-        coarse = _coarse(truth, [centre for city, centre in cities.items() if city != block.city], rng)
-        queries.append(Query(block, truth, encoder.encode_photos(photos), matchable, coarse))
+        queries.append(Query(block, truth, encoder.encode_photos(photos), matchable, _coarse(truth, rng)))
     return queries
 
 
@@ -134,13 +135,13 @@ def _inside(bounds: TileBounds, rng: np.random.Generator) -> tuple[float, float]
     return float(rng.uniform(south, north)), float(rng.uniform(west, east))
 
 
-def _coarse(truth_deg: tuple[float, float], elsewhere: Sequence[Point], rng: np.random.Generator) -> ReportedPlace:
-    """A place as far from the truth as `RECORD` says; "anywhere" is another city."""
+def _coarse(truth_deg: tuple[float, float], rng: np.random.Generator) -> ReportedPlace:
+    """A place as far from the truth as `RECORD` says; "anywhere" is where photos are taken."""
     kernel = int(rng.choice(len(RECORD.shares), p=RECORD.shares))
     scales_km = (0.3, 3.0, 25.0, 150.0, 800.0)
     if kernel == len(scales_km):
-        centre = elsewhere[int(rng.integers(len(elsewhere)))]
-        return ReportedPlace(centre.lat, centre.lon)
+        anywhere_deg = default_prior().sample(PRIOR_SAMPLE)
+        return ReportedPlace(*anywhere_deg[int(rng.integers(PRIOR_SAMPLE))].tolist())
     # A density that falls as exp(-d / s) on a plane has distances of a gamma distribution of shape 2.
     at = destination(Point(lat=truth_deg[0], lon=truth_deg[1]), rng.uniform(0, 360), rng.gamma(2.0, scales_km[kernel]))
     return ReportedPlace(at.lat, at.lon)
