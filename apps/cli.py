@@ -53,10 +53,8 @@ _COMMANDS = {
     "doctor": _Command(
         "apps.commands.doctor", "doctor", "Say what is installed, what each missing thing would add, and how to get it."
     ),
-    # The module that adds its last command, `tiles`.
-    "atlas": _Command(
-        "apps.commands.satellite_atlas", "atlas_app", "Build, extend, inspect, verify and search atlases."
-    ),
+    # The modules that add commands to it import each other: this one is the last.
+    "atlas": _Command("apps.commands.atlas_plan", "atlas_app", "Build, extend, inspect, verify and search atlases."),
 }
 
 

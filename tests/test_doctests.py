@@ -41,6 +41,7 @@ def test_there_are_examples() -> None:
         "evals.scores.reliability",
         "geo.sphere",
         "geo.tiles",
+        "retrieval.atlas.plan",
         "retrieval.regions",
     }
     assert arithmetic <= set(MODULES)

@@ -243,3 +243,15 @@ def test_the_console_script_and_the_module_are_the_same(home: Path) -> None:
     )
     as_module = subprocess.run(command("--help"), capture_output=True, text=True, env=environment(home), check=True)
     assert as_script.stdout == as_module.stdout
+
+
+def test_a_plan_says_what_was_measured(geosleuth: Run) -> None:
+    shown = geosleuth("atlas", "plan", "--photos", "10000000")
+    assert shown.returncode == 0
+    for wanted in ("qdrant-server: shards=1", "quantisation=int8", "5.31 GB", "estimate", "at most"):
+        assert wanted in shown.stdout
+    plan = json.loads(geosleuth("atlas", "plan", "--photos", "100000", "--dim", "1024", "--json").stdout)
+    assert plan["store"]["index"] == "scan"
+    assert {"name": "memory", "value": 0.45, "unit": "GB"}.items() <= plan["values"][0].items()
+    assert_one_line_error(geosleuth("atlas", "plan", "--photos", "10", "--machine-gb", "nan"), "machine_gb is nan")
+    assert "Builds nothing" in geosleuth("atlas", "plan", "--help").stdout
