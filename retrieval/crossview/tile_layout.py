@@ -16,7 +16,7 @@ SPREAD_TILES = 64
 """Tiles of the areas, and again of the whole atlas, whose centres a comparison tells. By hand."""
 
 CONSIDERED_TILES = 16_384
-"""Of more, so many are looked at for that, evenly: in an area with few of them the hits tell where tiles are. By hand."""
+"""Of more, so many are looked at, evenly; in an area with few of them the hits show where tiles are. By hand."""
 
 
 class TileLayout:
