@@ -167,7 +167,8 @@ def append_line(path: Path, line: bytes, mode: int = ANYBODY) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    flags = (os.O_RDWR if path.is_file() else os.O_WRONLY) | os.O_APPEND
+    is_device = path.exists() and not path.is_file()  # one may allow writing only
+    flags = (os.O_WRONLY if is_device else os.O_RDWR) | os.O_APPEND
     handle = open_private(path, flags) if mode == OWNER_ONLY else os.open(path, flags | os.O_CREAT, mode)
     try:
         _write_all(handle, line if _ends_in_a_whole_line(handle) else b"\n" + line)

@@ -119,10 +119,11 @@ def _rgb(block: PlacedBlock) -> NDArray[np.uint8]:
 def drawn_queries(
     count: int, part: str, blocks: Sequence[PlacedBlock], encoder: CrossviewEncoder, seed: int
 ) -> list[Query]:
-    """Places of a part with their photos and what the coarse stage says of them."""
+    """Places of a part with their photos and what the coarse stage says of them: drawn as photos are taken."""
     rng = np.random.default_rng([seed, len(part)])
+    density = default_prior().density([(at.lat, at.lon) for at in (block.bounds.centre for block in blocks)])
     queries = []
-    for index in rng.permutation(len(blocks))[:count].tolist():
+    for index in rng.choice(len(blocks), count, replace=False, p=density / density.sum()).tolist():
         block, matchable = blocks[index], bool(rng.random() >= UNMATCHABLE)
         photos = [block.photo(number, matchable=matchable) for number in range(PHOTOS)]
         truth = _inside(block.bounds, rng)

@@ -197,7 +197,7 @@ def build_tile_atlas(
     manifest = build_atlas(folder, encoder, given, store or TILE_STORE, progress, replace)
     if replace or not all((folder / name).is_file() for name in (BOUNDS_FILE, BACKGROUND_FILE)):
         usable = np.setdiff1d(np.arange(len(tiles)), [failure.id for failure in read_failures(folder)])
-        _save(folder / BOUNDS_FILE, np.array([tiles[i].bounds for i in usable]))
+        _save(folder / BOUNDS_FILE, np.array([tiles[i].bounds for i in usable.tolist()]))
         chosen = usable[np.unique(np.linspace(0, len(usable) - 1, BACKGROUND_TILES).astype(np.int64))]
         _save(folder / BACKGROUND_FILE, encode(chosen.tolist()).vectors)
     return manifest

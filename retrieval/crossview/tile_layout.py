@@ -15,6 +15,9 @@ from retrieval.stores.filters import NearAny, holds_unit
 SPREAD_TILES = 64
 """Tiles of the areas, and again of the whole atlas, whose centres a comparison tells. By hand."""
 
+CONSIDERED_TILES = 16_384
+"""Of more, so many are looked at, evenly; in an area with few of them the hits show where tiles are. By hand."""
+
 
 class TileLayout:
     """The bounds of all tiles of an atlas.
@@ -52,12 +55,13 @@ class TileLayout:
 
     @cached_property
     def _centres_deg(self) -> Floats:
-        """Of all tiles (n, 2), neighbours mostly beside each other."""
+        """Of the tiles considered (m, 2), neighbours mostly beside each other."""
         south, west, north, east = self._bounds_deg.T
         lat, lon = (south + north) / 2.0, wrap_longitudes_deg(west + (east - west) % 360.0 / 2.0)
-        return np.stack([lat, lon], axis=1)[np.lexsort((lon, lat, np.floor(lon), np.floor(lat)))]
+        ordered = np.stack([lat, lon], axis=1)[np.lexsort((lon, lat, np.floor(lon), np.floor(lat)))]
+        return ordered[:: max(1, -(-len(ordered) // CONSIDERED_TILES))]
 
     @cached_property
     def _unit(self) -> Floats:
-        """Unit vectors (n, 3) of the centres."""
+        """Unit vectors (m, 3) of the centres."""
         return unit_vectors(self._centres_deg)

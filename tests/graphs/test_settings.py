@@ -136,9 +136,10 @@ def test_a_path_in_the_environment_is_of_its_kind_and_may_begin_with_the_home_fo
 def test_files_that_others_may_get_name_no_folder_of_this_machine(tmp_path: Path) -> None:
     """Every setting that is a path, and those of models and encoders: names alone, and what tells two files apart."""
     files = {name: tmp_path / "anna" / name for name in SHARED_PATHS}
+    folders = ("atlas_photos", "satellite_encoder", "satellite_pictures", "strategies_folder")
     for name, file in files.items():
         file.parent.mkdir(exist_ok=True)
-        file.mkdir() if name in ("atlas_photos", "strategies_folder") else file.write_text(name)
+        file.mkdir() if name in folders else file.write_text(name)
     replies = tmp_path / "anna" / "said.jsonl"
     more = {
         "encoder": str(tmp_path / "tiny"),

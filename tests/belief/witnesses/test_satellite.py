@@ -84,6 +84,17 @@ def test_each_reading_is_a_distribution_of_its_own() -> None:
     assert (nothing == 1.0).all()
 
 
+def test_the_closed_reading_counts_tiles_that_are_no_hits_and_nothing_beside_tiles() -> None:
+    found, other = compared(tile(2, 0.6), tile(0, 0.2)), tile(7, 0.0).tile.bounds
+    centre = other.centre
+    belief = near_paris([*tile_pins(found), (centre.lat, centre.lon)])
+    closed = tile_readings(belief.support, belief.mass, found, other.holds, (0.1,))[:, 1]
+    positions = belief.support.lat_lon_deg
+    on_tile = np.any([bounds.holds(positions) for bounds in (other, *(hit.tile.bounds for hit in found.hits))], axis=0)
+    assert ((closed > 0.0) == on_tile).all()
+    assert closed[other.holds(positions)].max() < closed.max()
+
+
 def test_fitted_shares_say_nothing_where_matching_never_helped() -> None:
     rng = np.random.default_rng(0)
     useless = [MatchedPlace(np.array([*rng.exponential(0.3, 10), 1.0]), float(z)) for z in rng.uniform(0, 3, 400)]
