@@ -66,7 +66,8 @@ class Settings(BaseSettings):
         (), description="NAME@HOST:PORT: atlases whose Qdrant server on another machine may be sent photos' vectors"
     )
     atlas_photos: Path | None = Field(
-        None, description="folder of the atlas's photos: the model may see thumbnails of look-alikes; None: it may not"
+        None,
+        description="folder of the atlas's photos: model and page may show thumbnails of look-alikes; None: neither",
     )
     satellite_atlas: str | None = Field(
         None, description="name of an atlas of satellite tiles under <home>/atlases, which the photo is compared with"

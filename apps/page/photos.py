@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Response
 
@@ -22,6 +23,8 @@ from apps.output.xmp import jpeg_with_estimate
 from apps.service.conversations import ThreadPhoto
 from apps.service.errors import NotFoundError, UnusableError
 from apps.service.service import GeolocationService
+from graphs.components import open_atlas_photos
+from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import decode_photo
 from retrieval.photos.thumbnail import thumbnail_jpeg
 from tools.results import SatelliteView, ToolError
@@ -54,6 +57,7 @@ _FILES = {
     "description": "The answer as a file.",
     "content": {kind.split(";")[0]: {"schema": {"type": "string"}} for kind in _TYPES.values()},
 }
+_PRIVATE = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 _JPEG = {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
 
 
@@ -63,6 +67,7 @@ def get_map(service: Service, owner: Owner, thread_id: ItemId, photo_id: ItemId)
     photo, answer = _answered(service, owner, thread_id, photo_id)
     view = view_data([answer])
     shown = photo_data(LocatedPhoto(photo.name, answer), view["lon"])
+    shown["candidates"] = _with_pictures(shown["candidates"], answer, service)
     return {"view": view, "photo": shown | {"bounds": focus_bounds(answer, view["lon"])}}
 
 
@@ -85,8 +90,28 @@ def export_answer(
     png = service.conversations.photo_png(owner, thread_id, photo_id)
     name = f'attachment; filename="geosleuth-{photo.sha256[:10]}.{file_format.value}"'
     content = _WRITERS[file_format](photo.name, answer, png)
-    headers = {"Content-Disposition": name, "X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"}
-    return Response(content, media_type=_TYPES[file_format], headers=headers)
+    return Response(content, media_type=_TYPES[file_format], headers={"Content-Disposition": name, **_PRIVATE})
+
+
+@router.get("/candidate", response_class=Response, responses={200: _JPEG, **problems(404)})
+def show_candidate(
+    service: Service,
+    owner: Owner,
+    thread_id: ItemId,
+    photo_id: ItemId,
+    atlas: Annotated[str, Query(max_length=200, description="of a candidate of the answer")],
+    item_id: Annotated[str, Query(max_length=1_000, description="of the same candidate")],
+) -> Response:
+    """A thumbnail of a candidate of the answer, where the server has its atlas's photos (`GEOSLEUTH_ATLAS_PHOTOS`)."""
+    answer = _answered(service, owner, thread_id, photo_id)[1]
+    candidate = next((one for one in answer.candidates if (one.atlas, one.item_id) == (atlas, item_id)), None)
+    if candidate is None:
+        raise NotFoundError("no such candidate in this answer")
+    photos = open_atlas_photos(service.settings)
+    jpeg = photos.thumbnail(candidate) if photos else None
+    if jpeg is None:
+        raise NotFoundError("this server has no photo of this candidate")
+    return Response(jpeg, media_type="image/jpeg", headers=_PRIVATE)
 
 
 @router.get("/hypotheses/{hypothesis_id}/view", response_class=Response, responses={200: _JPEG, **problems(404)})
@@ -107,6 +132,18 @@ def view_hypothesis(
     about = f"{view.width_km:.4g} km wide; {view.attribution}"
     headers = {"X-About": about.encode("ascii", "replace").decode(), "Cache-Control": "private, max-age=600"}
     return Response(base64.b64decode(view.jpeg_base64), media_type="image/jpeg", headers=headers)
+
+
+def _with_pictures(shown: list[dict[str, Any]], answer: Answer, service: GeolocationService) -> list[dict[str, Any]]:
+    """Candidates as the map draws them, each of a photo with the route of its thumbnail if the server may show it."""
+    if service.settings.atlas_photos is None:
+        return shown
+    return [
+        row | {"picture": f"candidate?{urlencode({'atlas': one.atlas, 'item_id': one.item_id})}"}
+        if one.kind is AtlasKind.PHOTO
+        else row
+        for row, one in zip(shown, answer.candidates, strict=True)
+    ]
 
 
 def _answered(service: GeolocationService, owner: str, thread_id: str, photo_id: str) -> tuple[ThreadPhoto, Answer]:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from retrieval.candidate import AtlasKind, Candidate
-from retrieval.photos.photo import PhotoError, PhotoLimits, load_photo
+from retrieval.photos.photo import Photo, PhotoError, PhotoLimits, load_photo
+from retrieval.photos.thumbnail import thumbnail_jpeg
 
 TILES_A_ROW = 3
 MAX_TILES = TILES_A_ROW**2
@@ -46,16 +47,25 @@ class AtlasPhotos:
                 tiles[number] = tile
         return ContactSheet(numbered_sheet(list(tiles.values())), tuple(tiles)) if tiles else None
 
+    def thumbnail(self, candidate: Candidate) -> bytes | None:
+        """A JPEG of at most 256 pixels a side, without metadata; None where `contact_sheet` would leave it out."""
+        photo = self._photo(candidate)
+        return thumbnail_jpeg(photo, TILE_PX, JPEG_QUALITY) if photo else None
+
     def _tile(self, candidate: Candidate) -> Image.Image | None:
-        """A square picture; None where the item is no photo, or is not in the folder, or outside it, or damaged."""
+        """A square picture, or None."""
+        photo = self._photo(candidate)
+        return ImageOps.pad(Image.fromarray(photo.rgb), (TILE_PX, TILE_PX), Image.Resampling.LANCZOS) if photo else None
+
+    def _photo(self, candidate: Candidate) -> Photo | None:
+        """A small copy; None where the item is no photo, or is not in the folder, or outside it, or damaged."""
         file = (self._folder / candidate.item_id).resolve()
         if candidate.kind is not AtlasKind.PHOTO or not file.is_relative_to(self._folder) or not file.is_file():
             return None
         try:
-            picture = Image.fromarray(load_photo(file, limits=_SMALL).rgb)
+            return load_photo(file, limits=_SMALL)
         except PhotoError:
             return None
-        return ImageOps.pad(picture, (TILE_PX, TILE_PX), Image.Resampling.LANCZOS)
 
 
 def numbered_sheet(tiles: Sequence[Image.Image]) -> bytes:

@@ -101,7 +101,7 @@
   const badge = (at, label, name) =>
     marker(at, `${label}: ${name}`, { icon: L.divIcon({ className: "mark", html: el("div", "badge", label), iconSize: [24, 24] }), zIndexOffset: 500 });
 
-  /* Options: squeeze (equirectangular) or none (Web Mercator), lon (the middle), attribution, legend, ramp, hidden. */
+  /* Options: squeeze (equirectangular) or none (Web Mercator), lon (the middle), attribution, legend, ramp, hidden, thumbnail (from a candidate's path and title to a promise of its image). */
   const createMap = (container, options) => {
     const crs = options.squeeze ? squeezedCrs(options.squeeze) : L.CRS.EPSG3857;
     const map = L.map(container, {
@@ -178,7 +178,9 @@
       photo.discs.forEach((disc) => drawDisc(disc, photo.point));
       for (const candidate of photo.candidates) {
         const dot = L.circleMarker(latLng(candidate.at), { radius: 4.5, color: INK, weight: 1.2, fillColor: PINK, fillOpacity: 0.9 });
-        groups.candidates.addLayer(withTip(dot, tip(candidate.title, candidate.lines)));
+        const content = tip(candidate.title, candidate.lines);
+        if (candidate.picture && options.thumbnail) dot.once("tooltipopen", () => options.thumbnail(candidate.picture, candidate.title).then((image) => { content.prepend(image); dot.getTooltip().update(); }).catch(() => {}));
+        groups.candidates.addLayer(withTip(dot, content));
       }
       for (const tile of photo.tiles) {
         const outline = L.polygon(tile.rings.map((ring) => ring.map(latLng)), { color: GREEN, weight: 2, fillOpacity: 0.15 });

@@ -1,6 +1,6 @@
 /* Starts the page: the map, what the server offers, tabs, and photos that are dropped, pasted or picked. */
-import { ApiError, getJson, setKey } from "./api.js";
-import { app, byId, el, add, button, emit, note, on, showCost } from "./state.js";
+import { ApiError, blobUrl, getJson, setKey } from "./api.js";
+import { app, byId, el, add, button, emit, note, on, photoPath, showCost } from "./state.js";
 import { openSettings, showLeaving } from "./settings.js";
 import { openHistory, openLast, startNew } from "./thread.js";
 import { send, stop } from "./turns.js";
@@ -117,9 +117,17 @@ const offered = async () => {
   }
 };
 
+/* A candidate's thumbnail, decoded, so that the tip that it joins has its size. */
+const candidateThumbnail = async (path, title) => {
+  const image = el("img");
+  image.alt = `Photo of ${title}`;
+  image.src = (await blobUrl(photoPath(path))).url;
+  await image.decode();
+  return image;
+};
 const drawWorld = (world) => {
   app.world = world;
-  app.map = createMap("map", world);
+  app.map = createMap("map", { ...world, thumbnail: candidateThumbnail });
   app.map.centreOn(world.view.lon);
   const { x, y } = app.map.map.getSize();
   app.map.map.setView([24, 10], Math.max(1, Math.log2(Math.max(x, y) / 256) - 0.1));

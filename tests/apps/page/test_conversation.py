@@ -231,9 +231,27 @@ def torn(tmp_path: Path, encoder: Path) -> Iterator[str]:
     main(["atlas", "build", "close", *map(str, table)])
     said = torn_between_prague_and_warsaw(tmp_path / "said.jsonl", tmp_path / "prague.png")
     choices = {"encoder": str(encoder), "atlases": ("close",), "model": f"recorded:{said}", "ask": True}
-    settings = make_settings(home=tmp_path, read_signs=False, **choices)
+    settings = make_settings(home=tmp_path, read_signs=False, atlas_photos=tmp_path, **choices)
     with GeolocationService.open(settings, ServiceLimits()) as opened, listening(create_app(opened, ApiKeys({}))) as at:
         yield at
+
+
+def _candidates_are_shown_by_name_alone(url: str) -> None:
+    """The API shows the photos of an answer's candidates, and no other file of the folder."""
+    with httpx.Client(base_url=f"{url}/v1", trust_env=False) as client:
+        thread = client.get("/threads?limit=1").json()[0]["id"]
+        photo = client.get(f"/threads/{thread}").json()["history"]["photos"][0]["photo_id"]
+
+        def asked(atlas: str, item_id: str) -> httpx.Response:
+            return client.get(
+                f"/threads/{thread}/photos/{photo}/candidate", params={"atlas": atlas, "item_id": item_id}
+            )
+
+        shown = asked("close", "warsaw.png")
+        assert shown.headers["content-type"] == "image/jpeg"
+        assert shown.content.startswith(b"\xff\xd8")
+        for atlas, item_id in (("other", "warsaw.png"), ("close", "t.csv"), ("close", "../warsaw.png"), ("close", "")):
+            assert asked(atlas, item_id).status_code == 404, item_id
 
 
 def test_a_question_is_answered_and_candidates_are_dots(browser: Any, torn: str, tmp_path: Path) -> None:
@@ -246,6 +264,12 @@ def test_a_question_is_answered_and_candidates_are_dots(browser: Any, torn: str,
     page.wait_for_selector(".question")  # it waits, whatever becomes of the page
     ask(page, "it is in Poland")
     page.locator(".card h2", has_text="Poland").wait_for()
-    assert page.locator("path[fill='#ff6b9d']").count() == 2
+    dots = page.locator("path[fill='#ff6b9d']")
+    assert dots.count() == 2
+    dots.first.dispatch_event("mouseover")
+    picture = page.get_by_alt_text("Photo of Candidate 1")
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") == noise(7).width
+    _candidates_are_shown_by_name_alone(torn)
     assert visit.outside == []
     visit.context.close()

@@ -6,11 +6,13 @@ import json
 import re
 from typing import Any
 
+from agents.chat_models.dialects.conversations import NOTED
 from tests.fakes.behaviours.replies import Json, Said
 
 REASONING = 'Tram tracks. First thought: {"lat": 1.5, "lon": 2.5, "name": "Nowhere", "hypotheses": []}. No: Prague.'
 PRAGUE = {"name": "Prague", "lat": 50.09, "lon": 14.42, "radius_km": 10.0, "confidence": 0.7, "why": "the bridge"}
 MADRID = {"name": "Madrid", "lat": 40.42, "lon": -3.7, "radius_km": 25.0, "confidence": 0.2, "why": "the light"}
+PORTUGAL = {"words": "it is Portugal", "countries": ["PT"]}
 _ANSWERS: dict[str, Json] = {
     "GivePosition": PRAGUE,
     "ProposeHypotheses": {"hypotheses": [PRAGUE, MADRID]},
@@ -40,9 +42,11 @@ def reply(asked: Json, takes_tools: bool) -> Said:
     """What the model says to a request."""
     offered = [(tool.get("function") or tool)["name"] for tool in asked.get("tools") or []] if takes_tools else []
     last = turns(asked)[-1][1]
-    wanted = next((name for name in offered if name in _ANSWERS or name == "ReviseHypotheses"), None)
+    if "NoteFacts" in offered and any("person_asks" in text for _, text in turns(asked)):
+        return _follow_up(asked)
     by_text = [name for found in _IN_PROMPT.finditer(last) for name in found.groups() if name]
-    wanted = wanted or next((name for name in by_text if name in _ANSWERS or name == "ReviseHypotheses"), None)
+    named = [*by_text, *(offered if len(offered) == 1 or "find_place" not in offered else ())]
+    wanted = next((name for name in named if name in _ANSWERS or name == "ReviseHypotheses"), None)
     if wanted:
         arguments = _ANSWERS.get(wanted) or _revision(asked)
         return Said(calls=((wanted, arguments, _id(asked)),)) if offered else Said(text=json.dumps(arguments))
@@ -51,6 +55,13 @@ def reply(asked: Json, takes_tools: bool) -> Said:
     if offered:
         return Said(calls=tuple((name, args, f"{_id(asked)}-{n}") for n, (name, args) in enumerate(_TO_CALL)))
     return Said(text=json.dumps([{"name": name, "arguments": arguments} for name, arguments in _TO_CALL]))
+
+
+def _follow_up(asked: Json) -> Said:
+    """A reply to what a person says about Portugal; the first call notes it."""
+    if "NoteFacts" in json.dumps([message.get("tool_calls") for message in asked["messages"]]):
+        return Said(text="I noted that it is Portugal.")
+    return Said(calls=(("NoteFacts", {"facts": [PORTUGAL]}, _id(asked)),))
 
 
 def _revision(asked: Json) -> Json:
@@ -72,7 +83,7 @@ def _has_tools(offered: list[str], prompt: str) -> bool:
 
 def _has_results(asked: Json) -> bool:
     return "tool_result" in json.dumps(asked["messages"]) or any(
-        role == "tool" or "Result of the tool find_place" in text for role, text in turns(asked)
+        (role == "tool" and text != NOTED) or "Result of the tool find_place" in text for role, text in turns(asked)
     )
 
 
