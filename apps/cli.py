@@ -33,11 +33,16 @@ _USER_CAN_MEND = {
 
 
 class _Command(NamedTuple):
-    """Where a command is, and what the list of commands says of it: how its own help begins."""
+    """Where a command is, and what the list of commands says of it: how its own help begins.
+
+    Attributes:
+        more: modules that add commands of their own to it.
+    """
 
     module: str
     name: str
     help: str
+    more: tuple[str, ...] = ()
 
 
 _COMMANDS = {
@@ -53,8 +58,12 @@ _COMMANDS = {
     "doctor": _Command(
         "apps.commands.doctor", "doctor", "Say what is installed, what each missing thing would add, and how to get it."
     ),
-    # The modules that add commands to it import each other: this one is the last.
-    "atlas": _Command("apps.commands.atlas_plan", "atlas_app", "Build, extend, inspect, verify and search atlases."),
+    "atlas": _Command(
+        "apps.commands.atlas",
+        "atlas_app",
+        "Build, extend, inspect, verify and search atlases.",
+        ("apps.commands.satellite_atlas", "apps.commands.atlas_plan"),
+    ),
 }
 
 
@@ -68,11 +77,19 @@ class _CommandGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
         """Import a command; None if there is none of the name."""
         row = _COMMANDS.get(cmd_name)
-        return None if row is None else _load_command(cmd_name, getattr(import_module(row.module), row.name))
+        return None if row is None else _load_command(cmd_name, _imported(row))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands."""
         TyperGroup(name=self.name, commands=dict(self.commands)).format_commands(ctx, formatter)
+
+
+def _imported(row: _Command) -> Any:
+    """The function or application of a row, with all its commands."""
+    found = getattr(import_module(row.module), row.name)
+    for module in row.more:
+        import_module(module)
+    return found
 
 
 def _load_command(name: str, command: Any) -> Any:
@@ -98,10 +115,10 @@ app = typer.Typer(
 
 
 def import_command(argv: Sequence[str]) -> None:
-    """Import the module of the command in a command line, if it names one."""
+    """Import the modules of the command in a command line, if it names one."""
     name = next((argument for argument in argv if not argument.startswith("-")), "")
     if name in _COMMANDS:
-        import_module(_COMMANDS[name].module)
+        _imported(_COMMANDS[name])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

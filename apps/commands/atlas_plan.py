@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-import apps.commands.satellite_atlas  # noqa: F401 - adds the command `tiles`
 from apps.commands.atlas import AsJson, atlas_app
 from apps.console import answers, print_json
 
