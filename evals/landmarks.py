@@ -38,7 +38,7 @@ from evals.scores.retrieval import (
 from evals.scores.tables import markdown
 from geo.sphere import Floats
 from retrieval.crossview.mmlandmarks import Landmark, read_index_tiles, read_landmarks
-from retrieval.encoders.base import EncoderIdentity, PhotoEncoder, Vectors
+from retrieval.encoders.base import EncoderIdentity, PhotoEncoder, Vectors, mean_vector
 from retrieval.encoders.registry import load_encoder
 from retrieval.photos.photo import Photo
 
@@ -162,8 +162,7 @@ class PhotosToPositions:
 
     def together(self, vectors: Vectors) -> Vectors:
         """See `LandmarkEncoder`: the mean."""
-        mean = vectors.mean(axis=0)
-        return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
+        return mean_vector(vectors)
 
     def gallery(self, data: LandmarkData, _: KeptVectors, /) -> RetrievalGallery:
         """See `LandmarkEncoder`: positions of the index's tiles and of the landmarks."""

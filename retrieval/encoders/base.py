@@ -18,6 +18,9 @@ from core.files import read_model
 from core.frozen import Immutable
 from retrieval.photos.photo import Photo
 
+SHORTEST = 1e-6
+"""Length below which a mean of vectors points nowhere; it is then not made longer."""
+
 Vectors = NDArray[np.float32]
 Card = TypeVar("Card", bound=BaseModel)
 
@@ -126,6 +129,18 @@ class BatchedPhotoEncoder(PhotoEncoder, ABC):
         if wrong := {batch.shape[1] for batch in batches} - {dim}:
             raise UserError(f"encoder {name} gives {wrong.pop()} numbers, its card says {dim}: {WHAT_TO_DO}")
         return np.concatenate([np.zeros((0, dim), np.float32), *batches])
+
+
+def mean_vector(vectors: Vectors) -> Vectors:
+    """The mean (dim,) of L2-normalised vectors (n, dim), of length 1 again; of one vector itself.
+
+    >>> mean_vector(np.array([[0.6, 0.8], [0.6, -0.8]], dtype=np.float32)).tolist()
+    [1.0, 0.0]
+    """
+    if len(vectors) == 1:
+        return np.asarray(vectors[0])
+    mean = vectors.mean(axis=0, dtype=np.float32)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), SHORTEST), np.float32)
 
 
 def read_card(folder: Path, kind: type[Card]) -> Card:

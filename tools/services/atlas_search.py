@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from retrieval.candidate import AtlasKind, Candidate
-from retrieval.encoders.base import PhotoEncoder, Vectors
+from retrieval.encoders.base import PhotoEncoder, Vectors, mean_vector
 from retrieval.photos.photo import Photo
 from retrieval.photos.store import PhotoStore
 from retrieval.stores.filters import Exclude, Near
@@ -21,9 +21,6 @@ from tools.results import Box, Circle
 CACHED_VECTORS = 256
 
 FIRST_NEAR_DUPLICATES = 16
-
-SHORTEST = 1e-6
-"""Length below which a mean of vectors points nowhere; it is then not made longer."""
 
 SPREAD_KM = 100.0
 SPREAD_AMONG = 20
@@ -159,11 +156,9 @@ class PhotoSearch:
 
     def _mean_vector(self, photo_ids: Sequence[str]) -> Vectors:
         """The mean of the photos' vectors (dim,), of length 1; of one photo its own vector."""
-        vectors = [self._vector(photo_part(self._photo_store, photo_id, None)) for photo_id in photo_ids]
-        if len(vectors) == 1:
-            return vectors[0]
-        mean = np.mean(vectors, axis=0, dtype=np.float32)
-        return np.asarray(mean / max(float(np.linalg.norm(mean)), SHORTEST), np.float32)
+        return mean_vector(
+            np.stack([self._vector(photo_part(self._photo_store, photo_id, None)) for photo_id in photo_ids])
+        )
 
     def _vector(self, photo: Photo) -> Vectors:
         """The fused vector (dim,) of a photo; a crop has a hash of its own."""
