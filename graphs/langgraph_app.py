@@ -10,8 +10,8 @@ import threading
 from functools import cache
 
 from graphs.chat.graph import Chat, build_chat
+from graphs.chat.opening import chat_parts
 from graphs.chat.photo_archive import FolderPhotoArchive
-from graphs.chat.session import chat_parts
 from graphs.geolocate import Geolocate
 from graphs.settings import make_settings
 from graphs.system import GeoSleuth

@@ -78,8 +78,7 @@ async def send_message(
     then `reply`, `question` or `error`. Where it ends with a question, the next message is its answer.
     """
     shown = await uploaded_photos(request, photo or [])
-    first = shown[0] if shown else None
-    stream = await in_thread(service.send, owner, thread_id, text, first, live_areas, shown[1:], same_place)
+    stream = await in_thread(service.conversations.send, owner, thread_id, text, shown, live_areas, same_place)
     return await _answered(request, stream)
 
 

@@ -125,7 +125,7 @@ def open_saved_conversation(
         events: where events go.
         must_exist: refuse to begin a thread.
     """
-    from graphs.chat.session import open_conversation
+    from graphs.chat.opening import open_conversation
     from graphs.chat.threads import SavedThread
 
     with ExitStack() as stack:

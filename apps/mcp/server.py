@@ -83,7 +83,7 @@ def create_server(tools: McpTools) -> Server[dict[str, Any]]:
     async def read_resource(_context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         try:
             picture = await anyio.to_thread.run_sync(_picture, tools, params.uri)
-        except Exception as error:
+        except Exception as error:  # a bug is logged by `_error_text`, and the server goes on
             raise MCPError(INVALID_PARAMS, _error_text(error, "resources/read")) from error
         return ReadResourceResult(contents=[BlobResourceContents(uri=params.uri, mime_type=_JPEG, blob=picture)])
 

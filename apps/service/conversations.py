@@ -14,10 +14,12 @@ from apps.service.database import StateDatabase
 from apps.service.errors import ConflictError, NotFoundError, UnusableError
 from apps.service.events import ServiceEvent
 from apps.service.leases import LeaseKeeper
+from apps.service.limits import ServiceLimits, check_text
 from apps.service.runs import RunPool, RunStream
 from apps.service.threads import NO_NAMES, DatabasePhotoArchive, ThreadRow, ThreadTable
 from graphs.chat.events import PersonAsked
-from graphs.chat.session import Conversation, build_conversation
+from graphs.chat.opening import build_conversation
+from graphs.chat.session import Conversation
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo
 from retrieval.photos.together import joined_name
@@ -69,15 +71,15 @@ class Conversations:
     database: StateDatabase
     leases: LeaseKeeper
     pool: RunPool
+    limits: ServiceLimits
 
     def send(
         self,
         owner: str,
         thread_id: str,
         text: str,
-        photo: Photo | None = None,
+        photos: Sequence[Photo] = (),
         live_areas: bool = False,
-        more: Sequence[Photo] = (),
         same_place: bool = False,
     ) -> RunStream:
         """A turn: a photo to locate, a question about the current one, or the answer to what was asked.
@@ -86,37 +88,34 @@ class Conversations:
             owner: whose thread it is.
             thread_id: the thread.
             text: words; may be empty beside a photo.
-            photo: one to talk about from here on.
+            photos: one to talk about from here on, or several of one place.
             live_areas: whether each change of the belief is an event with its areas.
-            more: further photos of the same place.
             same_place: whether the photos are of the place that is talked about: they are added to its photos.
 
         Raises:
             NotFoundError: no such thread.
             ConflictError: a turn is being answered, or was not finished.
-            UnusableError: neither words nor a photo, or words before the first photo.
+            UnusableError: neither words nor a photo, words before the first photo, or too many.
             TooManyError: too much is under way.
         """
-        if not text.strip() and photo is None:
+        check_text(text, self.limits)
+        if not text.strip() and not photos:
             raise UnusableError("send words, a photo, or both")
 
         def check(conversation: Conversation) -> None:
             waits = conversation.question is not None
             if conversation.is_unfinished and not waits:
                 raise ConflictError("the last turn was not finished; resume it or take it back first")
-            if waits and photo is not None:
+            if waits and photos:
                 raise ConflictError("a question waits for its answer; answer it in words, or take the turn back")
-            if (photo is None or same_place) and not conversation.shown:
+            if (not photos or same_place) and not conversation.shown:
                 raise UnusableError("this thread has no photo yet; send one")
 
         def turn(conversation: Conversation) -> Iterable[ServiceEvent]:
-            if photo is not None and same_place:
-                return conversation.add((photo, *more), text)
-            if photo is not None:
-                return conversation.show(photo, text, more)
+            if photos:
+                return conversation.add(photos, text) if same_place else conversation.show(photos[0], text, photos[1:])
             return conversation.answer_question(text) if conversation.question else conversation.ask(text)
 
-        photos = [] if photo is None else [photo, *more]
         return self._start(owner, thread_id, turn, check, photos, live_areas)
 
     def resume(self, owner: str, thread_id: str) -> RunStream:

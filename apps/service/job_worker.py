@@ -105,7 +105,7 @@ class JobWorkers(Closing):
             return PhotoResult.of_failure(item.name, sha256, str(error))
         except (_Stopped, SQLAlchemyError):
             raise
-        except Exception:
+        except Exception:  # one photo's bug must not end the job: it is logged, and the photo's record says so
             logging.getLogger("geosleuth.service").exception("a photo of a job failed")
             return PhotoResult.of_failure(item.name, sha256, "a fault in the program; the server's log says more")
 

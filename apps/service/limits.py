@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from apps.service.errors import ConflictError
+from apps.service.errors import ConflictError, UnusableError
 from core.errors import UserError, first_problem
 
 
@@ -36,6 +36,16 @@ class ServiceLimits(BaseSettings):
     lease_s: float = Field(30.0, gt=0.0, description="after a worker has died, so long until another takes its work")
     unread_events: int = Field(2_000, ge=10, description="events kept for a reader who is slow; then they are cut off")
     models: tuple[str, ...] = Field((), description="chat models that a caller may choose, beside the server's own")
+
+
+def check_text(text: str, limits: ServiceLimits) -> None:
+    """See that a question or a message is not too long.
+
+    Raises:
+        UnusableError: it is.
+    """
+    if len(text) > limits.text_characters:
+        raise UnusableError(f"the text has {len(text)} characters; at most {limits.text_characters} are read")
 
 
 def check_kept_bytes(kept_bytes: int, limits: ServiceLimits) -> None:

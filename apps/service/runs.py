@@ -184,7 +184,7 @@ class RunPool(Closing):
         try:
             if not stream.is_left:
                 _pass_on(produce, stream)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the reader is told, and a bug is logged
             told = failure(error)
             if told.status >= 500:
                 logging.getLogger("geosleuth.service").exception("a run failed")
@@ -196,7 +196,7 @@ class RunPool(Closing):
         """Let go of a run, also where what is to be done at its end fails."""
         try:
             at_end()
-        except Exception:
+        except Exception:  # the run's slot must be given back all the same
             logging.getLogger("geosleuth.service").exception("the end of a run failed")
         finally:
             with self._lock:

@@ -26,7 +26,7 @@ from apps.service.events import ServiceEvent
 from apps.service.job_worker import JobWorkers
 from apps.service.jobs import JobTable
 from apps.service.leases import LeaseKeeper
-from apps.service.limits import ServiceLimits
+from apps.service.limits import ServiceLimits, check_text
 from apps.service.runs import RunPool, RunStream
 from apps.service.threads import ThreadTable
 from apps.service.uploads import read_photo
@@ -121,7 +121,7 @@ class GeolocationService(Closing):
                 systems=systems,
                 database=database,
                 threads=threads,
-                conversations=Conversations(threads, systems, database, leases, pool),
+                conversations=Conversations(threads, systems, database, leases, pool, limits),
                 jobs=jobs,
                 pool=pool,
                 workers=workers,
@@ -155,7 +155,7 @@ class GeolocationService(Closing):
             TooManyError: too much is under way.
             UserError: choices, or photos, that cannot be used.
         """
-        self._check_text(question)
+        check_text(question, self.limits)
         system = self.systems.find(choices)
         system.check_together([one.name for one in (photo, *more)], [one.sha256 for one in (photo, *more)])
 
@@ -167,20 +167,6 @@ class GeolocationService(Closing):
                 yield from events
 
         return self.pool.start(owner, produce)
-
-    def send(
-        self,
-        owner: str,
-        thread_id: str,
-        text: str,
-        photo: Photo | None = None,
-        live_areas: bool = False,
-        more: Sequence[Photo] = (),
-        same_place: bool = False,
-    ) -> RunStream:
-        """A turn of a thread: `Conversations.send`, with words that are not too long."""
-        self._check_text(text)
-        return self.conversations.send(owner, thread_id, text, photo, live_areas, more, same_place)
 
     def search(
         self, photo: Photo, limit: int, near: Circle | None = None, box: Box | None = None
@@ -210,7 +196,3 @@ class GeolocationService(Closing):
             budget_usd=self.settings.budgets.usd,
             limits=self.limits,
         )
-
-    def _check_text(self, text: str) -> None:
-        if len(text) > self.limits.text_characters:
-            raise UnusableError(f"the text has {len(text)} characters; at most {self.limits.text_characters} are read")

@@ -203,7 +203,7 @@ class ChatSample:
 def chat_turns(photo: Path, turns: int, home: Path, options: Sequence[str]) -> Iterator[ChatSample]:
     """Turns of a saved thread about a photo."""
     from apps.options import RunOptions, SystemOptions, chosen_settings
-    from graphs.chat.session import open_conversation
+    from graphs.chat.opening import open_conversation
     from graphs.chat.threads import SavedThread
     from graphs.system import GeoSleuth
 

@@ -74,13 +74,13 @@ def test_a_conversation_goes_on_in_another_process_with_its_photo(
     opened: GeolocationService, state_url: str, tmp_path: Path, photo: Photo
 ) -> None:
     thread = opened.threads.create("anna", "holiday", RunChoices())
-    first, *between, end = opened.send("anna", thread.id, "where is it?", photo)
+    first, *between, end = opened.conversations.send("anna", thread.id, "where is it?", [photo])
     assert isinstance(first, Accepted)
     assert {type(event) for event in between} == {StepDone, ToolCalled}
     assert isinstance(end, TurnEnded)
     assert isinstance(end.answer, Answer)
     with service(tmp_path, state_url, job_workers=0) as other:
-        assert reply(other.send("anna", thread.id, "why?")).text
+        assert reply(other.conversations.send("anna", thread.id, "why?")).text
         history = other.conversations.history("anna", thread.id)
         assert [said.role for said in history.messages] == ["person", "geosleuth"] * 2
         assert [(shown.name, shown.sha256) for shown in history.photos] == [("a.jpg", photo.sha256)]
@@ -97,7 +97,7 @@ def test_a_thread_is_its_owners(opened: GeolocationService, photo: Photo) -> Non
         with pytest.raises(NotFoundError):
             refused("bert", thread.id)
     with pytest.raises(NotFoundError):
-        opened.send("bert", thread.id, "why?", photo)
+        opened.conversations.send("bert", thread.id, "why?", [photo])
     with pytest.raises(NotFoundError):
         conversations.photo_png("bert", thread.id, photo.id)
     assert opened.threads.all_of("bert", 10) == []
@@ -106,14 +106,14 @@ def test_a_thread_is_its_owners(opened: GeolocationService, photo: Photo) -> Non
 def test_deleting_a_thread_leaves_neither_photo_nor_checkpoint(opened: GeolocationService, photo: Photo) -> None:
     kept, gone = (opened.threads.create("anna", "", RunChoices()) for _ in range(2))
     for thread in (kept, gone):
-        reply(opened.send("anna", thread.id, "", photo))
+        reply(opened.conversations.send("anna", thread.id, "", [photo]))
     opened.threads.delete("anna", gone.id)
     assert rows(opened.database, THREADS, THREAD_PHOTOS) == [1, 1]
     checkpointer = opened.database.checkpointer
     assert not list(checkpointer.list({"configurable": {"thread_id": gone.id}}))
     assert list(checkpointer.list({"configurable": {"thread_id": kept.id}}))
     with pytest.raises(NotFoundError):
-        opened.send("anna", gone.id, "why?")
+        opened.conversations.send("anna", gone.id, "why?")
 
 
 def test_a_thread_answers_one_turn_at_a_time_whichever_process_is_asked(
@@ -125,27 +125,27 @@ def test_a_thread_answers_one_turn_at_a_time_whichever_process_is_asked(
         service(tmp_path, state_url, job_workers=0) as other,
     ):
         thread = slow.threads.create("anna", "", RunChoices())
-        stream = slow.send("anna", thread.id, "where?", photo)
+        stream = slow.conversations.send("anna", thread.id, "where?", [photo])
         assert other.threads.find("anna", thread.id).is_busy
         for busy in (slow, other):
             with pytest.raises(ConflictError):
-                busy.send("anna", thread.id, "why?")
+                busy.conversations.send("anna", thread.id, "why?")
             with pytest.raises(ConflictError):
                 busy.threads.delete("anna", thread.id)
         gate.touch()
         assert reply(stream).text
         assert not other.threads.find("anna", thread.id).is_busy
-        assert reply(other.send("anna", thread.id, "why?")).text
+        assert reply(other.conversations.send("anna", thread.id, "why?")).text
 
 
 def test_a_lease_outlasts_a_turn_that_takes_longer(state_url: str, tmp_path: Path, photo: Photo) -> None:
     gate = tmp_path / "gate"
     with service(tmp_path, state_url, gated(gate), job_workers=0, lease_s=0.6) as slow:
         thread = slow.threads.create("anna", "", RunChoices())
-        stream = slow.send("anna", thread.id, "where?", photo)
+        stream = slow.conversations.send("anna", thread.id, "where?", [photo])
         time.sleep(1.5)
         with pytest.raises(ConflictError):
-            slow.send("anna", thread.id, "why?")
+            slow.conversations.send("anna", thread.id, "why?")
         gate.touch()
         assert reply(stream).text
 
@@ -173,7 +173,7 @@ def test_a_turn_of_a_killed_process_is_resumed_by_another_from_its_last_step(sta
             time.sleep(0.1)
         assert heir.conversations.history("local", thread_id).is_unfinished
         with pytest.raises(ConflictError, match="resume"):
-            heir.send("local", thread_id, "why?")
+            heir.conversations.send("local", thread_id, "why?")
         events = list(heir.conversations.resume("local", thread_id))
         done = [event.step for event in events if isinstance(event, StepDone)]
         assert isinstance(events[-1], TurnEnded)
@@ -187,7 +187,7 @@ def test_words_without_a_photo_and_nothing_at_all_are_refused(opened: Geolocatio
     thread = opened.threads.create("anna", "", RunChoices())
     for text in ("", "  ", "why?"):
         with pytest.raises(UnusableError):
-            opened.send("anna", thread.id, text)
+            opened.conversations.send("anna", thread.id, text)
     with pytest.raises(ConflictError):
         opened.conversations.resume("anna", thread.id)
     with pytest.raises(ConflictError):
@@ -200,7 +200,7 @@ def test_choices_of_a_thread_hold_for_its_turns_and_nothing_finer_than_allowed_g
 ) -> None:
     choices = RunChoices(max_precision=Level.COUNTRY, strategy="zero_shot")
     thread = opened.threads.create("anna", "", choices)
-    events = list(opened.send("anna", thread.id, "where?", photo))
+    events = list(opened.conversations.send("anna", thread.id, "where?", [photo]))
     assert all(event.text == event.step for event in events if isinstance(event, StepDone))
     tools = [event.event for event in events if isinstance(event, ToolCalled)]
     assert all(tool.result_sha256 is None and tool.arguments_sha256 is None for tool in tools)
@@ -220,14 +220,14 @@ def test_photos_of_a_thread_count_among_the_bytes_that_a_caller_keeps(
     png_bytes = len(png_of(photo))
     with service(tmp_path, state_url, job_workers=0, bytes_per_key=2 * png_bytes - 1) as opened:
         first, second = (opened.threads.create("anna", "", RunChoices()) for _ in range(2))
-        assert reply(opened.send("anna", first.id, "", photo)).answer
-        refused = last(opened.send("anna", second.id, "", photo))
+        assert reply(opened.conversations.send("anna", first.id, "", [photo])).answer
+        refused = last(opened.conversations.send("anna", second.id, "", [photo]))
         assert isinstance(refused, RunFailed)
         assert (refused.status, "delete threads or jobs" in refused.detail) == (409, True)
         with pytest.raises(ConflictError, match="delete threads or jobs"):
             opened.jobs.create("anna", RunChoices(), [("a.jpg", b"x" * png_bytes)])
         opened.threads.delete("anna", first.id)
-        assert reply(opened.send("anna", second.id, "", photo)).answer
+        assert reply(opened.conversations.send("anna", second.id, "", [photo])).answer
 
 
 def test_the_pool_refuses_more_than_may_wait_and_lets_the_thread_go(tmp_path: Path, photo: Photo) -> None:
@@ -236,7 +236,7 @@ def test_the_pool_refuses_more_than_may_wait_and_lets_the_thread_go(tmp_path: Pa
         running = [busy.locate("anna", photo) for _ in range(2)]
         thread = busy.threads.create("bert", "", RunChoices())
         with pytest.raises(TooManyError) as refused:
-            busy.send("bert", thread.id, "where?", photo)
+            busy.conversations.send("bert", thread.id, "where?", [photo])
         assert refused.value.retry_after_s > 0
         assert not busy.threads.find("bert", thread.id).is_busy
         gate.touch()
@@ -244,7 +244,7 @@ def test_the_pool_refuses_more_than_may_wait_and_lets_the_thread_go(tmp_path: Pa
         assert accepted == Accepted(ahead=1)
         assert isinstance(second, Answered)
         assert isinstance(last(running[0]), Answered)
-        assert reply(busy.send("bert", thread.id, "where?", photo)).text
+        assert reply(busy.conversations.send("bert", thread.id, "where?", [photo])).text
 
 
 def test_a_fault_of_the_program_is_told_without_its_words(
