@@ -2,9 +2,9 @@
 
     python -m benchmarks.simulation.satellite_matching write       places to train on, into runs/crossview_places
     python -m retrieval.training.train configs/crossview_compact.yaml
-    python -m benchmarks.simulation.satellite_matching measure
+    python -m benchmarks.simulation.satellite_matching measure     --evenly: places where the prior does not expect them
 
-**All of it is generated** (`benchmarks.simulation.city_blocks`): photos, tiles, look-alikes in cities far apart, photos
+**All of it is generated** (`satellite_places`, `city_blocks`): photos, tiles, look-alikes in cities far apart, photos
 that show nothing of their block, and the coarse stage, which is a simulated report of a model that names a place as far
 from the truth as its record says. Cities to train on, to fit what a match is worth, and to measure are different ones.
 Intervals are 95 %, bootstrap over cities.
@@ -13,7 +13,6 @@ Intervals are 95 %, bootstrap over cities.
 from __future__ import annotations
 
 import argparse
-import csv
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,40 +20,32 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from belief.decision import decide
 from belief.parameters import SatelliteRecord, default_parameters
 from belief.posterior import Belief
-from belief.prior import default_prior
-from belief.records import Record
 from belief.support import Support, make_support
 from belief.witnesses.reports import Report, ReportedPlace, WeighedReport, report_ratio
 from belief.witnesses.satellite import narrowed_areas, satellite_log_ratio, tile_pins
-from benchmarks.simulation.city_blocks import PlacedBlock, drawn_cities, drawn_world
+from benchmarks.simulation.satellite_places import (
+    CITIES,
+    PHOTOS,
+    QUERIES,
+    RECORD,
+    Query,
+    drawn_queries,
+    world,
+    write_places,
+)
 from evals.fitting.satellite_fit import TEMPERATURES, MatchedPlace, fit_satellite, gain_nats, matched_place
 from evals.scores.distance import clustered_bootstrap, geoscore
 from geo.point import Point
-from geo.sphere import destination, distance_km
+from geo.sphere import distance_km
 from geo.tiles import TileBounds
 from retrieval.crossview.encoder import CrossviewEncoder
 from retrieval.crossview.tile_atlas import ComparedTiles, TileAtlas, build_tile_atlas, open_tile_atlas
-from retrieval.encoders.base import Vectors
+from retrieval.encoders.base import Vectors, mean_vector
 from retrieval.stores.filters import Near, NearAny
-
-CITIES = {"train": 100, "fit": 40, "test": 60}
-SIDES = {"train": 7, "fit": 12, "test": 12}
-"""Blocks a side of each city."""
-
-PHOTOS = 3
-QUERIES = {"fit": 600, "test": 800}
-UNMATCHABLE = 0.25
-"""Share of the places whose photos show nothing of them; by hand, as all numbers of this world."""
-
-RECORD = Record(shares=(0.10, 0.20, 0.30, 0.15, 0.10, 0.15))
-"""Of the simulated coarse stage: how far from the truth it names a place; kernels of 0.3 to 800 km, and anywhere."""
-
-PRIOR_SAMPLE = 4096
 
 PUBLISHED_RADIUS_KM = 25.0
 THRESHOLDS_KM = (1, 25, 200, 750, 2500)
@@ -68,84 +59,11 @@ BLIND = (10.0,)
 """A temperature at which no similarity matters. By hand."""
 
 
-class Query(NamedTuple):
-    """A place that is looked for: its block, vectors of its photos (k, dim), what the coarse stage said."""
-
-    block: PlacedBlock
-    truth_deg: tuple[float, float]
-    vectors: Vectors
-    matchable: bool
-    coarse: ReportedPlace
-
-
 class Outcome(NamedTuple):
     """Answers to a query by system: error in km, and whether the tile that was picked is the right one."""
 
     error_km: dict[str, float]
     right_tile: dict[str, bool]
-
-
-def world(part: str, seed: int) -> list[PlacedBlock]:
-    """The blocks of a part; parts share no city."""
-    cities = drawn_cities(sum(CITIES.values()), seed)
-    names = list(CITIES)
-    start = sum(CITIES[name] for name in names[: names.index(part)])
-    return drawn_world(cities[start : start + CITIES[part]], SIDES[part], seed * 10 + names.index(part))
-
-
-def write_places(folder: Path, seed: int) -> int:
-    """Write the pictures of the training part and their table; how many places."""
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    blocks = world("train", seed)
-    with (folder / "places.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["photo", "tile", "lat", "lon", "place"])
-        for number, block in enumerate(blocks):
-            tile, centre = f"pictures/{number}.png", block.bounds.centre
-            Image.fromarray(_rgb(block)).save(folder / tile)
-            for photo in range(PHOTOS):
-                name = f"pictures/{number}-{photo}.png"
-                Image.fromarray(block.photo(photo)).save(folder / name)
-                table.writerow([name, tile, f"{centre.lat:.6f}", f"{centre.lon:.6f}", number])
-    return len(blocks)
-
-
-def _rgb(block: PlacedBlock) -> NDArray[np.uint8]:
-    rgb = block.tile().rgb
-    assert rgb is not None, "generated tiles hold their picture"  # noqa: S101  # for the type checker
-    return rgb
-
-
-def drawn_queries(
-    count: int, part: str, blocks: Sequence[PlacedBlock], encoder: CrossviewEncoder, seed: int
-) -> list[Query]:
-    """Places of a part with their photos and what the coarse stage says of them: drawn as photos are taken."""
-    rng = np.random.default_rng([seed, len(part)])
-    density = default_prior().density([(at.lat, at.lon) for at in (block.bounds.centre for block in blocks)])
-    queries = []
-    for index in rng.choice(len(blocks), count, replace=False, p=density / density.sum()).tolist():
-        block, matchable = blocks[index], bool(rng.random() >= UNMATCHABLE)
-        photos = [block.photo(number, matchable=matchable) for number in range(PHOTOS)]
-        truth = _inside(block.bounds, rng)
-        queries.append(Query(block, truth, encoder.encode_photos(photos), matchable, _coarse(truth, rng)))
-    return queries
-
-
-def _inside(bounds: TileBounds, rng: np.random.Generator) -> tuple[float, float]:
-    south, west, north, east = bounds
-    return float(rng.uniform(south, north)), float(rng.uniform(west, east))
-
-
-def _coarse(truth_deg: tuple[float, float], rng: np.random.Generator) -> ReportedPlace:
-    """A place as far from the truth as `RECORD` says; "anywhere" is where photos are taken."""
-    kernel = int(rng.choice(len(RECORD.shares), p=RECORD.shares))
-    scales_km = (0.3, 3.0, 25.0, 150.0, 800.0)
-    if kernel == len(scales_km):
-        anywhere_deg = default_prior().sample(PRIOR_SAMPLE)
-        return ReportedPlace(*anywhere_deg[int(rng.integers(PRIOR_SAMPLE))].tolist())
-    # A density that falls as exp(-d / s) on a plane has distances of a gamma distribution of shape 2.
-    at = destination(Point(lat=truth_deg[0], lon=truth_deg[1]), rng.uniform(0, 360), rng.gamma(2.0, scales_km[kernel]))
-    return ReportedPlace(at.lat, at.lon)
 
 
 def coarse_belief(coarse: ReportedPlace, pins: Sequence[tuple[float, float]] = ()) -> Belief:
@@ -282,25 +200,28 @@ def differences(outcomes: Sequence[Outcome], cities: Sequence[str]) -> Iterator[
         yield f"GeoScore: {found.estimate:+.0f} ({found.low:+.0f} to {found.high:+.0f}) against {name}"
 
 
-def measure(encoder: CrossviewEncoder, seed: int, aim: str, folder: Path, share: float) -> Iterator[str]:
+def measure(
+    encoder: CrossviewEncoder, seed: int, aim: str, folder: Path, share: float, evenly: bool = False
+) -> Iterator[str]:
     """Tables of one photo and of several, joined by the network and by their mean.
 
     Args:
         share: of the places that are fitted on and measured.
+        evenly: whether places are drawn evenly from all tiles, which the prior does not expect.
     """
     atlases = {}
     for part in ("fit", "test"):
         build_tile_atlas(folder / part, encoder, [block.tile() for block in world(part, seed)])
         atlases[part] = open_tile_atlas(folder / part, encoder)
     counts = {part: round(share * count) for part, count in QUERIES.items()}
-    queries = {part: drawn_queries(counts[part], part, world(part, seed), encoder, seed) for part in atlases}
+    queries = {part: drawn_queries(counts[part], part, world(part, seed), encoder, seed, evenly) for part in atlases}
     cities = [str(query.block.city) for query in queries["test"]]
     fit, test = atlases["fit"], atlases["test"]
     yield f"{len(test):,} tiles of {CITIES['test']} cities, {len(cities)} places, aim {aim}; generated"
     joined: dict[str, Callable[[Query], Vectors]] = {
         "one photo": lambda query: encoder.join(query.vectors[:1]),
         f"{PHOTOS} photos, joined by the network": lambda query: encoder.join(query.vectors),
-        f"{PHOTOS} photos, mean of their vectors": lambda query: _mean(query.vectors),
+        f"{PHOTOS} photos, mean of their vectors": lambda query: mean_vector(query.vectors),
     }
     blind = _record([matched(query, unseen(query, fit), fit) for query in queries["fit"]], BLIND)
     blind_nats = [gain_nats(blind, matched(query, unseen(query, test), test)) for query in queries["test"]]
@@ -329,11 +250,6 @@ def _record(places: Sequence[MatchedPlace], temperatures: Sequence[float]) -> Sa
     return fit_satellite(places, temperatures, "generated world")
 
 
-def _mean(vectors: Vectors) -> Vectors:
-    total = vectors.sum(axis=0)
-    return np.asarray(total / np.linalg.norm(total), dtype=np.float32)
-
-
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -343,12 +259,14 @@ def main() -> None:
     parser.add_argument("--aim", default="geoscore", help="what the answers' points are chosen for")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--share", type=float, default=1.0, help="of the places that are measured")
+    parser.add_argument("--evenly", action="store_true", help="draw places evenly from all tiles")
     chosen = parser.parse_args()
     if chosen.what == "write":
         print(f"{write_places(chosen.places, chosen.seed):,} places in {chosen.places}")
         return
     with tempfile.TemporaryDirectory() as folder:
-        for line in measure(CrossviewEncoder(chosen.encoder), chosen.seed, chosen.aim, Path(folder), chosen.share):
+        of = CrossviewEncoder(chosen.encoder)
+        for line in measure(of, chosen.seed, chosen.aim, Path(folder), chosen.share, chosen.evenly):
             print(line, flush=True)
 
 

@@ -11,12 +11,8 @@ pytest.importorskip("torch", reason="the cross-view encoder needs the train extr
 from belief.parameters import SatelliteRecord
 from belief.witnesses.reports import ReportedPlace
 from benchmarks.simulation.city_blocks import drawn_cities, drawn_world
-from benchmarks.simulation.satellite_matching import (
-    BLIND,
-    MatchRecords,
-    Query,
-    answers,
-)
+from benchmarks.simulation.satellite_matching import BLIND, MatchRecords, answers
+from benchmarks.simulation.satellite_places import Query
 from retrieval.crossview.tile_atlas import build_tile_atlas, open_tile_atlas
 from tests.retrieval.crossview.test_tile_atlas import MeanColours
 
