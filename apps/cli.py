@@ -114,13 +114,6 @@ app = typer.Typer(
 )
 
 
-def import_command(argv: Sequence[str]) -> None:
-    """Import the modules of the command in a command line, if it names one."""
-    name = next((argument for argument in argv if not argument.startswith("-")), "")
-    if name in _COMMANDS:
-        _imported(_COMMANDS[name])
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command line.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from types import FrameType
 from typing import Any, NoReturn
+
+_IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 
 
 def main() -> None:
@@ -14,28 +17,38 @@ def main() -> None:
     Raises:
         SystemExit: unless all went well; with status 2 if another distribution's package hides one of ours.
     """
-    # Libraries that are interrupted while they are imported turn the interruption into errors of their own.
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    if on_interrupt is signal.default_int_handler:
+    is_interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_interruptible:
         signal.signal(signal.SIGINT, _leave)
     from geosleuth.conflicts import address_space_problem, package_conflict
 
     if problem := address_space_problem() or package_conflict():
         sys.stderr.write(f"geosleuth: error: {problem}\n")
         raise SystemExit(2)
-    from apps.cli import import_command
     from apps.cli import main as run_command_line
     from core.deadline import leave_process
 
-    import_command(sys.argv[1:])
-    if on_interrupt is signal.default_int_handler:
-        signal.signal(signal.SIGINT, on_interrupt)
+    if is_interruptible:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         run_command_line()
     except SystemExit as end:
         leave_process(end.code if isinstance(end.code, int) else 0)
         raise
     leave_process(0)
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but leave where a library is being imported: it would turn that into errors of its own.
+
+    Native code that makes classes, such as pydantic's, even prints it and goes on.
+    """
+    inner = frame
+    while inner is not None:
+        if inner.f_code.co_filename == _IMPORT_SYSTEM:
+            _leave()
+        inner = inner.f_back
+    signal.default_int_handler(signal_number, frame)
 
 
 def _leave(*_: Any) -> NoReturn:

@@ -196,6 +196,18 @@ def test_an_interruption_at_the_start_is_one_line(after_s: float, place: Place) 
     assert "Traceback" not in errors
 
 
+def test_an_interruption_is_not_lost_in_a_library_that_is_being_imported(tmp_path: Path) -> None:
+    swallow = "import os, signal\ntry: os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt: pass\n"
+    (tmp_path / "swallows.py").write_text(swallow)
+    handled = "import signal; from geosleuth.__main__ import _interrupt; signal.signal(signal.SIGINT, _interrupt)\n"
+    for then, status, said in (("import swallows", 130, "interrupted"), (f"{swallow}print('went on')", 0, "")):
+        program, path = f"{handled}{then}", os.pathsep.join([str(Path(__file__).parents[2]), str(tmp_path)])
+        done = subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+        )
+        assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (status, True, False)
+
+
 def test_a_terminal_without_width_gets_an_answer(home: Path, place: Place) -> None:
     done = run(["locate", place.photo, "--no-signs"], home, place.folder, COLUMNS="0")
     assert done.returncode == 0, done.stderr
