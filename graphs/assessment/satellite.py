@@ -64,7 +64,7 @@ def _claim(context: GeolocateContext, found: TileMatches) -> str:
     best = found.hits[0]
     [place] = context.places([best.bounds.centre])
     near = f", {place.distance_km or 0.0:.1f} km from {untrusted(place.name)}" if place else ""
-    return f"matches tile {untrusted(best.title)}{near}, the most similar of {len(found.hits)} compared"
+    return f"of {len(found.hits)} satellite tiles compared, {untrusted(best.title)}{near} looks most like the photo"
 
 
 def _shown_for_comparison(record: ToolRecord) -> Evidence:

@@ -109,7 +109,8 @@ def test_the_tile_that_stands_out_is_the_answer(measured: GeoSleuth, tmp_path: P
     assert answer.point_source is PointSource.SATELLITE_TILE
     assert answer.chance_within_km[1] > 0.5
     [told] = matches_of(answer)
-    assert told.claim.startswith(f"matches tile {MATCHED}.png (Somebody, 2021-05), ")
+    assert told.claim.startswith("of ")
+    assert f"satellite tiles compared, {MATCHED}.png (Somebody, 2021-05), " in told.claim
     assert told.information_nats > 3.0
     assert answer.hypotheses[0].radius_km < 1.0
     first = answer.matches[0]
@@ -141,7 +142,7 @@ def test_without_a_record_a_match_is_shown_and_moves_nothing(unmeasured: GeoSleu
     answer = unmeasured.locate(photo(tmp_path, texture(MATCHED, 1)))
     alone = with_context(unmeasured, match=None).locate(photo(tmp_path, texture(MATCHED, 1)))
     [told] = matches_of(answer)
-    assert f"tile {MATCHED}.png" in told.claim
+    assert f" compared, {MATCHED}.png (" in told.claim
     assert (told.information_nats, answer.chance_within_km) == (0.0, alone.chance_within_km)
     assert "python -m evals.fit_satellite" in answer.reasoning
 
