@@ -5,9 +5,11 @@ import { answerCard, machineSaid, offerResume, personSaid, questionCard, undo } 
 
 const LAST = "geosleuth-thread";
 const thumbnails = new Map();
+let begun = 0; // openings of a conversation: of several that overlap, only the last is shown
 
 export const startNew = () => {
   if (app.run) app.run.abort();
+  begun++;
   app.thread = null;
   sessionStorage.removeItem(LAST);
   clearAnswer();
@@ -28,7 +30,7 @@ const thumbnail = async (threadId, photoId) => {
   return thumbnails.get(photoId);
 };
 
-const showPhotos = async (history) => {
+const showPhotos = (history) => {
   sessionStorage.setItem(LAST, app.thread);
   const strip = byId("photos");
   strip.hidden = history.photos.length < 2;
@@ -50,8 +52,11 @@ const mark = () => {
 
 /* Everything that was said and shown, with the present answer about the current photo last. */
 export const openThread = async (threadId) => {
+  const number = ++begun;
   const thread = await getJson(`/v1/threads/${threadId}`);
   const { history } = thread;
+  const photos = await Promise.all(history.photos.map((photo) => Promise.all([photo.photo_id, ...photo.more_photo_ids].map((id) => thumbnail(threadId, id)))));
+  if (number !== begun) return;
   app.thread = threadId;
   app.choices = thread.choices;
   emit("choices");
@@ -59,13 +64,12 @@ export const openThread = async (threadId) => {
   clearAnswer();
   showCost(history.cost);
   const current = history.photos.find((photo) => photo.photo_id === history.current_photo_id);
-  for (const photo of history.photos) {
-    const ids = [photo.photo_id, ...photo.more_photo_ids];
-    personSaid("", await Promise.all(ids.map((id) => thumbnail(threadId, id))), photo.name);
-  }
+  history.photos.forEach((photo, index) => personSaid("", photos[index], photo.name));
   for (const said of history.messages) if (said.text) (said.role === "person" ? personSaid : machineSaid)(said.text);
-  if (current && current.answer) answerCard(await showAnswer(current.photo_id));
-  await showPhotos(history);
+  const answer = current && current.answer ? await showAnswer(current.photo_id) : null;
+  if (number !== begun) return;
+  if (answer) answerCard(answer);
+  showPhotos(history);
   if (thread.is_busy) waitFor(threadId);
   else if (history.question) questionCard(history.question);
   else if (history.is_unfinished) offerResume("The last turn was not finished.");

@@ -150,11 +150,12 @@ const addUndo = () => {
 };
 
 export const undo = async () => {
+  document.querySelectorAll(".undo").forEach((node) => node.remove()); // once a click
   try {
     const { words } = await sendJson("POST", `/v1/threads/${app.thread}/undo`);
     byId("say").value = words;
     emit("reload", app.thread);
-  } catch (error) { said(error); }
+  } catch (error) { said(error); addUndo(); }
 };
 
 /* A turn that was stopped ends at its next event on the server: until then the thread is busy. */

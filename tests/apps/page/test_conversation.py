@@ -114,6 +114,15 @@ def test_what_is_said_changes_the_answer_and_its_evidence_and_can_be_taken_back(
     located.get_by_role("button", name="Undo").click()
     expect(located.locator("#say")).to_have_value("it is Portugal")
     located.locator(".card h2", has_text=before).wait_for()
+    said = located.locator(".person").count()
+    located.evaluate(
+        """async () => {
+          const { openThread } = await import("/assets/page/thread.js");
+          const thread = sessionStorage.getItem("geosleuth-thread");
+          await Promise.all([openThread(thread), openThread(thread), openThread(thread)]);
+        }"""
+    )
+    assert (located.locator(".person").count(), located.locator(".card").count()) == (said, 1)
     assert visit.outside == []
     assert visit.complaints == []
 
