@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,13 +17,14 @@ import pytest
 from typing_extensions import override
 
 from core.errors import UserError
+from core.files import write_atomic
 from geo.point import Point
 from retrieval.atlas.build import build_photo_atlas
 from retrieval.atlas.engines import EncodingEngine, make_engine
 from retrieval.atlas.failures import read_failures
 from retrieval.atlas.manifest import MANIFEST_FILE, SHARD_FOLDER, draft_of
 from retrieval.atlas.sources import PhotoItem
-from retrieval.encoders.base import PhotoEncoder, PhotoVectors
+from retrieval.encoders.base import PhotoVectors
 from retrieval.photos.photo import Photo
 from tests.fakes.atlas_items import WaveEncoder
 from tests.fakes.photo_files import jpeg, truncated_jpeg
@@ -40,7 +41,7 @@ class NotingEncoder(WaveEncoder):
         self._folder, self._pause_s = folder, pause_s
 
     @override
-    def encode_photos(self, photos: list[Photo]) -> PhotoVectors:  # type: ignore[override]
+    def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
         with (self._folder / str(os.getpid())).open("a") as stream:
             stream.write("x")
         time.sleep(self._pause_s)
@@ -83,8 +84,7 @@ def assert_same(folder: Path, local: Path) -> None:
 
 def engine(notes: Path, pause_s: float = 0.0) -> EncodingEngine:
     notes.mkdir(exist_ok=True)
-    load: Callable[[], PhotoEncoder] = partial(NotingEncoder, notes, pause_s)
-    made = make_engine("ray", load)
+    made = make_engine("ray", partial(NotingEncoder, notes, pause_s))
     assert made is not None
     return made
 
@@ -147,17 +147,15 @@ def test_a_build_that_was_cut_off_does_the_rest(items: list[PhotoItem], local: P
 def test_a_disk_that_fills_is_one_error_and_what_was_done_is_kept(
     items: list[PhotoItem], local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from retrieval.atlas import ray_engine
-
-    write, written = ray_engine.write_atomic, list[Path]()
+    written: list[Path] = []
 
     def full_after_three(path: Path, data: bytes) -> None:
         if len(written) == 3:
             raise OSError(28, "No space left on device")
-        write(path, data)
+        write_atomic(path, data)
         written.append(path)
 
-    monkeypatch.setattr(ray_engine, "write_atomic", full_after_three)
+    monkeypatch.setattr("retrieval.atlas.ray_engine.write_atomic", full_after_three)
     with pytest.raises(UserError, match="No space left on device; make room and run the same command"):
         build_photo_atlas(tmp_path / "mine", WaveEncoder(), items, engine=engine(tmp_path / "n"))
     monkeypatch.undo()
