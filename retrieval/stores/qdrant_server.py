@@ -92,6 +92,7 @@ class ServerStore(QdrantStore):
                 query_filter=only,
                 search_params=self._search_params(query),
                 with_payload=True,
+                consistency=self._consistency,
             )
         ).points
 
@@ -104,10 +105,18 @@ class ServerStore(QdrantStore):
         )
 
     def _search_params(self, query: StoreQuery) -> models.SearchParams:
-        ef = max(self._settings.hnsw.ef_search, query.limit)
-        rescore = models.QuantizationSearchParams(rescore=True, oversampling=2.0, ignore=query.exact)
-        quantised = self._settings.quantisation != "none"
-        return models.SearchParams(exact=query.exact, hnsw_ef=ef, quantization=rescore if quantised else None)
+        settings = self._settings
+        rescore = models.QuantizationSearchParams(rescore=True, oversampling=settings.oversampling, ignore=query.exact)
+        return models.SearchParams(
+            exact=query.exact,
+            hnsw_ef=max(settings.hnsw.ef_search, query.limit),
+            quantization=rescore if settings.quantisation != "none" else None,
+        )
+
+    @property
+    def _consistency(self) -> models.ReadConsistencyType | None:
+        wanted = self._settings.read_consistency
+        return None if wanted == "one" else models.ReadConsistencyType(wanted)
 
     def _create(self) -> None:
         settings, hnsw = self._settings, self._settings.hnsw
@@ -141,8 +150,10 @@ def _connect(settings: ServerSettings) -> QdrantClient:
     return QdrantClient(url=settings.url, api_key=key, timeout=settings.timeout_s, check_compatibility=False)
 
 
-def _quantisation(settings: ServerSettings) -> models.ScalarQuantization | None:
+def _quantisation(settings: ServerSettings) -> models.ScalarQuantization | models.BinaryQuantization | None:
     if settings.quantisation == "none":
         return None
+    if settings.quantisation == "binary":
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
     scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
     return models.ScalarQuantization(scalar=scalar)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from core.errors import UserError
+from pydantic import ValidationError
+
+from core.errors import UserError, first_problem
 from retrieval.stores.base import EdgeSettings, FaissSettings, ServerSettings, StoreSettings, VectorStore
 from retrieval.stores.faiss import FaissStore
 from retrieval.stores.qdrant_edge import EdgeStore
@@ -43,6 +46,42 @@ def default_store_settings(engine: str) -> StoreSettings:
     if not isinstance(settings, ServerSettings) or not url.startswith(("http://", "https://")):
         raise UserError(f"store {name}: give no address, or that of a server as qdrant-server@http://HOST:6333")
     return settings.model_copy(update={"url": url})
+
+
+def parse_store_settings(engine: str, text: str) -> StoreSettings:
+    """An engine's settings with some of them changed by JSON, such as `{"shards": 10, "hnsw": {"m": 24}}`.
+
+    Args:
+        engine: as for `default_store_settings`.
+        text: the JSON, or the path of a file that holds it.
+
+    Raises:
+        UserError: no such engine or file, no JSON object, or a field that the engine does not have or that is wrong.
+    """
+    defaults = default_store_settings(engine)
+    try:
+        changes = json.loads(text if text.lstrip().startswith("{") else Path(text).read_bytes())
+        if not isinstance(changes, dict) or not isinstance(changes.get("hnsw", {}), dict):
+            raise UserError(f"the settings of a store are a JSON object, such as {_EXAMPLE}")
+        hnsw = defaults.hnsw.model_dump() | changes.get("hnsw", {})
+        return type(defaults).model_validate(defaults.model_dump() | changes | {"hnsw": hnsw})
+    except ValidationError as error:
+        raise UserError(f"settings of the store {defaults.engine}: {first_problem(error)}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {text} ({error.strerror}): give a file of settings, or {_EXAMPLE}") from error
+    except ValueError as error:
+        raise UserError(
+            f"the settings of the store are not JSON ({error}): give an object, such as {_EXAMPLE}"
+        ) from error
+
+
+_EXAMPLE = """'{"hnsw": {"m": 24}}'"""
+
+
+def settings_json(store: StoreSettings) -> str:
+    """The settings that differ from the engine's defaults, as `parse_store_settings` reads them; `{}` if none does."""
+    changed = store.model_dump(mode="json", exclude={"engine", "url"}, exclude_defaults=True)
+    return json.dumps(changed)
 
 
 def open_store(
