@@ -74,7 +74,7 @@ class EdgeSettings(Frozen):
     filtered: Literal["exact", "int8"] = Field(
         "exact", description="searches with a filter of a `scan`: int8 reads the copies and rescores, twice as fast"
     )
-    hnsw: HnswSettings = HnswSettings(ef_search=256)
+    hnsw: HnswSettings = HnswSettings(ef_search=2048)  # recall@20 of 1,000,000: 0.91 at 256, 0.99 at 2,048
 
 
 class ServerSettings(Frozen):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
@@ -48,7 +50,7 @@ class ServerStore(QdrantStore):
     ) -> None:
         self.dim = dim
         self._settings, self._collection, self._owns_client = settings, collection, client is None
-        self._client = client or _connect(settings)
+        self._client = client or connect(settings)
         if not self._call(lambda: self._client.collection_exists(collection)):
             if not create:
                 raise StoreMissingError(f"no collection {collection} on {settings.url}: {BUILD_AGAIN}")
@@ -135,17 +137,35 @@ class ServerStore(QdrantStore):
 
     def _call(self, call: Callable[[], T]) -> T:
         """The call's result; a server that is away or refuses is the user's to mend."""
-        try:
+        with server_errors(self._settings, self._collection):
             return call()
-        except (ApiException, ResponseHandlingException, UnexpectedResponse) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise StoreUnreachableError(
-                f"the Qdrant server at {self._settings.url} does not serve {self._collection} ({reason}):"
-                " check that it runs, its URL and its API key"
+
+
+@contextmanager
+def server_errors(settings: ServerSettings, collection: str) -> Iterator[None]:
+    """Raise what qdrant-client raises under our names.
+
+    Raises:
+        StoreMissingError: the server has no such collection (any more).
+        StoreUnreachableError: it is away, or refuses.
+    """
+    try:
+        yield
+    except (ApiException, ResponseHandlingException, UnexpectedResponse) as error:
+        if isinstance(error, UnexpectedResponse) and error.status_code == HTTPStatus.NOT_FOUND:
+            raise StoreMissingError(
+                f"no collection {collection} on {settings.url} any more: if the atlas was built again, open it again;"
+                f" otherwise {BUILD_AGAIN}"
             ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StoreUnreachableError(
+            f"the Qdrant server at {settings.url} does not serve {collection} ({reason}):"
+            " check that it runs, its URL and its API key"
+        ) from error
 
 
-def _connect(settings: ServerSettings) -> QdrantClient:
+def connect(settings: ServerSettings) -> QdrantClient:
+    """A client of the server of the settings; nothing is sent yet."""
     key = settings.api_key.get_secret_value() if settings.api_key else None
     return QdrantClient(url=settings.url, api_key=key, timeout=settings.timeout_s, check_compatibility=False)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
@@ -13,6 +14,9 @@ from core.errors import UserError, first_problem
 from retrieval.stores.base import EdgeSettings, FaissSettings, ServerSettings, StoreSettings, VectorStore
 from retrieval.stores.faiss import FaissStore
 from retrieval.stores.qdrant_edge import EdgeStore
+
+if TYPE_CHECKING:
+    from retrieval.stores.qdrant_collections import ServerCollections
 
 
 class StorePlace(NamedTuple):
@@ -103,14 +107,45 @@ def open_store(
     return _server_store(settings, place, create)
 
 
+def collection_alias(settings: ServerSettings, atlas: str) -> str:
+    """The name under which a server always has the newest complete collection of an atlas."""
+    return settings.collection or f"geosleuth-{atlas}"
+
+
+def collection_name(settings: ServerSettings, place: StorePlace) -> str:
+    """The collection of one build of an atlas: ALIAS@N in the place of a folder `vectors-N`.
+
+    Atlases of earlier versions, whose place is `vectors`, have a collection of the alias's name.
+    """
+    alias, number = collection_alias(settings, place.name), place.folder.name.partition("-")[2]
+    return f"{alias}@{number}" if number else alias
+
+
+def open_collections(settings: ServerSettings) -> ServerCollections:
+    """The collections of a server as wholes.
+
+    Raises:
+        UserError: the extra is not installed.
+    """
+    with _needs_extra():
+        from retrieval.stores.qdrant_collections import ServerCollections
+    return ServerCollections(settings)
+
+
 def _server_store(settings: ServerSettings, place: StorePlace, create: bool) -> VectorStore:
+    with _needs_extra():
+        from retrieval.stores.qdrant_server import ServerStore
+    return ServerStore(settings, collection_name(settings, place), place.dim, create)
+
+
+@contextmanager
+def _needs_extra() -> Iterator[None]:
     # qdrant-client is an extra, and slow to import.
     try:
-        from retrieval.stores.qdrant_server import ServerStore
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "qdrant_client":
             raise
         raise UserError(
             "this atlas is on a Qdrant server, which needs the `server` extra: pip install 'geosleuth[server]'"
         ) from error
-    return ServerStore(settings, settings.collection or f"geosleuth-{place.name}", place.dim, create)

@@ -250,7 +250,7 @@ def test_an_atlas_is_built_with_the_settings_that_a_plan_prints(geosleuth: Run, 
     assert geosleuth(*build, '{"index": "hnsw", "hnsw": {"m": 24}}', home=own_home).returncode == 0
     (found,) = json.loads(geosleuth("atlas", "info", "graph", "--json", home=own_home).stdout)
     assert found["store"]["index"] == "hnsw"
-    assert found["store"]["hnsw"] == {"m": 24, "ef_construct": 128, "ef_search": 256}
+    assert found["store"]["hnsw"] == {"m": 24, "ef_construct": 128, "ef_search": 2048}
     assert_one_line_error(geosleuth(*build, '{"shards": 3}', home=own_home), "store qdrant-edge: shards")
 
 
@@ -260,7 +260,7 @@ def test_a_plan_says_what_was_measured(geosleuth: Run) -> None:
     for wanted in ("qdrant-server: shards=1", "quantisation=int8", "5.31 GB", "estimate", "at most"):
         assert wanted in shown.stdout
     assert (
-        """--store-settings '{"quantisation": "int8", "on_disk": true, "hnsw": {"ef_search": 256}}'""" in shown.stdout
+        """--store-settings '{"quantisation": "int8", "on_disk": true, "hnsw": {"ef_search": 2048}}'""" in shown.stdout
     )
     plan = json.loads(geosleuth("atlas", "plan", "--photos", "100000", "--dim", "1024", "--json").stdout)
     assert plan["store"]["index"] == "scan"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -48,6 +48,14 @@ class FakeQdrant:
         reads = request.method == "GET" or request.url.path.endswith(READS)
         return None if given == self.key or (given == self.read_only_key and reads) else "forbidden"
 
+    @contextmanager
+    def kept(self, name: str) -> Iterator[None]:
+        """Keep vectors as they were written: a search of the in-memory mode normalises them again where they are."""
+        stored = self.client._client._get_collection(name)  # type: ignore[attr-defined]
+        before = {key: rows.copy() for key, rows in stored.vectors.items()}
+        yield
+        stored.vectors.update(before)
+
     def dump(self, name: str) -> bytes:
         records = self.client.scroll(name, limit=10**9, with_payload=True, with_vectors=True)[0]
         dim = self.created[name]["vectors"]["size"]
@@ -82,7 +90,7 @@ def _app(fake: FakeQdrant) -> FastAPI:
     client = fake.client
 
     @app.middleware("http")
-    async def guarded(request: Request, call_next: Any) -> Response:
+    async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         fake.requests.append(f"{request.method} {request.url.path}")
         if refused := fake.refusal(request):
             return JSONResponse({"status": {"error": refused}, "time": 0.0}, 403)
@@ -122,7 +130,7 @@ def _app(fake: FakeQdrant) -> FastAPI:
     @app.post("/collections/{name}/points/query")
     def query(name: str, body: Answer) -> Response:
         wanted = models.QueryRequest.model_validate(body)
-        with fake.lock:
+        with fake.lock, fake.kept(name):
             found = client.query_points(
                 name,
                 query=wanted.query,

@@ -25,7 +25,7 @@ def test_settings_change_the_defaults_of_the_engine(tmp_path: Path) -> None:
     wanted = ServerSettings(url="http://q:6333", shards=4, quantisation="binary", oversampling=4)
     assert parse_store_settings("qdrant-server@http://q:6333", str(file)) == wanted
     graph = parse_store_settings("qdrant-edge", '{"hnsw": {"m": 24}}')
-    assert graph == EdgeSettings(hnsw=HnswSettings(m=24, ef_search=256))
+    assert graph == EdgeSettings(hnsw=HnswSettings(m=24, ef_search=2048))
 
 
 @pytest.mark.parametrize(
