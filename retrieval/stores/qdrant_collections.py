@@ -6,10 +6,14 @@ step, and the old one deleted after; Qdrant's documentation calls it switching c
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import httpx
 from qdrant_client import models
 from typing_extensions import override
 
 from core.closing import Closing
+from core.files import sha256_of_file
 from retrieval.stores.base import ServerSettings
 from retrieval.stores.qdrant_server import connect, server_errors
 
@@ -23,6 +27,9 @@ class ServerCollections(Closing):
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings, self._client = settings, connect(settings)
+        # qdrant-client reads a whole snapshot into memory.
+        key = {"api-key": settings.api_key.get_secret_value()} if settings.api_key else {}
+        self._http = httpx.Client(base_url=settings.url, headers=key, timeout=settings.timeout_s)
 
     def exists(self, collection: str) -> bool:
         """Whether there is a collection, or an alias, of a name."""
@@ -45,6 +52,27 @@ class ServerCollections(Closing):
         with server_errors(self._settings, collection):
             self._client.delete_collection(collection)
 
+    def snapshot(self, collection: str, to: Path) -> None:
+        """Let the server make a snapshot of a collection, write it to a file, and delete it there."""
+        with server_errors(self._settings, collection):
+            made = self._client.create_snapshot(collection)
+            name = made.name if made else ""
+            try:
+                with self._http.stream("GET", f"/collections/{collection}/snapshots/{name}") as reply:
+                    reply.raise_for_status()
+                    with to.open("wb") as stream:
+                        stream.writelines(reply.iter_bytes())
+            finally:
+                self._client.delete_snapshot(collection, name)
+
+    def restore(self, collection: str, file: Path) -> None:
+        """Make a collection from a snapshot that a server made."""
+        asked = {"priority": "snapshot", "checksum": sha256_of_file(file), "wait": "true"}
+        with server_errors(self._settings, collection), file.open("rb") as stream:
+            path = f"/collections/{collection}/snapshots/upload"
+            self._http.post(path, params=asked, files={"snapshot": stream}).raise_for_status()
+
     @override
     def close(self) -> None:
         self._client.close()
+        self._http.close()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+import httpx
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 from typing_extensions import override
@@ -151,7 +152,7 @@ def server_errors(settings: ServerSettings, collection: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ApiException, ResponseHandlingException, UnexpectedResponse) as error:
+    except (ApiException, ResponseHandlingException, UnexpectedResponse, httpx.HTTPError) as error:
         if isinstance(error, UnexpectedResponse) and error.status_code == HTTPStatus.NOT_FOUND:
             raise StoreMissingError(
                 f"no collection {collection} on {settings.url} any more: if the atlas was built again, open it again;"

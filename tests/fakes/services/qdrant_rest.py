@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import FastAPI, File, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 from pydantic import TypeAdapter
@@ -70,6 +71,8 @@ class FakeQdrant:
         self.created[name] = {"vectors": {"size": dim}}
         points = [models.PointStruct(id=id_, vector=vector, payload=payload) for id_, vector, payload in rows]
         self.client.upsert(name, points)
+        stored = self.client._client._get_collection(name)  # type: ignore[attr-defined]
+        stored.vectors[""][: len(rows)] = np.array([vector for _, vector, _ in rows], np.float32)
 
 
 @contextmanager
