@@ -82,11 +82,11 @@ def check_replaceable(folder: Path, settings: StoreSettings) -> None:
         found = read_manifest(folder).store
     except AtlasError:  # none there, or a damaged manifest, which names none and is to be replaced
         return
-    old, new = (one.url if isinstance(one, ServerSettings) else None for one in (found, settings))
+    old, new = (host_of(one.url) if isinstance(one, ServerSettings) else None for one in (found, settings))
     if old != new:
         raise AtlasError(
             f"atlas {folder.name} is {f'on the Qdrant server {old}' if old else 'in its folder'} and is built anew"
-            f" only there: `geosleuth atlas delete {folder.name}` deletes it here, or choose another name"
+            f" only there: give that --store, `geosleuth atlas delete {folder.name}` first, or choose another name"
         )
 
 
@@ -115,8 +115,8 @@ def clear_collection(manifest: AtlasManifest, replace: bool) -> None:
             return
         if not replace:
             raise AtlasError(
-                f"the Qdrant server {manifest.store.url} has a collection {collection} already, of another build or"
-                " another person's atlas: --replace deletes it; or choose another name"
+                f"the Qdrant server {host_of(manifest.store.url)} has a collection {collection} already, of another"
+                " build or another person's atlas: --replace deletes it; or choose another name"
             )
         server.delete(collection)
 

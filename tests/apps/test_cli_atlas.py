@@ -254,6 +254,15 @@ def test_an_atlas_is_built_with_the_settings_that_a_plan_prints(geosleuth: Run, 
     assert_one_line_error(geosleuth(*build, '{"shards": 3}', home=own_home), "store qdrant-edge: shards")
 
 
+def test_an_atlas_moves_in_a_file(geosleuth: Run, encoder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "small.tar"
+    assert "500 items in" in geosleuth("atlas", "snapshot", "small", "--to", file).stderr
+    restored = geosleuth("atlas", "restore", file, "--name", "copy", home=tmp_path / "home")
+    assert restored.stderr.strip() == "atlas copy: 500 items"
+    assert geosleuth("atlas", "verify", "copy", "--encoder", encoder, home=tmp_path / "home").returncode == 0
+    assert_one_line_error(geosleuth("atlas", "restore", file, "--name", "copy", home=tmp_path / "home"), "--replace")
+
+
 def test_a_plan_says_what_was_measured(geosleuth: Run) -> None:
     shown = geosleuth("atlas", "plan", "--photos", "10000000")
     assert shown.returncode == 0
