@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -63,7 +63,7 @@ EMBEDDED_PLACES = "geonames"
 
 
 class Components(NamedTuple):
-    """Components of a system; atlases are closed with the stack they were opened on.
+    """Components of a system; atlases, by the names that the settings give them, are closed with their stack.
 
     Encoder and search are None where no atlas is open: nothing else needs them; so is `satellite` without its atlas.
     """
@@ -71,7 +71,7 @@ class Components(NamedTuple):
     gazetteer: Gazetteer
     photo_store: PhotoStore
     encoder: PhotoEncoder | None
-    atlases: list[Atlas]
+    atlases: Mapping[str, Atlas]
     search: PhotoSearch | None
     parameters: Parameters
     cluster: Clusterer
@@ -95,23 +95,37 @@ def open_components(
         )
     if not settings.atlases:
         check_encoder_name(settings.encoder)
-        return Components(gazetteer, photo_store, None, [], None, parameters, clusterer(parameters, ""), satellite)
+        return Components(gazetteer, photo_store, None, {}, None, parameters, clusterer(parameters, ""), satellite)
     encoder = load_encoder(settings.encoder, settings.threads)
     atlases = open_atlases(settings, encoder, gazetteer, stack, progress)
-    search = PhotoSearch(atlases, encoder, photo_store, exclusion)
+    search = PhotoSearch(tuple(atlases.values()), encoder, photo_store, exclusion)
     cluster = clusterer(parameters, f"{encoder.identity.name}@{encoder.identity.revision}")
     return Components(gazetteer, photo_store, encoder, atlases, search, parameters, cluster, satellite)
 
 
-def open_tools(settings: Settings, components: Components, stack: ExitStack) -> dict[str, BaseTool]:
-    """The tools by name, with the services that the settings name; connections are closed with the stack.
+def searching(components: Components, names: Collection[str]) -> Components:
+    """The same components with some of their atlases: all else is shared."""
+    atlases = {name: atlas for name, atlas in components.atlases.items() if name in names}
+    if not atlases or components.search is None:
+        cluster = clusterer(components.parameters, "")
+        return components._replace(encoder=None, atlases={}, search=None, cluster=cluster)
+    return components._replace(atlases=atlases, search=components.search.over(tuple(atlases.values())))
+
+
+def tools_by_name(clients: Clients) -> dict[str, BaseTool]:
+    """The tools that have what they need."""
+    return {tool.name: tool for tool in build_tools(clients)}
+
+
+def open_clients(settings: Settings, components: Components, stack: ExitStack) -> Clients:
+    """What the tools work with, with the services that the settings name; connections are closed with the stack.
 
     Raises:
         UserError: an unknown or unusable geocoder, satellite source or online service.
     """
     satellite = components.satellite
     imagery = ground_source(settings, settings.satellite_source, stack)
-    clients = Clients(
+    return Clients(
         photo_store=components.photo_store,
         search=components.search,
         cluster=components.cluster,
@@ -126,7 +140,6 @@ def open_tools(settings: Settings, components: Components, stack: ExitStack) -> 
         online=open_online_services(settings, stack),
         picture_px=settings.model_picture_px or find_jury(settings.model)[0].picture_px,
     )
-    return {tool.name: tool for tool in build_tools(clients)}
 
 
 def _tile_picture(settings: Settings, satellite: Satellite | None, imagery: ImagerySource) -> TilePicture | None:
@@ -187,8 +200,8 @@ def on_land(point: Point) -> bool:
 
 def open_atlases(
     settings: Settings, encoder: PhotoEncoder, gazetteer: Gazetteer, stack: ExitStack, progress: Progress | None
-) -> list[Atlas]:
-    """Open the atlases that the settings name; that of the world is built if this encoder has none.
+) -> dict[str, Atlas]:
+    """Open the atlases that the settings name, by these names; that of the world is built if this encoder has none.
 
     Raises:
         UserError: an atlas that is not there, damaged, half-built, locked, made by another encoder, or on a
@@ -196,10 +209,10 @@ def open_atlases(
     """
     if WORLD_ATLAS in settings.atlases:
         _ensure_world_atlas(settings, encoder, gazetteer, progress)
-    return [
-        stack.enter_context(open_atlas(settings.atlas_folder / name, encoder, servers=settings.allowed_servers))
+    return {
+        name: stack.enter_context(open_atlas(settings.atlas_folder / name, encoder, servers=settings.allowed_servers))
         for name in settings.atlases
-    ]
+    }
 
 
 def _ensure_world_atlas(

@@ -29,8 +29,10 @@ from graphs.components import (
     at_temperature,
     load_chat_models,
     nearest_places,
+    open_clients,
     open_components,
-    open_tools,
+    searching,
+    tools_by_name,
     view_host,
 )
 from graphs.context import GeolocateContext, nothing_dissimilar
@@ -40,10 +42,12 @@ from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.online_services import atlas_servers, data_sent
 from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, PhotoInput, photo_hashes, query_input
+from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import Photo
 from retrieval.photos.store import PhotoStore
 from retrieval.photos.together import check_together
 from tools.match_satellite import match_areas_tool
+from tools.registry import Clients
 from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
 
 
@@ -58,8 +62,9 @@ class GeoSleuth(Closing):
         units: cities, regions and countries that answers are coarsened to.
         photo_store: where the tools find photos.
         models: describe the chat models, of which only a jury has several, and where photos go to.
+        components: atlases, encoder and data that are open, also those that this system does not search.
+        clients: what the tools work with.
         resources: closed with the system.
-        search: searches the atlases; None where none is open.
     """
 
     settings: Settings
@@ -68,8 +73,14 @@ class GeoSleuth(Closing):
     units: Units
     photo_store: PhotoStore
     models: tuple[ModelDescription, ...]
+    components: Components
+    clients: Clients
     resources: ExitStack
-    search: PhotoSearch | None = None
+
+    @property
+    def search(self) -> PhotoSearch | None:
+        """Searches the atlases; None where there is none."""
+        return self.clients.search
 
     @classmethod
     def open(
@@ -79,6 +90,7 @@ class GeoSleuth(Closing):
         *,
         model: LoadedModel | Sequence[LoadedModel] | None = None,
         exclusion: ReferenceExclusion | None = None,
+        more_atlases: Sequence[str] = (),
     ) -> Self:
         """Load what the settings name; an atlas of the world that is named for the first time is built.
 
@@ -87,14 +99,18 @@ class GeoSleuth(Closing):
             progress: called with items done and items in all while the atlas of the world is built.
             model: the chat model to use instead of the one that the settings name, or those of a jury.
             exclusion: what searches must not see; for evaluations.
+            more_atlases: to open beside those of the settings, for `with_atlases`.
 
         Raises:
             UserError: something missing or unusable that the user can mend.
         """
         settings.find_strategy(settings.strategy).check_atlas(bool(settings.atlases))
         with ExitStack() as opened:
-            components = open_components(settings, opened, progress, exclusion)
-            context = _context(settings, components, opened, _jury(model))
+            every = settings.model_copy(update={"atlases": tuple(dict.fromkeys((*settings.atlases, *more_atlases)))})
+            components = open_components(every, opened, progress, exclusion)
+            searched = searching(components, settings.atlases)
+            clients = open_clients(settings, searched, opened)
+            context = _context(settings, searched, clients, _jury(model))
             checkpointer = None
             if settings.checkpoints:
                 from graphs.checkpoints import open_checkpoints
@@ -108,8 +124,9 @@ class GeoSleuth(Closing):
                 units=Units(components.gazetteer),
                 photo_store=components.photo_store,
                 models=tuple(find_model(one.name) for one in context.models) if model else find_jury(settings.model),
+                components=components,
+                clients=clients,
                 resources=opened.pop_all(),
-                search=components.search,
             )
 
     def locate(
@@ -185,6 +202,26 @@ class GeoSleuth(Closing):
         graph = build_geolocate(context, cast(BaseCheckpointSaver[str] | None, self.graph.checkpointer))
         described = tuple(find_model(one.name) for one in chosen) if model else self.models
         return replace(self, settings=settings, context=context, graph=graph, models=described, resources=ExitStack())
+
+    def with_atlases(self, names: Sequence[str]) -> Self:
+        """The same system over some of the open atlases; it shares all else, and closes with it.
+
+        Raises:
+            UserError: an atlas that is not open, or none where the strategy needs one.
+        """
+        unknown = next((name for name in names if name not in self.components.atlases), None)
+        if unknown is not None:
+            there = ", ".join(self.components.atlases) or "none"
+            raise UserError(f"the atlas {unknown!r} is not open; there are: {there}")
+        components = searching(self.components, names)
+        self.context.strategy.check_atlas(bool(components.atlases))
+        settings = self.settings.model_copy(update={"atlases": tuple(components.atlases)})
+        if _kinds(components) != set(self.context.corrections.kinds):  # the calibration was fitted for other ones
+            settings = settings.model_copy(update={"calibration": None})
+        clients = replace(self.clients, search=components.search)
+        context = _context(settings, components, clients, self.context.models)
+        graph = build_geolocate(context, cast(BaseCheckpointSaver[str] | None, self.graph.checkpointer))
+        return replace(self, settings=settings, context=context, graph=graph, clients=clients, resources=ExitStack())
 
     def coarsened(self, answer: Answer) -> Answer:
         """The answer, no finer than the settings allow."""
@@ -262,24 +299,23 @@ class GeoSleuth(Closing):
 
 
 def _context(
-    settings: Settings, components: Components, opened: ExitStack, given: tuple[LoadedModel, ...]
+    settings: Settings, components: Components, clients: Clients, given: tuple[LoadedModel, ...]
 ) -> GeolocateContext:
     """What the nodes work with, over open components."""
     strategy = settings.find_strategy(settings.strategy)
     strategy.check_model_count(len(given))
-    encoder, atlases, satellite = components.encoder, components.atlases, components.satellite
+    encoder, satellite = components.encoder, components.satellite
     versions = Versions(
         geosleuth=version("geosleuth"),
         encoder=f"{encoder.identity.name}@{encoder.identity.revision}" if encoder else "",
-        atlases=tuple(atlas.name for atlas in atlases),
+        atlases=tuple(atlas.name for atlas in components.atlases.values()),
         model=_names(given) or settings.model,
         strategy=settings.strategy,
         satellite_atlas=settings.satellite_atlas or "",
         satellite_encoder=satellite.encoder if satellite else "",
     )
-    atlas_kinds = {atlas.manifest.kind for atlas in atlases}
     return GeolocateContext(
-        tools=open_tools(settings, components, opened),
+        tools=tools_by_name(clients),
         models=load_chat_models(settings, strategy, given),
         photo_store=components.photo_store,
         places=nearest_places(components.gazetteer),
@@ -294,12 +330,17 @@ def _context(
         read_signs=settings.read_signs,
         recall_limit=settings.recall_limit,
         versions=versions,
-        corrections=open_corrections(settings, versions, strategy, atlas_kinds, components.parameters),
+        corrections=open_corrections(settings, versions, strategy, _kinds(components), components.parameters),
         match=match_areas_tool(satellite.matcher) if satellite else None,
         tile_covers=satellite.matcher.covers if satellite else None,
         tile_picture=satellite.picture if satellite else None,
         picture_px=settings.model_picture_px,
     )
+
+
+def _kinds(components: Components) -> set[AtlasKind]:
+    """Kinds of the atlases."""
+    return {atlas.manifest.kind for atlas in components.atlases.values()}
 
 
 def _jury(model: LoadedModel | Sequence[LoadedModel] | None) -> tuple[LoadedModel, ...]:

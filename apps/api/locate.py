@@ -6,16 +6,19 @@ from functools import partial
 from typing import Annotated, Literal
 
 import anyio
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import ValidationError
 
 from agents.schemas import Answer
 from apps.api.parameters import (
+    AtlasName,
+    AtlasNames,
     Choices,
     Owner,
     PhotoUpload,
     PlaceUploads,
     Service,
+    chosen_atlases,
     in_thread,
     uploaded_photo,
     uploaded_photos,
@@ -23,6 +26,7 @@ from apps.api.parameters import (
 from apps.api.problems import problems
 from apps.api.schemas import SimilarPlaces
 from apps.api.streams import EVENT_STREAM, STREAM_EXAMPLE, event_response, last_event, wants_events
+from apps.service.choices import RunChoices
 from apps.service.errors import UnusableError
 from apps.service.service import ServiceOffer
 from core.errors import first_problem
@@ -80,19 +84,25 @@ async def search(
     lat: Annotated[float | None, Form(ge=-90.0, le=90.0)] = None,
     lon: Annotated[float | None, Form(ge=-180.0, le=180.0)] = None,
     radius_km: Annotated[float | None, Form(gt=0.0, le=20_100.0, description="of a circle round lat, lon")] = None,
+    atlases: AtlasNames = None,
 ) -> SimilarPlaces:
     """Places of the server's atlases that look like a photo."""
     circle = _circle(lat, lon, radius_km)
     shown = await uploaded_photo(request, photo)
-    search_now = partial(service.search, shown, limit, circle)
+    search_now = partial(service.search, shown, limit, circle, atlases=chosen_atlases(atlases))
     found = await anyio.to_thread.run_sync(search_now, limiter=request.app.state.searching)
     return SimilarPlaces(candidates=tuple(found))
 
 
 @router.get("/offer", responses=problems())
-def offer(service: Service) -> ServiceOffer:
-    """What may be chosen, what is accepted, and what leaves the machine."""
-    return service.offer()
+def offer(
+    service: Service,
+    model: Annotated[str | None, Query(max_length=200)] = None,
+    strategy: Annotated[str | None, Query(max_length=100)] = None,
+    atlases: Annotated[list[AtlasName] | None, Query(max_length=100)] = None,
+) -> ServiceOffer:
+    """What may be chosen, what is accepted, and what leaves the machine with these choices."""
+    return service.offer(RunChoices(model=model or None, strategy=strategy or None, atlases=chosen_atlases(atlases)))
 
 
 def _clues(

@@ -10,6 +10,7 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 from fastapi import Depends, File, Form, Path, Query, Request, UploadFile
 from fastapi.security import HTTPBearer
+from pydantic import StringConstraints
 
 from agents.schemas import Level
 from apps.api.schemas import NO_NUL
@@ -28,6 +29,18 @@ bearer = HTTPBearer(auto_error=False, description="an API key; not needed where 
 """For the documentation: the guard has looked at the key before."""
 
 
+AtlasName = Annotated[str, StringConstraints(max_length=200)]
+AtlasNames = Annotated[
+    list[AtlasName] | None,
+    Form(max_length=100, description="an atlas to search, and further fields for more; None: the server's"),
+]
+
+
+def chosen_atlases(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names of atlases; empty fields of a form are none, and without any it is the server's choice."""
+    return tuple(filter(None, names or ())) or None
+
+
 async def _service(request: Request) -> GeolocationService:
     return cast(GeolocationService, request.app.state.service)
 
@@ -39,9 +52,11 @@ async def _owner(request: Request) -> str:
 async def _choices(
     model: Annotated[str | None, Form(max_length=200, description="chat model; None: the server's")] = None,
     strategy: Annotated[str | None, Form(max_length=100, description="which steps run; None: the server's")] = None,
+    atlases: AtlasNames = None,
     max_precision: Annotated[Level | None, Form(description="coarsen the answer to this level")] = None,
 ) -> RunChoices:
-    return RunChoices(model=model or None, strategy=strategy or None, max_precision=max_precision)
+    chosen = chosen_atlases(atlases)
+    return RunChoices(model=model or None, strategy=strategy or None, atlases=chosen, max_precision=max_precision)
 
 
 Service = Annotated[GeolocationService, Depends(_service)]

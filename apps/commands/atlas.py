@@ -58,6 +58,10 @@ def build(
         int | None, typer.Option(min=1, help="Without photos: an atlas of this many populated places.")
     ] = None,
     store: Annotated[str | None, typer.Option(help="Store engine; qdrant-server@URL: on that server.")] = None,
+    store_settings: Annotated[
+        str | None,
+        typer.Option(help="Settings of the engine, as `atlas plan` prints them: JSON, or a file.", metavar="JSON|FILE"),
+    ] = None,
     replace: Annotated[
         bool,
         typer.Option("--replace", help="Build it anew, and put it in the place of what is there once it is complete."),
@@ -70,22 +74,21 @@ def build(
 ) -> int:
     """Build an atlas of photos, or (--gps N) of places. The same command goes on with a build that was cut off."""
     from retrieval.atlas.sources import PhotoColumns
-    from retrieval.stores.registry import default_store_settings
 
     if (photos is None) == (gps is None):
         raise UserError("give either --photos FOLDER (an atlas of photos) or --gps N (an atlas of N places)")
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     columns = PhotoColumns(file_column, lat_column, lon_column, author_column)
     folder, photo_encoder = named_folder(settings, name), _encoder(settings)
-    store_settings = default_store_settings(store) if store else None
+    chosen_store = _chosen_store(store, store_settings)
     encoding = _encoding_engine(engine, settings)
     if photos is not None:
         given = _GivenPhotos(photos, table, columns)
-        manifest = _build_from_photos(folder, photo_encoder, given, store_settings, replace, encoding)
+        manifest = _build_from_photos(folder, photo_encoder, given, chosen_store, replace, encoding)
     elif encoding is not None:
         raise UserError(f"--engine {engine} encodes photos: leave it out with --gps")
     else:
-        manifest = _build_from_places(folder, photo_encoder, gps or 0, store_settings, replace)
+        manifest = _build_from_places(folder, photo_encoder, gps or 0, chosen_store, replace)
     messages().print(atlas_summary(manifest, folder))
     return 0
 
@@ -237,6 +240,15 @@ class _GivenPhotos(NamedTuple):
         if self.table:
             return photos_from_table(self.table, self.folder, self.columns)
         return photos_from_folder(self.folder)
+
+
+def _chosen_store(engine: str | None, settings: str | None) -> StoreSettings | None:
+    """What was asked for; None where the engine and its settings follow from the number of items."""
+    from retrieval.stores.registry import STORES, default_store_settings, parse_store_settings
+
+    if settings is not None:
+        return parse_store_settings(engine or next(iter(STORES)), settings)
+    return default_store_settings(engine) if engine else None
 
 
 def atlas_summary(manifest: AtlasManifest, folder: Path) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from apps.commands.atlas import AsJson, atlas_app
 from apps.console import answers, print_json
@@ -13,6 +15,8 @@ from apps.console import answers, print_json
 if TYPE_CHECKING:
     from retrieval.atlas.plan import AtlasPlan
     from retrieval.stores.base import StoreSettings
+
+_NOT_PLANNED = {"engine", "url", "collection", "timeout_s", "read_consistency", "gpu"}
 
 
 @atlas_app.command("plan")
@@ -37,14 +41,26 @@ def plan(
         answers().print(f"{photos:,} photos, vectors of {dim}\n{_settings_text(planned.store)}")
         answers().print(f"payload indexes: {', '.join(planned.payload_indexes)} (float, for searches in an area)")
         answers().print(_values_table(planned))
+        answers().print(Text(f"build it with: {_command(planned.store)}"), soft_wrap=True)
     return 0
 
 
 def _settings_text(store: StoreSettings) -> str:
     """The settings of an engine without those that a plan does not choose."""
-    data = store.model_dump(mode="json", exclude={"engine", "url", "collection", "timeout_s", "gpu"})
+    data = store.model_dump(mode="json", exclude=_NOT_PLANNED)
     parts = (f"{name}={value}" for name, value in (data | data.pop("hnsw")).items())
     return f"{store.engine}: {', '.join(parts)}"
+
+
+def _command(store: StoreSettings) -> str:
+    """What to type to build such an atlas."""
+    from retrieval.stores.base import ServerSettings
+    from retrieval.stores.registry import settings_json
+
+    engine = f"{store.engine}@{store.url}" if isinstance(store, ServerSettings) else store.engine
+    settings = settings_json(store)
+    chosen = f" --store-settings {shlex.quote(settings)}" if settings != "{}" else ""
+    return f"geosleuth atlas build NAME --photos FOLDER --store {engine}{chosen}"
 
 
 def _values_table(planned: AtlasPlan) -> Table:

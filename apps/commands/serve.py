@@ -38,6 +38,9 @@ def serve(
     offer_model: Annotated[
         list[str] | None, typer.Option(help="A chat model that callers may choose; may be given several times.")
     ] = None,
+    offer_atlas: Annotated[
+        list[str] | None, typer.Option(help="An atlas that callers may choose; may be given several times.")
+    ] = None,
     system: SystemOptions,
     run: RunOptions,
 ) -> int:
@@ -57,7 +60,7 @@ def serve(
         raise UserError(f"the server needs {error.name}, which is missing: pip install 'geosleuth[web]'") from error
     keys = ApiKeys.read(api_keys, os.environ)
     check_host(host, keys)
-    limits = make_limits(models=tuple(offer_model) if offer_model else None)
+    limits = make_limits(models=tuple(offer_model or ()) or None, atlases=tuple(offer_atlas or ()) or None)
     settings = chosen_settings(system, run)
     with events_recorded(run.events, as_json=False):
         with progress_bar("Building the atlas of the world (once)", "places") as report:

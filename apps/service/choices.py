@@ -25,6 +25,9 @@ class RunChoices(Frozen):
 
     model: str | None = Field(None, description="chat model, one of those that the server offers")
     strategy: str | None = Field(None, description="which steps run")
+    atlases: tuple[str, ...] | None = Field(
+        None, min_length=1, max_length=100, description="atlases to search, of those that the server offers"
+    )
     max_precision: Level | None = Field(None, description="coarsen the answer to this level; never finer than allowed")
 
 
@@ -45,6 +48,11 @@ class OfferedSystems:
         return tuple(dict.fromkeys((self._system.settings.model, *self._limits.models)))
 
     @property
+    def atlases(self) -> tuple[str, ...]:
+        """Atlases that may be chosen, the server's own first."""
+        return tuple(self._system.components.atlases)
+
+    @property
     def strategies(self) -> tuple[str, ...]:
         """Strategies that can run here, the server's own first."""
         own = self._system.settings.strategy
@@ -60,9 +68,10 @@ class OfferedSystems:
         """The system that works so.
 
         Raises:
-            UnusableError: a model that is not offered, or a strategy that cannot run here.
-            UserError: the model cannot be loaded.
+            UnusableError: a model or an atlas that is not offered, or a strategy that cannot run here.
+            UserError: the model cannot be loaded, or the strategy needs an atlas, and none was chosen.
         """
+        choices = choices.model_copy(update={"atlases": self._searched(choices.atlases)})
         with self._lock:
             if choices not in self._made:
                 self._made[choices] = self._make(choices)
@@ -78,6 +87,8 @@ class OfferedSystems:
         if choices.strategy is not None and choices.strategy not in self.strategies:
             raise UnusableError(f"the strategy {choices.strategy!r} is not offered; see {', '.join(self.strategies)}")
         strategy = choices.strategy or settings.strategy
+        if choices.atlases is not None:
+            system = system.with_atlases(choices.atlases)
         if choices.model not in (None, settings.model):
             with_model = settings.model_copy(update={"model": choices.model})
             loaded = load_chat_models(with_model, settings.find_strategy(strategy))
@@ -87,12 +98,27 @@ class OfferedSystems:
         coarser = max((choices.max_precision, settings.max_precision), key=_coarseness)
         return replace(system, settings=system.settings.model_copy(update={"max_precision": coarser}))
 
+    def _searched(self, chosen: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """The chosen atlases in the server's order; None: its own ones.
+
+        Raises:
+            UnusableError: one that is not offered.
+        """
+        if chosen is None:
+            return None
+        unknown = next((name for name in chosen if name not in self.atlases), None)
+        if unknown is not None:
+            there = ", ".join(self.atlases) or "none"
+            raise UnusableError(f"the atlas {unknown!r} is not offered; there are: {there}")
+        ordered = tuple(name for name in self.atlases if name in chosen)
+        return None if ordered == self._system.settings.atlases else ordered
+
     def _can_run(self, name: str) -> bool:
         settings = self._system.settings
         try:
             strategy = settings.find_strategy(name)
             strategy.check_model_count(len(self._system.context.models))
-            strategy.check_atlas(bool(settings.atlases))
+            strategy.check_atlas(bool(self.atlases))
         except UserError:
             return False
         return True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from langchain_core.messages import AnyMessage
 
 from agents.schemas import Answer, Cost, Frozen
-from apps.service.choices import OfferedSystems
+from apps.service.choices import OfferedSystems, RunChoices
 from apps.service.database import StateDatabase
 from apps.service.errors import ConflictError, NotFoundError, UnusableError
 from apps.service.events import ServiceEvent
@@ -172,7 +172,7 @@ class Conversations:
         Raises:
             NotFoundError: no such thread.
         """
-        conversation = self._open(self.table.find(owner, thread_id))
+        conversation = self._open_to_read(self.table.find(owner, thread_id))
         names, answers = self.table.photo_names(thread_id), conversation.answers
         return ThreadHistory(
             messages=tuple(map(_said, conversation.messages)),
@@ -199,11 +199,11 @@ class Conversations:
             NotFoundError: no such thread or photo.
         """
         row = self.table.find(owner, thread_id)
-        every = (one for photo in self._open(row).shown for one in photo.photos)
+        every = (one for photo in self._open_to_read(row).shown for one in photo.photos)
         shown = next((photo for photo in every if photo.photo_id == photo_id), None)
         if shown is None:
             raise NotFoundError("no such photo in this thread")
-        return self._archive(row, self.systems.find(row.choices)).png(shown)
+        return self._archive(row, self.systems.find(_to_read(row.choices))).png(shown)
 
     def _start(
         self,
@@ -245,8 +245,16 @@ class Conversations:
         ask = system.settings.ask
         return build_conversation(system, self.database.checkpointer, archive, row.id, ask, live_areas)
 
+    def _open_to_read(self, row: ThreadRow) -> Conversation:
+        """The conversation, also where its model or an atlas is not offered any more: only its precision matters."""
+        return self._open(replace(row, choices=_to_read(row.choices)))
+
     def _archive(self, row: ThreadRow, system: GeoSleuth, names: Mapping[str, str] = NO_NAMES) -> DatabasePhotoArchive:
         return self.table.archive(row, system.photo_store, names)
+
+
+def _to_read(choices: RunChoices) -> RunChoices:
+    return RunChoices(max_precision=choices.max_precision)
 
 
 def _iterator(events: Iterable[ServiceEvent]) -> Generator[ServiceEvent, None, None]:

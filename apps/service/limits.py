@@ -35,6 +35,7 @@ class ServiceLimits(BaseSettings):
     )
     lease_s: float = Field(30.0, gt=0.0, description="after a worker has died, so long until another takes its work")
     unread_events: int = Field(2_000, ge=10, description="events kept for a reader who is slow; then they are cut off")
+    atlases: tuple[str, ...] = Field((), description="atlases that a caller may choose, beside the server's own")
     models: tuple[str, ...] = Field((), description="chat models that a caller may choose, beside the server's own")
 
 

@@ -48,6 +48,8 @@ class ServiceOffer(Frozen):
     strategies: tuple[str, ...]
     precisions: tuple[Level, ...]
     atlases: tuple[str, ...]
+    searched_atlases: tuple[str, ...]
+    """Those of the choices; where nothing is chosen, the server's own."""
     data_that_leaves: tuple[str, ...]
     budget_usd: float
     """The most that one run may cost, in US dollars."""
@@ -107,7 +109,7 @@ class GeolocationService(Closing):
         with ExitStack() as opened:
             url = settings.state_url.get_secret_value() if settings.state_url else None
             database = opened.enter_context(StateDatabase.open(url, settings.home))
-            system = opened.enter_context(GeoSleuth.open(settings, progress, model=model))
+            system = opened.enter_context(GeoSleuth.open(settings, progress, model=model, more_atlases=limits.atlases))
             systems = OfferedSystems(system, limits)
             leases = opened.enter_context(LeaseKeeper(limits.lease_s))
             pool = opened.enter_context(RunPool(limits))
@@ -169,14 +171,19 @@ class GeolocationService(Closing):
         return self.pool.start(owner, produce)
 
     def search(
-        self, photo: Photo, limit: int, near: Circle | None = None, box: Box | None = None
+        self,
+        photo: Photo,
+        limit: int,
+        near: Circle | None = None,
+        box: Box | None = None,
+        atlases: tuple[str, ...] | None = None,
     ) -> Sequence[Candidate]:
         """Places of the atlases that look like a photo, or like a part of it, most similar first within each atlas.
 
         Raises:
-            UnusableError: no atlas is open, or answers are coarsened, so that places cannot be shown.
+            UnusableError: no atlas is open, one is not offered, or answers are coarsened: places cannot be shown.
         """
-        search = self.system.search
+        search = self.systems.find(RunChoices(atlases=atlases)).search
         if search is None:
             raise UnusableError("no atlas is open here; start the server with --atlas")
         if self.settings.max_precision is not None:
@@ -184,15 +191,21 @@ class GeolocationService(Closing):
         with self.system.photo_store.holding(photo) as photo_id:
             return search.candidates(photo_id, box, near, limit)
 
-    def offer(self) -> ServiceOffer:
-        """What a caller may choose, and what leaves the machine."""
+    def offer(self, choices: RunChoices = SERVERS_CHOICE) -> ServiceOffer:
+        """What a caller may choose, and what leaves the machine with these choices.
+
+        Raises:
+            UserError: choices that cannot be used.
+        """
+        system = self.systems.find(choices)
         return ServiceOffer(
             version=self.system.context.versions.geosleuth,
             models=self.systems.models,
             strategies=self.systems.strategies,
             precisions=self.systems.precisions,
-            atlases=self.settings.atlases,
-            data_that_leaves=tuple(self.system.data_that_leaves()),
+            atlases=self.systems.atlases,
+            searched_atlases=system.settings.atlases,
+            data_that_leaves=tuple(system.data_that_leaves()),
             budget_usd=self.settings.budgets.usd,
             limits=self.limits,
         )

@@ -63,10 +63,15 @@ def main() -> None:
     parser.add_argument("--slow", type=int, default=2, help="slow clients beside the users")
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--photos", type=Path, help="folder of photos; without it, made ones of 1024 x 768")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE", help="write each stream's seconds, for simulation.queueing"
+    )
     parser.add_argument("--state", help="GEOSLEUTH_STATE_URL; without it, a SQLite file")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, server(Path(folder), chosen.state) as (url, _):
         seen = asyncio.run(_load(url, chosen, made_photos(Path(folder), chosen.photos)))
+    if chosen.keep:
+        chosen.keep.write_text(json.dumps({"stream_s": [round(seconds, 4) for seconds in seen.end_s]}))
     print(json.dumps(_summary(seen, chosen.seconds), indent=1))
 
 

@@ -27,7 +27,6 @@ from retrieval.atlas.build import (
 from retrieval.atlas.draft import (
     atlas_lock,
     begin_draft,
-    check_replaceable,
     check_room,
     discard_draft,
     peak_bytes,
@@ -48,7 +47,7 @@ from retrieval.atlas.sources import PhotoItem
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.base import PhotoEncoder
 from retrieval.photos.photo import PhotoError
-from retrieval.stores.base import StoredItem
+from retrieval.stores.base import ServerSettings, StoredItem
 from retrieval.stores.qdrant_edge import LOG_FOLDER
 
 
@@ -94,7 +93,7 @@ def add_photos(
         UserError: another process builds it.
     """
     with atlas_lock(folder):
-        check_replaceable(folder, read_manifest(folder).store)
+        _check_in_folder(read_manifest(folder))
         with open_atlas(folder, encoder) as atlas:
             if atlas.kind is not AtlasKind.PHOTO:
                 raise AtlasError(f"atlas {atlas.name} holds places, not photos: build another atlas from the photos")
@@ -105,6 +104,14 @@ def add_photos(
             return Addition(base, 0, plan.skipped)
         manifest = _extend(folder, encoder, base, plan, source, progress)
         return Addition(manifest, manifest.count - base.count, plan.skipped)
+
+
+def _check_in_folder(manifest: AtlasManifest) -> None:
+    if isinstance(manifest.store, ServerSettings):
+        raise AtlasError(
+            f"atlas {manifest.name} is on a Qdrant server, where nothing is added:"
+            " build it again from all its photos with --replace"
+        )
 
 
 def _extend(

@@ -22,7 +22,6 @@ from retrieval.atlas.draft import (
     RESERVE_BYTES,
     atlas_lock,
     begin_draft,
-    check_replaceable,
     check_room,
     discard_draft,
     peak_bytes,
@@ -39,6 +38,7 @@ from retrieval.atlas.manifest import (
     AtlasManifest,
     draft_of,
 )
+from retrieval.atlas.servers import check_replaceable, clear_collection, next_vectors
 from retrieval.atlas.sources import PhotoItem
 from retrieval.atlas.verify import store_checksum
 from retrieval.candidate import AtlasKind
@@ -230,6 +230,7 @@ def _build(
         source=source.description,
         source_sha256=source.sha256,
         total=source.total,
+        vectors=next_vectors(folder, settings),
     )
     if not source.total:
         raise AtlasError(f"there is nothing to build the atlas {folder.name} from: {source.description} lists no items")
@@ -238,8 +239,10 @@ def _build(
     check_replaceable(folder, settings)
     found = resume_draft(folder, fresh, replace=replace)
     if found is None:
+        clear_collection(fresh, replace)
         begin_draft(folder, fresh)
-    return finish_draft(folder, found or fresh, source, progress)
+    # What is written has no API key: the settings given have it.
+    return finish_draft(folder, (found or fresh).model_copy(update={"store": settings}), source, progress)
 
 
 def finish_draft(
@@ -256,7 +259,7 @@ def finish_draft(
     on_disk = not isinstance(manifest.store, ServerSettings)
     if on_disk and not (draft / STORE_FOLDER).exists():
         check_room(draft, peak_bytes(source.total, dim), f"an atlas of {source.total:,} items")
-    place = StorePlace(draft / STORE_FOLDER, manifest.name, dim)
+    place = StorePlace(draft / manifest.vectors, manifest.name, dim)
     with open_store(manifest.store, place, create=True) as opened, FailureList(draft) as failures:
         _fill(opened, failures, source, progress, draft, on_disk)
         _refuse_empty(opened, folder, source)

@@ -25,7 +25,8 @@ from retrieval.atlas.manifest import (
     read_manifest,
     write_manifest,
 )
-from retrieval.stores.base import ServerSettings, StoreDamagedError, StoreSettings
+from retrieval.atlas.servers import publish_collection
+from retrieval.stores.base import ServerSettings, StoreDamagedError
 from retrieval.stores.registry import StorePlace
 
 _LOG = logging.getLogger("geosleuth.waiting")
@@ -176,14 +177,13 @@ def discard_draft(folder: Path) -> None:
 def publish_draft(folder: Path, complete: AtlasManifest) -> AtlasManifest:
     """Put a complete draft in its place; returns its manifest there."""
     draft = draft_of(folder)
-    if (draft / STORE_FOLDER).exists():
-        record_files(draft / STORE_FOLDER)
+    if isinstance(complete.store, ServerSettings):
+        publish_collection(folder, complete, complete.store, lambda: _publish_manifest(folder, complete))
+        return complete
+    record_files(draft / STORE_FOLDER)
     if (folder / MANIFEST_FILE).exists():
         return _replace_content(draft, folder, complete)
-    write_manifest(draft, complete)
-    if folder.exists():
-        folder.rmdir()
-    draft.rename(folder)
+    _publish_manifest(folder, complete)
     return complete
 
 
@@ -241,23 +241,14 @@ def _is_readable(draft: Path, found: AtlasManifest) -> bool:
     return True
 
 
-def _is_on_a_server(folder: Path) -> bool:
-    try:
-        return isinstance(read_manifest(folder).store, ServerSettings)
-    except AtlasError:  # a damaged manifest names none, and is to be replaced
-        return False
-
-
-def check_replaceable(folder: Path, settings: StoreSettings) -> None:
-    """Refuse to build beside an atlas whose vectors a server keeps under one name.
-
-    Raises:
-        AtlasError: either of them is on a Qdrant server.
-    """
-    if not (folder / MANIFEST_FILE).exists():
+def _publish_manifest(folder: Path, complete: AtlasManifest) -> None:
+    draft = draft_of(folder)
+    if (folder / MANIFEST_FILE).exists():
+        (draft / FAILED_FILE).replace(folder / FAILED_FILE)
+        write_manifest(folder, complete)
+        shutil.rmtree(draft, ignore_errors=True)
         return
-    if isinstance(settings, ServerSettings) or _is_on_a_server(folder):
-        raise AtlasError(
-            f"atlas {folder.name} is on a Qdrant server, where nothing is replaced or added:"
-            f" `geosleuth atlas delete {folder.name}` deletes it here, or choose another name"
-        )
+    write_manifest(draft, complete)
+    if folder.exists():
+        folder.rmdir()
+    draft.rename(folder)

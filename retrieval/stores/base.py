@@ -74,7 +74,7 @@ class EdgeSettings(Frozen):
     filtered: Literal["exact", "int8"] = Field(
         "exact", description="searches with a filter of a `scan`: int8 reads the copies and rescores, twice as fast"
     )
-    hnsw: HnswSettings = HnswSettings(ef_search=256)
+    hnsw: HnswSettings = HnswSettings(ef_search=2048)  # recall@20 of 1,000,000: 0.91 at 256, 0.99 at 2,048
 
 
 class ServerSettings(Frozen):
@@ -89,7 +89,15 @@ class ServerSettings(Frozen):
     collection: str | None = Field(None, description="None: geosleuth-<atlas name>")
     shards: int = Field(1, ge=1)
     replicas: int = Field(1, ge=1)
-    quantisation: Literal["none", "int8"] = "none"
+    quantisation: Literal["none", "int8", "binary"] = Field(
+        "none", description="copies in memory of a quarter, or a 32nd, of the size, by which the best are found"
+    )
+    oversampling: float = Field(
+        2.0, ge=1, description="how many times as many as asked for are found by the copies and rescored"
+    )
+    read_consistency: Literal["one", "majority", "quorum", "all"] = Field(
+        "one", description="replicas that must agree on an answer, of those that a cluster keeps"
+    )
     on_disk: bool = Field(False, description="keep the original vectors on disk, for collections larger than memory")
     timeout_s: int = Field(60, ge=1)
     hnsw: HnswSettings = HnswSettings()

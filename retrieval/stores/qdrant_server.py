@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, TypeVar
 
+import httpx
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 from typing_extensions import override
@@ -48,7 +51,7 @@ class ServerStore(QdrantStore):
     ) -> None:
         self.dim = dim
         self._settings, self._collection, self._owns_client = settings, collection, client is None
-        self._client = client or _connect(settings)
+        self._client = client or connect(settings)
         if not self._call(lambda: self._client.collection_exists(collection)):
             if not create:
                 raise StoreMissingError(f"no collection {collection} on {settings.url}: {BUILD_AGAIN}")
@@ -92,6 +95,7 @@ class ServerStore(QdrantStore):
                 query_filter=only,
                 search_params=self._search_params(query),
                 with_payload=True,
+                consistency=self._consistency,
             )
         ).points
 
@@ -104,10 +108,18 @@ class ServerStore(QdrantStore):
         )
 
     def _search_params(self, query: StoreQuery) -> models.SearchParams:
-        ef = max(self._settings.hnsw.ef_search, query.limit)
-        rescore = models.QuantizationSearchParams(rescore=True, oversampling=2.0, ignore=query.exact)
-        quantised = self._settings.quantisation != "none"
-        return models.SearchParams(exact=query.exact, hnsw_ef=ef, quantization=rescore if quantised else None)
+        settings = self._settings
+        rescore = models.QuantizationSearchParams(rescore=True, oversampling=settings.oversampling, ignore=query.exact)
+        return models.SearchParams(
+            exact=query.exact,
+            hnsw_ef=max(settings.hnsw.ef_search, query.limit),
+            quantization=rescore if settings.quantisation != "none" else None,
+        )
+
+    @property
+    def _consistency(self) -> models.ReadConsistencyType | None:
+        wanted = self._settings.read_consistency
+        return None if wanted == "one" else models.ReadConsistencyType(wanted)
 
     def _create(self) -> None:
         settings, hnsw = self._settings, self._settings.hnsw
@@ -126,23 +138,43 @@ class ServerStore(QdrantStore):
 
     def _call(self, call: Callable[[], T]) -> T:
         """The call's result; a server that is away or refuses is the user's to mend."""
-        try:
+        with server_errors(self._settings, self._collection):
             return call()
-        except (ApiException, ResponseHandlingException, UnexpectedResponse) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise StoreUnreachableError(
-                f"the Qdrant server at {self._settings.url} does not serve {self._collection} ({reason}):"
-                " check that it runs, its URL and its API key"
+
+
+@contextmanager
+def server_errors(settings: ServerSettings, collection: str) -> Iterator[None]:
+    """Raise what qdrant-client raises under our names.
+
+    Raises:
+        StoreMissingError: the server has no such collection (any more).
+        StoreUnreachableError: it is away, or refuses.
+    """
+    try:
+        yield
+    except (ApiException, ResponseHandlingException, UnexpectedResponse, httpx.HTTPError) as error:
+        if isinstance(error, UnexpectedResponse) and error.status_code == HTTPStatus.NOT_FOUND:
+            raise StoreMissingError(
+                f"no collection {collection} on {settings.url} any more: if the atlas was built again, open it again;"
+                f" otherwise {BUILD_AGAIN}"
             ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StoreUnreachableError(
+            f"the Qdrant server at {settings.url} does not serve {collection} ({reason}):"
+            " check that it runs, its URL and its API key"
+        ) from error
 
 
-def _connect(settings: ServerSettings) -> QdrantClient:
+def connect(settings: ServerSettings) -> QdrantClient:
+    """A client of the server of the settings; nothing is sent yet."""
     key = settings.api_key.get_secret_value() if settings.api_key else None
     return QdrantClient(url=settings.url, api_key=key, timeout=settings.timeout_s, check_compatibility=False)
 
 
-def _quantisation(settings: ServerSettings) -> models.ScalarQuantization | None:
+def _quantisation(settings: ServerSettings) -> models.ScalarQuantization | models.BinaryQuantization | None:
     if settings.quantisation == "none":
         return None
+    if settings.quantisation == "binary":
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
     scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, quantile=0.99, always_ram=True)
     return models.ScalarQuantization(scalar=scalar)

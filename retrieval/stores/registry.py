@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from core.errors import UserError
+from pydantic import ValidationError
+
+from core.errors import UserError, first_problem
 from retrieval.stores.base import EdgeSettings, FaissSettings, ServerSettings, StoreSettings, VectorStore
 from retrieval.stores.faiss import FaissStore
 from retrieval.stores.qdrant_edge import EdgeStore
+
+if TYPE_CHECKING:
+    from retrieval.stores.qdrant_collections import ServerCollections
 
 
 class StorePlace(NamedTuple):
@@ -45,6 +52,42 @@ def default_store_settings(engine: str) -> StoreSettings:
     return settings.model_copy(update={"url": url})
 
 
+def parse_store_settings(engine: str, text: str) -> StoreSettings:
+    """An engine's settings with some of them changed by JSON, such as `{"shards": 10, "hnsw": {"m": 24}}`.
+
+    Args:
+        engine: as for `default_store_settings`.
+        text: the JSON, or the path of a file that holds it.
+
+    Raises:
+        UserError: no such engine or file, no JSON object, or a field that the engine does not have or that is wrong.
+    """
+    defaults = default_store_settings(engine)
+    try:
+        changes = json.loads(text if text.lstrip().startswith("{") else Path(text).read_bytes())
+        if not isinstance(changes, dict) or not isinstance(changes.get("hnsw", {}), dict):
+            raise UserError(f"the settings of a store are a JSON object, such as {_EXAMPLE}")
+        hnsw = defaults.hnsw.model_dump() | changes.get("hnsw", {})
+        return type(defaults).model_validate(defaults.model_dump() | changes | {"hnsw": hnsw})
+    except ValidationError as error:
+        raise UserError(f"settings of the store {defaults.engine}: {first_problem(error)}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {text} ({error.strerror}): give a file of settings, or {_EXAMPLE}") from error
+    except ValueError as error:
+        raise UserError(
+            f"the settings of the store are not JSON ({error}): give an object, such as {_EXAMPLE}"
+        ) from error
+
+
+_EXAMPLE = """'{"hnsw": {"m": 24}}'"""
+
+
+def settings_json(store: StoreSettings) -> str:
+    """The settings that differ from the engine's defaults, as `parse_store_settings` reads them; `{}` if none does."""
+    changed = store.model_dump(mode="json", exclude={"engine", "url"}, exclude_defaults=True)
+    return json.dumps(changed)
+
+
 def open_store(
     settings: StoreSettings, place: StorePlace, create: bool = False, read_only: bool = False
 ) -> VectorStore:
@@ -64,14 +107,45 @@ def open_store(
     return _server_store(settings, place, create)
 
 
+def collection_alias(settings: ServerSettings, atlas: str) -> str:
+    """The name under which a server always has the newest complete collection of an atlas."""
+    return settings.collection or f"geosleuth-{atlas}"
+
+
+def collection_name(settings: ServerSettings, place: StorePlace) -> str:
+    """The collection of one build of an atlas: ALIAS@N in the place of a folder `vectors-N`.
+
+    Atlases of earlier versions, whose place is `vectors`, have a collection of the alias's name.
+    """
+    alias, number = collection_alias(settings, place.name), place.folder.name.partition("-")[2]
+    return f"{alias}@{number}" if number else alias
+
+
+def open_collections(settings: ServerSettings) -> ServerCollections:
+    """The collections of a server as wholes.
+
+    Raises:
+        UserError: the extra is not installed.
+    """
+    with _needs_extra():
+        from retrieval.stores.qdrant_collections import ServerCollections
+    return ServerCollections(settings)
+
+
 def _server_store(settings: ServerSettings, place: StorePlace, create: bool) -> VectorStore:
+    with _needs_extra():
+        from retrieval.stores.qdrant_server import ServerStore
+    return ServerStore(settings, collection_name(settings, place), place.dim, create)
+
+
+@contextmanager
+def _needs_extra() -> Iterator[None]:
     # qdrant-client is an extra, and slow to import.
     try:
-        from retrieval.stores.qdrant_server import ServerStore
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "qdrant_client":
             raise
         raise UserError(
             "this atlas is on a Qdrant server, which needs the `server` extra: pip install 'geosleuth[server]'"
         ) from error
-    return ServerStore(settings, settings.collection or f"geosleuth-{place.name}", place.dim, create)

@@ -245,11 +245,32 @@ def test_the_console_script_and_the_module_are_the_same(home: Path) -> None:
     assert as_script.stdout == as_module.stdout
 
 
+def test_an_atlas_is_built_with_the_settings_that_a_plan_prints(geosleuth: Run, encoder: Path, own_home: Path) -> None:
+    build = ("atlas", "build", "graph", "--gps", "50", "--encoder", encoder, "--store-settings")
+    assert geosleuth(*build, '{"index": "hnsw", "hnsw": {"m": 24}}', home=own_home).returncode == 0
+    (found,) = json.loads(geosleuth("atlas", "info", "graph", "--json", home=own_home).stdout)
+    assert found["store"]["index"] == "hnsw"
+    assert found["store"]["hnsw"] == {"m": 24, "ef_construct": 128, "ef_search": 2048}
+    assert_one_line_error(geosleuth(*build, '{"shards": 3}', home=own_home), "store qdrant-edge: shards")
+
+
+def test_an_atlas_moves_in_a_file(geosleuth: Run, encoder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "small.tar"
+    assert "500 items in" in geosleuth("atlas", "snapshot", "small", "--to", file).stderr
+    restored = geosleuth("atlas", "restore", file, "--name", "copy", home=tmp_path / "home")
+    assert restored.stderr.strip() == "atlas copy: 500 items"
+    assert geosleuth("atlas", "verify", "copy", "--encoder", encoder, home=tmp_path / "home").returncode == 0
+    assert_one_line_error(geosleuth("atlas", "restore", file, "--name", "copy", home=tmp_path / "home"), "--replace")
+
+
 def test_a_plan_says_what_was_measured(geosleuth: Run) -> None:
     shown = geosleuth("atlas", "plan", "--photos", "10000000")
     assert shown.returncode == 0
     for wanted in ("qdrant-server: shards=1", "quantisation=int8", "5.31 GB", "estimate", "at most"):
         assert wanted in shown.stdout
+    assert (
+        """--store-settings '{"quantisation": "int8", "on_disk": true, "hnsw": {"ef_search": 2048}}'""" in shown.stdout
+    )
     plan = json.loads(geosleuth("atlas", "plan", "--photos", "100000", "--dim", "1024", "--json").stdout)
     assert plan["store"]["index"] == "scan"
     assert {"name": "memory", "value": 0.45, "unit": "GB"}.items() <= plan["values"][0].items()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from copy import copy
+from typing import Protocol, Self
 
 import numpy as np
 from pydantic import Field
@@ -93,6 +94,12 @@ class PhotoSearch:
         self._near_duplicates: dict[tuple[str, int], frozenset[str]] = {}
         self._vectors: OrderedDict[str, Vectors] = OrderedDict()
         self._lock = threading.Lock()
+
+    def over(self, atlases: Sequence[SearchedAtlas]) -> Self:
+        """The same search of other atlases that this encoder made; vectors of photos are computed once for both."""
+        other = copy(self)
+        other._atlases, other._near_duplicates = tuple(atlases), {}
+        return other
 
     def candidates(
         self, photo_id: str, box: Box | None, near: Circle | None, limit: int, more: Sequence[str] = ()

@@ -33,24 +33,26 @@ for (const [index, name] of TABS.entries()) {
   });
 }
 
-/* Photos: of several it is asked whether they are of one place, or each is to be located alone */
+/* Photos: of several it is asked whether they are of one place, or each is to be located alone; where a place is talked
+   about, whether they join it. */
 const MOST_TOGETHER = 8;
 const isPhoto = (file) => file.type.startsWith("image/") || /\.(heic|heif|avif)$/i.test(file.name);
 const attach = (files) => {
   waiting = files;
   const box = byId("attached");
   box.hidden = !files.length;
-  const ways = files.length < 2 ? [] : [button("Each alone", () => sendAttached(false)), ...(files.length > MOST_TOGETHER ? [] : [button("Photos of one place", () => sendAttached(true))])];
-  box.replaceChildren(...files.map((file) => el("span", "", file.name)), ...ways, button("Remove", () => attach([]), "quiet"));
+  const joins = app.answer ? [button(files.length < 2 ? "Same place" : "All of the current place", () => sendAttached(true, true))] : [];
+  const alone = files.length < 2 ? (joins.length ? [button("Another place", () => sendAttached(false))] : []) : [button("Each alone", () => sendAttached(false)), ...(files.length > MOST_TOGETHER ? [] : [button("Photos of one place", () => sendAttached(true))])];
+  box.replaceChildren(...files.map((file) => el("span", "", file.name)), ...joins, ...alone, button("Remove", () => attach([]), "quiet"));
 };
-const sendAttached = async (together) => {
+const sendAttached = async (together, samePlace = false) => {
   if (app.run) return;
   const text = byId("say").value.trim(), files = waiting;
   byId("say").value = "";
   grow();
   attach([]);
   const turns = together || !files.length ? [files] : files.map((file) => [file]);
-  for (const [index, photos] of turns.entries()) await send(index ? "" : text, photos);
+  for (const [index, photos] of turns.entries()) await send(index ? "" : text, photos, samePlace);
 };
 const take = async (files) => {
   if (!byId("batch").hidden) { startJob(files); return; }
@@ -58,7 +60,7 @@ const take = async (files) => {
   if (!photos.length) { if (files.length) note("That is no photo; a zip goes to the tab Batch.", "error"); return; }
   emit("tab", "chat");
   attach(photos);
-  if (photos.length === 1) await sendAttached(false);
+  if (photos.length === 1 && !app.answer) await sendAttached(false);
 };
 byId("file").addEventListener("change", (event) => { const files = [...event.target.files]; event.target.value = ""; take(files); });
 document.addEventListener("paste", (event) => {

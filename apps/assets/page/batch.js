@@ -18,7 +18,7 @@ const picker = () => {
 export const startJob = async (files) => {
   const form = new FormData();
   for (const file of files) form.append("files", file, file.name);
-  for (const [name, value] of Object.entries(app.choices)) if (value) form.set(name, value);
+  for (const [name, value] of Object.entries(app.choices)) for (const one of value ? [value].flat() : []) form.append(name, one);
   byId("batch-note").textContent = "Sending";
   try {
     show(await (await request("/v1/jobs", { method: "POST", body: form })).json());

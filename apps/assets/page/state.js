@@ -8,7 +8,7 @@ export const app = {
   map: null,
   offer: null,
   world: null,
-  choices: { model: null, strategy: null, max_precision: null },
+  choices: { model: null, strategy: null, atlases: null, max_precision: null },
   thread: null,     // id of the conversation
   photoId: null,    // of the photo whose answer is shown
   answer: null,     // that answer as the panel shows it

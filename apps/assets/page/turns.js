@@ -188,8 +188,8 @@ const ensureThread = async (title) => {
   app.thread = thread.id;
 };
 
-/* Words, and perhaps photos: several are of one place. */
-export const send = async (text, files = []) => {
+/* Words, and perhaps photos: several are of one place, which may be the one that is talked about. */
+export const send = async (text, files = [], samePlace = false) => {
   if (app.run) return;
   document.querySelectorAll(".empty, .undo, .resume").forEach((node) => node.remove());
   const name = files.map((file) => file.name).join(" + ");
@@ -202,6 +202,7 @@ export const send = async (text, files = []) => {
   const form = new FormData();
   form.set("text", text);
   form.set("live_areas", "true");
+  if (samePlace) form.set("same_place", "true");
   for (const file of files) form.append("photo", file, file.name);
   await turn("messages", form, files.length > 0);
 };

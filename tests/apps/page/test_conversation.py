@@ -193,6 +193,22 @@ def test_of_several_photos_the_page_asks_whether_they_are_of_one_place(visit: Vi
     assert visit.complaints == []
 
 
+def test_a_further_photo_joins_the_current_place_or_begins_another(located: Any, visit: Visit, png: bytes) -> None:
+    visit.drop("closer.png", png + b"closer")
+    assert located.locator("#attached button").all_inner_texts() == ["Same place", "Another place", "Remove"]
+    located.get_by_role("button", name="Same place").click()
+    located.locator(".card").nth(1).wait_for()
+    located.wait_for_selector("#send", state="visible")
+    assert len(Answer.model_validate_json(saved(located, "JSON")).photo_sha256s) == 2
+    assert located.locator("#photos").is_hidden()  # it is one place
+    visit.drop("elsewhere.png", png + b"elsewhere")
+    located.get_by_role("button", name="Another place").click()
+    located.locator(".card").nth(2).wait_for()
+    located.wait_for_selector("#send", state="visible")
+    expect(located.locator("#photos button")).to_have_count(2)
+    assert (visit.outside, visit.complaints) == ([], [])
+
+
 def test_an_answer_that_breaks_off_is_told(visit: Visit, png: bytes) -> None:
     page = visit.open()
     assert page.locator("#say").get_attribute("maxlength") == str(ServiceLimits().text_characters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +29,28 @@ from retrieval.stores.filters import Near, NearAny
 from retrieval.stores.qdrant_edge import EdgeStore
 from retrieval.stores.qdrant_server import ServerStore
 from retrieval.stores.registry import STORES, StorePlace, default_store_settings, open_store
+from tests.fakes.services.qdrant_rest import fake_qdrant
 
 DIM = 16
-ENGINES = ["qdrant-edge", "qdrant-edge-hnsw", "qdrant-server", "faiss-flat", "faiss-ivf", "faiss-hnsw"]
+ENGINES = [
+    "qdrant-edge",
+    "qdrant-edge-hnsw",
+    "qdrant-server",
+    "qdrant-server-http",
+    "faiss-flat",
+    "faiss-ivf",
+    "faiss-hnsw",
+]
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Ll]ocal.*:UserWarning")
 Opener = Callable[[bool], VectorStore]
 
 
 @pytest.fixture(params=ENGINES)
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    """Opens one store, again and again, on each engine; the in-memory client stands in for a server."""
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    """Opens one store, again and again, on each engine; the in-memory client stands in for a server, also over HTTP."""
     engine = str(request.param)
     client = QdrantClient(":memory:")
+    over_http = fake_qdrant() if engine.endswith("http") else nullcontext()
 
     def open_it(create: bool) -> VectorStore:
         if engine.startswith("qdrant-edge"):
@@ -48,11 +58,14 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
             return EdgeStore(settings, tmp_path / "vectors", DIM, create)
         if engine == "qdrant-server":
             return ServerStore(ServerSettings(), "test", DIM, create, client=client)
+        if served:
+            return ServerStore(ServerSettings(url=served.url, quantisation="int8"), "test", DIM, create)
         index = engine.removeprefix("faiss-")
         faiss_settings = FaissSettings.model_validate({"index": index, "probes": 1_000})
         return FaissStore(faiss_settings, tmp_path / "vectors", DIM, create)
 
-    return open_it
+    with over_http as served:
+        yield open_it
 
 
 @pytest.fixture
