@@ -19,6 +19,7 @@ from core.errors import UserError
 if TYPE_CHECKING:
     from graphs.settings import Settings
     from retrieval.atlas.atlas import AtlasInfo
+    from retrieval.atlas.engines import EncodingEngine
     from retrieval.atlas.manifest import AtlasManifest
     from retrieval.atlas.sources import PhotoColumns, PhotoItem
     from retrieval.candidate import Candidate
@@ -65,6 +66,9 @@ def build(
         bool,
         typer.Option("--replace", help="Build it anew, and put it in the place of what is there once it is complete."),
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="Where photos are encoded: local, ray, ray@HOST:PORT or ray://HOST:PORT.")
+    ] = "local",
     encoder: Encoder = None,
     home: Home = None,
 ) -> int:
@@ -76,12 +80,15 @@ def build(
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     columns = PhotoColumns(file_column, lat_column, lon_column, author_column)
     folder, photo_encoder = named_folder(settings, name), _encoder(settings)
-    engine = _chosen_store(store, store_settings)
+    chosen_store = _chosen_store(store, store_settings)
+    encoding = _encoding_engine(engine, settings)
     if photos is not None:
         given = _GivenPhotos(photos, table, columns)
-        manifest = _build_from_photos(folder, photo_encoder, given, engine, replace)
+        manifest = _build_from_photos(folder, photo_encoder, given, chosen_store, replace, encoding)
+    elif encoding is not None:
+        raise UserError(f"--engine {engine} encodes photos: leave it out with --gps")
     else:
-        manifest = _build_from_places(folder, photo_encoder, gps or 0, engine, replace)
+        manifest = _build_from_places(folder, photo_encoder, gps or 0, chosen_store, replace)
     messages().print(atlas_summary(manifest, folder))
     return 0
 
@@ -250,15 +257,31 @@ def atlas_summary(manifest: AtlasManifest, folder: Path) -> str:
     return f"atlas {manifest.name}: {manifest.count:,} items{failed}"
 
 
+def _encoding_engine(text: str, settings: Settings) -> EncodingEngine | None:
+    from functools import partial
+
+    from retrieval.atlas.engines import make_engine
+    from retrieval.encoders.registry import computes_with_torch, load_encoder
+
+    # A worker has one core: an encoder that takes them all would make the workers wait for each other.
+    load = partial(load_encoder, settings.encoder, settings.threads or 1)
+    return make_engine(text, load, gpu=computes_with_torch(settings.encoder))
+
+
 def _build_from_photos(
-    folder: Path, encoder: PhotoEncoder, given: _GivenPhotos, store: StoreSettings | None, replace: bool
+    folder: Path,
+    encoder: PhotoEncoder,
+    given: _GivenPhotos,
+    store: StoreSettings | None,
+    replace: bool,
+    engine: EncodingEngine | None,
 ) -> AtlasManifest:
     from retrieval.atlas.build import build_photo_atlas
 
     items = given.items()
     with progress_bar("Encoding", "photos") as report:
         return build_photo_atlas(
-            folder, encoder, items, source=given.source, store=store, progress=report, replace=replace
+            folder, encoder, items, source=given.source, store=store, progress=report, replace=replace, engine=engine
         )
 
 

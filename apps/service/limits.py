@@ -29,6 +29,7 @@ class ServiceLimits(BaseSettings):
     job_photos: int = Field(1_000, ge=1, description="photos of one job")
     job_bytes: int = Field(500_000_000, gt=0, description="bytes of one job's upload, and of what a zip holds")
     jobs_per_key: int = Field(100, ge=1, description="jobs that are kept at a time")
+    encoder_batch: int = Field(1, ge=1, description="photos of several callers that are encoded together; 1: none")
     job_workers: int = Field(1, ge=0, description="photos of jobs located at the same time; 0 leaves them to others")
     threads_per_key: int = Field(1_000, ge=1, description="threads that are kept at a time")
     bytes_per_key: int = Field(

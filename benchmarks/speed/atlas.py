@@ -31,7 +31,8 @@ from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import distance_km, unit_vectors
 from retrieval.atlas.atlas import atlas_info, open_atlas
-from retrieval.atlas.build import GPS_BATCH, SCAN_UP_TO, EncodedBatch, ItemSource, build_atlas
+from retrieval.atlas.build import GPS_BATCH, SCAN_UP_TO, ItemSource, build_atlas
+from retrieval.atlas.engines import EncodedBatch
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.base import EncoderIdentity, PhotoVectors, Vectors
 from retrieval.stores.base import Hit, StoredItem, StoreSettings, VectorStore

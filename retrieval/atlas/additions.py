@@ -18,7 +18,6 @@ from geo.point import Point
 from retrieval.atlas.atlas import open_atlas
 from retrieval.atlas.build import (
     PHOTO_BATCH,
-    EncodedBatch,
     ItemSource,
     Progress,
     encode_photos,
@@ -33,6 +32,7 @@ from retrieval.atlas.draft import (
     peak_bytes,
     resume_draft,
 )
+from retrieval.atlas.engines import EncodedBatch
 from retrieval.atlas.failures import Failure, read_failures
 from retrieval.atlas.manifest import (
     FAILED_FILE,

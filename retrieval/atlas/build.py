@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +29,10 @@ from retrieval.atlas.draft import (
     resume_draft,
     same_build,
 )
+from retrieval.atlas.engines import EncodedBatch, EncodingEngine, EngineJob
 from retrieval.atlas.failures import Failure, FailureList, read_failures
 from retrieval.atlas.manifest import (
+    SHARD_FOLDER,
     STORE_FOLDER,
     AtlasError,
     AtlasManifest,
@@ -39,7 +42,7 @@ from retrieval.atlas.servers import check_replaceable, clear_collection, next_ve
 from retrieval.atlas.sources import PhotoItem
 from retrieval.atlas.verify import store_checksum
 from retrieval.candidate import AtlasKind
-from retrieval.encoders.base import IdentifiedEncoder, PhotoEncoder, Vectors
+from retrieval.encoders.base import IdentifiedEncoder, PhotoEncoder
 from retrieval.photos.photo import Photo, PhotoError, load_photo
 from retrieval.stores.base import (
     EdgeSettings,
@@ -58,16 +61,12 @@ SCAN_UP_TO = 250_000
 """A scan's time grows with the items, a graph's hardly: above this a graph is worth the minutes it takes to build."""
 
 
-class EncodedBatch(NamedTuple):
-    """A batch: the items that could be encoded with their vectors (n, dim), and those that could not."""
-
-    items: list[StoredItem]
-    vectors: Vectors
-    failures: list[Failure]
-
-
 class ItemSource(NamedTuple):
-    """The items 0 to total - 1 of a build; `encode` makes a batch of them from their numbers."""
+    """The items 0 to total - 1 of a build; `encode` makes a batch of them from their numbers.
+
+    `encode_elsewhere`, where there is one, makes all batches of the numbers it is given, in their order; it is told the
+    folder of the draft and is to report how many items it has encoded.
+    """
 
     kind: AtlasKind
     description: str
@@ -75,6 +74,7 @@ class ItemSource(NamedTuple):
     total: int
     batch_size: int
     encode: Callable[[Sequence[int]], EncodedBatch]
+    encode_elsewhere: Callable[[Sequence[int], Path, Callable[[int], None]], Iterator[EncodedBatch]] | None = None
 
 
 def build_gps_atlas(
@@ -130,12 +130,13 @@ def build_photo_atlas(
     store: StoreSettings | None = None,
     progress: Progress | None = None,
     replace: bool = False,
+    engine: EncodingEngine | None = None,
 ) -> AtlasManifest:
     """Build an atlas of the fused vectors of photos, or finish one that was cut off.
 
     A photo that cannot be read, or has no position, is listed in `failed.jsonl` and the build goes on.
-    The payload is the file's `sha256` and, where there is one, the `author`. The other arguments are those of
-    `build_gps_atlas`.
+    The payload is the file's `sha256` and, where there is one, the `author`. `engine` encodes the photos, such as
+    `make_engine("ray", ...)`; this process if None. The other arguments are those of `build_gps_atlas`.
 
     Raises:
         AtlasError: the atlas that is there is of another build.
@@ -145,7 +146,15 @@ def build_photo_atlas(
     def encode(ids: Sequence[int]) -> EncodedBatch:
         return encode_photos(encoder, [(i, items[i]) for i in ids])
 
-    given = ItemSource(AtlasKind.PHOTO, source, digest_of_photos(items), len(items), PHOTO_BATCH, encode)
+    digest = digest_of_photos(items)
+
+    def encode_elsewhere(pending: Sequence[int], draft: Path, encoded: Callable[[int], None]) -> Iterator[EncodedBatch]:
+        assert engine is not None  # noqa: S101 - given below only then
+        return engine.encode(EngineJob(items, pending, PHOTO_BATCH, draft, digest, encoder, encoded))
+
+    given = ItemSource(
+        AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode, encode_elsewhere if engine else None
+    )
     with atlas_lock(folder):
         return _build(folder, encoder, given, store, progress, replace)
 
@@ -252,9 +261,10 @@ def finish_draft(
         check_room(draft, peak_bytes(source.total, dim), f"an atlas of {source.total:,} items")
     place = StorePlace(draft / manifest.vectors, manifest.name, dim)
     with open_store(manifest.store, place, create=True) as opened, FailureList(draft) as failures:
-        _fill(opened, failures, source, progress, draft if on_disk else None)
+        _fill(opened, failures, source, progress, draft, on_disk)
         _refuse_empty(opened, folder, source)
         opened.flush()
+        shutil.rmtree(draft / SHARD_FOLDER, ignore_errors=True)
         opened.optimize()
         count, failed = opened.count(), len(failures.ids)
         if count + failed != source.total:
@@ -278,17 +288,40 @@ def _refuse_empty(store: VectorStore, folder: Path, source: ItemSource) -> None:
 
 
 def _fill(
-    store: VectorStore, failures: FailureList, source: ItemSource, progress: Progress | None, on_disk: Path | None
+    store: VectorStore,
+    failures: FailureList,
+    source: ItemSource,
+    progress: Progress | None,
+    draft: Path,
+    on_disk: bool,
 ) -> None:
     done = store.ids() | failures.ids
     pending = [i for i in range(source.total) if i not in done]
     batch_bytes = RESERVE_BYTES + peak_bytes(source.batch_size, store.dim) - FIXED_BYTES
-    for start in range(0, len(pending), source.batch_size):
+    for encoded in _encoded(source, pending, draft, progress) if pending else ():
         if on_disk:
-            check_room(on_disk, batch_bytes, f"the atlas of {source.total:,} items")
-        batch = pending[start : start + source.batch_size]
-        encoded = source.encode(batch)
-        store.upsert(encoded.items, encoded.vectors)
-        failures.add(encoded.failures)
+            check_room(draft, batch_bytes, f"the atlas of {source.total:,} items")
+        kept = [row for row, item in enumerate(encoded.items) if item.id not in done]
+        store.upsert([encoded.items[row] for row in kept], encoded.vectors[kept])
+        failures.add([failure for failure in encoded.failures if failure.id not in done])
+
+
+def _encoded(
+    source: ItemSource, pending: Sequence[int], draft: Path, progress: Progress | None
+) -> Iterator[EncodedBatch]:
+    """The batches of items that are not stored yet; `progress` hears of one when it is stored, or encoded elsewhere."""
+    done = source.total - len(pending)
+
+    def report(count: int) -> None:
+        nonlocal done
+        done += count
         if progress:
-            progress(source.total - len(pending) + start + len(batch), source.total)
+            progress(done, source.total)
+
+    if source.encode_elsewhere:
+        yield from source.encode_elsewhere(pending, draft, report)
+        return
+    for start in range(0, len(pending), source.batch_size):
+        batch = pending[start : start + source.batch_size]
+        yield source.encode(batch)
+        report(len(batch))

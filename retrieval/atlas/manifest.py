@@ -18,6 +18,8 @@ from retrieval.stores.base import StoreSettings
 MANIFEST_FILE = "atlas.json"
 FAILED_FILE = "failed.jsonl"
 STORE_FOLDER = "vectors"
+SHARD_FOLDER = "shards"
+"""In a draft: what the workers of a build have encoded and is not in the store yet."""
 
 
 class AtlasError(UserError):

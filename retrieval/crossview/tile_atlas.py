@@ -24,7 +24,8 @@ from core.files import replacing
 from geo.sphere import EARTH_RADIUS_KM, Floats
 from geo.tiles import Tile, TileBounds
 from retrieval.atlas.atlas import Atlas, open_atlas
-from retrieval.atlas.build import EncodedBatch, ItemSource, Progress, build_atlas
+from retrieval.atlas.build import ItemSource, Progress, build_atlas
+from retrieval.atlas.engines import EncodedBatch
 from retrieval.atlas.failures import Failure, read_failures
 from retrieval.atlas.manifest import AtlasError, AtlasManifest
 from retrieval.atlas.sources import parse_position, refuse_repeated, table_rows

@@ -141,6 +141,11 @@ def load_crossview_encoder(folder: Path, threads: int | None = None, *, device: 
     return CrossviewEncoder(folder, device=device)
 
 
+def computes_with_torch(name_or_folder: str | Path) -> bool:
+    """Whether an encoder computes with torch, and so on a GPU where there is one; the others compute on the CPU."""
+    return str(name_or_folder) == _GEOCLIP.name or _is_fusion(Path(name_or_folder))
+
+
 def _is_fusion(folder: Path) -> bool:
     """Whether the card is of a fusion encoder on pretrained backbones; the loader reports any other fault in it."""
     try:
