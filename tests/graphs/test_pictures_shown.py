@@ -6,20 +6,23 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from langchain_core.messages import BaseMessage
 from PIL import Image
 
 from agents.chat_models.registry import LoadedModel
 from agents.chat_models.spec import find_model
+from agents.messages import is_picture
 from core.errors import UserError
 from graphs.geolocate import build_geolocate
 from graphs.settings import make_settings
 from retrieval.photos.photo import load_photo
-from tests.fakes.machine import ScriptedModel, context, given, propose
+from tests.fakes.machine import ScriptedModel, context, given, propose, scripted
 
 
 def loaded(spec: str) -> LoadedModel:
@@ -88,3 +91,28 @@ def test_the_detail_reaches_openais_request_in_both_of_its_protocols(tmp_path: P
 def test_a_size_that_no_model_can_use_is_refused() -> None:
     with pytest.raises(UserError, match="model_picture_px"):
         make_settings(model_picture_px=10)
+
+
+def begins_with(whole: BaseMessage, kept: BaseMessage) -> bool:
+    """Whether a message is another one with text added at its end."""
+    pictures, same = ([block for block in one.content if is_picture(block)] for one in (whole, kept))
+    return pictures == same and whole.text.startswith(kept.text)
+
+
+def test_each_request_begins_with_the_one_before_so_that_a_server_need_read_that_once(tmp_path: Path) -> None:
+    """A server's prefix cache serves all but the end of a request's last message, which is sent once."""
+    chat = scripted([("find_place", {"name": "Madrid"})])
+    spec = "vllm:b@http://127.0.0.1:1/v1"
+    model = LoadedModel(name=spec, chat=chat, kind=find_model(spec))
+    file = tmp_path / "photo.jpg"
+    Image.fromarray(np.full((300, 400, 3), 90, np.uint8)).save(file)
+    photo = load_photo(file)
+    at = replace(context(strategy="refine"), models=(model,))
+    at.photo_store.add(photo)
+    build_geolocate(at).invoke(given(photo_id=photo.id, photo_sha256=photo.sha256))  # type: ignore[call-overload]
+    assert len(chat.seen) == 3, "a prediction, an investigation and a revision"
+    assert any(message.type == "tool" for message in chat.seen[-1])
+    for earlier, later in pairwise(chat.seen):
+        assert len(later) > len(earlier)
+        assert [one.content for one in later[: len(earlier) - 1]] == [one.content for one in earlier[:-1]]
+        assert begins_with(earlier[-1], later[len(earlier) - 1])

@@ -18,11 +18,15 @@ import typer.main
 import yaml
 
 from apps.cli import app
+from graphs.budgets import Budgets
+from retrieval.photos.together import MOST_TOGETHER
 from retrieval.stores.base import ServerSettings
 from retrieval.stores.registry import default_store_settings
 from tests.apps.conftest import ROOT
 from tests.fakes.photo_files import jpeg
 from tests.fakes.services import server_process
+from tools.look_closer import MAX_BOXES
+from tools.online.street_view import MAX_LIMIT
 
 KEY = "a-key-for-anna-of-24-char"
 ENV = {"GEOSLEUTH_API_KEY": f"anna:{KEY}", "POSTGRES_PASSWORD": "secret"}
@@ -130,6 +134,14 @@ def test_the_atlas_is_built_on_the_server_that_the_api_may_contact() -> None:
     assert isinstance(store, ServerSettings)
     host = store.url.removeprefix("http://")
     assert json.loads(SERVICES["api"]["environment"]["GEOSLEUTH_ATLAS_SERVERS"]) == [f"{command[2]}@{host}"]
+
+
+def test_vllm_takes_as_many_pictures_as_a_request_can_hold_and_reads_a_conversations_beginning_once() -> None:
+    """All photos of a place, and of each tool call that the budget allows as many pictures as a call can return."""
+    flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in SERVICES["vllm"]["command"])
+    most = MOST_TOGETHER + Budgets().tool_calls * max(MAX_BOXES, MAX_LIMIT)
+    assert json.loads(flags["limit-mm-per-prompt"])["image"] >= most
+    assert "enable-prefix-caching" in flags
 
 
 def test_the_api_runs_as_composed_and_its_health_check_passes(postgres_url: str, tmp_path: Path) -> None:
