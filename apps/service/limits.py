@@ -22,6 +22,7 @@ class ServiceLimits(BaseSettings):
     text_characters: int = Field(4_000, gt=0, description="of a question or a message")
     runs_at_once: int = Field(2, ge=1, description="photos located and turns answered at the same time")
     runs_waiting: int = Field(64, ge=0, description="more that may wait for their turn")
+    runs_at_once_per_key: int | None = Field(None, ge=1, description="of one API key; by default as many as there are")
     runs_per_key: int = Field(40, ge=1, description="of one API key, running or waiting")
     requests_at_once: int = Field(128, ge=1, description="requests of all callers under way, streams included")
     requests_per_minute: int = Field(600, ge=1, description="of one API key, or of one address where there are no keys")
