@@ -38,17 +38,22 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 def print_batches(batches: Sequence[int], rgb: Pixels) -> None:
     """Photos a CPU second of `compact` as it ships, the median of five rounds, and of CLIP, by photos in a call."""
-    compact = load_encoder("compact", 1)
-    clip = load_image_backbone("clip-vit-l14", "random")
-    work: dict[str, tuple[int, Callable[[int], object]]] = {
-        "compact": (5, lambda count: compact.encode_photos([Photo(rgb, "0" * 64, "photo")] * count)),
-        "clip-vit-l14": (1, lambda count: clip(torch.from_numpy(np.stack([clip.prepare(rgb) for _ in range(count)])))),
-    }
     print(f"| photos a CPU second, in batches of | {' | '.join(map(str, batches))} |\n|---|{'---|' * len(batches)}")
-    for name, (rounds, encode) in work.items():
+    for name, rounds, load in (("compact", 5, _compact), ("clip-vit-l14", 1, _clip)):
+        encode = load(rgb)
         encode(1)
         rates = np.median([[photos_per_cpu_second(encode, size) for size in batches] for _ in range(rounds)], axis=0)
         print(f"| {name} | {' | '.join(f'{rate:.3g}' for rate in rates)} |", flush=True)
+
+
+def _compact(rgb: Pixels) -> Callable[[int], object]:
+    encoder = load_encoder("compact", 1)
+    return lambda count: encoder.encode_photos([Photo(rgb, "0" * 64, "photo")] * count)
+
+
+def _clip(rgb: Pixels) -> Callable[[int], object]:
+    clip = load_image_backbone("clip-vit-l14", "random")
+    return lambda count: clip(torch.from_numpy(np.stack([clip.prepare(rgb) for _ in range(count)])))
 
 
 def photos_per_cpu_second(encode: Callable[[int], object], size: int) -> float:
