@@ -9,7 +9,7 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from apps.api.locate import EVENTS
 from apps.api.parameters import ItemId, ListLimit, ListOffset, Owner, Service, in_thread, uploaded_photos
 from apps.api.problems import problems
-from apps.api.schemas import NewThread, TakenBack, ThreadDetail, ThreadReply, ThreadSummary
+from apps.api.schemas import NO_NUL, NewThread, TakenBack, ThreadDetail, ThreadReply, ThreadSummary
 from apps.api.streams import event_response, last_event, wants_events
 from apps.service.choices import SERVERS_CHOICE
 from apps.service.runs import RunStream
@@ -71,6 +71,10 @@ async def send_message(
     ] = None,
     same_place: Annotated[bool, Form(description="the photos are of the place that is talked about")] = False,
     live_areas: Annotated[bool, Form(description="stream an event `belief` with its areas at each change")] = False,
+    about_photo_id: Annotated[
+        str | None,
+        Form(max_length=200, pattern=NO_NUL, description="a photo of the thread to talk about from here on"),
+    ] = None,
 ) -> Response | ThreadReply:
     """Send words, a photo, or both, and get the reply.
 
@@ -78,7 +82,8 @@ async def send_message(
     then `reply`, `question` or `error`. Where it ends with a question, the next message is its answer.
     """
     shown = await uploaded_photos(request, photo or [])
-    stream = await in_thread(service.conversations.send, owner, thread_id, text, shown, live_areas, same_place)
+    send = service.conversations.send
+    stream = await in_thread(send, owner, thread_id, text, shown, live_areas, same_place, about_photo_id)
     return await _answered(request, stream)
 
 

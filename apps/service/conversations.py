@@ -20,6 +20,7 @@ from apps.service.threads import NO_NAMES, DatabasePhotoArchive, ThreadRow, Thre
 from graphs.chat.events import PersonAsked
 from graphs.chat.opening import build_conversation
 from graphs.chat.session import Conversation
+from graphs.chat.state import ShownPhoto
 from graphs.system import GeoSleuth
 from retrieval.photos.photo import Photo
 from retrieval.photos.together import joined_name
@@ -81,6 +82,7 @@ class Conversations:
         photos: Sequence[Photo] = (),
         live_areas: bool = False,
         same_place: bool = False,
+        about_photo_id: str | None = None,
     ) -> RunStream:
         """A turn: a photo to locate, a question about the current one, or the answer to what was asked.
 
@@ -91,9 +93,10 @@ class Conversations:
             photos: one to talk about from here on, or several of one place.
             live_areas: whether each change of the belief is an event with its areas.
             same_place: whether the photos are of the place that is talked about: they are added to its photos.
+            about_photo_id: a photo of the thread to talk about from here on; None: the current one.
 
         Raises:
-            NotFoundError: no such thread.
+            NotFoundError: no such thread, or no such photo in it.
             ConflictError: a turn is being answered, or was not finished.
             UnusableError: neither words nor a photo, words before the first photo, or too many.
             TooManyError: too much is under way.
@@ -106,12 +109,16 @@ class Conversations:
             waits = conversation.question is not None
             if conversation.is_unfinished and not waits:
                 raise ConflictError("the last turn was not finished; resume it or take it back first")
-            if waits and photos:
+            if waits and (photos or about_photo_id not in (None, conversation.photo_id)):
                 raise ConflictError("a question waits for its answer; answer it in words, or take the turn back")
             if (not photos or same_place) and not conversation.shown:
                 raise UnusableError("this thread has no photo yet; send one")
+            if about_photo_id is not None:
+                _shown(conversation, about_photo_id)
 
         def turn(conversation: Conversation) -> Iterable[ServiceEvent]:
+            if about_photo_id is not None and about_photo_id != conversation.photo_id:
+                conversation.turn_to(_shown(conversation, about_photo_id))
             if photos:
                 return conversation.add(photos, text) if same_place else conversation.show(photos[0], text, photos[1:])
             return conversation.answer_question(text) if conversation.question else conversation.ask(text)
@@ -148,23 +155,6 @@ class Conversations:
         if words is None:
             raise ConflictError("there is no turn to take back")
         return words
-
-    def turn_to(self, owner: str, thread_id: str, photo_id: str) -> None:
-        """Talk about another photo of the thread from here on.
-
-        Raises:
-            NotFoundError: no such thread or photo.
-            ConflictError: a turn is being answered.
-        """
-        token = self.table.begin_turn(owner, thread_id)
-        try:
-            conversation = self._open(self.table.find(owner, thread_id))
-            shown = next((photo for photo in conversation.shown if photo.photo_id == photo_id), None)
-            if shown is None:
-                raise NotFoundError("no such photo in this thread")
-            conversation.turn_to(shown)
-        finally:
-            self.table.end_turn(thread_id, token)
 
     def history(self, owner: str, thread_id: str) -> ThreadHistory:
         """What was said, shown and answered.
@@ -251,6 +241,13 @@ class Conversations:
 
     def _archive(self, row: ThreadRow, system: GeoSleuth, names: Mapping[str, str] = NO_NAMES) -> DatabasePhotoArchive:
         return self.table.archive(row, system.photo_store, names)
+
+
+def _shown(conversation: Conversation, photo_id: str) -> ShownPhoto:
+    shown = next((photo for photo in conversation.shown if photo.photo_id == photo_id), None)
+    if shown is None:
+        raise NotFoundError("no such photo in this thread")
+    return shown
 
 
 def _to_read(choices: RunChoices) -> RunChoices:

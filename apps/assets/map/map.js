@@ -81,6 +81,14 @@
   const withTip = (layer, content) => layer.bindTooltip(content, { className: "tip", direction: "top", offset: [0, -8], opacity: 1 });
   const sticky = (layer, content) => layer.bindTooltip(content, { className: "tip", sticky: true, opacity: 1 });
 
+  /* The tip of a dot goes where the map has room for it: above, below, else beside. */
+  const fitTip = (map, dot) => {
+    const tooltip = dot.getTooltip(), height = tooltip.getElement().offsetHeight + 12, { y } = map.latLngToContainerPoint(dot.getLatLng());
+    const [direction, offset] = y > height ? ["top", [0, -8]] : map.getSize().y - y > height ? ["bottom", [0, 8]] : ["auto", [8, 0]];
+    Object.assign(tooltip.options, { direction, offset });
+    tooltip.update();
+  };
+
   const pinSvg = () => {
     const make = (tag, attributes) => {
       const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -100,6 +108,34 @@
     marker(at, label, { icon: L.divIcon({ className: "pin", html: pinSvg(), iconSize: [30, 40], iconAnchor: [15, 39], tooltipAnchor: [0, -32] }), zIndexOffset: 1000 });
   const badge = (at, label, name) =>
     marker(at, `${label}: ${name}`, { icon: L.divIcon({ className: "mark", html: el("div", "badge", label), iconSize: [24, 24] }), zIndexOffset: 500 });
+
+  /* Dots that the keyboard reaches: one stop of Tab, arrow keys go on to the next; focus, Enter and Space open the tip of a dot, Escape closes it. */
+  const reachable = (map, dots, names) => {
+    let stop = 0;
+    const steps = (index) => ({ ArrowRight: index + 1, ArrowDown: index + 1, ArrowLeft: index - 1, ArrowUp: index - 1, Home: 0, End: dots.length - 1 });
+    const prepare = (dot, index) => {
+      const node = dot.getElement();
+      for (const [name, value] of Object.entries({ role: "button", "aria-label": names[index], tabindex: index === stop ? 0 : -1 })) node.setAttribute(name, value);
+      node.classList.add("dot");
+      node.addEventListener("focus", () => {
+        const before = dots[stop].getElement();
+        if (before) before.setAttribute("tabindex", -1);
+        node.setAttribute("tabindex", 0);
+        stop = index;
+        if (!map.getBounds().contains(dot.getLatLng())) map.panTo(dot.getLatLng(), { animate: false });
+      });
+      node.addEventListener("keydown", (event) => {
+        const next = dots[(steps(index)[event.key] + dots.length) % dots.length];
+        if (next) next.getElement().focus({ preventScroll: true });
+        else if (event.key === "Enter" || event.key === " ") dot.openTooltip();
+        else if (event.key === "Escape" && dot.isTooltipOpen()) dot.closeTooltip();
+        else return;
+        event.preventDefault();
+        event.stopPropagation();
+      });
+    };
+    dots.forEach((dot, index) => dot.on("add", () => prepare(dot, index)));
+  };
 
   /* Options: squeeze (equirectangular) or none (Web Mercator), lon (the middle), attribution, legend, ramp, hidden, thumbnail (from a candidate's path and title to a promise of its image). */
   const createMap = (container, options) => {
@@ -176,12 +212,14 @@
       clear();
       photo.heat.forEach(drawHeat);
       photo.discs.forEach((disc) => drawDisc(disc, photo.point));
-      for (const candidate of photo.candidates) {
+      const dots = photo.candidates.map((candidate) => {
         const dot = L.circleMarker(latLng(candidate.at), { radius: 4.5, color: INK, weight: 1.2, fillColor: PINK, fillOpacity: 0.9 });
         const content = tip(candidate.title, candidate.lines);
-        if (candidate.picture && options.thumbnail) dot.once("tooltipopen", () => options.thumbnail(candidate.picture, candidate.title).then((image) => { content.prepend(image); dot.getTooltip().update(); }).catch(() => {}));
-        groups.candidates.addLayer(withTip(dot, content));
-      }
+        if (candidate.picture && options.thumbnail) dot.once("tooltipopen", () => options.thumbnail(candidate.picture, candidate.title).then((image) => { content.prepend(image); if (dot.isTooltipOpen()) fitTip(map, dot); }).catch(() => {}));
+        return withTip(dot, content).on("tooltipopen", () => fitTip(map, dot));
+      });
+      reachable(map, dots, photo.candidates.map((candidate) => [candidate.title, ...candidate.lines].join(", ")));
+      for (const dot of dots) groups.candidates.addLayer(dot);
       for (const tile of photo.tiles) {
         const outline = L.polygon(tile.rings.map((ring) => ring.map(latLng)), { color: GREEN, weight: 2, fillOpacity: 0.15 });
         const dot = L.circleMarker(latLng(tile.at), { radius: 4, color: INK, weight: 1.2, fillColor: GREEN, fillOpacity: 0.9 });

@@ -12,6 +12,7 @@ export const app = {
   thread: null,     // id of the conversation
   photoId: null,    // of the photo whose answer is shown
   answer: null,     // that answer as the panel shows it
+  question: false,  // whether a question of the thread waits for its answer
   run: null,        // AbortController of the turn under way
   cost: { model_calls: 0, tool_calls: 0, tokens: 0, usd: 0, seconds: 0 },
 };

@@ -11,6 +11,7 @@ export const startNew = () => {
   if (app.run) app.run.abort();
   begun++;
   app.thread = null;
+  app.question = false;
   sessionStorage.removeItem(LAST);
   clearAnswer();
   showCost({});
@@ -36,7 +37,7 @@ const showPhotos = (history) => {
   strip.hidden = history.photos.length < 2;
   if (strip.hidden) return;
   strip.replaceChildren(...history.photos.map((photo, index) => {
-    const pick = button("", () => showAnswer(photo.photo_id).then(mark).catch((error) => note(error.message, "error")));
+    const pick = button("", () => showAnswer(photo.photo_id).catch((error) => note(error.message, "error")));
     const image = el("img");
     image.alt = photo.name || `Photo ${index + 1}`;
     pick.dataset.id = photo.photo_id;
@@ -59,6 +60,7 @@ export const openThread = async (threadId) => {
   if (number !== begun) return;
   app.thread = threadId;
   app.choices = thread.choices;
+  app.question = false;
   emit("choices");
   byId("log").replaceChildren();
   clearAnswer();
@@ -123,4 +125,5 @@ export const openLast = async () => {
 };
 
 on("photos", showPhotos);
+on("answer", mark);
 on("reload", (threadId) => openThread(threadId).catch((error) => note(error.message, "error")));

@@ -67,6 +67,7 @@ export const answerCard = (photo) => {
 const said = (error) => note(error.message, "error");
 
 export const questionCard = (question) => {
+  app.question = true;
   const box = bubble("machine question", el("p", "", question.question));
   const answers = el("div", "actions");
   for (const text of question.answers) answers.append(button(text, () => { answers.remove(); send(text); }));
@@ -193,6 +194,9 @@ export const send = async (text, files = [], samePlace = false) => {
   if (app.run) return;
   document.querySelectorAll(".empty, .undo, .resume").forEach((node) => node.remove());
   const name = files.map((file) => file.name).join(" + ");
+  /* Words, and photos that join a place, are about the photo that is shown; the answer to a question is about its photo. */
+  const about = app.question || (files.length && !samePlace) ? null : app.photoId;
+  app.question = false;
   personSaid(text, files.map((file) => URL.createObjectURL(file)), name);
   toEnd();
   if (files.length) clearAnswer();
@@ -203,6 +207,7 @@ export const send = async (text, files = [], samePlace = false) => {
   form.set("text", text);
   form.set("live_areas", "true");
   if (samePlace) form.set("same_place", "true");
+  if (about) form.set("about_photo_id", about);
   for (const file of files) form.append("photo", file, file.name);
   await turn("messages", form, files.length > 0);
 };

@@ -152,6 +152,29 @@ def test_photos_of_the_place_that_is_talked_about_join_it(anna: httpx.Client, pl
     assert anna.delete(path).status_code == 204
 
 
+def test_a_message_is_about_the_photo_that_it_names(anna: httpx.Client, place: list[bytes]) -> None:
+    path = f"/threads/{anna.post('/threads', json={}).json()['id']}"
+
+    def say(text: str, **data: str) -> httpx.Response:
+        return anna.post(f"{path}/messages", data={"text": text, **data})
+
+    for photo in place[:2]:
+        assert anna.post(f"{path}/messages", files={"photo": ("a.jpg", photo)}).status_code == 200
+    first, second = (one["photo_id"] for one in anna.get(path).json()["history"]["photos"])
+    hashes = [hashlib.sha256(photo).hexdigest() for photo in place]
+    assert say("why?").json()["answer"]["photo_sha256"] == hashes[1]
+    assert say("why?", about_photo_id=first).json()["answer"]["photo_sha256"] == hashes[0]
+    assert say("why?").json()["answer"]["photo_sha256"] == hashes[0]
+    assert anna.get(path).json()["history"]["current_photo_id"] == first
+    joined = {"same_place": "true", "about_photo_id": second}
+    reply = anna.post(f"{path}/messages", files={"photo": ("b.jpg", place[2])}, data=joined)
+    added = Answer.model_validate(reply.json()["answer"])
+    assert added.photo_sha256s == (hashes[1], hashes[2])
+    refused(say("why?", about_photo_id="0" * 64), 404)
+    assert anna.get(path).json()["history"]["current_photo_id"] == second
+    assert anna.delete(path).status_code == 204
+
+
 def test_a_thread_from_its_photo_to_its_end(anna: httpx.Client, bert: httpx.Client, photo: bytes) -> None:
     thread = anna.post("/threads", json={"title": "holiday"}).json()
     path = f"/threads/{thread['id']}"

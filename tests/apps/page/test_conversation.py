@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,8 @@ import pytest
 from PIL import Image
 
 from agents.schemas import Answer
-from apps.api.app import create_app
-from apps.cli import main
 from apps.output.xmp import METHOD
-from apps.service.access import ApiKeys
 from apps.service.limits import ServiceLimits
-from apps.service.service import GeolocationService
-from graphs.settings import make_settings
-from tests.fakes.photo_files import noise, torn_between_prague_and_warsaw
-from tests.fakes.services import listening
 from tests.fakes.services.browser import Visit, expect
 
 HOSTILE = "<img src=x onerror=alert(1)>.png"
@@ -244,57 +236,3 @@ def test_a_file_that_is_no_photo_is_refused_in_words(visit: Visit) -> None:
     page = visit.open()
     visit.drop("notes.png", b"plain text")
     assert "is not a JPEG" in page.locator(".error").inner_text()
-
-
-@pytest.fixture
-def torn(tmp_path: Path, encoder: Path) -> Iterator[str]:
-    """A server with a recorded model, which wavers between Prague and Warsaw, and an atlas that does too."""
-    for name in ("prague", "warsaw"):
-        noise(7).save(tmp_path / f"{name}.png")
-    (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON\nprague.png,50.08,14.43\nwarsaw.png,52.23,21.01\n")
-    table = ("--photos", tmp_path, "--table", tmp_path / "t.csv", "--encoder", encoder, "--home", tmp_path)
-    main(["atlas", "build", "close", *map(str, table)])
-    said = torn_between_prague_and_warsaw(tmp_path / "said.jsonl", tmp_path / "prague.png")
-    choices = {"encoder": str(encoder), "atlases": ("close",), "model": f"recorded:{said}", "ask": True}
-    settings = make_settings(home=tmp_path, read_signs=False, atlas_photos=tmp_path, **choices)
-    with GeolocationService.open(settings, ServiceLimits()) as opened, listening(create_app(opened, ApiKeys({}))) as at:
-        yield at
-
-
-def _candidates_are_shown_by_name_alone(url: str) -> None:
-    """The API shows the photos of an answer's candidates, and no other file of the folder."""
-    with httpx.Client(base_url=f"{url}/v1", trust_env=False) as client:
-        thread = client.get("/threads?limit=1").json()[0]["id"]
-        photo = client.get(f"/threads/{thread}").json()["history"]["photos"][0]["photo_id"]
-
-        def asked(atlas: str, item_id: str) -> httpx.Response:
-            return client.get(
-                f"/threads/{thread}/photos/{photo}/candidate", params={"atlas": atlas, "item_id": item_id}
-            )
-
-        shown = asked("close", "warsaw.png")
-        assert shown.headers["content-type"] == "image/jpeg"
-        assert shown.content.startswith(b"\xff\xd8")
-        for atlas, item_id in (("other", "warsaw.png"), ("close", "t.csv"), ("close", "../warsaw.png"), ("close", "")):
-            assert asked(atlas, item_id).status_code == 404, item_id
-
-
-def test_a_question_is_answered_and_candidates_are_dots(browser: Any, torn: str, tmp_path: Path) -> None:
-    visit = Visit(browser, torn)
-    page = visit.open()
-    visit.drop("prague.png", (tmp_path / "prague.png").read_bytes())
-    page.wait_for_selector(".question")
-    assert page.locator(".card").count() == 0
-    page.reload()
-    page.wait_for_selector(".question")  # it waits, whatever becomes of the page
-    ask(page, "it is in Poland")
-    page.locator(".card h2", has_text="Poland").wait_for()
-    dots = page.locator("path[fill='#ff6b9d']")
-    assert dots.count() == 2
-    dots.first.dispatch_event("mouseover")
-    picture = page.get_by_alt_text("Photo of Candidate 1")
-    picture.wait_for()
-    assert picture.evaluate("image => image.naturalWidth") == noise(7).width
-    _candidates_are_shown_by_name_alone(torn)
-    assert visit.outside == []
-    visit.context.close()
