@@ -27,6 +27,7 @@ from apps.service.job_worker import JobWorkers
 from apps.service.jobs import JobTable
 from apps.service.leases import LeaseKeeper
 from apps.service.limits import ServiceLimits, check_text
+from apps.service.map_tiles import MapLayer, MapTiles
 from apps.service.runs import RunPool, RunStream
 from apps.service.threads import ThreadTable
 from apps.service.uploads import read_photo
@@ -54,6 +55,8 @@ class ServiceOffer(Frozen):
     budget_usd: float
     """The most that one run may cost, in US dollars."""
     limits: ServiceLimits
+    map_layers: tuple[MapLayer, ...]
+    """Tiles that the map shows when they are chosen; nothing is asked before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,7 @@ class GeolocationService(Closing):
         conversations: turns of threads.
         jobs: batches.
         pool: runs under way.
+        map_tiles: the ground under the page's map.
         workers: locate the photos of jobs.
         resources: closed with it, in reverse order.
     """
@@ -83,6 +87,7 @@ class GeolocationService(Closing):
     conversations: Conversations
     jobs: JobTable
     pool: RunPool
+    map_tiles: MapTiles
     workers: JobWorkers
     resources: ExitStack
 
@@ -126,6 +131,7 @@ class GeolocationService(Closing):
                 conversations=Conversations(threads, systems, database, leases, pool, limits),
                 jobs=jobs,
                 pool=pool,
+                map_tiles=MapTiles(system.clients),
                 workers=workers,
                 resources=opened.pop_all(),
             )
@@ -208,4 +214,5 @@ class GeolocationService(Closing):
             data_that_leaves=tuple(system.data_that_leaves()),
             budget_usd=self.settings.budgets.usd,
             limits=self.limits,
+            map_layers=self.map_tiles.layers,
         )
