@@ -169,7 +169,7 @@ def test_a_source_that_fails_is_told_once_and_the_ground_stays(browser: Any, tmp
             page = visit.open()
             page.get_by_label("Ground").select_option("satellite")
             page.wait_for_function(
-                "() => performance.getEntriesByType('resource').filter(({ name }) => name.includes('/tiles/')).length > 3"
+                "() => performance.getEntriesByType('resource').filter((e) => e.name.includes('/tiles/')).length > 3"
             )
             expect(page.locator("#log .error")).to_have_count(1)
             assert "are missing from the map" in page.locator("#log .error").inner_text()
