@@ -18,6 +18,7 @@ from typing import Self
 
 from agents.chat_models.registry import LoadedModel
 from agents.schemas import Frozen, Level
+from apps.maps.map_tiles import MapLayer, MapTiles
 from apps.service.choices import SERVERS_CHOICE, OfferedSystems, RunChoices
 from apps.service.conversations import Conversations
 from apps.service.database import StateDatabase
@@ -27,7 +28,6 @@ from apps.service.job_worker import JobWorkers
 from apps.service.jobs import JobTable
 from apps.service.leases import LeaseKeeper
 from apps.service.limits import ServiceLimits, check_text
-from apps.service.map_tiles import MapLayer, MapTiles
 from apps.service.runs import RunPool, RunStream
 from apps.service.threads import ThreadTable
 from apps.service.uploads import read_photo
