@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
 
-from apps.api import jobs, locate, problems, threads
+from apps.api import jobs, locate, problems, threads, tiles
 from apps.api.guard import RequestGuard
 from apps.api.metrics import ServerMetrics
 from apps.api.parameters import bearer, in_thread
@@ -23,6 +23,9 @@ from apps.page.static import add_page
 from apps.service.access import ApiKeys
 from apps.service.service import GeolocationService
 from apps.service.uploads import DECODED_AT_ONCE
+
+TILES_AT_ONCE = 4
+"""As many as a tile server is asked for at once. By hand."""
 
 DESCRIPTION = """Where was this photo taken, how sure are we, and why?
 
@@ -44,8 +47,16 @@ def create_app(service: GeolocationService, keys: ApiKeys) -> FastAPI:
     app.state.service, app.state.keys = service, keys
     app.state.decoding = CapacityLimiter(DECODED_AT_ONCE)  # those that wait hold no thread
     app.state.searching = CapacityLimiter(service.limits.runs_at_once)  # each runs the encoder
+    app.state.tiles = CapacityLimiter(TILES_AT_ONCE)  # a slow source holds no more threads
     metrics = ServerMetrics(service)
-    for router in (locate.router, threads.router, photos.router, jobs.router, job_tables.router):
+    for router in (
+        locate.router,
+        threads.router,
+        photos.router,
+        jobs.router,
+        job_tables.router,
+        tiles.router,
+    ):
         app.include_router(router, prefix="/v1", dependencies=[Depends(bearer)])
     _add_health(app, service, metrics)
     add_page(app)

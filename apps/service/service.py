@@ -18,6 +18,7 @@ from typing import Self
 
 from agents.chat_models.registry import LoadedModel
 from agents.schemas import Frozen, Level
+from apps.maps.map_tiles import MapLayer, MapTiles
 from apps.service.choices import SERVERS_CHOICE, OfferedSystems, RunChoices
 from apps.service.conversations import Conversations
 from apps.service.database import StateDatabase
@@ -54,6 +55,8 @@ class ServiceOffer(Frozen):
     budget_usd: float
     """The most that one run may cost, in US dollars."""
     limits: ServiceLimits
+    map_layers: tuple[MapLayer, ...]
+    """Tiles that the map shows when they are chosen; nothing is asked before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,7 @@ class GeolocationService(Closing):
         conversations: turns of threads.
         jobs: batches.
         pool: runs under way.
+        map_tiles: the ground under the page's map.
         workers: locate the photos of jobs.
         resources: closed with it, in reverse order.
     """
@@ -83,6 +87,7 @@ class GeolocationService(Closing):
     conversations: Conversations
     jobs: JobTable
     pool: RunPool
+    map_tiles: MapTiles
     workers: JobWorkers
     resources: ExitStack
 
@@ -129,6 +134,7 @@ class GeolocationService(Closing):
                 conversations=Conversations(threads, systems, database, leases, pool, limits),
                 jobs=jobs,
                 pool=pool,
+                map_tiles=MapTiles(system.clients),
                 workers=workers,
                 resources=opened.pop_all(),
             )
@@ -211,4 +217,5 @@ class GeolocationService(Closing):
             data_that_leaves=tuple(system.data_that_leaves()),
             budget_usd=self.settings.budgets.usd,
             limits=self.limits,
+            map_layers=self.map_tiles.layers,
         )

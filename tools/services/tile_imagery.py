@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from geo.point import Point
-from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, covering_tiles, finest_zoom, km_per_pixel
+from geo.tiles import MAX_LATITUDE_DEG, TILE_PX, PlacedTile, Tile, covering_tiles, finest_zoom, km_per_pixel
 from retrieval.crossview.tiles import TileReader
 from tools.results import ToolError
 from tools.services.imagery import ImageryView, Rgb
@@ -25,25 +25,37 @@ MAX_REDUCED = 3
 
 
 class TileImagery:
-    """An `ImagerySource` over one tile server."""
+    """An `ImagerySource` over one tile server.
+
+    Attributes:
+        server: that is asked.
+    """
 
     def __init__(self, client: TileClient) -> None:
         self._client = client
-        self._server = client.server
+        self.server = client.server
 
     @property
     def zooms(self) -> range:
         """Zoom levels the server has."""
-        return self._server.zooms
+        return self.server.zooms
+
+    def tile(self, tile: Tile) -> Rgb | None:
+        """One tile as uint8 (256, 256, 3); None where the server has none.
+
+        Raises:
+            ToolError: it cannot be had; see `TileClient.picture`.
+        """
+        return self._client.picture(tile)
 
     def view(self, point: Point, zoom: int, size_px: int) -> ImageryView:
         """See `ImagerySource`; the map ends at 85° north and south, and beyond its edge the picture is grey."""
         self._check(point)
         rgb, missing_share = mosaic(self._client, point, zoom, size_px)
         if missing_share == 1.0:
-            raise ToolError(f"{self._server.name} has no picture of this place at this zoom; try a lower zoom")
+            raise ToolError(f"{self.server.name} has no picture of this place at this zoom; try a lower zoom")
         scale = km_per_pixel(point.lat, zoom)
-        return ImageryView(rgb, scale, scale, self._server.name, self._server.attribution, missing_share)
+        return ImageryView(rgb, scale, scale, self.server.name, self.server.attribution, missing_share)
 
     def view_of_width(self, point: Point, width_km: float, size_px: int) -> ImageryView:
         """See `ImagerySource`; cut from the first zoom level that is fine enough, then scaled to the size.
@@ -67,10 +79,10 @@ class TileImagery:
     def _check(self, point: Point) -> None:
         if abs(point.lat) > MAX_LATITUDE_DEG:
             raise ToolError(f"this map ends at {MAX_LATITUDE_DEG:.2f}° north and south")
-        area = self._server.area
+        area = self.server.area
         if area and not area.contains(point):
             raise ToolError(
-                f"{self._server.name} has nothing here: it covers {area.south:.1f} to {area.north:.1f}° north and "
+                f"{self.server.name} has nothing here: it covers {area.south:.1f} to {area.north:.1f}° north and "
                 f"{area.west:.1f} to {area.east:.1f}° east"
             )
 

@@ -23,7 +23,7 @@
       tile.width = tile.height = side;
       const context = tile.getContext("2d");
       context.imageSmoothingQuality = "high";
-      const crs = this.options.crs, step = crs.code === "EPSG:4326" ? side : 4 * sharp;
+      const crs = this._map.options.crs, step = crs.code === "EPSG:4326" ? side : 4 * sharp;
       const lat = (y) => crs.pointToLatLng(L.point(0, (coords.y * side + y) / sharp), coords.z).lat;
       const x = (lon) => crs.latLngToPoint(L.latLng(0, lon), coords.z).x * sharp - coords.x * side;
       for (const picture of this.options.pictures) for (const turn of TURNS) {
@@ -154,12 +154,12 @@
     const marks = new Map(), sizes = new Map();
     const over = L.layerGroup().addTo(map), under = L.layerGroup().addTo(map);
     const renderer = L.canvas({ padding: 0.4 });
-    let home = 0;
-    map.on("zoomend", () => map.getContainer().classList.toggle("far", map.getZoom() < home - 0.5));
+    let home = null;
+    map.on("zoomend", () => map.getContainer().classList.toggle("far", Boolean(home) && map.getZoom() < map.getBoundsZoom(home, false, L.point(48, 48)) - 0.5));
 
     const show = ([west, south, east, north], animate = true) => {
       map.fitBounds([[south, west], [north, east]], { animate, padding: [24, 24], maxZoom: 11 });
-      home = map.getBoundsZoom([[south, west], [north, east]], false, L.point(48, 48));
+      home = L.latLngBounds([south, west], [north, east]);
     };
     /* The option alone: `setMaxBounds` would begin to move a map that is about to be shown elsewhere. */
     const centreOn = (lon) => { map.options.maxBounds = L.latLngBounds([-90, lon - 190], [90, lon + 190]); };
@@ -168,7 +168,7 @@
     const setGround = async (ground, shared = []) => {
       const pictures = [...shared, ...(await Promise.all(ground.pictures.map(loaded)))];
       under.clearLayers();
-      under.addLayer(new Ground({ crs, pictures, noWrap: true, keepBuffer: 3, updateWhenZooming: false }));
+      under.addLayer(new Ground({ pictures, noWrap: true, keepBuffer: 3, updateWhenZooming: false }));
       for (const { lines, colour, weight } of ground.lines)
         under.addLayer(L.polyline(lines.map(decoded), { renderer, interactive: false, color: colour, weight, smoothFactor: 1 }));
       /* The names stay clear of one another on an ordinary screen; a small one has the room for a few. */

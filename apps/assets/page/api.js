@@ -65,8 +65,8 @@ export async function* events(path, form, signal) {
   }
 }
 
-export const blobUrl = async (path) => {
-  const response = await request(path);
+export const blobUrl = async (path, options = {}) => {
+  const response = await request(path, options);
   return { url: URL.createObjectURL(await response.blob()), about: response.headers.get("X-About") || "", response };
 };
 

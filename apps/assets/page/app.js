@@ -5,6 +5,7 @@ import { openSettings, showLeaving } from "./settings.js";
 import { openHistory, openLast, startNew } from "./thread.js";
 import { send, stop } from "./turns.js";
 import { startJob } from "./batch.js";
+import { offerTiles } from "./tiles.js";
 import "./evidence.js";
 
 const { createMap, loaded } = window.GeoSleuth;
@@ -149,6 +150,7 @@ const start = async () => {
   drawWorld(await getJson("/world.json"));
   app.offer = await offer;
   byId("say").maxLength = app.offer.limits.text_characters;
+  offerTiles();
   showLeaving();
   showCost({});
   await openLast();

@@ -73,7 +73,8 @@ const show = () => {
 };
 
 export const showLeaving = () => {
-  const leaves = app.offer.data_that_leaves;
+  const layer = app.mapLayer ? [`the part of the map that is looked at, to ${app.mapLayer.hosts}`] : [];
+  const leaves = [...app.offer.data_that_leaves, ...layer];
   byId("leaves").textContent = leaves.length ? `Leaves this machine: ${leaves.join("; ")}` : "Nothing leaves this machine";
   byId("leaves").className = leaves.length ? "leaves" : "stays";
 };

@@ -8,6 +8,7 @@ export const app = {
   map: null,
   offer: null,
   world: null,
+  mapLayer: null,   // the layer of tiles that the map shows
   choices: { model: null, strategy: null, atlases: null, max_precision: null },
   thread: null,     // id of the conversation
   photoId: null,    // of the photo whose answer is shown
