@@ -94,7 +94,7 @@ class Conversations:
 
         Raises:
             NotFoundError: no such thread.
-            ConflictError: a turn is being answered, or was not finished.
+            ConflictError: a turn is being answered, or was not finished, or the caller keeps as much as is allowed.
             UnusableError: neither words nor a photo, words before the first photo, or too many.
             TooManyError: too much is under way.
         """
@@ -103,6 +103,7 @@ class Conversations:
             raise UnusableError("send words, a photo, or both")
 
         def check(conversation: Conversation) -> None:
+            self.table.check_room(owner)
             waits = conversation.question is not None
             if conversation.is_unfinished and not waits:
                 raise ConflictError("the last turn was not finished; resume it or take it back first")
@@ -154,11 +155,12 @@ class Conversations:
 
         Raises:
             NotFoundError: no such thread or photo.
-            ConflictError: a turn is being answered.
+            ConflictError: a turn is being answered, or the caller keeps as much as is allowed.
         """
         token = self.table.begin_turn(owner, thread_id)
         try:
             conversation = self._open(self.table.find(owner, thread_id))
+            self.table.check_room(owner)
             shown = next((photo for photo in conversation.shown if photo.photo_id == photo_id), None)
             if shown is None:
                 raise NotFoundError("no such photo in this thread")
