@@ -18,6 +18,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
@@ -121,6 +122,16 @@ SELECT coalesce((SELECT sum(pg_column_size(checkpoint) + pg_column_size(metadata
      + coalesce((SELECT sum(pg_column_size(blob)) FROM checkpoint_writes WHERE thread_id = :id), 0)
 """)
 """Bytes of a thread's checkpoints, as they are stored: a Postgres server compresses long values."""
+
+
+class ItemStatus(StrEnum):
+    """Where a photo of a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    """It has a record, which may say that the photo could not be used."""
+    CANCELLED = "cancelled"
 
 
 class StateDatabase(Closing):
