@@ -97,7 +97,7 @@ class Conversations:
 
         Raises:
             NotFoundError: no such thread, or no such photo in it.
-            ConflictError: a turn is being answered, or was not finished.
+            ConflictError: a turn is being answered, or was not finished, or the caller keeps as much as is allowed.
             UnusableError: neither words nor a photo, words before the first photo, or too many.
             TooManyError: too much is under way.
         """
@@ -106,6 +106,7 @@ class Conversations:
             raise UnusableError("send words, a photo, or both")
 
         def check(conversation: Conversation) -> None:
+            self.table.check_room(owner)
             waits = conversation.question is not None
             if conversation.is_unfinished and not waits:
                 raise ConflictError("the last turn was not finished; resume it or take it back first")

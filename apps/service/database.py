@@ -2,10 +2,11 @@
 
 A URL says which: a SQLite file for one machine, or a Postgres server that several API processes share. Tables:
 
-    threads        a row a conversation; `turn_token` and `turn_until` are the lease of the process that answers
+    threads        a row a conversation; `turn_token` and `turn_until` are the lease of the process that answers,
+                   `checkpoint_bytes` what its checkpoints took when its last turn ended
     thread_photos  pixels of their photos (PNG, without metadata), by the hash of the file they came from
     jobs           a row a batch
-    job_items      a row a photo of a batch: its file until it is located, then its record
+    job_items      a row a photo of a batch: its file until it is located, then its record and the record's bytes
 
 and LangGraph's tables of checkpoints. Deleting a thread or a job deletes its photos.
 """
@@ -24,7 +25,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from pydantic import ValidationError
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from apps.service.access import MAX_OWNER_CHARACTERS
 from core.closing import Closing
@@ -52,6 +53,7 @@ THREADS = sa.Table(
     sa.Column("updated_s", sa.Double, nullable=False),
     sa.Column("turn_token", sa.String(36)),
     sa.Column("turn_until", sa.Double),
+    sa.Column("checkpoint_bytes", sa.BigInteger),
 )
 THREAD_PHOTOS = sa.Table(
     "thread_photos",
@@ -82,6 +84,7 @@ JOB_ITEMS = sa.Table(
     sa.Column("token", sa.String(36)),
     sa.Column("lease_until", sa.Double),
     sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("record_bytes", sa.Integer),  # before the record: SQLite reads a row up to the column that is asked for
     sa.Column("record", sa.Text),
 )
 _INDEXES = (
@@ -90,14 +93,35 @@ _INDEXES = (
     sa.Index("job_items_by_status", JOB_ITEMS.c.status, JOB_ITEMS.c.job_id, JOB_ITEMS.c.number),
 )
 
-_KEPT_BYTES = (
-    (sa.select(sa.func.sum(sa.func.length(JOB_ITEMS.c.data))).where(JOB_ITEMS.c.job_id == JOBS.c.id), JOBS.c.owner),
-    (
-        sa.select(sa.func.sum(sa.func.length(THREAD_PHOTOS.c.png))).where(THREAD_PHOTOS.c.thread_id == THREADS.c.id),
-        THREADS.c.owner,
-    ),
+_OWNER = sa.bindparam("owner", type_=sa.String)
+
+
+def _sum_of(size: sa.ColumnElement[int], *where: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.coalesce(sa.select(sa.func.sum(size)).where(*where).scalar_subquery(), 0)
+
+
+_KEPT_BYTES = sa.select(
+    _sum_of(
+        sa.func.coalesce(sa.func.length(JOB_ITEMS.c.data), 0) + sa.func.coalesce(JOB_ITEMS.c.record_bytes, 0),
+        JOB_ITEMS.c.job_id == JOBS.c.id,
+        JOBS.c.owner == _OWNER,
+    )
+    + _sum_of(sa.func.length(THREAD_PHOTOS.c.png), THREAD_PHOTOS.c.thread_id == THREADS.c.id, THREADS.c.owner == _OWNER)
+    + _sum_of(THREADS.c.checkpoint_bytes, THREADS.c.owner == _OWNER)
 )
-"""Bytes of the photos in jobs and in threads, and whose they are."""
+"""Bytes of an owner's photos and records in jobs, and of photos and checkpoints in threads."""
+
+_SQLITE_CHECKPOINTS = sa.text("""
+SELECT coalesce((SELECT sum(length(checkpoint) + length(metadata)) FROM checkpoints WHERE thread_id = :id), 0)
+     + coalesce((SELECT sum(length(value)) FROM writes WHERE thread_id = :id), 0)
+""")
+_POSTGRES_CHECKPOINTS = sa.text("""
+SELECT coalesce((SELECT sum(pg_column_size(checkpoint) + pg_column_size(metadata))
+                 FROM checkpoints WHERE thread_id = :id), 0)
+     + coalesce((SELECT sum(pg_column_size(blob)) FROM checkpoint_blobs WHERE thread_id = :id), 0)
+     + coalesce((SELECT sum(pg_column_size(blob)) FROM checkpoint_writes WHERE thread_id = :id), 0)
+""")
+"""Bytes of a thread's checkpoints, as they are stored: a Postgres server compresses long values."""
 
 
 class ItemStatus(StrEnum):
@@ -155,8 +179,14 @@ class StateDatabase(Closing):
             yield connection
 
     def kept_bytes(self, connection: sa.Connection, owner: str) -> int:
-        """Bytes of a caller's photos, in jobs and threads together."""
-        return sum(int(connection.execute(size.where(of == owner)).scalar_one() or 0) for size, of in _KEPT_BYTES)
+        """Bytes of a caller's photos, records and checkpoints; of checkpoints as `keep_size` last summed them."""
+        return int(connection.execute(_KEPT_BYTES, {"owner": owner}).scalar_one())
+
+    def keep_size(self, connection: sa.Connection, thread_id: str) -> None:
+        """Sum the bytes of a thread's checkpoints and write them to its row, where `kept_bytes` reads them."""
+        of_thread = _POSTGRES_CHECKPOINTS if self.is_shared else _SQLITE_CHECKPOINTS
+        size = int(connection.execute(of_thread, {"id": thread_id}).scalar_one())
+        connection.execute(sa.update(THREADS).where(THREADS.c.id == thread_id).values(checkpoint_bytes=size))
 
     def clock_s(self, connection: sa.Connection) -> float:
         """Seconds since 1970 by the one clock that all processes share: the server's."""
@@ -264,8 +294,18 @@ def _make_tables(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         for table in _TABLES.sorted_tables:
             connection.execute(CreateTable(table, if_not_exists=True))
+            _add_missing_columns(connection, table)
         for index in _INDEXES:
             connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _add_missing_columns(connection: sa.Connection, table: sa.Table) -> None:
+    """Bring a table of an earlier version up to date: columns that came later may be null."""
+    there = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+    for column in table.columns:
+        if column.name not in there:
+            definition = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.execute(sa.DDL(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
 
 
 @contextmanager

@@ -260,7 +260,9 @@ def _ours(item: ClaimedItem) -> sa.Update:
 
 
 def _done(record: PhotoResult) -> dict[str, object]:
-    return {"status": ItemStatus.DONE, "record": record.line(), "data": None, "token": None, "lease_until": None}
+    line = record.line()
+    kept = {"record": line, "record_bytes": len(line.encode())}
+    return {"status": ItemStatus.DONE, "data": None, "token": None, "lease_until": None} | kept
 
 
 def _counted(connection: sa.Connection, which: sa.ColumnElement[bool]) -> dict[str, int]:

@@ -33,7 +33,7 @@ class ServiceLimits(BaseSettings):
     job_workers: int = Field(1, ge=0, description="photos of jobs located at the same time; 0 leaves them to others")
     threads_per_key: int = Field(1_000, ge=1, description="threads that are kept at a time")
     bytes_per_key: int = Field(
-        5_000_000_000, gt=0, description="of one key's photos that are kept at a time, in jobs and threads together"
+        5_000_000_000, gt=0, description="of one key's photos, records and checkpoints that are kept at a time"
     )
     lease_s: float = Field(30.0, gt=0.0, description="after a worker has died, so long until another takes its work")
     unread_events: int = Field(2_000, ge=10, description="events kept for a reader who is slow; then they are cut off")
@@ -52,7 +52,7 @@ def check_text(text: str, limits: ServiceLimits) -> None:
 
 
 def check_kept_bytes(kept_bytes: int, limits: ServiceLimits) -> None:
-    """See that a caller keeps no more bytes of photos than allowed.
+    """See that a caller keeps no more bytes than allowed.
 
     Raises:
         ConflictError: it would be more.
@@ -60,7 +60,7 @@ def check_kept_bytes(kept_bytes: int, limits: ServiceLimits) -> None:
     if kept_bytes > limits.bytes_per_key:
         most, would_be = limits.bytes_per_key / 1e6, kept_bytes / 1e6
         raise ConflictError(
-            f"your jobs and threads may keep {most:g} MB of photos, and with this they would have {would_be:.3g} MB:"
+            f"your jobs and threads may keep {most:g} MB, and with this they would have {would_be:.3g} MB:"
             " delete threads or jobs"
         )
 

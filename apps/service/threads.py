@@ -129,10 +129,20 @@ class ThreadTable:
             return bool(connection.execute(ours.values(turn_until=until)).rowcount)
 
     def end_turn(self, thread_id: str, token: str) -> None:
-        """Let the thread go."""
+        """Let the thread go; its checkpoints count from now on as they are."""
         with self._database.write() as connection:
             ours = sa.update(THREADS).where(THREADS.c.id == thread_id, THREADS.c.turn_token == token)
-            connection.execute(ours.values(turn_token=None, turn_until=None))
+            if connection.execute(ours.values(turn_token=None, turn_until=None)).rowcount:
+                self._database.keep_size(connection, thread_id)
+
+    def check_room(self, owner: str) -> None:
+        """See that a caller may keep more.
+
+        Raises:
+            ConflictError: more bytes are kept than allowed.
+        """
+        with self._database.read() as connection:
+            check_kept_bytes(self._database.kept_bytes(connection, owner), self._limits)
 
     def delete(self, owner: str, thread_id: str) -> None:
         """Delete a thread with its checkpoints and photos.

@@ -214,20 +214,51 @@ def test_choices_of_a_thread_hold_for_its_turns_and_nothing_finer_than_allowed_g
         opened.systems.find(RunChoices(strategy="clusters"))
 
 
-def test_photos_of_a_thread_count_among_the_bytes_that_a_caller_keeps(
+def test_photos_and_checkpoints_of_threads_count_among_the_bytes_that_a_caller_keeps(
     state_url: str, tmp_path: Path, photo: Photo
 ) -> None:
     png_bytes = len(png_of(photo))
-    with service(tmp_path, state_url, job_workers=0, bytes_per_key=2 * png_bytes - 1) as opened:
-        first, second = (opened.threads.create("anna", "", RunChoices()) for _ in range(2))
+    with service(tmp_path, state_url, job_workers=0) as opened:
+        empty, first, second = (opened.threads.create("anna", "", RunChoices()) for _ in range(3))
+        assert kept(opened.database) == 0
         assert reply(opened.conversations.send("anna", first.id, "", [photo])).answer
+        one_turn = kept(opened.database)
+        assert one_turn > png_bytes + 10_000
+        assert kept(opened.database, "bert") == 0
+    with service(tmp_path, state_url, job_workers=0, bytes_per_key=one_turn + png_bytes - 1) as opened:
         refused = last(opened.conversations.send("anna", second.id, "", [photo]))
         assert isinstance(refused, RunFailed)
         assert (refused.status, "delete threads or jobs" in refused.detail) == (409, True)
         with pytest.raises(ConflictError, match="delete threads or jobs"):
             opened.jobs.create("anna", RunChoices(), [("a.jpg", b"x" * png_bytes)])
+    with service(tmp_path, state_url, job_workers=0, bytes_per_key=one_turn) as opened:
+        opened.threads.delete("anna", second.id)
+        assert reply(opened.conversations.send("anna", first.id, "why?")).text
+        assert kept(opened.database) > one_turn
+        with pytest.raises(ConflictError, match="delete threads or jobs"):
+            opened.conversations.send("anna", first.id, "why?")
+        with pytest.raises(ConflictError, match="delete threads or jobs"):
+            opened.conversations.turn_to("anna", first.id, photo.id)
+        assert not opened.threads.find("anna", first.id).is_busy
+        assert opened.conversations.undo("anna", first.id) == "why?"
         opened.threads.delete("anna", first.id)
-        assert reply(opened.conversations.send("anna", second.id, "", [photo])).answer
+        assert kept(opened.database) == 0
+        assert reply(opened.conversations.send("anna", empty.id, "", [photo])).answer
+
+
+def kept(database: StateDatabase, owner: str = "anna") -> int:
+    with database.read() as connection:
+        return database.kept_bytes(connection, owner)
+
+
+def test_a_database_of_an_earlier_version_gets_the_columns_that_it_lacks(state_url: str, tmp_path: Path) -> None:
+    missing = (("threads", "checkpoint_bytes"), ("job_items", "record_bytes"))
+    with StateDatabase.open(state_url, tmp_path) as database, database.write() as connection:
+        for table, column in missing:
+            connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+    for _ in range(2):
+        with StateDatabase.open(state_url, tmp_path) as database:
+            assert kept(database) == 0
 
 
 def test_the_pool_refuses_more_than_may_wait_and_lets_the_thread_go(tmp_path: Path, photo: Photo) -> None:

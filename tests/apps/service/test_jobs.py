@@ -194,6 +194,24 @@ def test_a_caller_keeps_so_many_bytes_and_no_more(state_url: str, tmp_path: Path
         jobs.create("anna", RunChoices(), files)
 
 
+def test_a_record_counts_in_bytes_until_its_job_is_deleted(state_url: str, tmp_path: Path) -> None:
+    record = PhotoResult.of_failure("a.jpg", None, "no picture")
+    line = record.line()
+    database, jobs = table(state_url, tmp_path, bytes_per_key=len(line.encode()))
+    with database:
+        job = jobs.create("anna", RunChoices(), [("a.jpg", b"x")])
+        item = jobs.claim()
+        assert item is not None
+        assert jobs.finish(item, record)
+        with database.read() as connection:
+            assert database.kept_bytes(connection, "anna") == len(line.encode())
+            assert database.kept_bytes(connection, "bert") == 0
+        with pytest.raises(ConflictError, match="delete threads or jobs"):
+            jobs.create("anna", RunChoices(), [("a.jpg", b"x")])
+        jobs.delete("anna", job.id)
+        jobs.create("anna", RunChoices(), [("a.jpg", b"x")])
+
+
 def test_an_idle_worker_deletes_uploads_that_never_ended(jobs: JobTable, monkeypatch: pytest.MonkeyPatch) -> None:
     torn = jobs._begin("anna", RunChoices())
     with jobs._database.write() as connection:
