@@ -33,6 +33,7 @@ from retrieval.atlas.build import build_gps_atlas
 from retrieval.atlas.manifest import MANIFEST_FILE, draft_of, read_manifest
 from retrieval.candidate import Candidate, Region
 from retrieval.encoders.base import PhotoEncoder
+from retrieval.encoders.batching import BatchingPhotoEncoder
 from retrieval.encoders.registry import GALLERY_SOURCE, Gallery, check_encoder_name, load_encoder, own_gallery
 from retrieval.photos.store import PhotoStore
 from retrieval.regions import rank_regions
@@ -70,7 +71,7 @@ class Components(NamedTuple):
 
     gazetteer: Gazetteer
     photo_store: PhotoStore
-    encoder: PhotoEncoder | None
+    encoder: BatchingPhotoEncoder | None
     atlases: Mapping[str, Atlas]
     search: PhotoSearch | None
     parameters: Parameters
@@ -79,7 +80,11 @@ class Components(NamedTuple):
 
 
 def open_components(
-    settings: Settings, stack: ExitStack, progress: Progress | None, exclusion: ReferenceExclusion | None
+    settings: Settings,
+    stack: ExitStack,
+    progress: Progress | None,
+    exclusion: ReferenceExclusion | None,
+    encoder_batch: int = 1,
 ) -> Components:
     """Load the gazetteer, the atlases with their encoder, and the parameters that the settings name.
 
@@ -96,7 +101,7 @@ def open_components(
     if not settings.atlases:
         check_encoder_name(settings.encoder)
         return Components(gazetteer, photo_store, None, {}, None, parameters, clusterer(parameters, ""), satellite)
-    encoder = load_encoder(settings.encoder, settings.threads)
+    encoder = BatchingPhotoEncoder(load_encoder(settings.encoder, settings.threads), encoder_batch)
     atlases = open_atlases(settings, encoder, gazetteer, stack, progress)
     search = PhotoSearch(tuple(atlases.values()), encoder, photo_store, exclusion)
     cluster = clusterer(parameters, f"{encoder.identity.name}@{encoder.identity.revision}")

@@ -91,6 +91,7 @@ class GeoSleuth(Closing):
         model: LoadedModel | Sequence[LoadedModel] | None = None,
         exclusion: ReferenceExclusion | None = None,
         more_atlases: Sequence[str] = (),
+        encoder_batch: int = 1,
     ) -> Self:
         """Load what the settings name; an atlas of the world that is named for the first time is built.
 
@@ -100,6 +101,7 @@ class GeoSleuth(Closing):
             model: the chat model to use instead of the one that the settings name, or those of a jury.
             exclusion: what searches must not see; for evaluations.
             more_atlases: to open beside those of the settings, for `with_atlases`.
+            encoder_batch: photos of threads that search at once which are encoded together, at most; 1: none.
 
         Raises:
             UserError: something missing or unusable that the user can mend.
@@ -107,7 +109,7 @@ class GeoSleuth(Closing):
         settings.find_strategy(settings.strategy).check_atlas(bool(settings.atlases))
         with ExitStack() as opened:
             every = settings.model_copy(update={"atlases": tuple(dict.fromkeys((*settings.atlases, *more_atlases)))})
-            components = open_components(every, opened, progress, exclusion)
+            components = open_components(every, opened, progress, exclusion, encoder_batch)
             searched = searching(components, settings.atlases)
             clients = open_clients(settings, searched, opened)
             context = _context(settings, searched, clients, _jury(model))

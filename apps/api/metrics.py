@@ -1,4 +1,4 @@
-"""Prometheus metrics of one process: requests, runs, photos of jobs."""
+"""Prometheus metrics of one process: requests, runs, photos of jobs, calls of the encoder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,36 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 from starlette.types import Scope
+from typing_extensions import override
 
 from apps.service.service import GeolocationService
+from retrieval.encoders.batching import BatchingPhotoEncoder
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_BATCH_PHOTOS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class EncoderBatches(Collector):
+    """A histogram of the photos in each call of the encoder, read from the encoder when it is asked for."""
+
+    def __init__(self, encoder: BatchingPhotoEncoder) -> None:
+        self._encoder = encoder
+
+    @override
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        sizes = self._encoder.batch_sizes
+        counts = [(f"{most:.1f}", sum(n for size, n in sizes.items() if size <= most)) for most in _BATCH_PHOTOS]
+        yield HistogramMetricFamily(
+            "geosleuth_encoder_batch_photos",
+            "Photos of one call of the encoder",
+            [*counts, ("+Inf", sum(sizes.values()))],
+            sum(size * n for size, n in sizes.items()),
+        )
 
 
 class ServerMetrics:
@@ -39,6 +62,8 @@ class ServerMetrics:
         self._under_way = under_way
         runs = Gauge("geosleuth_runs_under_way", "Photos and turns that run or wait", registry=self._registry)
         runs.set_function(lambda: service.pool.under_way)
+        if service.system.components.encoder is not None:
+            self._registry.register(EncoderBatches(service.system.components.encoder))
         self._items = Gauge("geosleuth_job_items", "Photos of all jobs", ("status",), registry=self._registry)
 
     @contextmanager

@@ -17,6 +17,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
@@ -97,6 +98,16 @@ _KEPT_BYTES = (
     ),
 )
 """Bytes of the photos in jobs and in threads, and whose they are."""
+
+
+class ItemStatus(StrEnum):
+    """Where a photo of a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    """It has a record, which may say that the photo could not be used."""
+    CANCELLED = "cancelled"
 
 
 class StateDatabase(Closing):

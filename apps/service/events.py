@@ -15,7 +15,7 @@ from graphs.events.steps import Answered, Event, StepDone
 class Accepted(Frozen):
     """The run is accepted: the first event of each."""
 
-    ahead: int = Field(description="runs that have to end before this one begins; 0: it begins now")
+    ahead: int = Field(description="runs that end before this one begins, if no others come; 0: it begins now")
 
 
 class RunFailed(Frozen):

@@ -14,24 +14,15 @@ import sqlalchemy as sa
 
 from apps.output.results_file import PhotoResult
 from apps.service.choices import RunChoices
-from apps.service.database import JOB_ITEMS, JOBS, StateDatabase
+from apps.service.database import JOB_ITEMS, JOBS, ItemStatus, StateDatabase
 from apps.service.errors import ConflictError, NotFoundError, TooLargeError, UnusableError
+from apps.service.fairness import ItemOrder
 from apps.service.limits import ServiceLimits, check_kept_bytes
 
 MAX_ATTEMPTS = 3
 """Times that a photo is begun: one on which so many workers died is given up."""
 _PAGE = 100
 _UPLOAD_S = 3600.0
-
-
-class ItemStatus(StrEnum):
-    """Where a photo of a job stands."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    """It has a record, which may say that the photo could not be used."""
-    CANCELLED = "cancelled"
 
 
 class JobStatus(StrEnum):
@@ -70,10 +61,10 @@ class ClaimedItem:
 
 
 class JobTable:
-    """The jobs of a database."""
+    """The jobs of a database; photos of several owners are taken in turn, as far as this process took them."""
 
     def __init__(self, database: StateDatabase, limits: ServiceLimits) -> None:
-        self._database, self._limits = database, limits
+        self._database, self._limits, self._order = database, limits, ItemOrder()
 
     def create(self, owner: str, choices: RunChoices, files: Iterable[tuple[str, bytes]]) -> JobRow:
         """Keep a job with its files, one after another; its photos are begun when all are kept.
@@ -166,14 +157,14 @@ class JobTable:
                 return
 
     def claim(self) -> ClaimedItem | None:
-        """Take the next photo to locate; None: there is none.
+        """Take the next photo to locate: the oldest of the owner served least recently; None: there is none.
 
         A photo on which workers have died too often gets a failed record instead.
         """
         while True:
             with self._database.write() as connection:
                 now_s = self._database.clock_s(connection)
-                row = connection.execute(_next_item(now_s)).one_or_none()
+                row = self._order.next_row(connection, now_s)
                 if row is None:
                     return None
                 token = str(uuid.uuid4())
@@ -257,16 +248,6 @@ class JobTable:
 
 
 _UNFINISHED = (ItemStatus.QUEUED, ItemStatus.RUNNING)
-
-
-def _next_item(now_s: float) -> sa.Select[tuple[object, ...]]:
-    """The oldest photo that waits, or whose worker has died; rows that others are taking are passed over."""
-    is_left = sa.and_(JOB_ITEMS.c.status == ItemStatus.RUNNING, JOB_ITEMS.c.lease_until < now_s)
-    wanted = sa.or_(JOB_ITEMS.c.status == ItemStatus.QUEUED, is_left)
-    ready = sa.select(JOB_ITEMS, JOBS.c.choices).join(JOBS, JOBS.c.id == JOB_ITEMS.c.job_id)
-    ready = ready.where(wanted, JOBS.c.is_complete, sa.not_(JOBS.c.is_cancelled))
-    ordered = ready.order_by(JOBS.c.created_s, JOB_ITEMS.c.job_id, JOB_ITEMS.c.number).limit(1)
-    return ordered.with_for_update(skip_locked=True, of=JOB_ITEMS)
 
 
 def _item(job_id: str, number: int) -> sa.Update:

@@ -6,13 +6,15 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import dataclass, field
 
 from apps.service.errors import TooManyError, UnavailableError
 from apps.service.events import FINAL_EVENTS, Accepted, ServiceEvent, failure, joined
+from apps.service.fairness import FairQueue
 from apps.service.limits import ServiceLimits
 from core.closing import Closing
 
@@ -126,20 +128,36 @@ class RunStream:
         self._wake()
 
 
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A run that is under way or waits; `context` is that of the request."""
+
+    owner: str
+    stream: RunStream
+    produce: Produce
+    at_end: Callable[[], None]
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+
 class RunPool(Closing):
-    """Carries out a few runs at once; a bounded number wait, and more are refused."""
+    """Carries out a few runs at once; a bounded number wait, and more are refused.
+
+    Callers take turns (`FairQueue`): many runs of one do not hold up another's.
+    """
 
     def __init__(self, limits: ServiceLimits) -> None:
         self._limits = limits
         self._executor = ThreadPoolExecutor(limits.runs_at_once, thread_name_prefix="run")
         self._lock = threading.Lock()
-        self._by_owner: Counter[str] = Counter()
+        self._queue = FairQueue[_Run](limits.runs_at_once, limits.runs_at_once_per_key)
         self._live: set[RunStream] = set()
+        self._closed = False
 
     @property
     def under_way(self) -> int:
         """Runs that run or wait."""
-        return sum(self._by_owner.values())
+        with self._lock:
+            return self._queue.under_way
 
     def start(self, owner: str, produce: Produce, at_end: Callable[[], None] = lambda: None) -> RunStream:
         """Start a run, or let it wait for its turn.
@@ -151,58 +169,69 @@ class RunPool(Closing):
 
         Raises:
             TooManyError: the pool, or the owner's part of it, is full.
+            UnavailableError: the pool is closed.
         """
+        run = _Run(owner, RunStream(self._limits.unread_events), produce, at_end)
         with self._lock:
-            ahead = self._admit(owner)
-            stream = RunStream(self._limits.unread_events)
-            self._live.add(stream)
-        stream.put(Accepted(ahead=ahead))
-        context = contextvars.copy_context()
-        self._executor.submit(context.run, self._carry_out, owner, stream, produce, at_end)
-        return stream
+            self._check_room(owner)
+            run.stream.put(Accepted(ahead=self._queue.ahead_of_next(owner)))
+            self._live.add(run.stream)
+            self._queue.add(owner, run)
+            self._begin_waiting()
+        return run.stream
 
     def close(self) -> None:
         """End all runs at their next event, tell their readers, and wait for them."""
         with self._lock:
-            live = tuple(self._live)
+            self._closed = True
+            live, waiting = tuple(self._live), self._queue.drain()
         for stream in live:
             stream.stop()
+        for run in waiting:
+            run.context.run(self._end, run)
         self._executor.shutdown(wait=True)
 
-    def _admit(self, owner: str) -> int:
-        if self._by_owner[owner] >= self._limits.runs_per_key:
+    def _check_room(self, owner: str) -> None:
+        if self._closed:
+            raise UnavailableError(f"the server is stopping; {_AGAIN} when it is back")
+        if self._queue.under_way_of(owner) >= self._limits.runs_per_key:
             raise TooManyError(
                 f"{self._limits.runs_per_key} photos and turns of yours are under way; wait for one", _RETRY_AFTER_S
             )
-        under_way = self.under_way
+        under_way = self._queue.under_way
         if under_way >= self._limits.runs_at_once + self._limits.runs_waiting:
             raise TooManyError(f"{under_way} photos and turns are waiting already; try again soon", _RETRY_AFTER_S)
-        self._by_owner[owner] += 1
-        return max(0, under_way + 1 - self._limits.runs_at_once)
 
-    def _carry_out(self, owner: str, stream: RunStream, produce: Produce, at_end: Callable[[], None]) -> None:
+    def _begin_waiting(self) -> None:
+        """Begin what may begin; the lock is held, so the executor is open unless the pool is closed."""
+        while not self._closed and (run := self._queue.begin()) is not None:
+            self._executor.submit(run.context.run, self._carry_out, run)
+
+    def _carry_out(self, run: _Run) -> None:
         try:
-            if not stream.is_left:
-                _pass_on(produce, stream)
+            if not run.stream.is_left:
+                _pass_on(run.produce, run.stream)
         except Exception as error:  # whatever it is, the reader is told, and a bug is logged
             told = failure(error)
             if told.status >= 500:
                 logging.getLogger("geosleuth.service").exception("a run failed")
-            stream.put(told)
+            run.stream.put(told)
         finally:
-            self._end(owner, stream, at_end)
+            self._end(run, has_begun=True)
 
-    def _end(self, owner: str, stream: RunStream, at_end: Callable[[], None]) -> None:
+    def _end(self, run: _Run, has_begun: bool = False) -> None:
         """Let go of a run, also where what is to be done at its end fails."""
         try:
-            at_end()
-        except Exception:  # the run's slot must be given back all the same
+            run.at_end()
+        except Exception:  # the run's place must be given back all the same
             logging.getLogger("geosleuth.service").exception("the end of a run failed")
         finally:
             with self._lock:
-                self._live.discard(stream)
-                self._by_owner -= Counter((owner,))
-            stream.end()
+                self._live.discard(run.stream)
+                if has_begun:
+                    self._queue.end(run.owner)
+                    self._begin_waiting()
+            run.stream.end()
 
 
 def _set_in(loop: asyncio.AbstractEventLoop, arrived: asyncio.Event) -> None:

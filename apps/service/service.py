@@ -109,7 +109,10 @@ class GeolocationService(Closing):
         with ExitStack() as opened:
             url = settings.state_url.get_secret_value() if settings.state_url else None
             database = opened.enter_context(StateDatabase.open(url, settings.home))
-            system = opened.enter_context(GeoSleuth.open(settings, progress, model=model, more_atlases=limits.atlases))
+            system = GeoSleuth.open(
+                settings, progress, model=model, more_atlases=limits.atlases, encoder_batch=limits.encoder_batch
+            )
+            opened.enter_context(system)
             systems = OfferedSystems(system, limits)
             leases = opened.enter_context(LeaseKeeper(limits.lease_s))
             pool = opened.enter_context(RunPool(limits))

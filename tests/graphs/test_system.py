@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +21,7 @@ from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from graphs import components, system
+from graphs.assessment.calibration import subject_of
 from graphs.coarsening import Units
 from graphs.events.steps import Answered, StepDone
 from graphs.nodes.explain import what_would_help
@@ -27,8 +29,10 @@ from graphs.settings import WORLD_ATLAS, Settings, make_settings
 from graphs.state import CaptureClues
 from graphs.system import GeoSleuth
 from retrieval.atlas.manifest import AtlasError, read_manifest, write_manifest
+from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import Photo, PhotoMetadata
 from tests.fakes.tool_calls import Answering, Reply, Server
+from tests.graphs.assessment.test_calibration import MADE
 
 ATLAS_SIZE = 400
 
@@ -308,6 +312,30 @@ def test_views_come_from_the_sources_that_the_user_names(home: Path) -> None:
     assert "secret1" not in str(sources)
     with GeoSleuth.open(make_settings(home=home)) as opened:
         assert "kind" not in opened.context.tools["satellite_view"].args
+
+
+def test_a_calibration_holds_for_other_atlases_of_its_kinds_only(home: Path, tmp_path: Path) -> None:
+    with GeoSleuth.open(over_the_world(home)) as opened:
+        context = opened.context
+        subject = subject_of(context.versions, context.corrections.kinds, context.parameters)
+    atlases = home / "atlases"
+    for name, kind in (("places", AtlasKind.GPS), ("photos", AtlasKind.PHOTO)):
+        shutil.copytree(atlases / WORLD_ATLAS, atlases / name)
+        write_manifest(atlases / name, read_manifest(atlases / name).model_copy(update={"name": name, "kind": kind}))
+    file = tmp_path / "calibration.json"
+    file.write_text(MADE.model_copy(update={"subject": subject}).model_dump_json())
+    settings = over_the_world(home, calibration=file)
+    with GeoSleuth.open(settings, more_atlases=("places", "photos")) as fitted:
+
+        def is_calibrated(*names: str) -> bool:
+            return fitted.with_atlases(names).context.corrections.calibration is not None
+
+        assert fitted.locate(photo()).radius_is_calibrated
+        assert fitted.with_atlases(("places",)).locate(photo()).radius_is_calibrated
+        assert not fitted.with_atlases(("photos",)).locate(photo()).radius_is_calibrated
+        assert is_calibrated("places", WORLD_ATLAS)
+        assert not is_calibrated("photos", WORLD_ATLAS)
+        assert not is_calibrated()
 
 
 def test_a_failed_opening_lets_go_of_what_it_had_opened(home: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -20,6 +23,7 @@ from retrieval.photos.store import PhotoStore
 from retrieval.regions import rank_regions
 from retrieval.stores.filters import Exclude, Near, is_left_out
 from tests.fakes.tool_calls import as_photo, call, shown_to_model
+from tests.retrieval.encoders.gated import GatedEncoder, wait_until
 from tools.base import Arguments, result_tool
 from tools.online.json_service import JsonService
 from tools.online.mapillary import Mapillary
@@ -90,6 +94,11 @@ class ExactAtlas:
 @pytest.fixture
 def encoder() -> ColourEncoder:
     return ColourEncoder()
+
+
+@pytest.fixture
+def gated(encoder: ColourEncoder) -> GatedEncoder:
+    return GatedEncoder(encoder)
 
 
 @pytest.fixture
@@ -235,6 +244,51 @@ def test_a_photo_is_encoded_once_for_each_box(search: PhotoSearch, encoder: Colo
         call(search_photos_tool(search), photo_id=red_and_blue, **arguments)
     call(rank_regions_tool(search, rank_candidates), photo_id=red_and_blue)
     assert encoder.encoded == 2
+
+
+class MeetingEncoder(ColourEncoder):
+    """Two of its calls end only when both have begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = threading.Barrier(2)
+
+    def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
+        self.both.wait(60.0)
+        return super().encode_photos(photos)
+
+
+def coloured(photo_store: PhotoStore, colour: str) -> str:
+    return photo_store.add(as_photo(np.tile(np.array(COLOURS[colour]), (64, 64, 1))))
+
+
+def test_photos_of_two_threads_come_to_the_encoder_at_once(photo_store: PhotoStore) -> None:
+    search = PhotoSearch([ExactAtlas("photos", AtlasKind.PHOTO)], MeetingEncoder(), photo_store)
+    with ThreadPoolExecutor(2) as pool:
+        ids = [coloured(photo_store, colour) for colour in ("red", "blue")]
+        found = list(pool.map(lambda photo_id: search.candidates(photo_id, None, None, 1), ids))
+    assert [one.item_id for candidates in found for one in candidates] == ["red", "blue"]
+
+
+def test_threads_that_want_the_same_photo_encode_it_once(photo_store: PhotoStore, gated: GatedEncoder) -> None:
+    search = PhotoSearch([], gated, photo_store)
+    photo_id = coloured(photo_store, "red")
+    with ThreadPoolExecutor(4) as pool:
+        searches = [pool.submit(search.least_similar, [photo_id], 1) for _ in range(4)]
+        wait_until(lambda: gated.inside == 1)
+        gated.gate.set()
+        assert [one.result() for one in searches] == [()] * 4
+    assert len(gated.calls) == 1
+
+
+def test_a_photo_that_could_not_be_encoded_is_tried_again(photo_store: PhotoStore, gated: GatedEncoder) -> None:
+    gated.gate.set()
+    search = PhotoSearch([], gated, photo_store)
+    photo_id = photo_store.add(replace(as_photo(np.zeros((64, 64, 3))), name="bad"))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="bad photo"):
+            search.least_similar([photo_id], 1)
+    assert gated.calls == [["bad"], ["bad"]]
 
 
 def test_regions_of_candidates(search: PhotoSearch, red_and_blue: str) -> None:

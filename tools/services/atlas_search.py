@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from copy import copy
 from typing import Protocol, Self
+from weakref import WeakValueDictionary
 
 import numpy as np
 from pydantic import Field
@@ -77,6 +78,7 @@ class PhotoSearch:
     A vector is computed once for a photo and box, and kept among the most recently used.
 
     Args:
+        encoder: is called by several threads at once: one that does not bear it is given as `BatchingPhotoEncoder`.
         exclusion: what searches for a photo, or a part of it, must not find; None: nothing is hidden.
     """
 
@@ -94,6 +96,9 @@ class PhotoSearch:
         self._near_duplicates: dict[tuple[str, int], frozenset[str]] = {}
         self._vectors: OrderedDict[str, Vectors] = OrderedDict()
         self._lock = threading.Lock()
+        """Of the cache; nothing is encoded under it."""
+        self._encoding: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        """A lock for each photo that is being encoded, so that no two threads encode the same one."""
 
     def over(self, atlases: Sequence[SearchedAtlas]) -> Self:
         """The same search of other atlases that this encoder made; vectors of photos are computed once for both."""
@@ -170,12 +175,25 @@ class PhotoSearch:
     def _vector(self, photo: Photo) -> Vectors:
         """The fused vector (dim,) of a photo; a crop has a hash of its own."""
         with self._lock:
-            if photo.sha256 not in self._vectors:
-                self._vectors[photo.sha256] = self._encoder.encode_photos([photo]).fused[0]
-                while len(self._vectors) > CACHED_VECTORS:
-                    self._vectors.popitem(last=False)
-            self._vectors.move_to_end(photo.sha256)
-            return self._vectors[photo.sha256]
+            of_this_photo = self._encoding.setdefault(photo.sha256, threading.Lock())
+        with of_this_photo:
+            vector = self._cached(photo.sha256)
+            if vector is None:
+                vector = self._encoder.encode_photos([photo]).fused[0]
+                self._cache(photo.sha256, vector)
+            return vector
+
+    def _cached(self, sha256: str) -> Vectors | None:
+        with self._lock:
+            if sha256 in self._vectors:
+                self._vectors.move_to_end(sha256)
+            return self._vectors.get(sha256)
+
+    def _cache(self, sha256: str, vector: Vectors) -> None:
+        with self._lock:
+            self._vectors[sha256] = vector
+            while len(self._vectors) > CACHED_VECTORS:
+                self._vectors.popitem(last=False)
 
 
 def _near_duplicates(atlas: SearchedAtlas, vector: Vectors, exclude: Exclude, similarity: float) -> frozenset[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ from apps.service.service import GeolocationService
 from graphs.settings import make_settings
 from tests.fakes.photo_files import noise
 from tests.fakes.services import listening
+from tests.retrieval.encoders.gated import GatedEncoder, wait_until
 
 KEYS = {"anna": "a" * 20, "bert": "b" * 20}
 
@@ -52,7 +55,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Iterator[
     settings = make_settings(home=home, encoder=str(encoder), atlases=("near",), read_signs=False)
     keys = ApiKeys.of(f"{name}:{key}" for name, key in KEYS.items())
     with (
-        GeolocationService.open(settings, ServiceLimits(atlases=("far",))) as opened,
+        GeolocationService.open(settings, ServiceLimits(atlases=("far",), encoder_batch=4, runs_at_once=4)) as opened,
         listening(create_app(opened, keys)) as url,
     ):
         yield Served(opened, url, (home / "a.png").read_bytes())
@@ -82,6 +85,40 @@ def test_only_the_chosen_are_searched(anna: httpx.Client, served: Served, chosen
     assert _found(Answer.model_validate_json(answered.content)) == (expected, set(expected))
     similar = anna.post("/search", files=files, data={"atlases": chosen}).json()["candidates"]
     assert {one["atlas"] for one in similar} == set(expected)
+
+
+def test_photos_of_several_callers_are_encoded_together_and_counted(
+    served: Served, anna: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = served.service.system.components.encoder
+    assert encoder is not None
+    gated = GatedEncoder(encoder._encoder)
+    monkeypatch.setattr(encoder, "_encoder", gated)
+    before = dict(encoder.batch_sizes)
+    with ThreadPoolExecutor(4) as pool:
+        searches = [pool.submit(_search, served, 100)]
+        wait_until(lambda: gated.inside == 1)
+        searches += [pool.submit(_search, served, seed) for seed in (101, 102, 103)]
+        wait_until(lambda: len(encoder._waiting) == 3)
+        gated.gate.set()
+        assert {one.result() for one in searches} == {200}
+    assert [len(names) for names in gated.calls] == [1, 3]
+    metrics = anna.get(f"{served.url}/metrics").text
+    alone = before.get(1, 0) + 1
+    for line in (
+        f'geosleuth_encoder_batch_photos_bucket{{le="1.0"}} {alone}.0',
+        f'geosleuth_encoder_batch_photos_bucket{{le="4.0"}} {alone + 1}.0',
+        f"geosleuth_encoder_batch_photos_count {alone + 1}.0",
+        f"geosleuth_encoder_batch_photos_sum {alone + 3}.0",
+    ):
+        assert line in metrics
+
+
+def _search(served: Served, seed: int) -> int:
+    file = io.BytesIO()
+    noise(seed).save(file, "PNG")
+    with served.client("bert") as client:
+        return client.post("/search", files={"photo": ("b.png", file.getvalue())}).status_code
 
 
 def test_an_unknown_name_is_refused_and_those_offered_are_named(anna: httpx.Client, served: Served) -> None:

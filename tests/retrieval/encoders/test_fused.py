@@ -18,9 +18,11 @@ from safetensors.torch import save_file  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from retrieval.backbones.device import compute_on  # noqa: E402
 from retrieval.encoders.base import PhotoVectors  # noqa: E402
+from retrieval.encoders.batching import BatchingPhotoEncoder  # noqa: E402
 from retrieval.encoders.fused import FusionCard, FusionPhotoEncoder, TrainedTowers  # noqa: E402
 from retrieval.encoders.registry import load_encoder  # noqa: E402
 from retrieval.photos.photo import Photo  # noqa: E402
+from tests.retrieval.encoders.gated import GatedEncoder, encode_behind  # noqa: E402
 
 CARD: dict[str, Any] = {
     "name": "dualgeo_small",
@@ -97,6 +99,16 @@ def test_a_photo_is_the_same_alone_and_in_any_company_and_order(folder: Path, vi
         np.testing.assert_allclose(turned[::-1], together, atol=1e-5)
         np.testing.assert_allclose(one[0], together[17], atol=1e-5)
         assert np.abs(together[0] - together[1]).max() > 1e-6
+
+
+def test_requests_of_threads_that_are_encoded_together_get_the_vectors_they_get_alone(folder: Path) -> None:
+    encoder = load_encoder(folder, 1, device="cpu")
+    gated = GatedEncoder(encoder)
+    futures = encode_behind(gated, BatchingPhotoEncoder(gated, 16), [[photo] for photo in PHOTOS])
+    assert [len(names) for names in gated.calls] == [1, 16, 1]
+    for future, one in zip(futures, PHOTOS, strict=True):
+        for found, wanted in zip(future.result(), encoder.encode_photos([one]), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=0.0, atol=1e-6)
 
 
 def test_the_vectors_are_those_that_the_trained_modules_give(folder: Path, views: PhotoVectors) -> None:
