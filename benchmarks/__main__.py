@@ -1,7 +1,7 @@
 """The quicker benchmarks in turn: `python -m benchmarks`. Each also runs alone and explains itself with --help.
 
 The long ones run by themselves: `speed.training`, `speed.encoders`,
-`accuracy.belief`, `simulation.loop`, `speed.eval_kills`, `speed.eval_throughput` and `speed.soak`.
+`accuracy.belief`, `simulation.loop`, `kills.atlas_ray`, `kills.eval_kills`, `speed.eval_throughput` and `kills.soak`.
 """
 
 from __future__ import annotations

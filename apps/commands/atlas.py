@@ -37,7 +37,9 @@ _NAME = re.compile(r"[\w][\w.-]{0,63}", re.ASCII)
 
 CsvTable = Annotated[
     Path | None,
-    typer.Option(help="CSV with each photo's file name and position; without it, the photos' own.", metavar="CSV"),
+    typer.Option(
+        help="CSV or Parquet with each photo's file name and position; without it, the photos' own.", metavar="TABLE"
+    ),
 ]
 FileColumn = Annotated[str, typer.Option(help="Column of the file name.")]
 LatColumn = Annotated[str, typer.Option(help="Column of the latitude.")]

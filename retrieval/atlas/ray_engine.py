@@ -7,15 +7,16 @@ order, they give the store that a build in one process gives.
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
 import pickle
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,49 +24,27 @@ from typing import Any, NamedTuple
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 import ray.data
 import ray.exceptions
 
 from core.errors import UserError
 from core.files import make_private_folder, write_atomic
-from geo.point import Point
 from retrieval.atlas.build import encode_photos
 from retrieval.atlas.draft import check_room
 from retrieval.atlas.engines import EncodedBatch, EngineJob
-from retrieval.atlas.failures import Failure
 from retrieval.atlas.manifest import SHARD_FOLDER, AtlasError
+from retrieval.atlas.shards import Shard, read_shard, shard_bytes, shards_of
 from retrieval.atlas.sources import PhotoItem
 from retrieval.encoders.base import EncoderIdentity, PhotoEncoder
-from retrieval.stores.base import StoredItem
 
-SHARDS, MAX_SHARD_PHOTOS = 64, 1024
-"""Set by hand: small enough to share out and to lose little at a kill, large enough to keep a worker busy."""
 OBJECT_STORE_BYTES = 256 << 20
+MAX_DEATHS = 3
+"""Set by hand: of workers over a shard before its photos are tried one by one, over a photo before it is left out; a
+worker that is killed for another reason should cost no photo."""
+PASSED = -1
 ITEM_BYTES = 500
 Numbered = tuple[int, PhotoItem]
-
-
-class Shard(NamedTuple):
-    """Numbers first to last - 1 of a list of photos."""
-
-    first: int
-    last: int
-
-    @property
-    def file(self) -> str:
-        """Name of its file."""
-        return f"{self.first:012d}-{self.last:012d}.parquet"
-
-
-def shards_of(total: int, batch_size: int) -> list[Shard]:
-    """Cut a list into shards of whole batches, always the same way."""
-    batches = min(-(-total // (SHARDS * batch_size)), MAX_SHARD_PHOTOS // batch_size)
-    size = max(1, batches) * batch_size
-    return [Shard(first, min(first + size, total)) for first in range(0, total, size)]
 
 
 class RayEngine:
@@ -130,90 +109,106 @@ class RayEngine:
         ]
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus = int(resources.get("GPU", 0)) if self._gpu else 0
-        workers = self._workers or gpus or int(resources.get("CPU", 1))
+        workers = min(self._workers or gpus or int(resources.get("CPU", 1)), len(rows))
+        tries = _Tries.remote()  # type: ignore[attr-defined]
         encoded = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             _ShardEncoder,
-            fn_constructor_args=(self._load, job.encoder.identity, job.batch_size, stamp),
+            fn_constructor_args=(
+                _WorkerJob(self._load, job.encoder.identity, job.batch_size, stamp, workers, MAX_DEATHS),
+                tries,
+            ),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
+            compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=0 if gpus else 1,
             num_gpus=1 if gpus else 0,
         )
         for row in encoded.iter_rows():
+            if row["error"]:
+                raise UserError(row["error"])
             yield Shard(int(row["first"]), int(row["last"])), bytes(row["parquet"])
+
+
+class _WorkerJob(NamedTuple):
+    load: Callable[[], PhotoEncoder]
+    expected: EncoderIdentity
+    batch_size: int
+    stamp: str
+    workers: int
+    max_deaths: int
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+class _Tries:
+    """How often workers began what they did not end, since they died: Ray itself starts them again without end."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[str] = Counter()
+
+    def begin(self, what: str) -> int:
+        """How often it was begun before; PASSED if it was ended."""
+        before = self._begun[what]
+        self._begun[what] += before != PASSED
+        return before
+
+    def end(self, what: str) -> None:
+        """It went well once."""
+        self._begun[what] = PASSED
 
 
 class _ShardEncoder:
     """What a worker does: a row is a shard, its photos come pickled and leave as a Parquet file."""
 
-    def __init__(
-        self, load: Callable[[], PhotoEncoder], expected: EncoderIdentity, batch_size: int, stamp: str
-    ) -> None:
-        self._encoder, self._batch_size, self._stamp = load(), batch_size, stamp
-        if self._encoder.identity != expected:
-            raise UserError(f"a worker has another version of the encoder {expected.name}: install the same on all")
+    def __init__(self, job: _WorkerJob, tries: Any) -> None:
+        self._job, self._tries = job, tries
+        # Workers that are loading at the same time have not died.
+        if self._begin("load") >= job.workers + job.max_deaths:
+            raise UserError(f"the encoder {job.expected.name} cannot be loaded: it ends each worker's process")
+        self._encoder = job.load()
+        self._end("load")
+        if self._encoder.identity != job.expected:
+            raise UserError(f"a worker has another version of the encoder {job.expected.name}: install the same on all")
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
-        made = [self._parquet(pickle.loads(items)) for items in rows["items"]]  # noqa: S301 - this build's own
-        return {"first": rows["first"], "last": rows["last"], "parquet": made}
+        """What was raised leaves as text, as Ray Data does not pass the cause of an error on."""
+        try:
+            made = [self._parquet(pickle.loads(items)) for items in rows["items"]]  # noqa: S301 - this build's own
+        except UserError as error:
+            return {"first": rows["first"], "last": rows["last"], "parquet": [b""], "error": [str(error)]}
+        return {"first": rows["first"], "last": rows["last"], "parquet": made, "error": [""]}
 
     def _parquet(self, numbered: list[Numbered]) -> bytes:
-        starts = range(0, len(numbered), self._batch_size)
-        batches = [encode_photos(self._encoder, numbered[start : start + self._batch_size]) for start in starts]
-        return shard_bytes(batches, self._stamp)
+        shard = f"shard {numbered[0][0]}"
+        if self._begin(shard) >= self._job.max_deaths:
+            numbered = [(id_, self._checked(id_, item)) for id_, item in numbered]
+            self._refuse_deadly(shard, numbered)
+        size = self._job.batch_size
+        batches = [
+            encode_photos(self._encoder, numbered[start : start + size]) for start in range(0, len(numbered), size)
+        ]
+        return shard_bytes(batches, self._job.stamp)
 
+    def _checked(self, id_: int, item: PhotoItem) -> PhotoItem:
+        """The photo, encoded alone; if workers died over it alone, with that as its problem."""
+        before = self._begin(f"photo {id_}")
+        if before >= self._job.max_deaths:
+            return replace(item, problem=f"{item.item_id}: reading or encoding it ends the process (tries: {before})")
+        if before != PASSED:
+            encode_photos(self._encoder, [(id_, item)])
+            self._end(f"photo {id_}")
+        return item
 
-def shard_bytes(batches: Sequence[EncodedBatch], stamp: str) -> bytes:
-    """Batches as a Parquet file: a row is a photo, with a vector or with the reason why there is none."""
-    columns: dict[str, list[Any]] = {name: [] for name in _SCHEMA.names}
-    for batch in batches:
-        for item, vector in zip(batch.items, batch.vectors, strict=True):
-            row = (item.id, item.item_id, item.point.lat, item.point.lon, json.dumps(dict(item.extra)), None)
-            _append(columns, (*row, np.ascontiguousarray(vector, dtype="<f4").tobytes()))
-        for failure in batch.failures:
-            _append(columns, (failure.id, failure.item_id, None, None, None, failure.reason, None))
-    table = pa.table(columns, schema=_SCHEMA.with_metadata({"geosleuth": stamp}))
-    stream = io.BytesIO()
-    pq.write_table(table, stream, write_page_checksum=True)
-    return stream.getvalue()
+    def _refuse_deadly(self, shard: str, numbered: list[Numbered]) -> None:
+        if self._begin(f"checked {shard}") >= self._job.max_deaths:
+            raise UserError(
+                f"workers die over the photos {numbered[0][1].item_id} to {numbered[-1][1].item_id}, but over none"
+                " alone: give the machine more memory, or take them out; what is done is kept"
+            )
 
+    def _begin(self, what: str) -> int:
+        return int(ray.get(self._tries.begin.remote(what)))
 
-_SCHEMA = pa.schema(
-    [
-        ("id", pa.int64()),
-        ("item_id", pa.string()),
-        ("lat", pa.float64()),
-        ("lon", pa.float64()),
-        ("extra", pa.string()),
-        ("reason", pa.string()),
-        ("vector", pa.binary()),
-    ]
-)
-
-
-def _append(columns: dict[str, list[Any]], row: Sequence[Any]) -> None:
-    for column, value in zip(columns.values(), row, strict=True):
-        column.append(value)
-
-
-def read_shard(path: Path, stamp: str) -> EncodedBatch | None:
-    """The photos of a shard's file; None where there is none, or it is damaged or of another build."""
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException):
-        return None
-    if (table.schema.metadata or {}).get(b"geosleuth") != stamp.encode():
-        return None
-    rows = table.to_pylist()
-    stored = [row for row in rows if row["vector"] is not None]
-    items = [
-        StoredItem(row["id"], Point(lat=row["lat"], lon=row["lon"]), row["item_id"], json.loads(row["extra"]))
-        for row in stored
-    ]
-    failures = [Failure(id=r["id"], item_id=r["item_id"], reason=r["reason"]) for r in rows if r["vector"] is None]
-    dim = len(stored[0]["vector"]) // 4 if stored else 0
-    vectors = np.frombuffer(b"".join(row["vector"] for row in stored), dtype="<f4").reshape(len(stored), dim)
-    return EncodedBatch(items, vectors, failures)
+    def _end(self, what: str) -> None:
+        ray.get(self._tries.end.remote(what))
 
 
 @contextmanager

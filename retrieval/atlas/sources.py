@@ -46,7 +46,7 @@ class PhotoColumns:
 
 
 def photos_from_table(table: Path, photos: Path, columns: PhotoColumns = PhotoColumns()) -> list[PhotoItem]:
-    """The photos a CSV lists, with file names relative to the folder `photos`.
+    """The photos that a CSV or Parquet table lists, with file names relative to the folder `photos`.
 
     A row without a valid position is kept with its problem, to be recorded as failed.
 
@@ -55,7 +55,9 @@ def photos_from_table(table: Path, photos: Path, columns: PhotoColumns = PhotoCo
     """
     if not photos.is_dir():
         raise UserError(f"no folder of photos at {photos}: give the folder the file names in {table.name} refer to")
-    rows = list(table_rows(table, partial(_check_columns, table, columns), "give a CSV file in UTF-8"))
+    rows = list(
+        table_rows(table, partial(_check_columns, table, columns), "give a CSV file in UTF-8, or a Parquet file")
+    )
     _refuse_swapped([(row[columns.lat.lower()], row[columns.lon.lower()]) for _, row in rows], table)
     items = [_table_item(row, photos, columns) for _, row in rows]
     refuse_repeated((item.item_id for item in items), table)
@@ -76,15 +78,19 @@ def photos_from_folder(photos: Path) -> list[PhotoItem]:
 def table_rows(
     table: Path, check_columns: Callable[[list[str]], None], remedy: str
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Rows of a CSV with their line numbers; names of columns are in lower case, and what is missing is empty.
+    """Rows of a CSV or of a Parquet file (`*.parquet`) with their line numbers; names of columns are in lower case,
+    and what is missing is empty.
 
     Args:
         check_columns: is given the names of the columns before the first row.
         remedy: what to do about a table that cannot be read.
 
     Raises:
-        UserError: it cannot be read, or is no CSV; and what `check_columns` raises.
+        UserError: it cannot be read, or is none; and what `check_columns` raises.
     """
+    if table.suffix.lower() == ".parquet":
+        yield from _parquet_rows(table, check_columns, remedy)
+        return
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter=delimiter(file))
@@ -95,6 +101,34 @@ def table_rows(
                 yield reader.line_num, {key: (value or "").strip() for key, value in row.items() if key}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read the table {table} ({error}): {remedy}") from error
+
+
+def _parquet_rows(
+    table: Path, check_columns: Callable[[list[str]], None], remedy: str
+) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Rows from 1 on; columns of bytes or of lists are not read."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise UserError(f"{table} is read by pyarrow: pip install 'geosleuth[ray]', or give a CSV") from error
+    number = 0
+    try:
+        with pq.ParquetFile(table) as file:
+            read = [f.name for f in file.schema_arrow if not (pa.types.is_nested(f.type) or pa.types.is_binary(f.type))]
+            names = [name.strip().lower() for name in read]
+            refuse_doubled_columns(names, table)
+            check_columns(names)
+            for batch in file.iter_batches(columns=read):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, {key.strip().lower(): _as_text(value) for key, value in row.items()}
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"cannot read the table {table} ({error}): {remedy}") from error
+
+
+def _as_text(value: object) -> str:
+    return "" if value is None else str(value).strip()
 
 
 def delimiter(file: TextIO) -> str:

@@ -1,4 +1,4 @@
-"""The soak of `benchmarks.speed.soak`, small: one kill, few photos, a short chat."""
+"""The soak of `benchmarks.kills.soak`, small: one kill, few photos, a short chat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.speed.soak import Memory, chat_turns, soak_folder, write_photos
+from benchmarks.kills.soak import Memory, chat_turns, soak_folder, write_photos
 from graphs.checkpoints import UNDONE_TURNS
 from tests.apps.conftest import command, environment
 from tests.fakes.photo_files import jpeg

@@ -238,7 +238,7 @@ def test_photos_and_checkpoints_of_threads_count_among_the_bytes_that_a_caller_k
         with pytest.raises(ConflictError, match="delete threads or jobs"):
             opened.conversations.send("anna", first.id, "why?")
         with pytest.raises(ConflictError, match="delete threads or jobs"):
-            opened.conversations.turn_to("anna", first.id, photo.id)
+            opened.conversations.send("anna", first.id, "why?", about_photo_id=photo.id)
         assert not opened.threads.find("anna", first.id).is_busy
         assert opened.conversations.undo("anna", first.id) == "why?"
         opened.threads.delete("anna", first.id)

@@ -125,6 +125,52 @@ def test_killed_workers_lose_and_double_nothing(items: list[PhotoItem], local: P
     assert_same(tmp_path / "mine", local)
 
 
+class DeadlyEncoder(WaveEncoder):
+    """Ends its process, as a decoder that crashes does, over a photo of a name, or over as many at once."""
+
+    def __init__(self, name: str, photos: int) -> None:
+        super().__init__()
+        self._name, self._photos = name, photos
+
+    @override
+    def encode_photos(self, photos: Sequence[Photo]) -> PhotoVectors:
+        if len(photos) >= self._photos or any(photo.name == self._name for photo in photos):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode_photos(photos)
+
+
+def test_a_photo_that_kills_workers_is_listed_and_the_others_are_stored(
+    items: list[PhotoItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.atlas.ray_engine.MAX_DEATHS", 1)
+    first = items[:32]
+    deadly = make_engine("ray", partial(DeadlyEncoder, "005.jpg", 99))
+    manifest = build_photo_atlas(tmp_path / "mine", WaveEncoder(), first, engine=deadly)
+    (failure,) = read_failures(tmp_path / "mine")
+    assert (manifest.count, failure.item_id) == (31, "005.jpg")
+    assert "ends the process (tries: 1)" in failure.reason
+
+
+def test_photos_that_kill_workers_only_together_end_the_build_with_one_error(
+    items: list[PhotoItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.atlas.ray_engine.MAX_DEATHS", 1)
+    deadly = make_engine("ray", partial(DeadlyEncoder, "", 2))
+    with pytest.raises(UserError, match=r"workers die over the photos 000.jpg to 003.jpg.*take them out"):
+        build_photo_atlas(tmp_path / "mine", WaveEncoder(), items[:4], engine=deadly)
+    manifest = build_photo_atlas(tmp_path / "mine", WaveEncoder(), items[:4], engine=engine(tmp_path / "n"))
+    assert manifest.count == 4
+
+
+def test_an_encoder_that_kills_workers_when_it_is_loaded_is_one_error(
+    items: list[PhotoItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.atlas.ray_engine.MAX_DEATHS", 1)
+    deadly = make_engine("ray", partial(os._exit, 1))
+    with pytest.raises(UserError, match="the encoder wave cannot be loaded"):
+        build_photo_atlas(tmp_path / "mine", WaveEncoder(), items[:4], engine=deadly)
+
+
 def test_a_build_that_was_cut_off_does_the_rest(items: list[PhotoItem], local: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
 

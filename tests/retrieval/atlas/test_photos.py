@@ -119,6 +119,27 @@ def test_other_column_names(tmp_path: Path) -> None:
     assert item == PhotoItem("a.jpg", tmp_path / "a.jpg", Point(lat=1, lon=2))
 
 
+def test_a_parquet_table_is_read_as_the_same_csv(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON,AUTHOR\na.jpg,1.25,2,ann\nb.jpg,,3,\n")
+    columns = {"img_id": ["a.jpg", "b.jpg"], "Lat": [1.25, None], "LON": [2, 3], "author": ["ann", None]}
+    parquet.write_table(arrow.table(columns | {"image": [b"x", b"y"], "tags": [["a"], []]}), tmp_path / "t.parquet")
+    items = photos_from_table(tmp_path / "t.parquet", tmp_path)
+    assert items[0] == photos_from_table(tmp_path / "t.csv", tmp_path)[0]
+    assert items[1].point is None
+    assert items[1].problem
+
+
+def test_a_bad_parquet_table_is_refused(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"a": [1]}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="no column IMG_ID, LAT, LON: it has a"):
+        photos_from_table(tmp_path / "t.parquet", tmp_path)
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(UserError, match="cannot read the table"):
+        photos_from_table(tmp_path / "t.parquet", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [("a,b\n1,2\n", "no column IMG_ID, LAT, LON: it has a, b"), ("", "it has none"), (None, "cannot read the table")],

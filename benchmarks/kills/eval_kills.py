@@ -1,6 +1,6 @@
 """Is a run that is killed again and again the same as one that never was? The real command, SIGKILL at random.
 
-    python -m benchmarks.speed.eval_kills --data ../shared/data/im2gps3k_dev --home runs/offline_machine/home --kills 20
+    python -m benchmarks.kills.eval_kills --data ../shared/data/im2gps3k_dev --home runs/offline_machine/home --kills 20
 
 Runs `python -m evals.run` once unbroken and once killed as often as asked for, and compares the records byte for
 byte, but for their seconds. A fake model answers over HTTP, so that the cache of replies is part of it.

@@ -1,7 +1,7 @@
 """Does anything grow or get lost in the long run? A folder run that is killed again and again, and a long chat.
 
-    python -m benchmarks.speed.soak folder --photos 5000 --kills 20 -- --atlas world --no-signs
-    python -m benchmarks.speed.soak chat --turns 1000 -- --atlas world --no-signs
+    python -m benchmarks.kills.soak folder --photos 5000 --kills 20 -- --atlas world --no-signs
+    python -m benchmarks.kills.soak chat --turns 1000 -- --atlas world --no-signs
 
 `folder`: the real command, SIGKILL at random moments of its first half, then to its end with every output; every photo
 must have one row. `chat`: turns of a saved thread in this process. Memory is the resident set (Linux); it counts as

