@@ -305,7 +305,7 @@ def _add_missing_columns(connection: sa.Connection, table: sa.Table) -> None:
     for column in table.columns:
         if column.name not in there:
             definition = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.execute(sa.DDL(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
+            connection.execute(sa.DDL(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))  # type: ignore[no-untyped-call]  # of SQLAlchemy
 
 
 @contextmanager
