@@ -62,12 +62,12 @@ def command(folder: Path, name: str, engine: str, encoder: str) -> list[str]:
 
 
 def worker_pids(driver: int) -> list[int]:
-    """Processes below the build's in which Ray encodes."""
+    """Processes below the build's in which Ray encodes; not those that still load the encoder."""
     parents: dict[int, int] = {}
     found: list[int] = []
     for pid, words in processes():
         parents[pid] = int(words[1])
-        if words[2].startswith("ray::") and "MapWorker" in words[2]:
+        if words[2].startswith("ray::") and "MapWorker" in words[2] and "__init__" not in words[2]:
             found.append(pid)
     return [pid for pid in found if driver in _ancestors(pid, parents)]
 
