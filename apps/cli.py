@@ -62,7 +62,12 @@ _COMMANDS = {
         "apps.commands.atlas",
         "atlas_app",
         "Build, extend, inspect, verify and search atlases.",
-        ("apps.commands.satellite_atlas", "apps.commands.atlas_plan", "apps.commands.atlas_snapshot"),
+        (
+            "apps.commands.atlas_inspect",
+            "apps.commands.satellite_atlas",
+            "apps.commands.atlas_plan",
+            "apps.commands.atlas_snapshot",
+        ),
     ),
 }
 

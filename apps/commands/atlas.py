@@ -1,31 +1,25 @@
-"""`geosleuth atlas`: build, extend, look at, verify and search atlases."""
+"""`geosleuth atlas`: build, extend and delete atlases."""
 
 from __future__ import annotations
 
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from apps.console import answers, messages, print_json, progress_bar
+from apps.console import messages, progress_bar
 from apps.options import Encoder, Home, RunOptions, SystemOptions, chosen_settings
-from apps.output.formatting import printable
 from core.errors import UserError
 
 if TYPE_CHECKING:
     from graphs.settings import Settings
-    from retrieval.atlas.atlas import AtlasInfo
     from retrieval.atlas.engines import EncodingEngine
     from retrieval.atlas.manifest import AtlasManifest
     from retrieval.atlas.sources import PhotoColumns, PhotoItem
-    from retrieval.candidate import Candidate
-    from retrieval.encoders.base import EncoderIdentity, PhotoEncoder
+    from retrieval.encoders.base import PhotoEncoder
     from retrieval.stores.base import StoreSettings
-    from retrieval.stores.filters import Near
 
 atlas_app = typer.Typer(
     help="Build, extend, inspect, verify and search atlases.", rich_markup_mode=None, add_completion=False
@@ -35,7 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _NAME = re.compile(r"[\w][\w.-]{0,63}", re.ASCII)
 
 
-CsvTable = Annotated[
+PhotoTable = Annotated[
     Path | None,
     typer.Option(
         help="CSV or Parquet with each photo's file name and position; without it, the photos' own.", metavar="TABLE"
@@ -51,7 +45,7 @@ AuthorColumn = Annotated[str, typer.Option(help="Column of the photographer, if 
 def build(
     name: Annotated[str, typer.Argument(help="Name of the atlas.")],
     photos: Annotated[Path | None, typer.Option(help="Folder of photos.", metavar="FOLDER")] = None,
-    table: CsvTable = None,
+    table: PhotoTable = None,
     file_column: FileColumn = "IMG_ID",
     lat_column: LatColumn = "LAT",
     lon_column: LonColumn = "LON",
@@ -81,7 +75,7 @@ def build(
         raise UserError("give either --photos FOLDER (an atlas of photos) or --gps N (an atlas of N places)")
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     columns = PhotoColumns(file_column, lat_column, lon_column, author_column)
-    folder, photo_encoder = named_folder(settings, name), _encoder(settings)
+    folder, photo_encoder = named_folder(settings, name), chosen_encoder(settings)
     chosen_store = _chosen_store(store, store_settings)
     encoding = _encoding_engine(engine, settings)
     if photos is not None:
@@ -99,7 +93,7 @@ def build(
 def add(
     name: Annotated[str, typer.Argument(help="Name of the atlas.")],
     photos: Annotated[Path, typer.Option(help="Folder of photos.", metavar="FOLDER")],
-    table: CsvTable = None,
+    table: PhotoTable = None,
     file_column: FileColumn = "IMG_ID",
     lat_column: LatColumn = "LAT",
     lon_column: LonColumn = "LON",
@@ -113,34 +107,12 @@ def add(
 
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     given = _GivenPhotos(photos, table, PhotoColumns(file_column, lat_column, lon_column, author_column))
-    folder, photo_encoder = named_folder(settings, name), _encoder(settings)
+    folder, photo_encoder = named_folder(settings, name), chosen_encoder(settings)
     with progress_bar("Encoding", "photos") as report:
         done = add_photos(folder, photo_encoder, given.items(), source=given.source, progress=report)
     photos_added = f"{done.added:,} photo{'' if done.added == 1 else 's'} added"
     messages().print(f"{photos_added}, {done.skipped:,} in the atlas already")
     messages().print(atlas_summary(done.manifest, folder))
-    return 0
-
-
-@atlas_app.command("info")
-def info(
-    name: Annotated[str | None, typer.Argument(help="Name of the atlas; all of them if none is named.")] = None,
-    as_json: AsJson = False,
-    home: Home = None,
-) -> int:
-    """Say what atlases are there and what they hold."""
-    from retrieval.atlas.atlas import atlas_info, list_atlases
-
-    settings = chosen_settings(SystemOptions(), RunOptions(home=home))
-    folders = [named_folder(settings, name)] if name else list_atlases(settings.home)
-    found = [atlas_info(folder) for folder in folders]
-    if as_json:
-        print_json([_info_data(one) for one in found])
-    elif found:
-        for one in found:
-            answers().print(_info_table(one))
-    else:
-        messages().print(f"no atlas in {settings.atlas_folder} yet: `geosleuth atlas build` makes one")
     return 0
 
 
@@ -161,68 +133,6 @@ def delete(
     delete_atlas(folder)
     messages().print(f"deleted the atlas {name}")
     return 0
-
-
-@atlas_app.command("verify")
-def verify(
-    name: Annotated[str, typer.Argument(help="Name of the atlas.")],
-    as_json: AsJson = False,
-    encoder: Encoder = None,
-    home: Home = None,
-) -> int:
-    """Check every vector of an atlas against its manifest; exit status 1 if something is wrong."""
-    from retrieval.atlas.atlas import open_atlas
-    from retrieval.atlas.manifest import read_manifest
-    from retrieval.candidate import AtlasKind
-
-    settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
-    folder, servers = named_folder(settings, name), settings.allowed_servers
-    manifest = read_manifest(folder)
-    # The encoder of tiles is another one than that of photos: its vectors are checked as the manifest names it.
-    made_by = _NamedEncoder(manifest.encoder) if manifest.kind is AtlasKind.TILE else _encoder(settings)
-    with open_atlas(folder, made_by, servers=servers, for_verification=True) as atlas:
-        verification = atlas.verify()
-    if as_json:
-        print_json({"ok": verification.ok, "checks": [check._asdict() for check in verification.checks]})
-    else:
-        for check in verification.checks:
-            mark = Text("ok   ", style="green") if check.ok else Text("WRONG", style="bold red")
-            answers().print(mark.append(f"  {check.name}: {check.detail}", style="default"))
-    return 0 if verification.ok else 1
-
-
-@atlas_app.command("search")
-def search(
-    name: Annotated[str, typer.Argument(help="Name of the atlas.")],
-    photo: Annotated[Path, typer.Argument(help="What to look for.")],
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 10,
-    near: Annotated[str | None, typer.Option(help="Only within a circle.", metavar="LAT,LON,KM")] = None,
-    as_json: AsJson = False,
-    encoder: Encoder = None,
-    home: Home = None,
-) -> int:
-    """List the items of an atlas that look most like a photo."""
-    from retrieval.atlas.atlas import open_atlas
-    from retrieval.photos.photo import load_photo
-
-    circle = _circle(near) if near else None
-    looked_for = load_photo(photo)
-    settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
-    photo_encoder = _encoder(settings)
-    with open_atlas(named_folder(settings, name), photo_encoder, servers=settings.allowed_servers) as atlas:
-        vector = photo_encoder.encode_photos([looked_for]).fused[0]
-        found = atlas.search(vector, limit, near=circle)
-    if as_json:
-        print_json([candidate.model_dump(mode="json") for candidate in found])
-    else:
-        answers().print(_candidate_table(found))
-    return 0
-
-
-class _NamedEncoder(NamedTuple):
-    """An encoder by its name and revision alone."""
-
-    identity: EncoderIdentity
 
 
 class _GivenPhotos(NamedTuple):
@@ -313,57 +223,12 @@ def named_folder(settings: Settings, name: str) -> Path:
     return settings.atlas_folder / name
 
 
-def _encoder(settings: Settings) -> PhotoEncoder:
+def chosen_encoder(settings: Settings) -> PhotoEncoder:
+    """The encoder of the settings.
+
+    Raises:
+        UserError: no such encoder, or its weights are not here.
+    """
     from retrieval.encoders.registry import load_encoder
 
     return load_encoder(settings.encoder, settings.threads)
-
-
-def _circle(text: str) -> Near:
-    from pydantic import ValidationError
-
-    from geo.point import Point
-    from retrieval.stores.filters import Near
-
-    try:
-        lat, lon, radius_km = map(float, text.split(","))
-        circle = Near(Point(lat=lat, lon=lon), radius_km)
-    except (ValueError, ValidationError) as error:
-        raise UserError(f"--near {text!r}: give LAT,LON,KM in degrees and km, such as 48.86,2.35,50") from error
-    if not radius_km > 0.0:
-        raise UserError(f"--near {text!r}: the radius must be more than 0 km")
-    return circle
-
-
-def _info_data(one: AtlasInfo) -> dict[str, Any]:
-    return one.manifest.model_dump(mode="json") | {"folder": str(one.folder), "size_bytes": one.size_bytes}
-
-
-def _info_table(one: AtlasInfo) -> Table:
-    manifest = one.manifest
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    items = f"{manifest.count:,} of {manifest.total:,}" if manifest.failed else f"{manifest.total:,}"
-    rows = (
-        ("atlas", manifest.name),
-        ("kind", manifest.kind.value),
-        ("state", manifest.state),
-        ("items", items),
-        ("encoder", f"{manifest.encoder.name}@{manifest.encoder.revision} ({manifest.encoder.dim}-d)"),
-        ("store", manifest.store.engine),
-        ("source", manifest.sources),
-        ("size", f"{one.size_bytes / 1e6:,.1f} MB"),
-        ("folder", str(one.folder)),
-    )
-    for label, value in rows:
-        table.add_row(label, Text(printable(value)))
-    return table
-
-
-def _candidate_table(found: list[Candidate]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for candidate in found:
-        row = (f"{candidate.rank + 1:>4}", f"{candidate.similarity:.4f}", str(candidate.point), candidate.item_id)
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    return table

@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,15 +149,22 @@ def build_photo_atlas(
 
     digest = digest_of_photos(items)
 
-    def encode_elsewhere(pending: Sequence[int], draft: Path, encoded: Callable[[int], None]) -> Iterator[EncodedBatch]:
-        assert engine is not None  # noqa: S101 - given below only then
-        return engine.encode(EngineJob(items, pending, PHOTO_BATCH, draft, digest, encoder, encoded))
-
-    given = ItemSource(
-        AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode, encode_elsewhere if engine else None
-    )
+    elsewhere = None if engine is None else partial(_encode_with, engine, encoder, items, digest)
+    given = ItemSource(AtlasKind.PHOTO, source, digest, len(items), PHOTO_BATCH, encode, elsewhere)
     with atlas_lock(folder):
         return _build(folder, encoder, given, store, progress, replace)
+
+
+def _encode_with(
+    engine: EncodingEngine,
+    encoder: PhotoEncoder,
+    items: Sequence[PhotoItem],
+    digest: str,
+    pending: Sequence[int],
+    draft: Path,
+    encoded: Callable[[int], None],
+) -> Iterator[EncodedBatch]:
+    return engine.encode(EngineJob(items, pending, PHOTO_BATCH, draft, digest, encoder, encoded))
 
 
 def digest_of_photos(items: Sequence[PhotoItem]) -> str:

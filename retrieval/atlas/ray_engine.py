@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ import ray.exceptions
 from core.errors import UserError
 from core.files import make_private_folder, write_atomic
 from retrieval.atlas.build import encode_photos
-from retrieval.atlas.draft import check_room
+from retrieval.atlas.draft import ITEM_BYTES, check_room
 from retrieval.atlas.engines import EncodedBatch, EngineJob
 from retrieval.atlas.manifest import SHARD_FOLDER, AtlasError
 from retrieval.atlas.shards import Shard, read_shard, shard_bytes, shards_of
@@ -43,7 +43,7 @@ MAX_DEATHS = 3
 """Set by hand: of workers over a shard before its photos are tried one by one, over a photo before it is left out; a
 worker that is killed for another reason should cost no photo."""
 PASSED = -1
-ITEM_BYTES = 500
+"""In place of a number of deaths: it went well once."""
 Numbered = tuple[int, PhotoItem]
 
 
@@ -265,11 +265,6 @@ def _as_user_errors() -> Iterator[None]:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, UserError):
             cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is not None:
-            raise UserError(str(cause)) from error
-        with suppress(IndexError):
-            reason = str(error).strip().splitlines()[-1]
-            raise UserError(
-                f"Ray's workers could not encode ({reason}): what is done is kept; run the same command to go on"
-            ) from error
-        raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        went_wrong = f"Ray's workers could not encode ({reason}): what is done is kept; run the same command to go on"
+        raise UserError(str(cause) if cause is not None else went_wrong) from error

@@ -7,13 +7,11 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from retrieval.candidate import AtlasKind, Candidate, Region
@@ -24,21 +22,10 @@ from retrieval.regions import rank_regions
 from retrieval.stores.filters import Exclude, Near, is_left_out
 from tests.fakes.tool_calls import as_photo, call, shown_to_model
 from tests.retrieval.encoders.gated import GatedEncoder, wait_until
-from tools.base import Arguments, result_tool
-from tools.online.json_service import JsonService
-from tools.online.mapillary import Mapillary
-from tools.online.open_meteo import OpenMeteo
-from tools.online.overpass import Overpass
-from tools.online.search_services import ImageSearchHook, SearxNG
 from tools.rank_regions import rank_regions_tool
-from tools.registry import TOOLS, Clients, OnlineServices, build_tools
-from tools.results import Box, FoundPlaces, PhotoMatches, RankedRegions, ToolError
+from tools.results import Box, PhotoMatches, RankedRegions, ToolError
 from tools.search_photos import search_photos_tool
 from tools.services.atlas_search import PhotoSearch
-from tools.services.imagery import BundledImagery
-from tools.services.ocr import OcrReader
-from tools.services.tile_matching import TileMatcher
-from tools.untrusted_text import quoted
 
 COLOURS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
 PLACES = {"red": Point(lat=31.6, lon=-8.0), "green": Point(lat=53.3, lon=-6.3), "blue": Point(lat=36.4, lon=25.4)}
@@ -322,88 +309,3 @@ def test_an_unknown_photo(search: PhotoSearch) -> None:
     for tool in (search_photos_tool(search), rank_regions_tool(search, rank_candidates)):
         with pytest.raises(ToolError, match="no photo 'photo-0' here; photo ids: none"):
             call(tool, photo_id="photo-0")
-
-
-def test_a_bug_in_a_tool_is_not_blamed_on_the_model() -> None:
-    class Nothing(Arguments):
-        """No arguments."""
-
-    def buggy() -> FoundPlaces:
-        """Build an invalid value."""
-        Point(lat=95.0, lon=0.0)
-        return FoundPlaces(query="", places=())
-
-    tool = result_tool(buggy, Nothing, lambda result: quoted({"query": result.query}))
-    with pytest.raises(RuntimeError, match="buggy built an invalid value"):
-        call(tool)
-
-
-def every_online_service() -> OnlineServices:
-    """Services that nothing answers for: building a tool asks nobody."""
-    client = httpx.Client()
-    service = JsonService("nobody", "http://127.0.0.1:9", client)
-    return OnlineServices(
-        overpass=Overpass(service),
-        mapillary=Mapillary("http://127.0.0.1:9", "token", client),
-        web_search=SearxNG(service),
-        image_search=ImageSearchHook(service),
-        weather=OpenMeteo(service),
-    )
-
-
-def test_the_registry_builds_every_tool(search: PhotoSearch, photo_store: PhotoStore) -> None:
-    clients = Clients(
-        photo_store=photo_store,
-        search=search,
-        cluster=rank_candidates,
-        places=Gazetteer(),
-        is_land=lambda point: point.lat > 0.0,
-        reader=OcrReader(),
-        imagery=BundledImagery(),
-        matcher=TileMatcher(None, None, photo_store),  # type: ignore[arg-type]  # building a tool compares nothing
-        online=every_online_service(),
-    )
-    tools = {tool.name: tool for tool in build_tools(clients)}
-    assert list(tools) == list(TOOLS)
-    expected = {
-        "country_facts": {
-            "countries",
-            "drives_on",
-            "script",
-            "language",
-            "domain",
-            "calling_code",
-            "currency",
-            "continent",
-            "plates",
-        },
-        "search_photos": {"photo_id", "box", "near", "limit"},
-        "rank_regions": {"photo_id", "box", "near"},
-        "reverse_geocode": {"lat", "lon"},
-        "find_place": {"name", "country_code"},
-        "read_signs": {"photo_id", "box"},
-        "look_closer": {"photo_id", "boxes"},
-        "satellite_view": {"lat", "lon", "zoom", "width_m"},
-        "match_satellite": {"photo_id", "lat", "lon", "radius_km"},
-        "sun_check": {
-            "taken_at",
-            "sun_height_deg",
-            "shadow_length_ratio",
-            "sun_bearing_deg",
-            "shadow_bearing_deg",
-            "part_of_day",
-            "places",
-        },
-        "map_features": {"kinds", "within_m", "centre", "radius_km", "box", "area_name"},
-        "street_view": {"lat", "lon", "radius_m", "limit"},
-        "web_search": {"query"},
-        "reverse_image_search": {"photo_id", "box"},
-        "weather": {"lat", "lon", "taken_at"},
-    }
-    assert {name: set(tool.args) for name, tool in tools.items()} == expected
-    for tool in tools.values():
-        assert len(tool.description) > 100
-        schema = tool.tool_call_schema
-        assert isinstance(schema, type)
-        assert issubclass(schema, BaseModel)
-        assert all("description" in field for field in schema.model_json_schema()["properties"].values())
