@@ -238,9 +238,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[None]:
 def _start(workers: int | None, folder: Path, quiet: dict[str, Any]) -> None:
     if os.environ.get("RAY_AUTH_MODE") != "token":
         raise UserError("ray was imported before the engine was made: call make_engine first, or ray.init yourself")
-    cores = workers or len(os.sched_getaffinity(0))
     ray.init(
-        num_cpus=cores,
+        num_cpus=workers,
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         _temp_dir=str(folder),
