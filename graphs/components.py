@@ -122,8 +122,14 @@ def tools_by_name(clients: Clients) -> dict[str, BaseTool]:
     return {tool.name: tool for tool in build_tools(clients)}
 
 
-def open_clients(settings: Settings, components: Components, stack: ExitStack) -> Clients:
+def open_clients(settings: Settings, components: Components, stack: ExitStack, at_once: int = 1) -> Clients:
     """What the tools work with, with the services that the settings name; connections are closed with the stack.
+
+    Args:
+        settings: name the services.
+        components: what is open already.
+        stack: closes connections.
+        at_once: photos whose signs may be read at once.
 
     Raises:
         UserError: an unknown or unusable geocoder, satellite source or online service.
@@ -136,7 +142,7 @@ def open_clients(settings: Settings, components: Components, stack: ExitStack) -
         cluster=components.cluster,
         places=place_source(settings, components.gazetteer, stack),
         is_land=on_land,
-        reader=OcrReader(OcrSettings(threads=settings.threads)) if settings.read_signs else None,
+        reader=_sign_reader(settings, at_once) if settings.read_signs else None,
         imagery=imagery,
         street_map=ground_source(settings, settings.street_map_source, stack) if settings.street_map_source else None,
         atlas_photos=open_atlas_photos(settings),
@@ -145,6 +151,14 @@ def open_clients(settings: Settings, components: Components, stack: ExitStack) -
         online=open_online_services(settings, stack),
         picture_px=settings.model_picture_px or find_jury(settings.model)[0].picture_px,
     )
+
+
+def _sign_reader(settings: Settings, at_once: int) -> OcrReader:
+    """Several photos at once are read with a thread each, one a core: more threads for a photo cost more CPU."""
+    from joblib import cpu_count
+
+    readers = min(at_once, cpu_count())
+    return OcrReader(OcrSettings(threads=settings.threads if readers == 1 else 1, at_once=readers))
 
 
 def _tile_picture(settings: Settings, satellite: Satellite | None, imagery: ImagerySource) -> TilePicture | None:

@@ -92,6 +92,7 @@ class GeoSleuth(Closing):
         exclusion: ReferenceExclusion | None = None,
         more_atlases: Sequence[str] = (),
         encoder_batch: int = 1,
+        at_once: int = 1,
     ) -> Self:
         """Load what the settings name; an atlas of the world that is named for the first time is built.
 
@@ -102,6 +103,7 @@ class GeoSleuth(Closing):
             exclusion: what searches must not see; for evaluations.
             more_atlases: to open beside those of the settings, for `with_atlases`.
             encoder_batch: photos of threads that search at once which are encoded together, at most; 1: none.
+            at_once: photos that the caller's threads will locate at once; signs are read in as many, one a core.
 
         Raises:
             UserError: something missing or unusable that the user can mend.
@@ -111,7 +113,7 @@ class GeoSleuth(Closing):
             every = settings.model_copy(update={"atlases": tuple(dict.fromkeys((*settings.atlases, *more_atlases)))})
             components = open_components(every, opened, progress, exclusion, encoder_batch)
             searched = searching(components, settings.atlases)
-            clients = open_clients(settings, searched, opened)
+            clients = open_clients(settings, searched, opened, at_once)
             context = _context(settings, searched, clients, _jury(model))
             checkpointer = None
             if settings.checkpoints:

@@ -1,4 +1,4 @@
-"""Many photos, one after another: each is decoded ahead and located; an unusable one becomes a failed record.
+"""Many photos, several at once and their records in order; an unusable photo becomes a failed record.
 
 Memory stays flat however many there are: an answer is written as a row as soon as it is there, and the table and the
 maps are written from the rows. Without --jsonl the rows are in a temporary file, which goes when the run ends.
@@ -6,12 +6,15 @@ maps are written from the rows. Without --jsonl the rows are in a temporary file
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager
+from contextvars import copy_context
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +30,7 @@ from apps.output.formatting import LocatedPhoto, printable
 from apps.output.reread import Reread
 from apps.output.results_file import PhotoKey, PhotoResult, RunFile, RunStatus
 from apps.output.terminal import summary_line
+from core.errors import INTERRUPTED, UserError
 from core.files import sha256_if_readable
 from retrieval.photos.photo import Photo, PhotoError, load_photo
 from retrieval.photos.thumbnail import strip_jpeg
@@ -34,70 +38,111 @@ from retrieval.photos.thumbnail import strip_jpeg
 if TYPE_CHECKING:
     from graphs.settings import Settings
 
-AHEAD = 8
-"""Photos decoded and not yet located: a photo is at most 8 MB of pixels."""
+AHEAD_PER_PHOTO = 2
+"""Photos whose records are there or on their way, for each that is located at once: a slow one delays few others."""
+
+PHOTOS_A_CORE = 2
+"""Located at once where no model is asked: while one waits for tesseract, or for its turn at the encoder, another is
+worked on."""
+
+PHOTOS_TO_A_MODEL = 4
+"""Located at once where a model is asked, as in evaluations. By hand."""
 
 MAX_THUMBNAILS = 150
 _SMALL_THUMBNAIL_PX = 200
 _MANY = 20
 _FAILURES_NAMED = 5
+_PATIENCE_S = 5.0
 
 
 Locate = Callable[[Sequence[Photo]], Answer]
 """What locates a photo, or several of one place."""
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    file: PhotoFile
-    photos: Sequence[Photo] = ()
-    sha256: str | None = None
-    error: str | None = None
-
-
-def run_folder(files: Sequence[PhotoFile], locate: Locate) -> Generator[PhotoResult, None, None]:
+def run_folder(files: Sequence[PhotoFile], locate: Locate, at_once: int = 1) -> Generator[PhotoResult, None, None]:
     """The record of each file, in order.
 
     Files that cannot be used become failed records. Anything else that goes wrong ends the run: what was
     yielded before stays good.
+
+    Args:
+        files: to locate.
+        locate: is called by so many threads at once.
+        at_once: files that are worked on at the same time.
     """
-    for decoded in _decoded_ahead(files):
-        if not decoded.photos:
-            failed = PhotoResult.of_failure(decoded.file.name, decoded.sha256, decoded.error or "cannot be used")
-            yield replace(failed, photos=_listed(decoded.file))
-        else:
-            listed = _listed(decoded.file)
-            yield replace(PhotoResult.of_answer(decoded.file.name, locate(decoded.photos)), photos=listed)
-
-
-def _listed(file: PhotoFile) -> tuple[PhotoKey, ...]:
-    return tuple((one.name, sha256_if_readable(one.path)) for one in file.together)
-
-
-def _decoded_ahead(files: Sequence[PhotoFile]) -> Iterator[_Decoded]:
-    """Decode in a thread while the caller locates: Pillow releases the interpreter's lock while it decodes."""
-    waiting: deque[Future[_Decoded]] = deque()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
+    waiting: deque[Future[PhotoResult]] = deque()
+    with ThreadPoolExecutor(at_once, thread_name_prefix="photo") as pool:
         try:
             for file in files:
-                waiting.append(pool.submit(_decode, file))
-                if len(waiting) > AHEAD:
+                waiting.append(pool.submit(copy_context().run, _record, file, locate))
+                if len(waiting) > AHEAD_PER_PHOTO * at_once:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-        finally:
+        except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
+            _wait_for_photos(waiting)
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _decode(file: PhotoFile) -> _Decoded:
+def _wait_for_photos(started: Collection[Future[PhotoResult]]) -> None:
+    """Wait for the photos under way; end the process if a call of theirs does not return.
+
+    Closing the atlas during the call would crash. All rows so far are on disk.
+    """
+    if wait(started, _PATIENCE_S).not_done:
+        messages().print("a call did not return; leaving without it")
+        messages().show_cursor()
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
+
+
+def _record(file: PhotoFile, locate: Locate) -> PhotoResult:
+    """Locate the photos of a file; with what they were, if they are several."""
     try:
-        return _Decoded(file, [load_photo(one.path) for one in file.files])
+        photos = [load_photo(one.path) for one in file.files]
     except PhotoError as error:
-        return _Decoded(file, (), file.sha256, str(error))
+        found = PhotoResult.of_failure(file.name, file.sha256, str(error))
+    else:
+        found = PhotoResult.of_answer(file.name, locate(photos))
+    return replace(found, photos=tuple((one.name, sha256_if_readable(one.path)) for one in file.together))
+
+
+def photos_at_once(asked: int | None, settings: Settings, photos: int) -> int:
+    """How many photos of a run are located at once.
+
+    Args:
+        asked: by the user; None: by the cores, or by whom the model waits for.
+        settings: of the run.
+        photos: that are to be located.
+
+    Raises:
+        UserError: several are asked for where a person reads and writes in the terminal.
+    """
+    from joblib import cpu_count
+
+    from agents.chat_models.spec import find_jury
+
+    asks = settings.find_strategy(settings.strategy).uses_model
+    models = find_jury(settings.model) if asks else ()
+    if any(model.needs_terminal for model in models) and asked not in (None, 1):
+        raise UserError(f"--workers {asked}: {settings.model} asks for one photo at a time in the terminal")
+    if asked is None:
+        is_served = any(model.is_served for model in models)
+        by_hand = any(model.is_written or model.needs_terminal for model in models)
+        asked = 1 if by_hand else PHOTOS_TO_A_MODEL if is_served else PHOTOS_A_CORE * cpu_count()
+    return max(1, min(asked, photos))
 
 
 def locate_many(
-    files: Sequence[PhotoFile], choose: Callable[[], Settings], outputs: Outputs, events: str | None, retry_failed: bool
+    files: Sequence[PhotoFile],
+    choose: Callable[[], Settings],
+    outputs: Outputs,
+    events: str | None,
+    retry_failed: bool,
+    workers: int | None = None,
 ) -> int:
     """Locate the photos that have no row yet, and write the outputs; returns the exit status: 1 if any photo failed.
 
@@ -105,7 +150,7 @@ def locate_many(
         UserError: anything that the user can mend.
     """
     with _run_file(outputs) as run_file:
-        keys = _run(files, choose(), run_file, outputs, events, retry_failed)
+        keys = _run(files, choose(), run_file, outputs, events, retry_failed, workers)
         write_table(Reread(len(keys), lambda: run_file.records(keys)), outputs)
         _write_maps(run_file, keys, files, outputs)
         _print_counts(run_file, keys, outputs)
@@ -133,6 +178,7 @@ def _run(
     outputs: Outputs,
     events: str | None,
     retry_failed: bool,
+    workers: int | None,
 ) -> list[PhotoKey]:
     """Locate the photos that have no row yet; the keys of all these files' rows, in their order."""
     from graphs.settings import answering_settings
@@ -152,9 +198,9 @@ def _run(
     if changed := len(named.intersection(file.name for file in pending)):
         messages().print(f"rows of other photos of the same name: {changed}; these photos are located, too")
     if len(pending) > _MANY and settings.read_signs:
-        messages().print("reading signs takes about a second a photo; --no-signs is several times faster")
+        messages().print("reading signs takes about a second of CPU a photo; --no-signs is several times faster")
     if pending:
-        done |= _locate_pending(pending, len(files), settings, run_file, outputs, events)
+        done |= _locate_pending(pending, len(files), settings, run_file, outputs, events, workers)
     return [done[file.name] for file in files]
 
 
@@ -165,22 +211,30 @@ def _locate_pending(
     run_file: RunFile,
     outputs: Outputs,
     events: str | None,
+    workers: int | None,
 ) -> dict[str, PhotoKey]:
     from graphs.settings import answering_settings
 
     made_with, done = answering_settings(settings), {}
+    at_once = photos_at_once(workers, settings, len(pending))
     with (
-        open_system(settings, events) as system,
+        open_system(settings, events, at_once=at_once) as system,
         progress_bar("Locating", "photos", is_live=not is_pasted_to(system)) as report,
     ):
-        for count, located in enumerate(run_folder(pending, lambda shown: system.locate(shown[0], more=shown[1:])), 1):
-            record = replace(located, settings=made_with)
-            # Rows that nothing is written from need no answer.
-            run_file.append(record if outputs.files else replace(record, answer=None))
-            if not outputs.jsonl:
-                answers().print(_record_line(record), soft_wrap=True)
-            done[record.photo] = record.key
-            report(total - len(pending) + count, total)
+
+        def locate(photos: Sequence[Photo]) -> Answer:
+            with system.photo_store.holding(*photos):
+                return system.locate(photos[0], more=photos[1:])
+
+        with closing(run_folder(pending, locate, at_once)) as records:
+            for count, located in enumerate(records, 1):
+                record = replace(located, settings=made_with)
+                # Rows that nothing is written from need no answer.
+                run_file.append(record if outputs.files else replace(record, answer=None))
+                if not outputs.jsonl:
+                    answers().print(_record_line(record), soft_wrap=True)
+                done[record.photo] = record.key
+                report(total - len(pending) + count, total)
     return done
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from graphs.state import CaptureClues
     from graphs.system import GeoSleuth
 
+MOST_WORKERS = 256
+
 
 @expand_options
 def locate(
@@ -46,6 +48,13 @@ def locate(
     together: Annotated[
         bool, typer.Option("--together", help="All photos are of one place: locate it by all of them at once.")
     ] = False,
+    workers: Annotated[
+        str,
+        typer.Option(
+            help="Photos of a folder that are located at once; auto: by the cores, or 4 where a model is asked.",
+            metavar="auto|N",
+        ),
+    ] = "auto",
     thread: Thread = None,
     clues: ClueOptions,
     run: RunOptions,
@@ -53,6 +62,7 @@ def locate(
     """Say where photos were taken, how sure that is, and why. Environment: GEOSLEUTH_HOME and so on; options win."""
     choose = partial(chosen_settings, system, run)
     capture_clues = clues.parsed()
+    asked_workers = parsed_workers(workers)
     if retry_failed and outputs.jsonl is None:
         raise UserError("--retry-failed goes with --jsonl FILE, where the failed photos are")
     files = photo_files(photo_paths(photos), photos)
@@ -74,7 +84,16 @@ def locate(
         raise UserError(f"--json prints one answer and these are {len(files)} photos: use --jsonl FILE")
     if outputs.picture is not None:
         raise UserError(f"--png draws one answer and these are {len(files)} photos: use --map FILE.html")
-    return locate_many(files, choose, outputs, run.events, retry_failed)
+    return locate_many(files, choose, outputs, run.events, retry_failed, asked_workers)
+
+
+def parsed_workers(text: str) -> int | None:
+    """A number of photos at once; None: `auto`."""
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST_WORKERS):
+        raise UserError(f"--workers: {text!r} is neither auto nor a number from 1 to {MOST_WORKERS}")
+    return int(text)
 
 
 def _locate_one(

@@ -33,13 +33,16 @@ _PATIENCE_S = 5.0
 
 
 @contextmanager
-def open_system(settings: Settings, events: str | None = None, as_json: bool = False) -> Iterator[GeoSleuth]:
+def open_system(
+    settings: Settings, events: str | None = None, as_json: bool = False, at_once: int = 1
+) -> Iterator[GeoSleuth]:
     """The system, its events recorded; a progress bar shows the default atlas being built at first use.
 
     Args:
         settings: what to open.
         events: a file, `-` for standard output, None for nowhere.
         as_json: whether an answer will be printed as JSON, which leaves no space for events beside it.
+        at_once: photos that will be located at once.
 
     Raises:
         UserError: anything that cannot be opened, or tracing that is wanted and not installed.
@@ -49,7 +52,7 @@ def open_system(settings: Settings, events: str | None = None, as_json: bool = F
     allow_servers(settings)
     with waiting_shown(), events_recorded(events, as_json):
         with progress_bar("Building the atlas of the world (once)", "places") as report:
-            system = GeoSleuth.open(settings, report)
+            system = GeoSleuth.open(settings, report, at_once=at_once)
         for model in system.models:
             if model.is_written and not model.needs_terminal:
                 messages().print(f"{model.name}: write a reply into each request's folder; prompt.md there says how")

@@ -139,7 +139,9 @@ def open_systems(
     """
     with ExitStack() as opened:
         models, budget = _open_models(chosen, settings, photos.data.benchmark, out, opened)
-        first = opened.enter_context(GeoSleuth.open(settings, model=models, exclusion=photos.exclusion))
+        first = opened.enter_context(
+            GeoSleuth.open(settings, model=models, exclusion=photos.exclusion, at_once=chosen.concurrency)
+        )
         others = {name: first.with_strategy(name) for name in options.strategies(chosen)[1:]}
         by_strategy = {settings.strategy: first, **others}
         asked = {name: _asked(system) for name, system in by_strategy.items()}

@@ -6,8 +6,9 @@ is installed, with its packs for Cyrillic, Greek, Arabic, Thai, Korean and other
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+import queue
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +34,7 @@ class OcrSettings:
 
     Attributes:
         threads: of ONNX Runtime, for one photo.
+        at_once: pictures that several threads may read at once; each takes another 0.2 GB.
         min_confidence: of a line, below which it is not text but texture.
         detection_px: long side at which lines are looked for; smaller pictures are enlarged to it.
         gate_px: long side of a first look with a low threshold; a photo without a line there is not searched
@@ -48,6 +50,7 @@ class OcrSettings:
     """
 
     threads: int = 2
+    at_once: int = 1
     min_confidence: float = 0.6
     detection_px: int = 960
     gate_px: int | None = 512
@@ -66,18 +69,20 @@ class _Line(NamedTuple):
 
 
 class OcrReader:
-    """Reads the text in a picture. Models load at the first use; safe between threads, one picture at a time."""
+    """Reads the text in a picture. Models load at the first use; safe between threads."""
 
     def __init__(self, settings: OcrSettings = OcrSettings(), tesseract: Tesseract | None = None) -> None:
         self._settings = settings
         self._tesseract = tesseract or Tesseract()
-        self._engine: RapidOCR | None = None
-        self._lock = threading.Lock()
+        self._idle: queue.LifoQueue[RapidOCR | None] = queue.LifoQueue()
+        """Engines, one a picture that may be read at once; None: one that nobody needed so far."""
+        for _ in range(settings.at_once):
+            self._idle.put(None)
 
     def read(self, rgb: Rgb) -> SignsRead:
         """Lines of text in a uint8 picture (height, width, 3), from top to bottom; boxes are fractions of it."""
-        with self._lock:
-            lines = self._lines(rgb)
+        with self._engine() as engine:
+            lines = self._lines(rgb, engine)
         others, problem = self._in_other_scripts(lines)
         height, width = rgb.shape[:2]
         both = zip(lines, others, strict=True)
@@ -113,33 +118,40 @@ class OcrReader:
             return _sign(line.text, line.confidence, box, dominant_script(line.text))
         return None
 
-    def _lines(self, rgb: Rgb) -> list[_Line]:
+    def _lines(self, rgb: Rgb, engine: RapidOCR) -> list[_Line]:
         """Every line found, with RapidOCR's reading, which is empty where it knows no letter of it."""
         gate_px = self._settings.gate_px
-        if gate_px is not None and not len(self._boxes(_fitted(rgb, gate_px), self._settings.gate_threshold)):
+        if gate_px is not None and not len(_boxes(engine, _fitted(rgb, gate_px), self._settings.gate_threshold)):
             return []
         picture = _enlarged(rgb, self._settings.detection_px)
-        boxes = self._boxes(picture, threshold=0.5)
+        boxes = _boxes(engine, picture, threshold=0.5)
         if not len(boxes):
             return []
-        crops = self._loaded().crop_text_regions(_bgr(picture), boxes)
-        read = self._loaded().recognize_txt(crops)
+        crops = engine.crop_text_regions(_bgr(picture), boxes)
+        read = engine.recognize_txt(crops)
         shrink = rgb.shape[1] / picture.shape[1]
         rows = zip(read.txts or (), read.scores, boxes * shrink, crops, strict=True)
         return [_Line(text, float(score), box, _bgr(crop)) for text, score, box, crop in rows]
 
-    def _boxes(self, picture: Rgb, threshold: float) -> NDArray[np.float32]:
-        """Corners (n, 4, 2) of the lines found, in pixels."""
-        found = self._loaded()(_bgr(picture), use_det=True, use_cls=False, use_rec=False, box_thresh=threshold)
-        boxes = getattr(found, "boxes", None)
-        return np.empty((0, 4, 2), np.float32) if boxes is None else np.asarray(boxes, np.float32)
+    @contextmanager
+    def _engine(self) -> Iterator[RapidOCR]:
+        """An engine for one picture; it bears no second thread."""
+        engine = self._idle.get()
+        try:
+            if engine is None:
+                from rapidocr import RapidOCR
 
-    def _loaded(self) -> RapidOCR:
-        if self._engine is None:
-            from rapidocr import RapidOCR
+                engine = RapidOCR(params=_parameters(self._settings))
+            yield engine
+        finally:
+            self._idle.put(engine)
 
-            self._engine = RapidOCR(params=_parameters(self._settings))
-        return self._engine
+
+def _boxes(engine: RapidOCR, picture: Rgb, threshold: float) -> NDArray[np.float32]:
+    """Corners (n, 4, 2) of the lines found, in pixels."""
+    found = engine(_bgr(picture), use_det=True, use_cls=False, use_rec=False, box_thresh=threshold)
+    boxes = getattr(found, "boxes", None)
+    return np.empty((0, 4, 2), np.float32) if boxes is None else np.asarray(boxes, np.float32)
 
 
 def _parameters(settings: OcrSettings) -> dict[str, Any]:

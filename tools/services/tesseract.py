@@ -2,7 +2,8 @@
 
 An optional system package (Debian: tesseract-ocr with tesseract-ocr-script-* or language packs). All lines of a photo
 go to one process with the packs of all scripts, which gives each word to the pack that reads it with most confidence:
-about 0.1 s of CPU a pack and 0.1 s a line (docs/results.md, "Scripts of signs").
+about 0.1 s of CPU a pack and 0.1 s a line (docs/results.md, "Scripts of signs"). Lines of photos that are read by
+several threads at once share a process, and so the packs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from core.batching import Batching
 from tools.services.language_id import DENSE_SCRIPTS, NO_SCRIPT, dominant_script, letter_script
 
 # Packs of a language, for those scripts whose own pack (named as the script) is not installed.
@@ -55,6 +57,9 @@ MIN_LETTERS, MIN_LETTERS_DENSE = 3, 2
 _UNSPACED_SCRIPTS = frozenset({"Thai", "Lao", "Khmer", "Myanmar"})
 _WORD_LEVEL = "5"
 
+SHARED_LINES = 48
+"""Of several photos in one process: they take a fraction of the time that one photo may. Set by hand."""
+
 
 class TesseractError(Exception):
     """The program is installed and does not do its work; the message says what it said."""
@@ -75,16 +80,17 @@ def has_enough_letters(reading: Reading) -> bool:
 
 
 class Tesseract:
-    """The installed program and its packs; nothing runs before it is needed.
+    """The installed program and its packs; nothing runs before it is needed. Safe between threads.
 
     Args:
         program: name or path.
-        timeout_s: of one call, for all lines of a photo.
+        timeout_s: of one process, for all lines of a photo or a few of several.
     """
 
     def __init__(self, program: str = "tesseract", timeout_s: float = 30.0) -> None:
         self._name = program
         self._timeout_s = timeout_s
+        self._batching = Batching(self._read, SHARED_LINES)
 
     @cached_property
     def _program(self) -> str | None:
@@ -122,9 +128,12 @@ class Tesseract:
         Raises:
             TesseractError: the program fails, takes too long or writes something else than its table.
         """
-        packs = "+".join(name for names in self.packs.values() for name in names)
-        if not packs or not lines:
+        if not lines or not self.packs:
             return [None] * len(lines)
+        return list(self._batching(lines))
+
+    def _read(self, lines: Sequence[NDArray[np.uint8]]) -> list[Reading | None]:
+        packs = "+".join(name for names in self.packs.values() for name in names)
         table = self._run("stdin", "stdout", "-l", packs, "--psm", "7", "tsv", stdin=_tiff(lines))
         words = _words_by_page(table.decode(errors="replace"))
         return [_reading(words.get(page, ()), self.packs) for page in range(1, len(lines) + 1)]

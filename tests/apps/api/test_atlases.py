@@ -99,7 +99,7 @@ def test_photos_of_several_callers_are_encoded_together_and_counted(
         searches = [pool.submit(_search, served, 100)]
         wait_until(lambda: gated.inside == 1)
         searches += [pool.submit(_search, served, seed) for seed in (101, 102, 103)]
-        wait_until(lambda: len(encoder._waiting) == 3)
+        wait_until(lambda: len(encoder._batching._waiting) == 3)
         gated.gate.set()
         assert {one.result() for one in searches} == {200}
     assert [len(names) for names in gated.calls] == [1, 3]

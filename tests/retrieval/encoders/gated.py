@@ -69,7 +69,7 @@ def encode_behind(
         wait_until(lambda: gated.inside == 1)
         for count, photos in enumerate(requests[1:], start=1):
             futures.append(pool.submit(batching.encode_photos, photos))
-            wait_until(lambda count=count: len(batching._waiting) == count)  # type: ignore[misc]  # binds the loop's value
+            wait_until(lambda count=count: len(batching._batching._waiting) == count)  # type: ignore[misc]  # binds the loop's value
         gated.gate.set()
         for future in futures:
             with suppress(ValueError, KeyboardInterrupt):

@@ -100,7 +100,7 @@ def test_a_request_that_is_interrupted_while_it_waits_is_withdrawn(gated: GatedE
         raise Interruption
 
     def send() -> None:
-        wait_until(lambda: len(batching._waiting) == 1)
+        wait_until(lambda: len(batching._batching._waiting) == 1)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     batching = BatchingPhotoEncoder(gated, 8)
