@@ -2,6 +2,7 @@
 
 python -m benchmarks.speed.locate --photos ../shared/data/im2gps3k_dev/images --count 40
 python -m benchmarks.speed.locate --start-only --repeats 5 --beside ../before
+python -m benchmarks.speed.locate --folder-only --repeats 3 --count 200 --beside ../before --workers 1 auto
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,6 +68,36 @@ def print_process_costs(checkouts: Sequence[Path], home: Path, photo: Path, repe
             print(f"{name:20}{checkout!s:40}{cpu_s:8.2f}{wall_s:8.2f}{peak_mb:9.0f}")
 
 
+def print_folder_costs(
+    checkouts: Sequence[Path], workers: Sequence[str], photos: Sequence[Path], options: Sequence[str], repeats: int
+) -> None:
+    """Runs over a folder, in turn: this checkout with each number of workers, other checkouts without one.
+
+    Raises:
+        SystemExit: rows that differ from those of the first run in more than when they were written.
+    """
+    variants = [(checkout, ()) for checkout in checkouts] + [(Path.cwd(), ("--workers", one)) for one in workers]
+    rows: list[dict[str, Any]] = []
+    print(f"{'checkout':30}{'options':20}{'photos/s':>9}{'CPU s a photo':>15}{'wall s':>8}{'peak MB':>9}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "photos"
+        folder.mkdir()
+        for path in photos:
+            (folder / path.name).symlink_to(path.resolve())
+        for number in range(repeats):
+            for checkout, chosen in variants:
+                file = Path(name) / "rows.jsonl"
+                file.unlink(missing_ok=True)
+                cost = process_cost(checkout, "locate", folder, "--jsonl", file, *options, *chosen)
+                found = [json.loads(line) | {"made_at": None} for line in file.read_text().splitlines()]
+                rows = rows or found
+                if found != rows:
+                    raise SystemExit(f"{checkout} {' '.join(chosen)}: other rows than in the first run")
+                rate, cpu_s = len(photos) / cost.wall_s, cost.cpu_s / len(photos)
+                shown = f"{checkout!s:30}{' '.join(chosen):20}{rate:9.2f}{cpu_s:15.3f}"
+                print(f"{shown}{cost.wall_s:8.1f}{cost.peak_mb:9.0f}  (round {number + 1})", flush=True)
+
+
 def build_seconds(home: Path) -> float:
     """The first opening, which builds the default atlas."""
     begin = time.perf_counter()
@@ -111,6 +142,9 @@ def main() -> None:
         "--count", type=int, default=40, help="photos for each measurement; the folder takes four times as many"
     )
     parser.add_argument("--start-only", action="store_true", help="only what new processes cost, by command")
+    parser.add_argument("--folder-only", action="store_true", help="only folders with signs; `--options` go to each")
+    parser.add_argument("--workers", nargs="*", default=["1", "auto"], help="of --folder-only")
+    parser.add_argument("--options", nargs="*", default=[], help="of --folder-only, without their dashes: no-signs")
     parser.add_argument("--repeats", type=int, default=5, help="new processes of each command")
     parser.add_argument("--beside", type=Path, action="append", default=[], help="another checkout to run in turn")
     chosen = parser.parse_args()
@@ -118,6 +152,10 @@ def main() -> None:
     if chosen.start_only:
         with tempfile.TemporaryDirectory() as name:
             print_process_costs([*chosen.beside, Path.cwd()], Path(name), photos[0], chosen.repeats)
+        return
+    if chosen.folder_only:
+        options = [f"--{option}" for option in chosen.options]
+        print_folder_costs(chosen.beside, chosen.workers, photos[: chosen.count], options, chosen.repeats)
         return
     few = photos[:: max(1, len(photos) // chosen.count)][: chosen.count]
     with tempfile.TemporaryDirectory() as name:

@@ -6,16 +6,22 @@ import csv
 import json
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
-from apps.commands.folder import run_folder
+from apps.commands import folder as folder_command
+from apps.commands.folder import AHEAD_PER_PHOTO, photos_at_once, run_folder
+from apps.commands.locate import parsed_workers
 from apps.commands.photo_files import PhotoFile, photo_files
 from apps.output.results_file import RunStatus
+from core.errors import UserError
+from graphs.settings import make_settings
 from retrieval.photos.photo import load_photo
 from tests.apps.conftest import Run, command, environment
 from tests.apps.test_cli_locate import assert_one_line_error
@@ -210,6 +216,101 @@ def test_photos_keep_their_order_and_closing_early_is_clean(tmp_path: Path) -> N
     started = run_folder(files, lambda _: answered())
     assert next(started).status is RunStatus.ANSWERED
     started.close()
+
+
+def test_photos_at_once_change_no_row(geosleuth: Run, system: Any, folder: Path, tmp_path: Path) -> None:
+    for text in ("BAR PRAHA", "HOTEL"):
+        sign = Image.new("RGB", (640, 480), (240, 240, 240))
+        ImageDraw.Draw(sign).text((80, 180), text, font=ImageFont.load_default(size=60), fill=(10, 10, 10))
+        sign.save(folder / f"{text}.png")
+    with_signs = [option for option in system if option != "--no-signs"]
+    found = []
+    for workers in (1, 4):
+        file = tmp_path / f"{workers}.jsonl"
+        assert geosleuth("locate", folder, "--jsonl", file, *with_signs, "--workers", workers).returncode == 1
+        found.append([row | {"made_at": None} for row in rows(file)])
+    assert found[0] == found[1]
+    assert len(found[0]) == COUNT + 3
+    assert any("PRAHA" in json.dumps(row) for row in found[0])
+
+
+def test_so_many_photos_are_located_at_once_and_no_more_are_ahead(tmp_path: Path) -> None:
+    files = [PhotoFile(jpeg(tmp_path / f"{n}.jpg", seed=n), str(n)) for n in range(24)]
+    barrier, begun = threading.Barrier(3), list[int]()
+
+    def locate(_: object) -> Any:
+        begun.append(1)
+        barrier.wait(60.0)
+        return answered()
+
+    for count, record in enumerate(run_folder(files, locate, 3), 1):
+        assert record.photo == str(count - 1)
+        assert len(begun) <= count + AHEAD_PER_PHOTO * 3
+    assert len(begun) == 24
+
+
+def test_an_interrupted_run_waits_for_photos_under_way_or_leaves_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [PhotoFile(jpeg(tmp_path / f"{n}.jpg", seed=n), str(n)) for n in range(8)]
+    begun, go_on, left = threading.Semaphore(0), threading.Event(), list[int]()
+
+    def locate(_: object) -> Any:
+        begun.release()
+        assert go_on.wait(60.0)
+        return answered()
+
+    def interrupt() -> None:
+        begun.acquire()
+        begun.acquire()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def leave(status: int) -> None:
+        left.append(status)
+        go_on.set()
+
+    monkeypatch.setattr(folder_command, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr("os._exit", leave)
+    for expected in ([130], [130]):  # the second time no call is stuck
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            list(run_folder(files, locate, 2))
+        assert left == expected
+        monkeypatch.setattr(folder_command, "_PATIENCE_S", 60.0)
+        go_on.clear()
+        threading.Timer(0.5, go_on.set).start()
+
+
+@pytest.mark.parametrize(
+    ("asked", "photos", "model", "expected"),
+    [
+        (None, 1_000, "offline", 6),
+        (None, 2, "offline", 2),
+        (5, 1_000, "offline", 5),
+        (None, 1_000, "openai:gpt-4o", 4),
+        (None, 1_000, "paste", 1),
+        (1, 1_000, "paste", 1),
+        (None, 1_000, "mailbox:replies", 1),
+    ],
+)
+def test_photos_at_once_go_by_the_cores_or_the_model(
+    asked: int | None, photos: int, model: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("joblib.cpu_count", lambda: 3)
+    strategy = {} if model == "offline" else {"strategy": "zero_shot"}
+    assert photos_at_once(asked, make_settings(model=model, **strategy), photos) == expected
+
+
+def test_a_person_in_the_terminal_is_asked_about_one_photo_at_a_time() -> None:
+    with pytest.raises(UserError, match="one photo at a time"):
+        photos_at_once(2, make_settings(model="paste", strategy="zero_shot"), 10)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "", "²", "257"])
+def test_a_wrong_number_of_workers_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"--workers: .* neither auto nor a number"):
+        parsed_workers(text)
+    assert (parsed_workers("auto"), parsed_workers("3")) == (None, 3)
 
 
 def test_a_bug_ends_the_run_and_is_not_recorded_as_a_failure(tmp_path: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
@@ -53,6 +57,24 @@ def test_signs_are_read_with_their_boxes(reader: OcrReader, two_signs: Photo) ->
     assert first.box.top == pytest.approx(60 / 480, abs=0.04)
     assert second.box.left > 0.5
     assert second.box.top > 0.7
+
+
+def test_so_many_pictures_are_read_at_once_with_an_engine_each(
+    two_signs: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = OcrReader(OcrSettings(threads=1, at_once=2))
+    alone, barrier, engines = reader.read(two_signs.rgb), threading.Barrier(2), list[object]()
+    lines = OcrReader._lines
+
+    def waiting(self: OcrReader, rgb: NDArray[np.uint8], engine: Any) -> Any:
+        engines.append(engine)
+        barrier.wait(60.0)
+        return lines(self, rgb, engine)
+
+    monkeypatch.setattr(OcrReader, "_lines", waiting)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(reader.read, [two_signs.rgb] * 4)) == [alone] * 4
+    assert len(set(map(id, engines))) == 2
 
 
 def test_a_box_is_searched_alone_and_answers_in_the_whole_photo(reader: OcrReader, two_signs: Photo) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from core.batching import _Request
+from tests.retrieval.encoders.gated import wait_until
 from tools.read_signs import render_signs
 from tools.results import SignsRead
 from tools.services.ocr import OcrReader, OcrSettings
@@ -110,6 +113,38 @@ def test_words_are_read_or_the_script_alone_or_nothing(stand_in: StandIn) -> Non
 def test_a_letter_or_two_are_texture() -> None:
     assert not has_enough_letters(Reading("ας", "Greek", 0.9))
     assert has_enough_letters(Reading("약국", "Hangul", 0.9))
+
+
+def test_lines_of_photos_that_wait_share_a_process_and_each_gets_its_own(stand_in: StandIn, tmp_path: Path) -> None:
+    body = (
+        "calls = folder / 'calls'\n"
+        "calls.open('a').write('.')\n"
+        "while not (folder / 'go').exists():\n"
+        "    time.sleep(0.01)"
+    )
+    tesseract = stand_in("Cyrillic", word(1, 90, "Аптека"), word(2, 90, "Ресторан"), body=body)
+    assert tesseract.packs
+    with ThreadPoolExecutor(3) as pool:
+        photos = []
+        for count in range(3):
+            photos.append(pool.submit(tesseract.read, lines()))
+            wait_until(lambda count=count: (tmp_path / "calls").exists() and len(tesseract._batching._waiting) == count)
+        (tmp_path / "go").touch()
+        assert [[line.text for line in one.result() if line] for one in photos] == [
+            ["Аптека"],
+            ["Аптека"],
+            ["Ресторан"],
+        ]
+    assert (tmp_path / "calls").read_text() == ".."
+
+
+def test_where_a_shared_process_fails_each_photo_is_read_alone(stand_in: StandIn) -> None:
+    body = "import os\nif os.path.getsize(folder / 'pages.tiff') > 12_000:\n    sys.exit('too much')"
+    tesseract = stand_in("Cyrillic", word(1, 90, "Аптека"), body=body)
+    requests = [_Request(lines()) for _ in range(4)]
+    tesseract._batching._carry_out(requests)
+    assert tesseract._batching.sizes == {4: 1, 1: 4}
+    assert all(request.outcome.result()[0].text == "Аптека" for request in requests)
 
 
 def test_lines_that_are_read_well_do_not_start_it(stand_in: StandIn, tmp_path: Path) -> None:
