@@ -65,7 +65,7 @@ def test_the_photo_is_shown_beside_its_tile(browser: Any, matching: str, photo: 
     visit.open()
     visit.drop("photo.png", photo)
     page.wait_for_selector(".card", timeout=60_000)  # the encoder compares the photo with fifty tiles
-    pair = [("the photo", True), (f"tile {MATCHED}.png (Somebody, 2021-05)", True)]
+    pair = [("the photo", True), (f"{MATCHED}.png (Somebody, 2021-05)", True)]
     for tab, images in (("Evidence", ".pair img"), ("Compare", ".matched img")):
         page.get_by_role("tab", name=tab).click()
         expect(page.locator(images)).to_have_count(2)
