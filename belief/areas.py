@@ -46,7 +46,7 @@ def credible_polygons(belief: Belief, share: float) -> Polygons:
     while len(kept := _spread(unit, detail_km)) > MOST_DISCS:
         detail_km *= 1.2
     radius_km = np.maximum(OVERLAP * np.sqrt(area_km2[kept] / np.pi), COVERING * detail_km)
-    union = shapely.union_all(_discs(unit[kept], radius_km))
+    union = shapely.disjoint_subset_union_all(_discs(unit[kept], radius_km))
     outline = shapely.simplify(shapely.intersection(union, WORLD), detail_km / KM_PER_DEGREE / 2.0)
     return _rings(shapely.set_precision(outline, DIGITS_DEG))
 
@@ -54,7 +54,9 @@ def credible_polygons(belief: Belief, share: float) -> Polygons:
 def _spread(unit: Floats, apart_km: float) -> NDArray[np.intp]:
     """Rows of positions (n, 3), the first of those that fall into one cell of a grid in space."""
     cells = np.floor(unit * EARTH_RADIUS_KM / apart_km).astype(np.int64)
-    return np.sort(np.unique(cells, axis=0, return_index=True)[1])
+    side = 2 * int(EARTH_RADIUS_KM / apart_km) + 4
+    # One number a cell: sorting rows of three takes ten times as long.
+    return np.sort(np.unique(cells @ (side * side, side, 1), return_index=True)[1])
 
 
 def _discs(unit: Floats, radius_km: Floats) -> NDArray[np.object_]:

@@ -6,6 +6,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -57,6 +59,15 @@ def lean_tool(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> di
 
     A model leaves out what it has no value for. Every request carries the schemas of all tools.
     """
+    return deepcopy(_lean_schema(tool)) if isinstance(tool, type) else _lean_tool(tool)
+
+
+@lru_cache(maxsize=256)
+def _lean_schema(tool: type) -> dict[str, Any]:
+    return _lean_tool(tool)
+
+
+def _lean_tool(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> dict[str, Any]:
     plain = convert_to_openai_tool(tool)
     function = plain["function"]
     parameters = {**_lean(function["parameters"]), "type": "object"}

@@ -21,7 +21,7 @@ _TOKEN = re.compile(r'[{}\[\],]|"(?:[^"\\]|\\.)*+(?P<closed>")?', re.DOTALL)
 _TRAILING_COMMA = re.compile(r",\s*(?=[}\]])")
 _COMMENT = re.compile(r"/\*.*?\*/|(?<=[\s,])//[^\n]*", re.DOTALL)
 _BARE_KEY = re.compile(r"(?<=[{,])\s*([A-Za-z_]\w*)\s*(?=:)")
-_COMPLETE_END = ('"', "}", "]", ",", "e", "l")  # of a string, object, list, member; true, false and null
+_COMPLETE_END = ('"', "}", "]", ",", "true", "false", "null")  # of a string, object, list, member, constant
 
 
 def find_objects(text: str) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ MAX_REFUSAL_CHARACTERS = 1_500
 MAX_NESTING = 4
 MAX_RADIUS_KM = 20_015.0
 
-_LAST_NUMBER = re.compile(r"[-+\d.,°'\"]+\s*\Z")
+_LAST_NUMBER = re.compile(r"(?:[-+\d.,°'\"]|(?<=\d)[eE])+\s*\Z")
 _NAME_KEYS = ("name", "place", "location", "location_name", "exact_location_name", "landmark")
 _AREA_KEYS = ("neighborhood", "neighbourhood", "city", "town", "state", "region", "province", "country")
 _CONFIDENCE_KEYS = ("confidence", "probability", "prob", "likelihood", "chance", "share", "percentage")

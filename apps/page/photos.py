@@ -26,7 +26,7 @@ from apps.service.service import GeolocationService
 from graphs.components import open_atlas_photos
 from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import decode_photo
-from retrieval.photos.thumbnail import thumbnail_jpeg
+from retrieval.photos.thumbnail import strip_jpeg, thumbnail_jpeg
 from tools.results import SatelliteView, ToolError
 
 router = APIRouter(prefix="/threads/{thread_id}/photos/{photo_id}", tags=["threads"])
@@ -66,7 +66,8 @@ def get_map(service: Service, owner: Owner, thread_id: ItemId, photo_id: ItemId)
     """The answer as the page's map and panel show it."""
     photo, answer = _answered(service, owner, thread_id, photo_id)
     view = view_data([answer])
-    shown = photo_data(LocatedPhoto(photo.name, answer), view["lon"])
+    matched_jpeg = _matched_thumbnail(service, owner, thread_id, photo)
+    shown = photo_data(LocatedPhoto(photo.name, answer, matched_jpeg), view["lon"]) | {"thumbnail": None}
     shown["candidates"] = _with_pictures(shown["candidates"], answer, service)
     return {"view": view, "photo": shown | {"bounds": focus_bounds(answer, view["lon"])}}
 
@@ -132,6 +133,15 @@ def view_hypothesis(
     about = f"{view.width_km:.4g} km wide; {view.attribution}"
     headers = {"X-About": about.encode("ascii", "replace").decode(), "Cache-Control": "private, max-age=600"}
     return Response(base64.b64decode(view.jpeg_base64), media_type="image/jpeg", headers=headers)
+
+
+def _matched_thumbnail(service: GeolocationService, owner: str, thread_id: str, photo: ThreadPhoto) -> bytes | None:
+    """The photos of the place, to be shown beside the satellite tile they match; None where no tile is to be shown."""
+    if not photo.answer or not any(tile.jpeg_base64 for tile in photo.answer.matches):
+        return None
+    ids = (photo.photo_id, *photo.more_photo_ids)
+    pngs = [service.conversations.photo_png(owner, thread_id, photo_id) for photo_id in ids]
+    return strip_jpeg([decode_photo(png, "photo") for png in pngs])
 
 
 def _with_pictures(shown: list[dict[str, Any]], answer: Answer, service: GeolocationService) -> list[dict[str, Any]]:

@@ -66,15 +66,28 @@ const column = (photo, hypothesis) => {
   return add(el("div", "side-by-side"), el("h3", "", hypothesis.name), el("p", "small", hypothesis.lines.join(" ")), fromAbove(hypothesis), claims.children.length ? claims : nothing("No evidence weighs on it."));
 };
 
+/* The photo beside the satellite tile that looks most like it, where a match has weight. */
+const matched = (photo) => {
+  const pictures = photo.evidence.map((evidence) => evidence.pictures).find((pair) => pair.length === 2);
+  if (!pictures) return [];
+  const figures = pictures.map(({ src, text }) => {
+    const image = el("img");
+    image.src = src;
+    image.alt = text;
+    return add(el("figure"), image, el("figcaption", "small", text));
+  });
+  return [el("h2", "", "Photo and satellite tile"), add(el("div", "columns matched"), ...figures)];
+};
+
 const showComparison = (photo) => {
-  const box = byId("compare");
-  if (!photo || photo.hypotheses.length < 2) { box.replaceChildren(nothing("Two hypotheses of an answer can be compared here.")); return; }
+  const box = byId("compare"), pictures = photo ? matched(photo) : [];
+  if (!photo || photo.hypotheses.length < 2) { box.replaceChildren(...pictures, nothing("Two hypotheses of an answer can be compared here.")); return; }
   const known = photo.hypotheses.map((hypothesis) => hypothesis.id);
   if (!pair.every((id) => known.includes(id)) || pair.length < 2) pair = known.slice(0, 2);
   const nearer = (step) => button(step > 0 ? "Closer" : "Wider", () => { zoom = Math.min(18, Math.max(2, zoom + step)); showComparison(photo); });
   const pick = add(el("div", "choose"), choice(photo, 0, "First"), choice(photo, 1, "Second"));
   const shown = pair.map((id) => column(photo, photo.hypotheses.find((hypothesis) => hypothesis.id === id)));
-  box.replaceChildren(pick, add(el("div", "actions"), nearer(1), nearer(-1)), add(el("div", "columns"), ...shown));
+  box.replaceChildren(...pictures, ...(pictures.length ? [el("h2", "", "Two hypotheses")] : []), pick, add(el("div", "actions"), nearer(1), nearer(-1)), add(el("div", "columns"), ...shown));
 };
 
 on("answer", showEvidence);

@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agents.structured_output.coordinates import LatLon, pair_from_values, parse_angle
@@ -217,6 +217,7 @@ def test_json_of_a_position_is_read_whatever_prose_its_reason_holds(lat: float, 
 
 
 @given(LATS, LONS, st.integers(0, 200))
+@example(0.0, 6.1e-05, 48)
 def test_a_reply_cut_off_anywhere_gives_the_position_or_nothing(lat: float, lon: float, length: int) -> None:
     whole = json.dumps({"city": "x", "latitude": lat, "longitude": lon, "reasoning": "because of the roofs, and so on"})
     place = parse_position(whole[:length]).place

@@ -185,6 +185,12 @@ def test_of_several_photos_the_page_asks_whether_they_are_of_one_place(visit: Vi
     assert visit.complaints == []
 
 
+def _history(page: Any, visit: Visit) -> Any:
+    """The history of the page's conversation, from the API."""
+    thread = page.evaluate("sessionStorage.getItem('geosleuth-thread')")
+    return httpx.get(f"{visit.url}/v1/threads/{thread}", trust_env=False).json()["history"]
+
+
 def test_a_further_photo_joins_the_current_place_or_begins_another(located: Any, visit: Visit, png: bytes) -> None:
     visit.drop("closer.png", png + b"closer")
     assert located.locator("#attached button").all_inner_texts() == ["Same place", "Another place", "Remove"]
@@ -197,7 +203,17 @@ def test_a_further_photo_joins_the_current_place_or_begins_another(located: Any,
     located.get_by_role("button", name="Another place").click()
     located.locator(".card").nth(2).wait_for()
     located.wait_for_selector("#send", state="visible")
-    expect(located.locator("#photos button")).to_have_count(2)
+    strip = located.locator("#photos button")
+    expect(strip).to_have_count(2)
+    expect(strip.nth(1)).to_have_attribute("aria-pressed", "true")
+    strip.first.click()  # what is said is about the photo that is shown
+    expect(strip.first).to_have_attribute("aria-pressed", "true")
+    ask(located, "it is Portugal")
+    located.locator(".card").nth(3).wait_for()
+    expect(strip.first).to_have_attribute("aria-pressed", "true")
+    answers = [photo["answer"] for photo in _history(located, visit)["photos"]]
+    told = [any("it is Portugal" in one["claim"] for one in answer["evidence"]) for answer in answers]
+    assert told == [True, False]
     assert (visit.outside, visit.complaints) == ([], [])
 
 
