@@ -218,6 +218,13 @@ def test_photos_keep_their_order_and_closing_early_is_clean(tmp_path: Path) -> N
     started.close()
 
 
+def timeless(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without when it was written and how long that took."""
+    if row["answer"]:
+        row["answer"]["cost"]["seconds"] = 0.0
+    return row | {"made_at": None}
+
+
 def test_photos_at_once_change_no_row(geosleuth: Run, system: Any, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     for number in range(4):
@@ -232,7 +239,7 @@ def test_photos_at_once_change_no_row(geosleuth: Run, system: Any, tmp_path: Pat
     for workers in (1, 4):
         file = tmp_path / f"{workers}.jsonl"
         assert geosleuth("locate", photos, "--jsonl", file, *with_signs, "--workers", workers).returncode == 1
-        found.append([row | {"made_at": None} for row in rows(file)])
+        found.append(list(map(timeless, rows(file))))
     assert found[0] == found[1]
     assert len(found[0]) == 7
     assert any("PRAHA" in json.dumps(row) for row in found[0])
