@@ -18,6 +18,7 @@ from tools.read_signs import render_signs
 from tools.results import SignsRead
 from tools.services.ocr import OcrReader, OcrSettings
 from tools.services.tesseract import Reading, Tesseract, TesseractError, has_enough_letters
+from tools.services.tesseract_library import load_library
 
 HEADER = "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext"
 StandIn = Callable[..., Tesseract]
@@ -41,6 +42,8 @@ def stand_in(tmp_path: Path) -> StandIn:
             "if sys.argv[1] == '--list-langs':\n"
             f"    print('List of available languages:', *{packs.split()!r}, sep='\\n')\n"
             "    sys.exit()\n"
+            "if sys.argv[1] == '--version':\n"
+            "    sys.exit(print('tesseract 0.0.0'))\n"
             "(folder / 'arguments').write_text(' '.join(sys.argv[1:]))\n"
             "(folder / 'pages.tiff').write_bytes(sys.stdin.buffer.read())\n"
             f"{body}\n"
@@ -198,12 +201,46 @@ def cyrillic_font() -> ImageFont.FreeTypeFont:
     pytest.skip(f"no font with Cyrillic letters: {', '.join(CYRILLIC_FONTS)}")
 
 
-def test_the_real_program_reads_cyrillic() -> None:
+def cyrillic_sign(text: str = "Ресторан") -> Image.Image:
+    image = Image.new("RGB", (640, 480), (20, 60, 140))
+    ImageDraw.Draw(image).text((60, 200), text, font=cyrillic_font(), fill=(250, 250, 250))
+    return image
+
+
+@pytest.fixture
+def installed() -> Tesseract:
     tesseract = Tesseract(timeout_s=300.0)
     if "Cyrillic" not in tesseract.packs:
         pytest.skip("tesseract with a Cyrillic pack is not installed")
-    image = Image.new("RGB", (640, 480), (20, 60, 140))
-    ImageDraw.Draw(image).text((60, 200), "Ресторан", font=cyrillic_font(), fill=(250, 250, 250))
+    return tesseract
+
+
+def test_its_library_reads_what_the_program_reads(installed: Tesseract) -> None:
+    if installed._library is None:
+        pytest.skip("the library of the installed tesseract cannot be loaded")
+    program = Tesseract(timeout_s=300.0)
+    program.__dict__["_library"] = None
+    texts = ("Ресторан", "Аптека", "Hotel", "-- . --")
+    crops = [np.asarray(cyrillic_sign(text))[190:280] for text in texts]
+    found = installed.read(crops)
+    assert found == program.read(crops)
+    assert [line.text if line else None for line in found[:2]] == ["Ресторан", "Аптека"]
+    installed._timeout_s = 0.0
+    with pytest.raises(TesseractError, match="took longer than 0 s"):
+        installed.read(crops)
+
+
+def test_a_library_of_another_version_or_without_the_packs_is_left_alone(installed: Tesseract) -> None:
+    if installed._library is None:
+        pytest.skip("the library of the installed tesseract cannot be loaded")
+    version = installed._version
+    assert load_library("0.0.0", installed._pack_names) is None
+    assert load_library(version, "no-such-pack") is None
+    assert load_library(version, installed._pack_names) is installed._library
+
+
+def test_the_real_program_reads_cyrillic(installed: Tesseract) -> None:
+    tesseract, image = installed, cyrillic_sign()
     result = OcrReader(OcrSettings(threads=1), tesseract).read(np.asarray(image))
     assert result.problem == ""
     assert [(sign.text, sign.script) for sign in result.signs] == [("Ресторан", "Cyrillic")]

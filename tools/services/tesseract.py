@@ -3,7 +3,8 @@
 An optional system package (Debian: tesseract-ocr with tesseract-ocr-script-* or language packs). All lines of a photo
 go to one process with the packs of all scripts, which gives each word to the pack that reads it with most confidence:
 about 0.1 s of CPU a pack and 0.1 s a line (docs/results.md, "Scripts of signs"). Lines of photos that are read by
-several threads at once share a process, and so the packs.
+several threads at once share a process. Where the program's library can be loaded, it reads in this process instead,
+the same words, and the packs are loaded once (`tools/services/tesseract_library.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import io
 import os
 import shutil
 import subprocess
+import time
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -24,6 +26,7 @@ from PIL import Image, ImageOps
 
 from core.batching import Batching
 from tools.services.language_id import DENSE_SCRIPTS, NO_SCRIPT, dominant_script, letter_script
+from tools.services.tesseract_library import SINGLE_LINE, TesseractLibrary, load_library
 
 # Packs of a language, for those scripts whose own pack (named as the script) is not installed.
 LANGUAGE_PACKS: Mapping[str, tuple[str, ...]] = {
@@ -56,6 +59,7 @@ FRAME_SHARE = 0.08
 MIN_LETTERS, MIN_LETTERS_DENSE = 3, 2
 _UNSPACED_SCRIPTS = frozenset({"Thai", "Lao", "Khmer", "Myanmar"})
 _WORD_LEVEL = "5"
+_HEADER = "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext\n"
 
 SHARED_LINES = 48
 """Of several photos in one process: they take a fraction of the time that one photo may. Set by hand."""
@@ -133,10 +137,36 @@ class Tesseract:
         return list(self._batching(lines))
 
     def _read(self, lines: Sequence[NDArray[np.uint8]]) -> list[Reading | None]:
-        packs = "+".join(name for names in self.packs.values() for name in names)
-        table = self._run("stdin", "stdout", "-l", packs, "--psm", "7", "tsv", stdin=_tiff(lines))
-        words = _words_by_page(table.decode(errors="replace"))
+        pages = [_page(line) for line in lines]
+        library = self._library
+        words = _words_by_page(self._rows(library, pages) if library else self._table(pages))
         return [_reading(words.get(page, ()), self.packs) for page in range(1, len(lines) + 1)]
+
+    @property
+    def _pack_names(self) -> str:
+        return "+".join(name for names in self.packs.values() for name in names)
+
+    @cached_property
+    def _library(self) -> TesseractLibrary | None:
+        """The program's library; None where it cannot be loaded."""
+        return load_library(self._version, self._pack_names)
+
+    @property
+    def _version(self) -> str:
+        first, *_ = self._run("--version").decode(errors="replace").splitlines() or [""]
+        return first.removeprefix("tesseract ")
+
+    def _rows(self, library: TesseractLibrary, pages: Sequence[Image.Image]) -> str:
+        until, rows = time.monotonic() + self._timeout_s, list[str]()
+        for number, page in enumerate(pages):
+            rows.append(library.rows(page, number))
+            if time.monotonic() > until:
+                raise TesseractError(f"tesseract took longer than {self._timeout_s:g} s")
+        return _HEADER + "".join(rows)
+
+    def _table(self, pages: Sequence[Image.Image]) -> str:
+        arguments = ("stdin", "stdout", "-l", self._pack_names, "--psm", str(SINGLE_LINE), "tsv")
+        return self._run(*arguments, stdin=_tiff(pages)).decode(errors="replace")
 
     def _run(self, *arguments: str, stdin: bytes = b"") -> bytes:
         command = [str(self._program), *arguments]
@@ -155,9 +185,7 @@ class Tesseract:
         return done.stdout
 
 
-def _tiff(lines: Sequence[NDArray[np.uint8]]) -> bytes:
-    """A page a line."""
-    pages = [_page(line) for line in lines]
+def _tiff(pages: Sequence[Image.Image]) -> bytes:
     stream = io.BytesIO()
     pages[0].save(stream, "TIFF", save_all=True, append_images=pages[1:])
     return stream.getvalue()
