@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,7 +132,8 @@ def test_lines_of_photos_that_wait_share_a_process_and_each_gets_its_own(stand_i
         photos = []
         for count in range(3):
             photos.append(pool.submit(tesseract.read, lines()))
-            wait_until(lambda count=count: (tmp_path / "calls").exists() and len(tesseract._batching._waiting) == count)
+            wait_until((tmp_path / "calls").exists)
+            wait_until(lambda count=count: len(tesseract._batching._waiting) == count)  # type: ignore[misc]  # binds the loop
         (tmp_path / "go").touch()
         assert [[line.text for line in one.result() if line] for one in photos] == [
             ["Аптека"],
@@ -144,7 +146,7 @@ def test_lines_of_photos_that_wait_share_a_process_and_each_gets_its_own(stand_i
 def test_where_a_shared_process_fails_each_photo_is_read_alone(stand_in: StandIn) -> None:
     body = "import os\nif os.path.getsize(folder / 'pages.tiff') > 12_000:\n    sys.exit('too much')"
     tesseract = stand_in("Cyrillic", word(1, 90, "Аптека"), body=body)
-    requests = [_Request(lines()) for _ in range(4)]
+    requests: list[_Request[Any, Any]] = [_Request(lines()) for _ in range(4)]
     tesseract._batching._carry_out(requests)
     assert tesseract._batching.sizes == {4: 1, 1: 4}
     assert all(request.outcome.result()[0].text == "Аптека" for request in requests)
