@@ -264,6 +264,7 @@
           box.append(add(el("label"), input, key, el("span", "", text), size));
         }
         L.DomEvent.disableClickPropagation(box);
+        L.DomEvent.disableScrollPropagation(box);
         return box;
       };
       control.addTo(map);

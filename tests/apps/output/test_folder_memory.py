@@ -1,4 +1,4 @@
-"""A folder run holds one answer at a time, shows that it works, and leaves nothing behind."""
+"""A folder run holds a few answers at a time, shows that it works, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from agents.schemas import Answer
 from apps.commands import folder
-from apps.commands.folder import locate_many
+from apps.commands.folder import AHEAD_PER_PHOTO, locate_many
 from apps.commands.photo_files import PhotoFile
 from apps.maps import page
 from apps.options import Outputs
@@ -24,13 +24,15 @@ from apps.output.reread import Reread
 from apps.output.results_file import PhotoResult, RunFile
 from graphs.settings import Settings, make_settings
 from retrieval.photos.photo import Photo
+from retrieval.photos.store import PhotoStore
 from tests.fakes.answers import answered, believed
 from tests.fakes.photo_files import jpeg
 
 COUNT = 101
 """One more than needs no progress bar, and than a page shows in detail."""
-FEW = 4
-"""Answers that may be there at once: the one that is made, the one that is written, and what is being let go of."""
+WORKERS = 2
+FEW = AHEAD_PER_PHOTO * WORKERS + 4
+"""Answers that may be there at once: those made ahead, the one that is written, and what is being let go of."""
 
 EVERY = 40
 """Photos between two counts, each of which takes a tenth of a second."""
@@ -49,6 +51,7 @@ class Counting:
     def __init__(self) -> None:
         self.before = alive()
         self.most = self.located = 0
+        self.photo_store = PhotoStore()
 
     def locate(self, photo: Photo, *, more: Sequence[Photo]) -> Answer:
         assert not more
@@ -71,7 +74,8 @@ def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Counting:
     counting = Counting()
 
     @contextmanager
-    def opened(_settings: Settings, _events: str | None) -> Iterator[Any]:
+    def opened(_settings: Settings, _events: str | None, at_once: int) -> Iterator[Any]:
+        assert at_once == WORKERS
         yield counting
 
     monkeypatch.setattr(folder, "open_system", opened)
@@ -81,7 +85,7 @@ def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Counting:
 
 
 def run(files: Sequence[PhotoFile], outputs: Outputs) -> int:
-    return locate_many(files, make_settings, outputs, None, False)
+    return locate_many(files, make_settings, outputs, None, False, WORKERS)
 
 
 def every_output(tmp_path: Path, **others: Path) -> Outputs:
@@ -90,7 +94,7 @@ def every_output(tmp_path: Path, **others: Path) -> Outputs:
 
 
 @pytest.mark.parametrize("with_rows", [True, False])
-def test_one_answer_is_in_memory_however_many_photos_there_are(
+def test_few_answers_are_in_memory_however_many_photos_there_are(
     with_rows: bool,
     files: Sequence[PhotoFile],
     system: Counting,

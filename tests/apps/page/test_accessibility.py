@@ -40,6 +40,13 @@ def test_axe_finds_nothing_serious(browser: Any, url: str, gate: Path, png: byte
     page.wait_for_selector(".card")
     page.wait_for_selector("html[data-ground]")
     assert serious(page) == []
+    legend = page.locator("details.legend")
+    legend.evaluate("one => { one.open = true; }")
+    assert serious(page) == []
+    box, chart = (page.locator(one).bounding_box() for one in ("details.legend", "#map"))
+    assert box["height"] <= chart["height"] * (0.6 if width < 820 else 0.9), "it leaves the map in sight"
+    legend.locator("input").last.focus()
+    assert chart["y"] <= box["y"]
     for tab in ("Evidence", "Compare", "Batch"):
         page.get_by_role("tab", name=tab).click()
         assert serious(page) == []
