@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import Any, NoReturn
 
 _IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
+_AGAIN_S = 0.02
 
 
 def main() -> None:
@@ -30,6 +33,7 @@ def main() -> None:
 
     if is_interruptible:
         signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _interrupt_again
     try:
         run_command_line()
     except SystemExit as end:
@@ -49,6 +53,14 @@ def _interrupt(signal_number: int, frame: FrameType | None) -> None:
             _leave()
         inner = inner.f_back
     signal.default_int_handler(signal_number, frame)
+
+
+def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Repeat an interrupt that came while Python let go of an object: what is raised there is printed and lost."""
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        threading.Timer(_AGAIN_S, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def _leave(*_: Any) -> NoReturn:

@@ -92,7 +92,7 @@ def _wait_for_photos(started: Collection[Future[PhotoResult]]) -> None:
 
     Closing the atlas during the call would crash. All rows so far are on disk.
     """
-    if wait(started, _PATIENCE_S).not_done:
+    if wait([one for one in started if one.running()], _PATIENCE_S).not_done:
         messages().print("a call did not return; leaving without it")
         messages().show_cursor()
         sys.stdout.flush()

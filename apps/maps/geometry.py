@@ -38,7 +38,8 @@ def disc(centre: Point, radius_km: float) -> Area:
         return _WORLD
     lat_lon = circle_lat_lon_deg(centre, max(radius_km, 0.01), _CORNERS)[::-1]
     ring = shapely.Polygon(lat_lon[:, ::-1])
-    if np.ptp(lat_lon[:, 1]) < 180.0:  # neither across the antimeridian nor around a pole
+    if radius_km < HALF_CIRCUMFERENCE_KM / 2.0 and np.ptp(lat_lon[:, 1]) < 180.0:
+        # Neither across the antimeridian nor around a pole.
         return ring
     # The winding tells inside from outside; a disc wider than a hemisphere must keep it.
     return antimeridian.fix_polygon(ring, fix_winding=False)

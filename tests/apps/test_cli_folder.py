@@ -227,8 +227,7 @@ def timeless(row: dict[str, Any]) -> dict[str, Any]:
 
 def test_photos_at_once_change_no_row(geosleuth: Run, system: Any, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
-    for number in range(4):
-        jpeg(photos / f"{number}.jpg", seed=number)
+    jpeg(photos / "0.jpg")
     BAD["truncated JPEG"][1](photos / "cut.jpg")
     for text in ("BAR PRAHA", "HOTEL"):
         sign = Image.new("RGB", (640, 480), (240, 240, 240))
@@ -236,12 +235,12 @@ def test_photos_at_once_change_no_row(geosleuth: Run, system: Any, tmp_path: Pat
         sign.save(photos / f"{text}.png")
     with_signs = [option for option in system if option != "--no-signs"]
     found = []
-    for workers in (1, 4):
+    for workers in (1, 3):
         file = tmp_path / f"{workers}.jsonl"
         assert geosleuth("locate", photos, "--jsonl", file, *with_signs, "--workers", workers).returncode == 1
         found.append(list(map(timeless, rows(file))))
     assert found[0] == found[1]
-    assert len(found[0]) == 7
+    assert len(found[0]) == 4
     assert any("PRAHA" in json.dumps(row) for row in found[0])
 
 

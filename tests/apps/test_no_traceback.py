@@ -208,6 +208,29 @@ def test_an_interruption_is_not_lost_in_a_library_that_is_being_imported(tmp_pat
         assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (status, True, False)
 
 
+def test_an_interruption_is_not_lost_where_an_object_is_let_go_of() -> None:
+    program = """
+import os, signal, sys, time
+from geosleuth.__main__ import _interrupt, _interrupt_again
+signal.signal(signal.SIGINT, _interrupt)
+sys.unraisablehook = _interrupt_again
+class Loses:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)
+try:
+    thing = Loses()
+    del thing
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
 def test_a_terminal_without_width_gets_an_answer(home: Path, place: Place) -> None:
     done = run(["locate", place.photo, "--no-signs"], home, place.folder, COLUMNS="0")
     assert done.returncode == 0, done.stderr

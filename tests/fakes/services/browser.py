@@ -23,10 +23,14 @@ DROP = """([name, type, base64]) => {
 }"""
 
 
+PATIENCE_MS = 30_000
+
+
 def expect(locator: Any) -> Any:
     """Playwright's assertions, which wait for what they assert."""
     from playwright.sync_api import expect as waiting
 
+    waiting.set_options(timeout=PATIENCE_MS)
     return waiting(locator)
 
 
