@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 import signal
 import sys
@@ -58,9 +57,14 @@ def _interrupt(signal_number: int, frame: FrameType | None) -> None:
 def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
     """Repeat an interrupt that came while Python let go of an object: what is raised there is printed and lost."""
     if issubclass(ignored.exc_type, KeyboardInterrupt):
-        threading.Timer(_AGAIN_S, _thread.interrupt_main).start()
+        threading.Timer(_AGAIN_S, _send_interrupt).start()
     else:
         sys.__unraisablehook__(ignored)
+
+
+def _send_interrupt() -> None:
+    # A real signal: it also ends the wait of a main thread.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def _leave(*_: Any) -> NoReturn:

@@ -226,9 +226,12 @@ class Conversations:
                 conversation.finish(_PATIENCE_S)
                 ending.close()
 
-            stream = self.pool.start(owner, produce, at_end)
-            ending = taken.pop_all()
-            return stream
+            ending = taken.pop_all()  # first: the run may end at once
+        try:
+            return self.pool.start(owner, produce, at_end)
+        except BaseException:
+            ending.close()
+            raise
 
     def _open(self, row: ThreadRow, names: Mapping[str, str] = NO_NAMES, live_areas: bool = False) -> Conversation:
         system = self.systems.find(row.choices)

@@ -221,12 +221,12 @@ class Loses:
 try:
     thing = Loses()
     del thing
-    time.sleep(30)
+    time.sleep(300)
 except KeyboardInterrupt:
     print("interrupted")
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
 

@@ -69,7 +69,7 @@ def _candidates_are_reached_by_keyboard(page: Any) -> None:
     page.keyboard.press("ArrowRight")
     expect(dots.nth(1)).to_be_focused()
     page.get_by_alt_text("Photo of Candidate 2").wait_for()
-    assert picture.count() == 0
+    expect(picture).to_have_count(0)
     page.keyboard.press("ArrowRight")
     expect(dots.first).to_be_focused()
     page.keyboard.press("Escape")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +19,7 @@ from apps.service.choices import RunChoices
 from apps.service.database import THREAD_PHOTOS, THREADS, StateDatabase
 from apps.service.errors import ConflictError, NotFoundError, TooManyError, UnusableError
 from apps.service.events import Accepted, RunFailed, ServiceEvent
-from apps.service.runs import RunStream
+from apps.service.runs import RunPool, RunStream
 from apps.service.service import GeolocationService
 from core.errors import UserError
 from graphs.chat.events import ToolCalled, TurnEnded
@@ -244,6 +246,29 @@ def test_photos_and_checkpoints_of_threads_count_among_the_bytes_that_a_caller_k
         opened.threads.delete("anna", first.id)
         assert kept(opened.database) == 0
         assert reply(opened.conversations.send("anna", empty.id, "", [photo])).answer
+
+
+def test_a_turn_that_ends_at_once_lets_go_of_its_thread(
+    tmp_path: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = RunPool.start
+
+    def start_and_wait(pool: RunPool, owner: str, produce: Any, at_end: Callable[[], None]) -> RunStream:
+        ended = threading.Event()
+
+        def ending() -> None:
+            at_end()
+            ended.set()
+
+        stream = start(pool, owner, produce, ending)
+        assert ended.wait(60.0), "the end of the run failed"
+        return stream
+
+    monkeypatch.setattr(RunPool, "start", start_and_wait)
+    with service(tmp_path, f"sqlite:///{tmp_path / 'state.sqlite'}", job_workers=0) as opened:
+        thread = opened.threads.create("anna", "", RunChoices())
+        assert reply(opened.conversations.send("anna", thread.id, "", [photo])).answer
+        assert not opened.threads.find("anna", thread.id).is_busy
 
 
 def kept(database: StateDatabase, owner: str = "anna") -> int:
