@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -37,8 +37,15 @@ def leave_process(status: int) -> None:
 
     What is to happen at exit happens, without the wait, and both outputs are flushed.
     """
-    if not _still_working():
-        return
+    if _still_working():
+        end_process(status)
+
+
+def end_process(status: int) -> NoReturn:
+    """End the process at once with this exit status, whatever its threads do.
+
+    What is to happen at exit happens, without the wait for calls, and both outputs are flushed.
+    """
     atexit.unregister(_wait_at_exit)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-import httpx
 import numpy as np
 from langchain_core.tools import BaseTool
 
@@ -18,14 +16,13 @@ from belief.parameters import Parameters, default_parameters
 from belief.records import load_records
 from belief.witnesses.retrieval import candidate_weights
 from core.errors import UserError
-from core.redaction import host_of
 from geo.basemap import is_land
 from geo.place import Place
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import lat_lon_array
 from graphs.context import Clusterer, Places
-from graphs.online_services import open_online_services
+from graphs.online_services import EMBEDDED_GROUND, ground_source, open_online_services, place_source
 from graphs.satellite import Satellite, open_satellite
 from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import Atlas, open_atlas
@@ -40,27 +37,16 @@ from retrieval.regions import rank_regions
 from tools.registry import Clients, build_tools
 from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
 from tools.services.contact_sheet import AtlasPhotos
-from tools.services.geocoders import Nominatim, PlaceSource
-from tools.services.imagery import BundledImagery, ImagerySource
+from tools.services.imagery import ImagerySource
 from tools.services.ocr import OcrReader, OcrSettings
-from tools.services.tile_imagery import TileImagery
 from tools.services.tile_matching import TilePicture, pictures_of
-from tools.services.tile_server import tile_server
 
 Progress = Callable[[int, int], None]
 
 WORLD_ATLAS_SIZE = 120_000
 """Coordinates of the atlas of the world: the most populous places, down to villages."""
 
-SERVICE_TIMEOUT_S = 10.0
-
 WORLD_ATLAS_SOURCE = "the most populous places of GeoNames"
-
-EMBEDDED_GROUND = "blue-marble"
-"""The satellite source that needs no network."""
-
-EMBEDDED_PLACES = "geonames"
-"""The geocoder that needs no network."""
 
 
 class Components(NamedTuple):
@@ -273,62 +259,6 @@ def build_world_atlas(
 def _most_populous(gazetteer: Gazetteer) -> Gallery:
     every = gazetteer.coordinates()
     return Gallery(WORLD_ATLAS_SOURCE, every.lat_lon_deg[:WORLD_ATLAS_SIZE], every.ids[:WORLD_ATLAS_SIZE])
-
-
-def place_source(settings: Settings, gazetteer: Gazetteer, stack: ExitStack) -> PlaceSource:
-    """The tools' source of places: the packaged gazetteer, or the Nominatim service at the user's address.
-
-    Raises:
-        UserError: an address that cannot be used.
-    """
-    if settings.geocoder == EMBEDDED_PLACES:
-        return gazetteer
-    client = stack.enter_context(httpx.Client(timeout=SERVICE_TIMEOUT_S))
-    # Only the host that the user configured may be asked; the model never names one.
-    return Nominatim(settings.geocoder, {_netloc(settings.geocoder)}, client)
-
-
-def ground_source(settings: Settings, name: str, stack: ExitStack) -> ImagerySource:
-    """A source of views: the package, a provider of `xyzservices`, or the user's own (an XYZ address).
-
-    Raises:
-        UserError: an unknown source, or an address that cannot be used.
-    """
-    if name == EMBEDDED_GROUND:
-        return BundledImagery()
-    from tools.services.tile_client import TileClient  # with an HTTP cache, which only the web's tiles need
-
-    size = settings.tile_cache_mb * 1_000_000
-    client = TileClient(tile_server(name), settings.home / "tiles", max_cache_bytes=size)
-    return TileImagery(stack.enter_context(client))
-
-
-def view_host(source: str | None) -> str | None:
-    """Where a source of views is asked; None: nowhere, as it is bundled or there is none.
-
-    >>> view_host("OpenStreetMap.Mapnik")
-    'tile.openstreetmap.org (OpenStreetMap.Mapnik)'
-
-    Raises:
-        UserError: an unknown source, or an address that cannot be used.
-    """
-    if source in (None, EMBEDDED_GROUND):
-        return None
-    server = tile_server(source)
-    hosts = ", ".join(sorted(map(host_of, server.allowed_hosts)))
-    return hosts if server.name == hosts else f"{hosts} ({server.name})"
-
-
-def _netloc(address: str) -> str:
-    """The host of an address, and the port if there is one.
-
-    Raises:
-        UserError: it is no address.
-    """
-    try:
-        return urlsplit(address).netloc
-    except ValueError as error:
-        raise UserError(f"{address} is no address ({error}): give http(s)://HOST/PATH") from error
 
 
 def load_chat_models(

@@ -1,16 +1,22 @@
-"""Services on the network that the user switches on: what each is sent, and opening them.
+"""Places, views and services on the network: where each is asked, what it is sent, and opening them.
 
 Each tool asks exactly the host that the user configured; the model never names one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
+from langsmith.utils import tracing_is_enabled
 
+from agents.chat_models.kinds import ModelDescription
+from core.errors import UserError
 from core.redaction import host_of
+from geo.places.gazetteer import Gazetteer
 from graphs.settings import Settings
 from retrieval.atlas.manifest import MANIFEST_FILE, read_manifest
 from retrieval.atlas.servers import server_of
@@ -21,6 +27,16 @@ from tools.online.open_meteo import OpenMeteo
 from tools.online.overpass import QUERY_SECONDS, Overpass
 from tools.online.search_services import ImageSearchHook, SearxNG
 from tools.registry import OnlineServices
+from tools.services.geocoders import Nominatim, PlaceSource
+from tools.services.imagery import BundledImagery, ImagerySource
+from tools.services.tile_imagery import TileImagery
+from tools.services.tile_server import tile_server
+
+EMBEDDED_GROUND = "blue-marble"
+"""The satellite source that needs no network."""
+
+EMBEDDED_PLACES = "geonames"
+"""The geocoder that needs no network."""
 
 TIMEOUT_S = 10.0
 SLOW_TIMEOUT_S = QUERY_SECONDS + 5.0
@@ -64,6 +80,80 @@ def atlas_servers(settings: Settings) -> list[str]:
     folders = [settings.atlas_folder / name for name in (*settings.atlases, *satellite)]
     found = (server_of(folder, read_manifest(folder)) for folder in folders if (folder / MANIFEST_FILE).exists())
     return [server for server in found if server]
+
+
+def data_that_leaves(settings: Settings, models: Sequence[ModelDescription]) -> list[str]:
+    """What a query of these models sends to other machines, and to which, in words; empty: nothing."""
+    remote = [model.name for model in models if model.leaves_the_machine]
+    named = len(models) > 1
+    left = [f"photo and question, to the model{f' {name}' if named else ''}" for name in remote]
+    if settings.atlas_photos and remote:
+        left.append("thumbnails of the atlas's photos, to the model, if it asked for them")
+    views = map(view_host, (settings.satellite_source, settings.street_map_source))
+    left += [f"positions of hypotheses, to {host}, if the model asked for a view" for host in views if host]
+    if settings.geocoder != EMBEDDED_PLACES:
+        left.append(f"positions of hypotheses and names read on signs, to {host_of(settings.geocoder)}")
+    left += [f"the photo's vector, to the Qdrant server of {server}" for server in atlas_servers(settings)]
+    left += [f"{sent.what}, to {sent.host}, {sent.when}" for sent in data_sent(settings) if sent.host]
+    if tracing_is_enabled():
+        left.append("every step of the run, to LangSmith")
+    return left
+
+
+def place_source(settings: Settings, gazetteer: Gazetteer, stack: ExitStack) -> PlaceSource:
+    """The tools' source of places: the packaged gazetteer, or the Nominatim service at the user's address.
+
+    Raises:
+        UserError: an address that cannot be used.
+    """
+    if settings.geocoder == EMBEDDED_PLACES:
+        return gazetteer
+    client = stack.enter_context(httpx.Client(timeout=TIMEOUT_S))
+    # Only the host that the user configured may be asked; the model never names one.
+    return Nominatim(settings.geocoder, {_netloc(settings.geocoder)}, client)
+
+
+def ground_source(settings: Settings, name: str, stack: ExitStack) -> ImagerySource:
+    """A source of views: the package, a provider of `xyzservices`, or the user's own (an XYZ address).
+
+    Raises:
+        UserError: an unknown source, or an address that cannot be used.
+    """
+    if name == EMBEDDED_GROUND:
+        return BundledImagery()
+    from tools.services.tile_client import TileClient  # with an HTTP cache, which only the web's tiles need
+
+    size = settings.tile_cache_mb * 1_000_000
+    client = TileClient(tile_server(name), settings.home / "tiles", max_cache_bytes=size)
+    return TileImagery(stack.enter_context(client))
+
+
+def view_host(source: str | None) -> str | None:
+    """Where a source of views is asked; None: nowhere, as it is bundled or there is none.
+
+    >>> view_host("OpenStreetMap.Mapnik")
+    'tile.openstreetmap.org (OpenStreetMap.Mapnik)'
+
+    Raises:
+        UserError: an unknown source, or an address that cannot be used.
+    """
+    if source in (None, EMBEDDED_GROUND):
+        return None
+    server = tile_server(source)
+    hosts = ", ".join(sorted(map(host_of, server.allowed_hosts)))
+    return hosts if server.name == hosts else f"{hosts} ({server.name})"
+
+
+def _netloc(address: str) -> str:
+    """The host of an address, and the port if there is one.
+
+    Raises:
+        UserError: it is no address.
+    """
+    try:
+        return urlsplit(address).netloc
+    except ValueError as error:
+        raise UserError(f"{address} is no address ({error}): give http(s)://HOST/PATH") from error
 
 
 def _sent(tool: str, what: str, when: str, url: str | None) -> DataSent:

@@ -10,7 +10,6 @@ from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langsmith.utils import tracing_is_enabled
 
 from agents.chat_models.kinds import ModelDescription
 from agents.chat_models.registry import LoadedModel
@@ -18,12 +17,10 @@ from agents.chat_models.spec import find_jury, find_model
 from agents.schemas import Answer, Versions
 from core.closing import Closing
 from core.errors import UserError
-from core.redaction import host_of
 from graphs.assessment.calibration import open_corrections
 from graphs.audit import audit_entry, write_audit_line
 from graphs.coarsening import Units, coarsen
 from graphs.components import (
-    EMBEDDED_PLACES,
     Components,
     Progress,
     at_temperature,
@@ -33,13 +30,12 @@ from graphs.components import (
     open_components,
     searching,
     tools_by_name,
-    view_host,
 )
 from graphs.context import GeolocateContext, nothing_dissimilar
 from graphs.events.steps import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
-from graphs.online_services import atlas_servers, data_sent
+from graphs.online_services import data_that_leaves
 from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, PhotoInput, photo_hashes, query_input
 from retrieval.candidate import AtlasKind
@@ -286,20 +282,7 @@ class GeoSleuth(Closing):
 
     def data_that_leaves(self) -> list[str]:
         """What a query sends to other machines, and to which, in words; empty: nothing."""
-        remote = [model.name for model in self.models if model.leaves_the_machine]
-        named = len(self.models) > 1
-        left = [f"photo and question, to the model{f' {name}' if named else ''}" for name in remote]
-        if self.settings.atlas_photos and remote:
-            left.append("thumbnails of the atlas's photos, to the model, if it asked for them")
-        views = map(view_host, (self.settings.satellite_source, self.settings.street_map_source))
-        left += [f"positions of hypotheses, to {host}, if the model asked for a view" for host in views if host]
-        if self.settings.geocoder != EMBEDDED_PLACES:
-            left.append(f"positions of hypotheses and names read on signs, to {host_of(self.settings.geocoder)}")
-        left += [f"the photo's vector, to the Qdrant server of {server}" for server in atlas_servers(self.settings)]
-        left += [f"{sent.what}, to {sent.host}, {sent.when}" for sent in data_sent(self.settings) if sent.host]
-        if tracing_is_enabled():
-            left.append("every step of the run, to LangSmith")
-        return left
+        return data_that_leaves(self.settings, self.models)
 
 
 def _context(

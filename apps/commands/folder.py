@@ -6,8 +6,6 @@ maps are written from the rows. Without --jsonl the rows are in a temporary file
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from agents.schemas import Answer, Level
-from apps.commands.opening import is_pasted_to, open_system
+from apps.commands.opening import PATIENCE_S, is_pasted_to, leave_without_call, open_system
 from apps.commands.photo_files import PhotoFile
 from apps.console import LONG, answers, messages, progress_bar
 from apps.options import Outputs
@@ -30,7 +28,7 @@ from apps.output.formatting import LocatedPhoto, printable
 from apps.output.reread import Reread
 from apps.output.results_file import PhotoKey, PhotoResult, RunFile, RunStatus
 from apps.output.terminal import summary_line
-from core.errors import INTERRUPTED, UserError
+from core.errors import UserError
 from core.files import sha256_if_readable
 from retrieval.photos.photo import Photo, PhotoError, load_photo
 from retrieval.photos.thumbnail import strip_jpeg
@@ -52,8 +50,6 @@ MAX_THUMBNAILS = 150
 _SMALL_THUMBNAIL_PX = 200
 _MANY = 20
 _FAILURES_NAMED = 5
-_PATIENCE_S = 5.0
-
 
 Locate = Callable[[Sequence[Photo]], Answer]
 """What locates a photo, or several of one place."""
@@ -76,9 +72,9 @@ def run_folder(files: Sequence[PhotoFile], locate: Locate, at_once: int = 1) -> 
             for file in files:
                 waiting.append(pool.submit(copy_context().run, _record, file, locate))
                 if len(waiting) > AHEAD_PER_PHOTO * at_once:
-                    yield waiting.popleft().result()
+                    yield _next(waiting)
             while waiting:
-                yield waiting.popleft().result()
+                yield _next(waiting)
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             _wait_for_photos(waiting)
@@ -87,16 +83,20 @@ def run_folder(files: Sequence[PhotoFile], locate: Locate, at_once: int = 1) -> 
             pool.shutdown(cancel_futures=True)
 
 
+def _next(waiting: deque[Future[PhotoResult]]) -> PhotoResult:
+    """The next record; its photo stays among those that are waited for until the record is there."""
+    record = waiting[0].result()
+    waiting.popleft()
+    return record
+
+
 def _wait_for_photos(started: Collection[Future[PhotoResult]]) -> None:
     """Wait for the photos under way; end the process if a call of theirs does not return.
 
     Closing the atlas during the call would crash. All rows so far are on disk.
     """
-    if wait([one for one in started if one.running()], _PATIENCE_S).not_done:
-        messages().print("a call did not return; leaving without it")
-        messages().show_cursor()
-        sys.stdout.flush()
-        os._exit(INTERRUPTED)
+    if wait([one for one in started if one.running()], PATIENCE_S).not_done:
+        leave_without_call()
 
 
 def _record(file: PhotoFile, locate: Locate) -> PhotoResult:

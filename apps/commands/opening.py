@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from apps.console import STANDARD_OUTPUT, messages, progress_bar, waiting_shown
 from apps.output.formatting import printable
+from core.deadline import end_process
 from core.errors import INTERRUPTED, UserError
 from core.redaction import without_credentials
 
@@ -29,7 +30,8 @@ ChooseSettings = Callable[[dict[str, Any]], "Settings"]
 """Settings from what a thread was begun with; what the person chose now comes first."""
 
 _NOT_SAVED = {"home", "audit_log", "checkpoints"}
-_PATIENCE_S = 5.0
+PATIENCE_S = 5.0
+"""For calls under way when a command ends; set by hand."""
 
 
 @contextmanager
@@ -153,7 +155,12 @@ def _end(conversation: Conversation) -> None:
 
     Closing the atlas during the call would crash. Everything the conversation did so far is on disk.
     """
-    if not conversation.finish(_PATIENCE_S):
-        messages().print("a call did not return; leaving without it")
-        sys.stdout.flush()
-        os._exit(INTERRUPTED)
+    if not conversation.finish(PATIENCE_S):
+        leave_without_call()
+
+
+def leave_without_call() -> NoReturn:
+    """End the process although a call has not returned, as if it had been interrupted."""
+    messages().print("a call did not return; leaving without it")
+    messages().show_cursor()
+    end_process(INTERRUPTED)

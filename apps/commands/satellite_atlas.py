@@ -126,7 +126,7 @@ def _of_area(
     attribution, date = told
     if pictures is not None:
         return _GivenTiles(tiles_of_area(area, zoom, attribution, date), str(pictures), TileFolder(pictures))
-    from graphs.components import EMBEDDED_GROUND
+    from graphs.online_services import EMBEDDED_GROUND
     from tools.services.tile_client import TileClient
     from tools.services.tile_server import tile_server
 

@@ -10,9 +10,8 @@ from agents.chat_models.spec import find_jury
 from apps.doctor.report import Finding, State, installed
 from core.errors import UserError
 from core.redaction import host_of
-from graphs.components import EMBEDDED_PLACES, view_host
 from graphs.events.telemetry import INSTALL, spans_go_to, spans_wanted
-from graphs.online_services import atlas_servers, data_sent
+from graphs.online_services import EMBEDDED_PLACES, atlas_servers, data_sent, view_host
 from graphs.settings import Settings
 
 LANGSMITH_SWITCHES = ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2")

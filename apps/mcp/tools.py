@@ -24,9 +24,8 @@ from apps.service.service import GeolocationService
 from core.redaction import host_of
 from geo.sun import PartOfDay
 from graphs.audit import audit_entry, write_audit_line
-from graphs.components import EMBEDDED_GROUND, EMBEDDED_PLACES
 from graphs.events.steps import Answered, StepDone
-from graphs.online_services import atlas_servers
+from graphs.online_services import EMBEDDED_GROUND, EMBEDDED_PLACES, atlas_servers
 from graphs.prompt_data import evidence_data, hypothesis_data
 from graphs.settings import Settings
 from graphs.state import CaptureClues

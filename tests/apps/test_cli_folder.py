@@ -6,6 +6,7 @@ import csv
 import json
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -15,7 +16,6 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from apps.commands import folder as folder_command
 from apps.commands.folder import AHEAD_PER_PHOTO, photos_at_once, run_folder
 from apps.commands.locate import parsed_workers
 from apps.commands.photo_files import PhotoFile, photo_files
@@ -259,35 +259,69 @@ def test_so_many_photos_are_located_at_once_and_no_more_are_ahead(tmp_path: Path
     assert len(begun) == 24
 
 
-@pytest.mark.parametrize("is_stuck", [False, True])
-def test_an_interrupted_run_waits_for_photos_under_way_or_leaves_without_them(
-    is_stuck: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_waits_for_photos_under_way(tmp_path: Path) -> None:
     files = [PhotoFile(jpeg(tmp_path / f"{n}.jpg", seed=n), str(n)) for n in range(8)]
-    begun, go_on, left = threading.Semaphore(0), threading.Event(), list[int]()
+    begun, go_on, ended = threading.Semaphore(0), threading.Event(), list[int]()
 
     def locate(_: object) -> Any:
         begun.release()
         assert go_on.wait(60.0)
+        ended.append(1)
         return answered()
 
     def interrupt() -> None:
         begun.acquire()
         begun.acquire()
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        if not is_stuck:
-            go_on.set()
-
-    def leave(status: int) -> None:
-        left.append(status)
+        time.sleep(0.2)
         go_on.set()
 
-    monkeypatch.setattr(folder_command, "_PATIENCE_S", 0.1 if is_stuck else 60.0)
-    monkeypatch.setattr("os._exit", leave)
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         list(run_folder(files, locate, 2))
-    assert left == ([130] if is_stuck else [])
+    assert len(ended) == 2
+
+
+STUCK = """
+import sys, threading
+from pathlib import Path
+from apps.commands import folder
+from apps.commands.photo_files import PhotoFile
+from apps.options import Outputs
+from graphs.settings import make_settings
+from graphs.system import GeoSleuth
+folder.PATIENCE_S = 0.5
+def locate(self, photo, **_):
+    print("begun", flush=True)
+    threading.Event().wait()
+GeoSleuth.locate = locate
+settings = make_settings(model="offline", atlases=(), read_signs=False)
+files = [PhotoFile(path, path.name) for path in Path(sys.argv[1]).rglob("*.jpg")]
+folder.locate_many(files, lambda: settings, Outputs(), None, False, int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_call_that_does_not_return_is_left_and_no_temporary_row_stays(
+    workers: int, folder: Path, home: Path, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    code = [sys.executable, "-c", STUCK, str(folder / "été"), str(workers)]
+    with subprocess.Popen(
+        code, env=environment(home) | {"TMPDIR": str(temporary)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(workers)] == [b"begun\n"] * workers
+            assert list(temporary.iterdir())
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert b"a call did not return; leaving without it" in errors
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(
