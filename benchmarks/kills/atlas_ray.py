@@ -2,10 +2,12 @@
 
     python -m benchmarks.kills.atlas_ray --data ../shared/data/im2gps3k_dev --photos 80 --kills 20
     python -m benchmarks.kills.atlas_ray --data ../shared/data/im2gps3k_dev --pairs 3 --copies 3
+    python -m benchmarks.kills.atlas_ray --data ../shared/data/im2gps3k_dev --pairs 2 --copies 12 --plain-cores 1
 
 The real command in processes of its own. `--kills`: SIGKILL at random times to workers of Ray and, one time in four, to
 the build itself, which is then started again; atlases are built until so many kills are done, and each is compared
-with the plain one. `--pairs`: plain builds and builds on Ray in turn, timed; `--copies 3` lists each photo three times.
+with the plain one. `--pairs`: plain builds and builds on Ray in turn, timed; `--copies 3` lists each photo three times,
+`--plain-cores 1` gives plain builds one core: without it, they use all that there are, as Ray does.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,13 +135,28 @@ def measure_kills(folder: Path, chosen: argparse.Namespace) -> str:
     )
 
 
+@contextmanager
+def on_cores(count: int | None) -> Iterator[None]:
+    """Processes that are started inside have so many cores; None: all."""
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(every)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
+
+
 def measure_pairs(folder: Path, chosen: argparse.Namespace) -> str:
     """Time builds of both engines in turn."""
     taken: dict[str, list[float]] = {"local": [], "ray": []}
     for pair in range(chosen.pairs):
         for engine, seconds in taken.items():
+            cores = chosen.plain_cores if engine == "local" else None
             start = time.perf_counter()
-            subprocess.run(command(folder, f"{engine}-{pair}", engine, chosen.encoder), check=True, capture_output=True)  # noqa: S603
+            with on_cores(cores):
+                subprocess.run(  # noqa: S603 - ours
+                    command(folder, f"{engine}-{pair}", engine, chosen.encoder), check=True, capture_output=True
+                )
             seconds.append(time.perf_counter() - start)
             print(f"{engine}: {seconds[-1]:.1f} s", flush=True)
     atlases = folder / "home" / "atlases"
@@ -159,6 +176,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--every-s", type=float, default=2.0, help="Longest pause between two kills.")
     parser.add_argument("--pairs", type=int, default=0, help="Time so many pairs of builds, and kill nothing.")
+    parser.add_argument("--plain-cores", type=int, help="Cores of plain builds that are timed; all by default.")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
