@@ -8,7 +8,7 @@ PHOTO ?=
 OUT ?= out
 DEV_EXTRAS ?= dev,train,demo,openai,anthropic,google,ollama,otel,web,postgres
 # All but `gpu`, whose packages pin a torch of their own.
-LOCKED_EXTRAS = anthropic demo dev evals faiss gazetteer google ollama openai otel postgres ray server train web
+LOCKED_EXTRAS = anthropic demo dev evals faiss gazetteer google ollama openai otel postgres ray remote server train web
 
 # make test JOBS=8: so many processes, each with the tests of a file at a time; about 1.5 GB of memory each.
 JOBS ?= 2

@@ -40,9 +40,10 @@ from graphs.nodes.match import match_arguments
 from graphs.settings import Settings, make_settings
 from graphs.state import GeolocateState, PhotoInput
 from graphs.system import GeoSleuth
-from retrieval.atlas.sources import PhotoColumns, PhotoItem, photos_from_folder, photos_from_table
+from retrieval.atlas.sources import PhotoColumns, PhotoItem, photos_from_collection, photos_from_table
 from retrieval.crossview.tile_atlas import ComparedTiles
-from retrieval.photos.photo import Photo, PhotoError, load_photo
+from retrieval.photos.photo import Photo, PhotoError
+from retrieval.photos.stored_files import decode_stored, read_stored
 from tools.match_satellite import NAME, compared_tiles
 from tools.results import TileMatches
 
@@ -57,7 +58,7 @@ class KnownPlace(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Locate, compare, fit, write."""
     parser = command_parser("evals.fit_satellite", __doc__)
-    parser.add_argument("--photos", type=Path, required=True, help="folder of photos")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of photos, or tars")
     parser.add_argument("--table", type=Path, help="CSV of their positions; without it, the photos' own")
     for column, name in PhotoColumns().__dict__.items():
         parser.add_argument(f"--{column}-column", default=name, help=f"of the table (default: {name})")
@@ -88,9 +89,9 @@ def _fit_satellite(chosen: argparse.Namespace) -> int:
 
 
 def _items(chosen: argparse.Namespace) -> list[PhotoItem]:
-    if chosen.table is None:
-        return photos_from_folder(chosen.photos)
     columns = PhotoColumns(chosen.file_column, chosen.lat_column, chosen.lon_column, chosen.author_column)
+    if chosen.table is None:
+        return photos_from_collection(chosen.photos, columns)
     return photos_from_table(chosen.table, chosen.photos, columns)
 
 
@@ -114,7 +115,7 @@ def known_places(system: GeoSleuth, items: Sequence[PhotoItem]) -> Iterator[Know
     graph = build_geolocate(replace(system.context, match=None))
     for item in items:
         try:
-            photo = load_photo(item.path)
+            photo = decode_stored(item.file, read_stored(item.file))
         except PhotoError:
             continue
         truth = item.point or (photo.metadata.position if photo.metadata and item.problem is None else None)

@@ -12,6 +12,7 @@ import typer
 from apps.console import messages, progress_bar
 from apps.options import Encoder, Home, RunOptions, SystemOptions, chosen_settings
 from core.errors import UserError
+from core.redaction import redacted
 
 if TYPE_CHECKING:
     from graphs.settings import Settings
@@ -29,6 +30,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _NAME = re.compile(r"[\w][\w.-]{0,63}", re.ASCII)
 
 
+PhotosOption = typer.Option(
+    help="Folder of photos; a tar or a pattern of tars ('shards/*.tar'); or an address (s3://bucket/photos,"
+    " https://host) that the table's names are joined to, or begin with.",
+    metavar="FOLDER|TARS|ADDRESS",
+)
 PhotoTable = Annotated[
     Path | None,
     typer.Option(
@@ -44,7 +50,7 @@ AuthorColumn = Annotated[str, typer.Option(help="Column of the photographer, if 
 @atlas_app.command("build")
 def build(
     name: Annotated[str, typer.Argument(help="Name of the atlas.")],
-    photos: Annotated[Path | None, typer.Option(help="Folder of photos.", metavar="FOLDER")] = None,
+    photos: Annotated[str | None, PhotosOption] = None,
     table: PhotoTable = None,
     file_column: FileColumn = "IMG_ID",
     lat_column: LatColumn = "LAT",
@@ -72,7 +78,7 @@ def build(
     from retrieval.atlas.sources import PhotoColumns
 
     if (photos is None) == (gps is None):
-        raise UserError("give either --photos FOLDER (an atlas of photos) or --gps N (an atlas of N places)")
+        raise UserError("give either --photos (an atlas of photos) or --gps N (an atlas of N places)")
     settings = chosen_settings(SystemOptions(encoder=encoder), RunOptions(home=home))
     columns = PhotoColumns(file_column, lat_column, lon_column, author_column)
     folder, photo_encoder = named_folder(settings, name), chosen_encoder(settings)
@@ -92,7 +98,7 @@ def build(
 @atlas_app.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="Name of the atlas.")],
-    photos: Annotated[Path, typer.Option(help="Folder of photos.", metavar="FOLDER")],
+    photos: Annotated[str, PhotosOption],
     table: PhotoTable = None,
     file_column: FileColumn = "IMG_ID",
     lat_column: LatColumn = "LAT",
@@ -136,22 +142,22 @@ def delete(
 
 
 class _GivenPhotos(NamedTuple):
-    """A folder of photos, and the table that says where they were taken, if there is one."""
+    """A collection of photos, and the table that says where they were taken, if there is one."""
 
-    folder: Path
+    collection: str
     table: Path | None
     columns: PhotoColumns
 
     @property
     def source(self) -> str:
-        return str(self.table or self.folder)
+        return redacted(str(self.table or self.collection))
 
     def items(self) -> list[PhotoItem]:
-        from retrieval.atlas.sources import photos_from_folder, photos_from_table
+        from retrieval.atlas.sources import photos_from_collection, photos_from_table
 
         if self.table:
-            return photos_from_table(self.table, self.folder, self.columns)
-        return photos_from_folder(self.folder)
+            return photos_from_table(self.table, self.collection, self.columns)
+        return photos_from_collection(self.collection, self.columns)
 
 
 def _chosen_store(engine: str | None, settings: str | None) -> StoreSettings | None:

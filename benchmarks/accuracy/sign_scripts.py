@@ -2,6 +2,7 @@
 
     python -m benchmarks.accuracy.sign_scripts rendered
     python -m benchmarks.accuracy.sign_scripts photos --data ../shared/data
+    python -m benchmarks.accuracy.sign_scripts library --data ../shared/data --limit 120
 
 Needs tesseract with script packs; `rendered` also Debian's fonts-noto-core and fonts-noto-cjk.
 """
@@ -217,6 +218,33 @@ def photos(arguments: argparse.Namespace) -> Iterator[str]:
     yield f"{cpu_s / max(1, counting.photos):.1f} s where it was asked, with the packs of {len(counting.packs)} scripts"
 
 
+def library(arguments: argparse.Namespace) -> Iterator[str]:
+    """Whether tesseract's library reads each line of photos as its program does, and what each costs."""
+    data = load_dev_photos(arguments.data)
+    keeping = KeepingTesseract()
+    reader = OcrReader(tesseract=keeping)
+    for item in data.items[: arguments.limit]:
+        signs_in(load_photo(item.path).rgb, reader)
+    called, started = Tesseract(timeout_s=TIMEOUT_S), Tesseract(timeout_s=TIMEOUT_S, in_process=False)
+    if not called.has_library:
+        raise SystemExit("there is no library of the installed tesseract's version")
+    begun = cpu_s()
+    called.read(keeping.kept[0][:1])
+    yield f"loading the packs of {len(called.packs)} scripts and the first line: {cpu_s() - begun:.2f} s of CPU"
+    texts: list[list[Reading | None]] = []
+    for name, tesseract in (("library", called), ("program", started)):
+        begun = cpu_s()
+        texts.append([reading for lines in keeping.kept for reading in tesseract.read(lines)])
+        yield f"{name}: {(cpu_s() - begun) / len(texts[0]):.2f} s of CPU a line"
+    same = sum(one == other for one, other in zip(*texts, strict=True))
+    yield f"{same} of {len(texts[0])} lines of {len(keeping.kept)} photos are read alike"
+
+
+def cpu_s() -> float:
+    """CPU time of this process and of those that it started and that have ended."""
+    return time.process_time() + child_cpu_s()
+
+
 def countries_of_script(script: str) -> set[str]:
     """Countries where a sign in the script is likelier than on a photo from anywhere."""
     box = Box(left=0.0, top=0.0, right=1.0, bottom=1.0)
@@ -243,6 +271,19 @@ class CountingTesseract(Tesseract):
         return super().read(lines)
 
 
+class KeepingTesseract(Tesseract):
+    """Keeps the lines of each photo, and reads nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Sequence[NDArray[np.uint8]]] = []
+
+    def read(self, lines: Sequence[NDArray[np.uint8]]) -> list[Reading | None]:
+        """None of them."""
+        self.kept += [lines] if lines else []
+        return [None] * len(lines)
+
+
 def main() -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -254,6 +295,10 @@ def main() -> None:
     ordinary.add_argument("--where-used", action="store_true", help="only photos of countries that use such a script")
     ordinary.add_argument("--limit", type=int, help="photos; default: all")
     ordinary.set_defaults(measure=photos)
+    compared = commands.add_parser("library", help="tesseract's library beside its program")
+    compared.add_argument("--data", type=Path, default=DEFAULT_DATA)
+    compared.add_argument("--limit", type=int, default=120, help="photos")
+    compared.set_defaults(measure=library)
     arguments = parser.parse_args()
     if not Tesseract().packs:
         raise SystemExit(f"tesseract with packs of scripts is not installed: {HOW_TO_INSTALL}")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from core.files import sha256_if_readable, write_atomic
+from core.files import write_atomic
 from geo.point import Point
 from retrieval.atlas.atlas import open_atlas
 from retrieval.atlas.build import (
@@ -47,6 +47,7 @@ from retrieval.atlas.sources import PhotoItem
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.base import PhotoEncoder
 from retrieval.photos.photo import PhotoError
+from retrieval.photos.stored_files import read_files, stored_sha256
 from retrieval.stores.base import ServerSettings, StoredItem
 from retrieval.stores.qdrant_edge import LOG_FOLDER
 
@@ -154,7 +155,7 @@ def _plan(folder: Path, base: AtlasManifest, stored: Sequence[StoredItem], items
     digest = hashlib.sha256(f"{base.checksum}".encode())
     total = base.total
     for item in items:
-        sha256 = sha256_if_readable(item.path)
+        sha256 = None if item.problem else stored_sha256(item.file)
         if sha256 in hashes or _is_at(item, by_name):
             continue
         if sha256:
@@ -174,7 +175,7 @@ def _is_at(item: PhotoItem, by_name: dict[str, Point]) -> bool:
     if point is None:
         return False
     try:
-        taken_at = item.point or placed_photo(item)[1]
+        taken_at = item.point or placed_photo(item, next(read_files([item.file])))[1]
     except PhotoError:
         return False
     return StoredItem(0, taken_at, item.item_id).point == point

@@ -1,4 +1,4 @@
-"""Where photos come from: a CSV table beside a folder, or a folder of photos with positions."""
+"""The photos of an atlas: those that a table lists, or all of a collection whose files say where they were taken."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from typing import TextIO
 from pydantic import ValidationError
 
 from core.errors import UserError
+from core.redaction import redacted
 from geo.point import Point
-from retrieval.photos.decoding import photo_paths
+from retrieval.photos.collections import ListedPhoto, PhotoCollection, open_collection
+from retrieval.photos.photo import PhotoError
+from retrieval.photos.stored_files import StoredFile
 
 
 @dataclass(frozen=True)
@@ -23,16 +26,24 @@ class PhotoItem:
 
     Attributes:
         item_id: its name in the atlas, unique.
+        file: where its bytes are.
         point: where it was taken; None: take it from the file's metadata, if `problem` is None too.
         author: the photographer, so that an evaluation can leave out the same one.
         problem: why it cannot be used, known before it is read.
     """
 
     item_id: str
-    path: Path
+    file: StoredFile
     point: Point | None = None
     author: str | None = None
     problem: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file, of a photo in a folder; raises ValueError for one that is elsewhere."""
+        if not isinstance(self.file, Path):
+            raise ValueError(f"{self.item_id} is in no folder")
+        return self.file
 
 
 @dataclass(frozen=True)
@@ -45,34 +56,37 @@ class PhotoColumns:
     author: str = "AUTHOR"
 
 
-def photos_from_table(table: Path, photos: Path, columns: PhotoColumns = PhotoColumns()) -> list[PhotoItem]:
-    """The photos that a CSV or Parquet table lists, with file names relative to the folder `photos`.
+def photos_from_table(table: Path, photos: str | Path, columns: PhotoColumns = PhotoColumns()) -> list[PhotoItem]:
+    """The photos that a CSV or Parquet table lists by their names in a collection (`open_collection`).
 
     A row without a valid position is kept with its problem, to be recorded as failed.
 
     Raises:
         UserError: a missing file, folder or column; a photo listed twice; columns of coordinates that look swapped.
     """
-    if not photos.is_dir():
-        raise UserError(f"no folder of photos at {photos}: give the folder the file names in {table.name} refer to")
+    collection = open_collection(photos)
     rows = list(
         table_rows(table, partial(_check_columns, table, columns), "give a CSV file in UTF-8, or a Parquet file")
     )
     _refuse_swapped([(row[columns.lat.lower()], row[columns.lon.lower()]) for _, row in rows], table)
-    items = [_table_item(row, photos, columns) for _, row in rows]
+    items = [_table_item(row, collection, columns) for _, row in rows]
     refuse_repeated((item.item_id for item in items), table)
     return items
 
 
-def photos_from_folder(photos: Path) -> list[PhotoItem]:
-    """Every photo in a folder and below, by name; where it was taken is read from its metadata later.
+def photos_from_collection(photos: str | Path, columns: PhotoColumns = PhotoColumns()) -> list[PhotoItem]:
+    """Every photo of a collection (`open_collection`), by name.
+
+    Where the collection does not say where one was taken, that is read from the photo's metadata later.
 
     Raises:
-        UserError: no such folder, or no photo in it.
+        UserError: no such folder, no photo in it, or two of one name.
     """
-    if not photos.is_dir():
-        raise UserError(f"no folder of photos at {photos}: check the path")
-    return [PhotoItem(path.relative_to(photos).as_posix(), path) for path in photo_paths([photos])]
+    items = [_listed_item(listed, columns) for listed in open_collection(photos).photos()]
+    if not items:
+        raise UserError(f"no photos in {redacted(str(photos))}: check the path")
+    refuse_repeated((item.item_id for item in items), redacted(str(photos)))
+    return items
 
 
 def table_rows(
@@ -157,8 +171,8 @@ def parse_position(lat: str, lon: str) -> Point | None:
         return None
 
 
-def refuse_repeated(names: Iterable[str], table: Path) -> None:
-    """Refuse a table that lists a photo twice.
+def refuse_repeated(names: Iterable[str], table: str | Path) -> None:
+    """Refuse a table, or a collection, that lists a photo twice.
 
     Raises:
         UserError: it does.
@@ -186,9 +200,24 @@ def _refuse_swapped(positions: Sequence[tuple[str, str]], table: Path) -> None:
         )
 
 
-def _table_item(row: Mapping[str, str], photos: Path, columns: PhotoColumns) -> PhotoItem:
+def _table_item(row: Mapping[str, str], photos: PhotoCollection, columns: PhotoColumns) -> PhotoItem:
     name, author = row[columns.file.lower()], row.get(columns.author.lower()) or None
     lat, lon = row[columns.lat.lower()], row[columns.lon.lower()]
     point = parse_position(lat, lon)
     problem = None if point else f"no valid position in the table: {lat!r}, {lon!r}"
-    return PhotoItem(name, photos / name, point, author, problem)
+    try:
+        file = photos.find(name)
+    except PhotoError as error:
+        file, problem = Path(name), problem or str(error)
+    return PhotoItem(name, file, point, author, problem)
+
+
+def _listed_item(listed: ListedPhoto, columns: PhotoColumns) -> PhotoItem:
+    facts = {name.lower(): value.strip() for name, value in listed.facts.items()}
+    lat, lon = facts.get(columns.lat.lower()), facts.get(columns.lon.lower())
+    author = facts.get(columns.author.lower()) or None
+    if lat is None and lon is None:
+        return PhotoItem(listed.name, listed.file, author=author)
+    point = parse_position(lat or "", lon or "")
+    problem = None if point else f"no valid position beside it: {lat!r}, {lon!r}"
+    return PhotoItem(listed.name, listed.file, point, author, problem)

@@ -6,7 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.apps.conftest import Run, command, environment
 from tests.apps.test_cli_locate import assert_one_line_error
 from tests.fakes.photo_files import jpeg, text_named_jpg
 from tests.fakes.tiny_encoder import write_tiny_encoder
+from tests.fakes.tool_calls import Answering, Reply, Server
 
 
 @pytest.fixture
@@ -98,10 +100,39 @@ def test_a_photo_atlas_is_built_from_a_table(geosleuth: Run, encoder: Path, tmp_
     assert "1 photo added, 4 in the atlas already\natlas mine: 5 items, 1 could not be used" in added.stderr
 
 
+def test_photos_in_tars_and_on_a_web_server(
+    geosleuth: Run, encoder: Path, tmp_path: Path, serve: Callable[[Answering], Server]
+) -> None:
+    files = [jpeg(tmp_path / "photos" / f"{i}.jpg", seed=i) for i in range(3)]
+    for file in files:
+        with tarfile.open(tmp_path / f"{file.stem}.tar", "w") as tar:
+            tar.add(file, file.name)
+    held = {f"/{file.name}": file.read_bytes() for file in files}
+    server = serve(lambda path: Reply(body=held[path]) if path in held else Reply(404))
+    table, options = tmp_path / "t.csv", ("--encoder", encoder)
+    address = f"http://{server.host}"
+    table.write_text(
+        "\n".join(["IMG_ID,LAT,LON", *(f"{address}/{i}.jpg,{i},{i}" for i in range(4)), "http://a/1.jpg,1,1"])
+    )
+    made = geosleuth("atlas", "build", "web", "--photos", address, "--table", table, *options, home=tmp_path / "home")
+    assert "atlas web: 3 items, 2 could not be used" in made.stderr
+    failed = (tmp_path / "home" / "atlases" / "web" / "failed.jsonl").read_text()
+    assert "/3.jpg: is not there" in failed
+    assert "http://a/1.jpg: does not begin with http://127.0.0.1" in failed
+    table.write_text("\n".join(["IMG_ID,LAT,LON", *(f"{i}.jpg,{i},{i}" for i in range(3))]))
+    tars = ("--photos", tmp_path / "*.tar", "--table", table, *options)
+    assert "0 photos added, 3 in" in geosleuth("atlas", "add", "web", *tars, home=tmp_path / "home").stderr
+    made = geosleuth("atlas", "build", "tars", *tars, home=tmp_path / "home")
+    assert "atlas tars: 3 items" in made.stderr
+    unlisted = geosleuth("atlas", "build", "x", "--photos", "https://a.example", *options, home=tmp_path / "home")
+    assert_one_line_error(unlisted, "cannot be listed: give a table")
+
+
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
         (("build", "x"), "--gps"),
+        (("build", "x", "--photos", "no-*.tar"), "no tar file at"),
         (("build", "../x", "--gps", "5"), "no name for an atlas"),
         (("build", "x", "--gps", "5", "--store", "sqlite"), "qdrant-edge"),
         (("build", "x", "--photos", "nowhere"), "nowhere"),

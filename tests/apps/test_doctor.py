@@ -210,7 +210,7 @@ def test_tesseract_is_missing_works_or_fails(tmp_path: Path) -> None:
     assert (missing.state, missing.detail) == (State.MISSING, "not installed")
     assert "apt-get install tesseract-ocr" in missing.get
     for listed, state, said in (
-        ("echo Languages:; echo eng; echo Thai; echo rus", State.OK, "Cyrillic (rus), Thai (Thai)"),
+        ("echo Languages:; echo eng; echo Thai; echo rus", State.OK, "Cyrillic (rus), Thai (Thai); no library"),
         ("echo Languages:; echo eng", State.MISSING, "no pack"),
         ("echo cannot load >&2; exit 1", State.PROBLEM, "cannot load"),
     ):

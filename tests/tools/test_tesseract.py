@@ -220,8 +220,8 @@ def installed() -> Tesseract:
 def test_its_library_reads_what_the_program_reads(installed: Tesseract) -> None:
     if installed._library is None:
         pytest.skip("the library of the installed tesseract cannot be loaded")
-    program = Tesseract(timeout_s=300.0)
-    program.__dict__["_library"] = None
+    program = Tesseract(timeout_s=300.0, in_process=False)
+    assert (installed.has_library, program.has_library) == (True, False)
     texts = ("Ресторан", "Аптека", "Hotel", "-- . --")
     crops = [np.asarray(cyrillic_sign(text))[190:280] for text in texts]
     found = installed.read(crops)

@@ -26,7 +26,7 @@ from PIL import Image, ImageOps
 
 from core.batching import Batching
 from tools.services.language_id import DENSE_SCRIPTS, NO_SCRIPT, dominant_script, letter_script
-from tools.services.tesseract_library import SINGLE_LINE, TesseractLibrary, load_library
+from tools.services.tesseract_library import SINGLE_LINE, TesseractLibrary, find_library, load_library
 
 # Packs of a language, for those scripts whose own pack (named as the script) is not installed.
 LANGUAGE_PACKS: Mapping[str, tuple[str, ...]] = {
@@ -89,11 +89,13 @@ class Tesseract:
     Args:
         program: name or path.
         timeout_s: of one process, for all lines of a photo or a few of several.
+        in_process: whether its library may read instead; a crash of that ends this process.
     """
 
-    def __init__(self, program: str = "tesseract", timeout_s: float = 30.0) -> None:
+    def __init__(self, program: str = "tesseract", timeout_s: float = 30.0, *, in_process: bool = True) -> None:
         self._name = program
         self._timeout_s = timeout_s
+        self._in_process = in_process
         self._batching = Batching(self._read, SHARED_LINES)
 
     @cached_property
@@ -149,7 +151,16 @@ class Tesseract:
     @cached_property
     def _library(self) -> TesseractLibrary | None:
         """The program's library; None where it cannot be loaded."""
-        return load_library(self._version, self._pack_names)
+        return load_library(self._version, self._pack_names) if self._in_process else None
+
+    @property
+    def has_library(self) -> bool:
+        """Whether there is a library of the program's version; nothing is loaded.
+
+        Raises:
+            TesseractError: the program fails.
+        """
+        return self._in_process and find_library(self._version) is not None
 
     @property
     def _version(self) -> str:

@@ -1,7 +1,7 @@
 """The library of an installed tesseract, called in this process: its packs stay loaded from photo to photo.
 
 Loading takes about 0.1 s of CPU a pack, which the program spends at each start. The functions are those of its C API
-(https://tesseract-ocr.github.io/tessapi/5.x/a00008_source.html).
+(https://tesseract-ocr.github.io/tessapi/5.x/a00008_source.html). What is loaded stays until the process ends.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import ctypes
 import ctypes.util
 import os
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -30,7 +29,7 @@ class TesseractLibrary:
     def __init__(self, functions: ctypes.CDLL, handle: int) -> None:
         self._functions, self._handle = functions, handle
         self._lock = threading.Lock()
-        weakref.finalize(self, functions.TessBaseAPIDelete, handle)
+        functions.TessBaseAPISetVariable(handle, b"debug_file", os.devnull.encode())  # else its notes go to stderr
         functions.TessBaseAPISetPageSegMode(handle, SINGLE_LINE)
 
     def rows(self, page: Image.Image, number: int) -> str:
@@ -57,8 +56,8 @@ def load_library(version: str, packs: str) -> TesseractLibrary | None:
     Returns:
         None where there is no library of this version, or where it cannot load the packs.
     """
-    functions = _functions()
-    if functions is None or functions.TessVersion().decode() != version:
+    functions = find_library(version)
+    if functions is None:
         return None
     handle = functions.TessBaseAPICreate()
     if functions.TessBaseAPIInit3(handle, None, packs.encode()):
@@ -67,8 +66,9 @@ def load_library(version: str, packs: str) -> TesseractLibrary | None:
     return TesseractLibrary(functions, handle)
 
 
-def _functions() -> ctypes.CDLL | None:
-    """The functions of the C API with their types; None without the library."""
+@cache
+def find_library(version: str) -> ctypes.CDLL | None:
+    """The functions of the C API with their types; None where there is no library of this version."""
     name = ctypes.util.find_library("tesseract")
     if name is None:
         return None
@@ -80,13 +80,14 @@ def _functions() -> ctypes.CDLL | None:
         found.TessBaseAPIDelete.argtypes = [_HANDLE]
         found.TessBaseAPIInit3.argtypes = [_HANDLE, ctypes.c_char_p, ctypes.c_char_p]
         found.TessBaseAPISetPageSegMode.argtypes = [_HANDLE, ctypes.c_int]
+        found.TessBaseAPISetVariable.argtypes = [_HANDLE, ctypes.c_char_p, ctypes.c_char_p]
         found.TessBaseAPISetImage.argtypes = [_HANDLE, ctypes.c_char_p, *[ctypes.c_int] * 4]
         found.TessBaseAPIGetTsvText.argtypes = [_HANDLE, ctypes.c_int]
         found.TessBaseAPIGetTsvText.restype = _HANDLE
         found.TessDeleteText.argtypes = [_HANDLE]
     except (OSError, AttributeError):
         return None
-    return found
+    return found if found.TessVersion().decode() == version else None
 
 
 @contextmanager

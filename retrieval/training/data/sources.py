@@ -5,19 +5,25 @@ Both are read the same way: row i's bytes, its position, photographer and text.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
-from retrieval.photos.decoding import PHOTO_SUFFIXES, read_file
+from retrieval.photos.decoding import read_file
+from retrieval.photos.tars import (
+    TarIndex,
+    TarReader,
+    find_tars,
+    index_tars,
+    members_by_key,
+    photo_key,
+    photos_with_facts,
+)
 from retrieval.training.config import DataConfig
 from retrieval.training.data.bad_samples import BadSample
-from retrieval.training.data.shards import TarIndex, TarReader, find_tars, index_tars
 from retrieval.training.data.table import (
     PhotoRow,
     PhotoTable,
@@ -112,7 +118,7 @@ def _folder_source(folder: Path, table: PhotoTable, bad: list[BadSample]) -> tup
 
 
 def _shard_source(index: TarIndex, table: PhotoTable, bad: list[BadSample]) -> tuple[PhotoSource, list[BadSample]]:
-    member_of = _members_by_key(index)
+    member_of = members_by_key(index)
     members = np.array([member_of.get(photo_key(name), -1) for name in table.ids], dtype=np.int64)
     missing = _missing(table, members >= 0, "in none of the shards")
     return ShardSource(index, members[members >= 0], table.take(np.flatnonzero(members >= 0))), bad + missing
@@ -123,57 +129,15 @@ def _missing(table: PhotoTable, exists: NDArray[np.bool_], reason: str) -> list[
     return [BadSample(f"line {table.lines[row]}", table.ids[row], reason) for row in rows]
 
 
-def photo_key(name: str) -> str:
-    """The form in which a table's name and a member's path agree: no suffix, `/` as `_` (as in MP16's tar)."""
-    path = PurePosixPath(name)
-    stem = path.with_suffix("") if path.suffix.lower() in PHOTO_SUFFIXES else path
-    return str(stem).replace("/", "_")
-
-
-def _members_by_key(index: TarIndex) -> dict[str, int]:
-    """Photos by their whole path and by their file name alone, where only one has it."""
-    photos = [(row, name) for row, name in enumerate(index.names) if not name.endswith(".json")]
-    by_name = _unique_keys((photo_key(PurePosixPath(name).name), row) for row, name in photos)
-    return by_name | _unique_keys((photo_key(name), row) for row, name in photos)
-
-
-def _unique_keys(keyed: Iterable[tuple[str, int]]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for key, row in keyed:
-        found[key] = -1 if key in found else row
-    return {key: row for key, row in found.items() if row >= 0}
-
-
 def _sidecar_table(index: TarIndex, columns: TableColumns) -> tuple[PhotoTable, list[BadSample]]:
     """A table from the `.json` beside each photo."""
-    reader = TarReader(index)
-    json_of = {
-        (int(index.tar[row]), name.removesuffix(".json")): row
-        for row, name in enumerate(index.names)
-        if name.endswith(".json")
-    }
     good: list[PhotoRow] = []
     bad: list[BadSample] = []
-    for row, name in enumerate(index.names):
-        if name.endswith(".json"):
-            continue
-        tar = int(index.tar[row])
-        sidecar = json_of.get((tar, str(PurePosixPath(name).with_suffix(""))))
-        facts = _facts(reader, sidecar) if sidecar is not None else {}
+    for row, facts in photos_with_facts(index):
+        name = index.names[row]
         reason, position = read_position_deg(facts.get(columns.lat, ""), facts.get(columns.lon, ""))
         if reason:
-            bad.append(BadSample(index.tars[tar].name, name, reason))
+            bad.append(BadSample(index.tars[int(index.tar[row])].name, name, reason))
         else:
             good.append(PhotoRow(name, facts.get(columns.author, ""), position, place_text(facts, columns), row))
     return PhotoTable.of(good), bad
-
-
-def _facts(reader: TarReader, member: int) -> Mapping[str, str]:
-    """The values of a sidecar as text; empty where it is no JSON object."""
-    try:
-        facts: Any = json.loads(reader.read(member))
-    except ValueError:
-        return {}
-    if not isinstance(facts, dict):
-        return {}
-    return {str(key): "" if value is None else str(value) for key, value in facts.items()}

@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import sys
+import tarfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,12 +24,14 @@ from geo.point import Point
 from retrieval.atlas.build import build_photo_atlas
 from retrieval.atlas.engines import EncodingEngine, make_engine
 from retrieval.atlas.failures import read_failures
-from retrieval.atlas.manifest import MANIFEST_FILE, SHARD_FOLDER, draft_of
+from retrieval.atlas.manifest import MANIFEST_FILE, SHARD_FOLDER, draft_of, read_manifest
 from retrieval.atlas.sources import PhotoItem
 from retrieval.encoders.base import PhotoVectors
-from retrieval.photos.photo import Photo
+from retrieval.photos.collections import open_collection
+from retrieval.photos.photo import Photo, PhotoError
 from tests.fakes.atlas_items import WaveEncoder
 from tests.fakes.photo_files import jpeg, truncated_jpeg
+from tests.fakes.tool_calls import Answering, Reply, Server
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="ray comes with the ray extra")
 COUNT = 160
@@ -102,6 +106,28 @@ def test_workers_give_what_one_process_gives(items: list[PhotoItem], local: Path
     assert_same(folder, local)
     assert reports[-1] == (COUNT, COUNT)
     assert str(os.getpid()) not in {file.name for file in (tmp_path / "n").iterdir()}
+
+
+def test_workers_read_tars_and_web_servers(
+    items: list[PhotoItem], local: Path, tmp_path: Path, serve: Callable[[Answering], Server]
+) -> None:
+    held = {item.item_id: item.path.read_bytes() for item in items if item.path.exists()}
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        for item in items:
+            if item.item_id in held:
+                tar.add(item.path, item.item_id)
+    server = serve(lambda path: Reply(body=held[path[1:]]) if path[1:] in held else Reply(404))
+    for number, named in enumerate((str(tmp_path / "photos.tar"), f"http://{server.host}")):
+        collection, listed = open_collection(named), list[PhotoItem]()
+        for item in items:
+            try:
+                listed.append(replace(item, file=collection.find(item.item_id)))
+            except PhotoError as error:
+                listed.append(replace(item, problem=str(error)))
+        folder = tmp_path / str(number) / "mine"
+        build_photo_atlas(folder, WaveEncoder(), listed, engine=engine(tmp_path / "n"))
+        made, plain = read_manifest(folder), read_manifest(local)
+        assert (made.checksum, made.count, made.failed) == (plain.checksum, plain.count, plain.failed)
 
 
 def test_killed_workers_lose_and_double_nothing(items: list[PhotoItem], local: Path, tmp_path: Path) -> None:

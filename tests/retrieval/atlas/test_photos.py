@@ -17,7 +17,7 @@ from retrieval.atlas.atlas import open_atlas
 from retrieval.atlas.build import build_photo_atlas
 from retrieval.atlas.failures import Failure, FailureList
 from retrieval.atlas.manifest import draft_of
-from retrieval.atlas.sources import PhotoColumns, PhotoItem, photos_from_folder, photos_from_table
+from retrieval.atlas.sources import PhotoColumns, PhotoItem, photos_from_collection, photos_from_table
 from retrieval.candidate import AtlasKind
 from retrieval.training.data.table import TableColumns, read_photo_table
 from tests.fakes.atlas_items import DIM, WaveEncoder
@@ -85,7 +85,7 @@ def test_a_folder_of_photos_that_say_where_they_were_taken(tmp_path: Path) -> No
     write_photo(tmp_path / "p" / "a.jpg", 10, Point(lat=12.5, lon=-70.25))
     write_photo(tmp_path / "p" / "more" / "b.jpg", 90)
     (tmp_path / "p" / "notes.txt").write_text("no photo")
-    build_photo_atlas(tmp_path / "atlas", WaveEncoder(), photos_from_folder(tmp_path / "p"))
+    build_photo_atlas(tmp_path / "atlas", WaveEncoder(), photos_from_collection(tmp_path / "p"))
     (failure,) = read_failures(tmp_path / "atlas")
     assert failure.item_id == "more/b.jpg"
     assert "does not say where it was taken" in failure.reason
@@ -158,9 +158,9 @@ def test_a_photo_listed_twice_and_missing_folders_are_refused(tmp_path: Path) ->
     with pytest.raises(UserError, match="no folder of photos"):
         photos_from_table(tmp_path / "t.csv", tmp_path / "none")
     with pytest.raises(UserError, match="no folder of photos"):
-        photos_from_folder(tmp_path / "none")
+        photos_from_collection(tmp_path / "none")
     with pytest.raises(UserError, match="no photos here"):
-        photos_from_folder(tmp_path)
+        photos_from_collection(tmp_path)
 
 
 def test_a_reason_may_hold_what_python_takes_for_the_end_of_a_line(tmp_path: Path) -> None:

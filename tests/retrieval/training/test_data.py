@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 import numpy as np  # noqa: E402
 
 from core.errors import UserError  # noqa: E402
+from retrieval.photos.tars import index_tars  # noqa: E402
 from retrieval.training.config import DataConfig  # noqa: E402
 from retrieval.training.data.bad_samples import BadSample, BadSamples, read_bad_samples  # noqa: E402
-from retrieval.training.data.shards import index_tars  # noqa: E402
 from retrieval.training.data.sources import PhotoSource, open_source  # noqa: E402
 from retrieval.training.data.table import TableColumns, read_photo_table  # noqa: E402
 from tests.fakes.training_samples import HEADER, jpeg, rows, write_folder, write_shards, write_table  # noqa: E402

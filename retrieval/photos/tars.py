@@ -2,9 +2,9 @@
 
 WebDataset's layout (`000001.jpg` beside `000001.json`) and MP16-Pro's single
 tar are both plain tars. One pass over the headers finds every member, so that
-a truncated shard is found before training, a resumed run needs no replay, and
-every process reads its own photos only. The index is kept and reused while
-the tars do not change.
+a truncated shard is found before anything is read, a resumed run needs no
+replay, and every process reads its own photos only. The index can be kept and
+reused while the tars do not change.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import glob
 import json
 import os
 import tarfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +55,7 @@ def find_tars(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         paths = sorted(Path(path) for path in glob.glob(pattern, recursive=True))
         if not paths:
-            raise UserError(f"data.shards: no tar file at {pattern}")
+            raise UserError(f"no tar file at {pattern}: check the path")
         found.update(dict.fromkeys(paths))
     return list(found)
 
@@ -133,3 +133,48 @@ class TarReader:
         if key not in self._open:
             self._open[key] = os.open(self._index.tars[number], os.O_RDONLY)
         return os.pread(self._open[key], int(self._index.size[member]), int(self._index.offset[member]))
+
+
+def photo_key(name: str) -> str:
+    """The form in which a table's name and a member's path agree: no suffix, `/` as `_` (as in MP16's tar)."""
+    path = PurePosixPath(name)
+    stem = path.with_suffix("") if path.suffix.lower() in PHOTO_SUFFIXES else path
+    return str(stem).replace("/", "_")
+
+
+def members_by_key(index: TarIndex) -> dict[str, int]:
+    """Photos by the keys of their whole path and of their file name alone, where only one has it."""
+    photos = [(row, name) for row, name in enumerate(index.names) if not name.endswith(".json")]
+    by_name = _unique_keys((photo_key(PurePosixPath(name).name), row) for row, name in photos)
+    return by_name | _unique_keys((photo_key(name), row) for row, name in photos)
+
+
+def _unique_keys(keyed: Iterable[tuple[str, int]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for key, row in keyed:
+        found[key] = -1 if key in found else row
+    return {key: row for key, row in found.items() if row >= 0}
+
+
+def photos_with_facts(index: TarIndex) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Each photo with what the `.json` beside it says, as text; with nothing where there is none, or no JSON object."""
+    reader = TarReader(index)
+    sidecars = {
+        (int(index.tar[row]), name.removesuffix(".json")): row
+        for row, name in enumerate(index.names)
+        if name.endswith(".json")
+    }
+    for row, name in enumerate(index.names):
+        if not name.endswith(".json"):
+            sidecar = sidecars.get((int(index.tar[row]), str(PurePosixPath(name).with_suffix(""))))
+            yield row, {} if sidecar is None else _facts(reader.read(sidecar))
+
+
+def _facts(data: bytes) -> Mapping[str, str]:
+    try:
+        facts: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(facts, dict):
+        return {}
+    return {str(key): "" if value is None else str(value) for key, value in facts.items()}
