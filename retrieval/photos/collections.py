@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,9 @@ from core.redaction import redacted
 from retrieval.photos.decoding import PHOTO_SUFFIXES, PhotoError, photo_paths, printable
 from retrieval.photos.stored_files import RemoteFile, StoredFile, TarMember, is_address, names_below
 from retrieval.photos.tars import TarIndex, find_tars, index_tars, members_by_key, photo_key, photos_with_facts
+
+_TAR = re.compile(r"\.(tar(\.\w+)?|tgz)$", re.IGNORECASE)
+"""Also compressed ones, which are refused with the reason."""
 
 
 class ListedPhoto(NamedTuple):
@@ -46,7 +50,7 @@ def open_collection(named: str | Path) -> PhotoCollection:
     text = str(named)
     if is_address(text):
         return AddressCollection(text)
-    if text.endswith(".tar") and not Path(text).is_dir():
+    if _TAR.search(text) and not Path(text).is_dir():
         return TarCollection(index_tars(find_tars([text])))
     folder = Path(text)
     if not folder.is_dir():

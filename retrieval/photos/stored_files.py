@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
+from core.deadline import BackgroundIterator
 from core.errors import UserError
 from core.redaction import redacted
 from retrieval.photos.decoding import PhotoError, PhotoTooLargeError, printable, read_file
@@ -85,8 +86,14 @@ def read_files(files: Sequence[StoredFile]) -> Iterator[bytes | PhotoError]:
     if not any(isinstance(file, RemoteFile) for file in files):
         yield from map(_read_or_error, files)
         return
-    with ThreadPoolExecutor(min(AT_ONCE, len(files)), thread_name_prefix="fetch") as pool:
-        yield from pool.map(_read_or_error, files)
+
+    def read_all(send: Callable[[bytes | PhotoError], None]) -> None:
+        with ThreadPoolExecutor(min(AT_ONCE, len(files)), thread_name_prefix="fetch") as pool:
+            for read in pool.map(_read_or_error, files):
+                send(read)
+
+    # An interrupt need not wait for servers.
+    yield from BackgroundIterator(read_all, "fetch")
 
 
 def _read_or_error(file: StoredFile) -> bytes | PhotoError:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -126,6 +128,31 @@ def test_photos_in_tars_and_on_a_web_server(
     assert "atlas tars: 3 items" in made.stderr
     unlisted = geosleuth("atlas", "build", "x", "--photos", "https://a.example", *options, home=tmp_path / "home")
     assert_one_line_error(unlisted, "cannot be listed: give a table")
+
+
+def test_an_interrupted_build_does_not_wait_for_a_server(
+    encoder: Path, tmp_path: Path, serve: Callable[[Answering], Server]
+) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def answer(_: str) -> Reply:
+        asked.set()
+        over.wait(60.0)
+        return Reply(404)
+
+    (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON\na.jpg,1,1\n")
+    address = f"http://{serve(answer).host}"
+    build = ("atlas", "build", "web", "--photos", address, "--table", tmp_path / "t.csv", "--encoder", encoder)
+    with subprocess.Popen(command(*build), env=environment(tmp_path / "home"), stderr=subprocess.PIPE) as process:
+        try:
+            assert asked.wait(60.0)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30.0)
+            assert process.returncode == 130
+            assert errors.splitlines()[-1] == b"geosleuth: interrupted"
+        finally:
+            process.kill()
+            over.set()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from geo.basemap import basemap_file, blue_marble, is_land, shaded_relief
+from geo.basemap import LAND_FILE, basemap_file, blue_marble, is_land, land_bits_of_package, shaded_relief
 
 LAND = {
     "Paris": (48.85, 2.35),
@@ -76,3 +76,8 @@ def test_the_share_of_land_is_the_earths():
 def test_longitudes_wrap_and_none_is_fine():
     assert is_land([(48.85, 362.35), (48.85, -357.65)]).tolist() == [True, True]
     assert is_land(np.zeros((0, 2))).shape == (0,)
+
+
+def test_the_land_that_is_packaged_is_that_of_the_basemap():
+    with np.load(LAND_FILE) as stored:
+        assert (stored["bits"] == land_bits_of_package()).all()

@@ -167,6 +167,12 @@ def test_what_stands_beside_a_photo_in_a_tar_places_it(photos: Path, tmp_path: P
     assert [item.item_id for item in photos_from_collection(str(tmp_path / "?.tar"))][-1] == "b.tar:1.jpg"
 
 
+def test_a_compressed_tar_is_refused_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(b"\x1f\x8b" + bytes(600))
+    with pytest.raises(UserError, match=r"a\.tar\.gz is cut off or no uncompressed tar"):
+        photos_from_collection(tmp_path / "a.tar.gz")
+
+
 def test_a_tar_that_was_cut_off_since_is_told(photos: Path, tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", {"1.jpg": (photos / "0.jpg").read_bytes()})
     file = open_collection(tar).find("1.jpg")
