@@ -47,6 +47,8 @@ _NEEDED = (
 _OPTIONAL = (
     (("faiss-cpu", "faiss-gpu"), "a third store engine for atlases", "pip install 'geosleuth[faiss]'"),
     (("qdrant-client",), "atlases on a Qdrant server", "pip install 'geosleuth[server]'"),
+    (("ray",), "encoding photos on several cores or machines", "pip install 'geosleuth[ray]'"),
+    (("s3fs",), "atlases of photos in buckets and on web servers", "pip install 'geosleuth[remote]'"),
     (("torch",), "training and fine-tuning encoders", "pip install 'geosleuth[train]'"),
     (("scikit-learn",), "the photo that `make demo` looks at", "pip install 'geosleuth[demo]'"),
     (("opentelemetry-sdk",), "spans of every step for your own collector", "pip install 'geosleuth[otel]'"),

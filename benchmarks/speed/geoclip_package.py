@@ -33,8 +33,8 @@ from retrieval.atlas.build import build_gps_atlas
 from retrieval.backbones.device import compute_on
 from retrieval.backbones.hugging_face import ClipBackbone
 from retrieval.backbones.registry import BACKBONES
-from retrieval.encoders.geoclip import CLIP, GeoClipEncoder, LazyClip
-from retrieval.encoders.geoclip_release import find_release, read_gallery
+from retrieval.encoders.geoclip import GeoClipEncoder, LazyClip
+from retrieval.encoders.geoclip_release import CLIP, find_release, read_gallery
 from retrieval.photos.photo import load_photo, photo_paths
 
 Locate = Callable[[Path], tuple[float, float]]

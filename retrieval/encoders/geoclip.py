@@ -23,13 +23,10 @@ from core.files import sha256_of_file
 from retrieval.backbones.device import Compute, compute_on
 from retrieval.backbones.hugging_face import CLIP_PROJECTION_DIM, ClipBackbone
 from retrieval.backbones.registry import BACKBONES
-from retrieval.backbones.weights import WEIGHT_FILES, find_weights
 from retrieval.encoders.base import BatchedPhotoEncoder, EncoderIdentity, PhotoVectors, Vectors
-from retrieval.encoders.geoclip_release import HOW_TO_GET, GeoClipRelease, find_release
+from retrieval.encoders.geoclip_release import CLIP, HOW_TO_GET, GeoClipFiles, GeoClipRelease
 from retrieval.location.geoclip import GEOCLIP_DIM, GeoClipLocations
 from retrieval.photos.photo import Photo
-
-CLIP = "clip-vit-l14"
 
 
 class LazyClip(NamedTuple):
@@ -39,22 +36,14 @@ class LazyClip(NamedTuple):
     load: Callable[[], ClipBackbone]
 
 
-def load_geoclip(
-    *, device: str = "auto", precision: str = "float32", weights_folder: Path | None = None
-) -> GeoClipEncoder:
-    """The encoder with the weights of this machine.
+def load_geoclip(files: GeoClipFiles, *, device: str = "auto", precision: str = "float32") -> GeoClipEncoder:
+    """The encoder with the weights of some files.
 
     Args:
         precision: of CLIP: float32, bfloat16 or float16. The GPS encoder always computes in float32.
-        weights_folder: holds CLIP's `model.safetensors`; None looks in the caches.
-
-    Raises:
-        UserError: CLIP's weights or the `geoclip` package are not here, and how to get them.
     """
-    release = find_release()
-    file = find_weights(WEIGHT_FILES[CLIP], CLIP, weights_folder)
-    clip = LazyClip(sha256_of_file(file), lambda: ClipBackbone(BACKBONES[CLIP], "pretrained", file, 0))
-    return GeoClipEncoder(release, clip, compute_on(device, precision))
+    clip = LazyClip(sha256_of_file(files.clip), lambda: ClipBackbone(BACKBONES[CLIP], "pretrained", files.clip, 0))
+    return GeoClipEncoder(files.release, clip, compute_on(device, precision))
 
 
 class GeoClipEncoder(BatchedPhotoEncoder):

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
+from retrieval.backbones.weights import WEIGHT_FILES, find_weights
 
+CLIP = "clip-vit-l14"
 HOW_TO_GET = "pip install --no-deps geoclip"
 
 
@@ -30,6 +32,25 @@ class GeoClipRelease(NamedTuple):
     image_projection: Path
     location: Path
     gallery: Path
+
+
+class GeoClipFiles(NamedTuple):
+    """The release, and the weights of the CLIP that it was trained on."""
+
+    release: GeoClipRelease
+    clip: Path
+
+
+def find_files(weights_folder: Path | None) -> GeoClipFiles:
+    """The files of this machine.
+
+    Args:
+        weights_folder: holds CLIP's `model.safetensors`; None looks in the caches.
+
+    Raises:
+        UserError: CLIP's weights or the `geoclip` package are not here, and how to get them.
+    """
+    return GeoClipFiles(find_release(), find_weights(WEIGHT_FILES[CLIP], CLIP, weights_folder))
 
 
 def find_release() -> GeoClipRelease:

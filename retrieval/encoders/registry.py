@@ -104,10 +104,14 @@ def load_encoder(
     check_encoder_name(name_or_folder)
     name = str(name_or_folder)
     if name == _GEOCLIP.name:
+        _check_torch(name)
+        from retrieval.encoders.geoclip_release import find_files
+
+        files = find_files(weights_folder)  # before torch, which takes seconds to import
         _prepare_torch(name, threads)
         from retrieval.encoders.geoclip import load_geoclip
 
-        return load_geoclip(device=device, precision=precision, weights_folder=weights_folder)
+        return load_geoclip(files, device=device, precision=precision)
     known = ENCODERS.get(name)
     folder = (known and known.folder) or Path(name_or_folder)
     if _is_fusion(folder):
@@ -155,11 +159,16 @@ def _is_fusion(folder: Path) -> bool:
     return isinstance(card, dict) and card.get("kind") == "fusion"
 
 
-def _prepare_torch(name: str, threads: int | None) -> None:
-    """Check that the packages are installed, and set torch's threads."""
+def _check_torch(name: str) -> None:
+    """Check that the packages are installed."""
     for package in ("torch", "transformers", "safetensors"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"the encoder {name} needs {package}: {TORCH_EXTRA}")
+
+
+def _prepare_torch(name: str, threads: int | None) -> None:
+    """Check that the packages are installed, and set torch's threads."""
+    _check_torch(name)
     from retrieval.backbones.device import use_threads
 
     use_threads(threads)
