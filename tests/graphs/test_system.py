@@ -20,7 +20,7 @@ from agents.schemas import AnswerStatus, EvidenceKind, Level
 from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
-from graphs import components, system
+from graphs import components, online_services
 from graphs.assessment.calibration import subject_of
 from graphs.coarsening import Units
 from graphs.events.steps import Answered, StepDone
@@ -197,7 +197,7 @@ def test_each_query_leaves_one_audit_line_without_the_file_name(sleuth: GeoSleut
 def test_the_audit_line_says_when_runs_are_traced(
     sleuth: GeoSleuth, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "tracing_is_enabled", lambda: True)
+    monkeypatch.setattr(online_services, "tracing_is_enabled", lambda: True)
     sleuth.locate(photo())
     line = json.loads((home / "audit.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     assert line["left_the_machine"] == ["every step of the run, to LangSmith"]
