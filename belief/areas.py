@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -41,7 +43,14 @@ def credible_polygons(belief: Belief, share: float) -> Polygons:
     Each position stands for a disc of its area, and at least of the finest detail that is drawn.
     """
     rows = belief.densest(share)
-    area_km2, unit = belief.support.area_km2[rows], belief.support.unit[rows]
+    # Of photos that tell nothing, the belief is the prior: its areas are drawn once.
+    return _drawn(belief.support.area_km2[rows].tobytes(), belief.support.unit[rows].tobytes())
+
+
+@lru_cache(maxsize=16)
+def _drawn(areas: bytes, units: bytes) -> Polygons:
+    """Polygons around positions, given as the bytes of areas in km² (n,) and unit vectors (n, 3)."""
+    area_km2, unit = np.frombuffer(areas), np.frombuffer(units).reshape(-1, 3)
     detail_km = np.sqrt(area_km2.sum()) / DETAIL
     while len(kept := _spread(unit, detail_km)) > MOST_DISCS:
         detail_km *= 1.2

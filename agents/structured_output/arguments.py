@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -27,7 +29,7 @@ def arguments_of(answer: AIMessage, schema: type[BaseModel]) -> tuple[dict[str, 
         The arguments, repaired in form, and an empty text; or None and why there are none.
     """
     name = schema.__name__
-    parameters = convert_to_openai_tool(schema)["function"]["parameters"]
+    parameters = _parameters(schema)
     calls = [call["args"] for call in answer.tool_calls if call["name"] == name]
     broken = [call["args"] or "" for call in answer.invalid_tool_calls if call["name"] == name]
     found = calls or [item for text in broken for item in find_objects(text)]
@@ -39,6 +41,11 @@ def arguments_of(answer: AIMessage, schema: type[BaseModel]) -> tuple[dict[str, 
         fields = ", ".join(parameters.get("properties", {}))
         return None, f"the arguments of its call have none of the fields {fields[:200]}"
     return _one_of(read), ""
+
+
+@lru_cache(maxsize=256)
+def _parameters(schema: type[BaseModel]) -> Schema:
+    return MappingProxyType(convert_to_openai_tool(schema)["function"]["parameters"])
 
 
 def _one_of(calls: Sequence[dict[str, Any]]) -> dict[str, Any]:

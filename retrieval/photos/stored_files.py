@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -236,10 +237,10 @@ def _web_options() -> dict[str, Any]:
     """No redirects, which lead elsewhere or to a picture that stands for a lost one, and no compressed bodies."""
     import aiohttp
 
-    logging.getLogger("fsspec").setLevel(logging.WARNING)
+    logging.getLogger("fsspec").setLevel(logging.WARNING)  # lines of less have whole addresses
     return {
         "allow_redirects": False,
-        "headers": {"Accept-Encoding": "identity"},
+        "headers": {"Accept-Encoding": "identity", "User-Agent": f"GeoSleuth/{version('geosleuth')}"},
         "client_kwargs": {
             "timeout": aiohttp.ClientTimeout(total=MAX_SECONDS),
             "auto_decompress": False,

@@ -224,6 +224,7 @@ def test_a_server_that_answers_at_the_second_attempt(serve: Serve) -> None:
     answers = iter([Reply(503), Reply(body=b"photo")])
     server = serve(lambda _: next(answers))
     assert read_stored(RemoteFile(f"http://{server.host}/a.jpg")) == b"photo"
+    assert server.agents[0].startswith("GeoSleuth/")
 
 
 def test_where_nothing_is_reached_the_build_ends_and_goes_on_later(
