@@ -1,4 +1,4 @@
-"""`geosleuth atlas snapshot` and `atlas restore`: an atlas in one file, and back."""
+"""`geosleuth atlas snapshot`, `restore` and `export`: an atlas in one file, and back; a table for other programs."""
 
 from __future__ import annotations
 
@@ -29,6 +29,26 @@ def snapshot(
     check_server(folder, read_manifest(folder), settings.allowed_servers)
     manifest = write_snapshot(folder, to)
     messages().print(f"atlas {manifest.name}: {manifest.count:,} items in {to}, {to.stat().st_size / 1e6:,.1f} MB")
+    return 0
+
+
+@atlas_app.command("export")
+def export(
+    name: Annotated[str, typer.Argument(help="Name of the atlas.")],
+    to: Annotated[Path, typer.Option(help="Parquet file to write; it must not be there yet.", metavar="FILE")],
+    home: Home = None,
+) -> int:
+    """Write names, positions and vectors of an atlas as a Parquet table, for other programs."""
+    try:
+        from retrieval.atlas.shards import export_atlas
+    except ModuleNotFoundError as error:
+        raise UserError("a Parquet file is written by pyarrow: pip install 'geosleuth[ray]'") from error
+    from retrieval.atlas.atlas import open_atlas
+
+    settings = chosen_settings(SystemOptions(), RunOptions(home=home))
+    with open_atlas(named_folder(settings, name), None, servers=settings.allowed_servers) as atlas:
+        export_atlas(atlas, to)
+        messages().print(f"atlas {atlas.name}: {len(atlas):,} items in {to}, {to.stat().st_size / 1e6:,.1f} MB")
     return 0
 
 

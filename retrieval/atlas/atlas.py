@@ -27,6 +27,7 @@ from retrieval.candidate import AtlasKind, Candidate
 from retrieval.encoders.base import EncoderIdentity, IdentifiedEncoder, Vectors
 from retrieval.stores.base import (
     Hit,
+    Page,
     ServerSettings,
     StoreDamagedError,
     StoredItem,
@@ -105,9 +106,13 @@ class Atlas(Closing):
         kept = spread_out(lat_lon_array(hit.item.point for hit in hits), min_distance_km, limit)
         return [self._candidate(hits[index], rank) for rank, index in enumerate(kept.tolist())]
 
+    def pages(self) -> Iterator[Page]:
+        """Every item with its vector, some at a time."""
+        yield from self._store.scroll()
+
     def items(self) -> Iterator[StoredItem]:
         """Every item in it: name, position, and payload such as the author."""
-        for page in self._store.scroll():
+        for page in self.pages():
             yield from page.items
 
     def verify(self) -> Verification:
@@ -131,7 +136,7 @@ class Atlas(Closing):
 
 def open_atlas(
     folder: Path,
-    encoder: IdentifiedEncoder,
+    encoder: IdentifiedEncoder | None,
     store: StoreSettings | None = None,
     *,
     servers: Collection[str] = (),
@@ -141,7 +146,7 @@ def open_atlas(
 
     Args:
         folder: the atlas's.
-        encoder: that made its vectors.
+        encoder: that made its vectors; None: of whatever encoder, to be read and not searched.
         store: replaces the manifest's settings: another URL, an API key, another search effort.
         servers: on other machines, each as NAME@HOST:PORT, that may be contacted because a manifest names them:
             somebody else may have made the atlas.
@@ -155,7 +160,8 @@ def open_atlas(
     while True:
         manifest = read_manifest(folder)
         check_complete(manifest)
-        check_encoder(manifest, encoder.identity)
+        if encoder is not None:
+            check_encoder(manifest, encoder.identity)
         if store is None:
             check_server(folder, manifest, servers)
         try:

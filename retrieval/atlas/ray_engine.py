@@ -12,10 +12,12 @@ import logging
 import os
 import pickle
 import shutil
+import signal
+import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +47,8 @@ worker that is killed for another reason should cost no photo."""
 PASSED = -1
 """In place of a number of deaths: it went well once."""
 Numbered = tuple[int, PhotoItem]
+_PREFIX = "gs-"
+"""Of the folders of Ray; short, as the paths of sockets in them may not be long. The process's number follows."""
 
 
 class RayEngine:
@@ -211,6 +215,30 @@ class _ShardEncoder:
         ray.get(self._tries.end.remote(what))
 
 
+def end_orphans() -> None:
+    """End what is left of Ray where a build of this user was killed: agents that wait for it, and its folder."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        _, pid, *_ = folder.name.split("-")
+        if not pid.isdigit() or _is_running(int(pid)) or folder.stat().st_uid != os.getuid():
+            continue
+        listed = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=False)  # noqa: S607
+        for line in listed.stdout.splitlines():
+            if f"{folder}/" in line:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(int(line.split()[0]), signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
 @contextmanager
 def connected(address: str | None, workers: int | None) -> Iterator[None]:
     """Connect to the cluster, or start one of this machine that ends with the block; one that is there is used."""
@@ -218,7 +246,9 @@ def connected(address: str | None, workers: int | None) -> Iterator[None]:
         yield
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    with tempfile.TemporaryDirectory(prefix="gs-") as private:  # its owner's only; Ray opens the one inside to all
+    end_orphans()
+    # Its owner's only; Ray opens the one inside to all.
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as private:
         try:
             if address:
                 ray.init(address=address, **quiet)

@@ -1,4 +1,4 @@
-"""A shard of a build: its photos with their vectors as a Parquet file; needs pyarrow, of the `ray` extra."""
+"""Vectors as Parquet files, of a shard of a build or of a whole atlas; needs pyarrow, of the `ray` extra."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.files import replacing
 from geo.point import Point
+from retrieval.atlas.atlas import Atlas
+from retrieval.atlas.draft import ITEM_BYTES, check_room
 from retrieval.atlas.engines import EncodedBatch
 from retrieval.atlas.failures import Failure
+from retrieval.atlas.manifest import AtlasError
 from retrieval.stores.base import StoredItem
 
 SHARDS, MAX_SHARD_PHOTOS = 64, 1024
@@ -66,6 +70,33 @@ _SCHEMA = pa.schema(
         ("vector", pa.binary()),
     ]
 )
+
+
+def export_atlas(atlas: Atlas, file: Path) -> None:
+    """Write an atlas as a table for other programs, a part at a time.
+
+    Columns: id (int64), item_id, lat and lon (degrees), extra (JSON: sha256, author), vector (float32, of length one).
+    The file's metadata hold the manifest.
+
+    Raises:
+        AtlasError: the file is there, or the disk has too little room.
+    """
+    if file.exists():
+        raise AtlasError(f"{file} is there already: choose another file, or delete it first")
+    if not file.parent.is_dir():
+        raise AtlasError(f"no folder {file.parent}: make it first")
+    dim = atlas.encoder.dim
+    check_room(file.parent, len(atlas) * (4 * dim + ITEM_BYTES), f"the table of {len(atlas):,} items")
+    named = [_SCHEMA.field(name) for name in ("id", "item_id", "lat", "lon", "extra")]
+    vector = pa.field("vector", pa.list_(pa.float32(), dim))
+    schema = pa.schema([*named, vector], metadata={"geosleuth": atlas.manifest.model_dump_json()})
+    with replacing(file) as part, pq.ParquetWriter(part, schema) as writer:
+        for page in atlas.pages():
+            rows = [(i.id, i.item_id, i.point.lat, i.point.lon, json.dumps(dict(i.extra))) for i in page.items]
+            columns = [pa.array(column) for column in zip(*rows, strict=True)]
+            vectors = pa.array(np.ascontiguousarray(page.vectors, np.float32).ravel())
+            batch = [*columns, pa.FixedSizeListArray.from_arrays(vectors, dim)]
+            writer.write_batch(pa.record_batch(batch, schema=schema))
 
 
 def _append(columns: dict[str, list[Any]], row: Sequence[Any]) -> None:

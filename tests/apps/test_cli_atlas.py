@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from retrieval.atlas.atlas import open_atlas
+from retrieval.encoders.registry import load_encoder
 from tests.apps.conftest import Run, command, environment
 from tests.apps.test_cli_locate import assert_one_line_error
 from tests.fakes.photo_files import jpeg, text_named_jpg
@@ -319,6 +321,23 @@ def test_an_atlas_moves_in_a_file(geosleuth: Run, encoder: Path, tmp_path: Path)
     assert restored.stderr.strip() == "atlas copy: 500 items"
     assert geosleuth("atlas", "verify", "copy", "--encoder", encoder, home=tmp_path / "home").returncode == 0
     assert_one_line_error(geosleuth("atlas", "restore", file, "--name", "copy", home=tmp_path / "home"), "--replace")
+
+
+def test_an_atlas_becomes_a_table(geosleuth: Run, encoder: Path, home: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "small.parquet"
+    assert "atlas small: 500 items in" in geosleuth("atlas", "export", "small", "--to", file).stderr
+    table = parquet.read_table(file)
+    assert json.loads(table.schema.metadata[b"geosleuth"])["name"] == "small"
+    with open_atlas(home / "atlases" / "small", load_encoder(encoder)) as atlas:
+        for page in atlas.pages():
+            for item, vector in zip(page.items, page.vectors, strict=True):
+                row = table.slice(item.id, 1).to_pylist()[0]
+                assert (row["id"], row["item_id"]) == (item.id, item.item_id)
+                assert (row["lat"], row["lon"]) == (item.point.lat, item.point.lon)
+                assert row["vector"] == vector.tolist()
+    assert_one_line_error(geosleuth("atlas", "export", "small", "--to", file), "is there already")
+    assert_one_line_error(geosleuth("atlas", "export", "small", "--to", tmp_path / "no" / "a.parquet"), "no folder")
 
 
 def test_a_plan_says_what_was_measured(geosleuth: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import tarfile
 import threading
@@ -21,6 +22,7 @@ from typing_extensions import override
 from core.errors import UserError
 from core.files import write_atomic
 from geo.point import Point
+from retrieval.atlas.atlas import open_atlas
 from retrieval.atlas.build import build_photo_atlas
 from retrieval.atlas.engines import EncodingEngine, make_engine
 from retrieval.atlas.failures import read_failures
@@ -29,8 +31,10 @@ from retrieval.atlas.sources import PhotoItem
 from retrieval.encoders.base import PhotoVectors
 from retrieval.photos.collections import open_collection
 from retrieval.photos.photo import Photo, PhotoError
+from retrieval.stores.base import ServerSettings
 from tests.fakes.atlas_items import WaveEncoder
 from tests.fakes.photo_files import jpeg, truncated_jpeg
+from tests.fakes.services.qdrant_rest import fake_qdrant
 from tests.fakes.tool_calls import Answering, Reply, Server
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="ray comes with the ray extra")
@@ -130,6 +134,16 @@ def test_workers_read_tars_and_web_servers(
         assert (made.checksum, made.count, made.failed) == (plain.checksum, plain.count, plain.failed)
 
 
+def test_a_server_gets_what_one_process_gives(items: list[PhotoItem], tmp_path: Path) -> None:
+    with fake_qdrant() as server:
+        settings = ServerSettings(url=server.url)
+        plain = build_photo_atlas(tmp_path / "plain", WaveEncoder(), items, store=settings)
+        made = build_photo_atlas(tmp_path / "mine", WaveEncoder(), items, store=settings, engine=engine(tmp_path / "n"))
+        assert (made.checksum, made.count, made.failed) == (plain.checksum, plain.count, plain.failed)
+        with open_atlas(tmp_path / "mine", WaveEncoder(), settings) as atlas:
+            assert len(list(atlas.items())) == COUNT - 2
+
+
 def test_killed_workers_lose_and_double_nothing(items: list[PhotoItem], local: Path, tmp_path: Path) -> None:
     notes, killed = tmp_path / "n", set[str]()
     slow = engine(notes, 0.3)
@@ -186,6 +200,29 @@ def test_photos_that_kill_workers_only_together_end_the_build_with_one_error(
         build_photo_atlas(tmp_path / "mine", WaveEncoder(), items[:4], engine=deadly)
     manifest = build_photo_atlas(tmp_path / "mine", WaveEncoder(), items[:4], engine=engine(tmp_path / "n"))
     assert manifest.count == 4
+
+
+def test_what_a_killed_build_left_of_ray_is_ended_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retrieval.atlas.ray_engine import end_orphans
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    folders = {name: tmp_path / f"gs-{pid}-abc" for name, pid in (("dead", ended.pid), ("alive", os.getpid()))}
+    waiting = [sys.executable, "-c", "import time; time.sleep(600)"]
+    agents = {}
+    for name, folder in folders.items():
+        folder.mkdir()
+        agents[name] = subprocess.Popen([*waiting, f"--session={folder}/ray"])
+    try:
+        end_orphans()
+        assert agents["dead"].wait(60.0) == -signal.SIGKILL
+        assert agents["alive"].poll() is None
+        assert [folder.exists() for folder in folders.values()] == [False, True]
+    finally:
+        for agent in agents.values():
+            agent.kill()
+            agent.wait()
 
 
 def test_an_encoder_that_kills_workers_when_it_is_loaded_is_one_error(
