@@ -40,6 +40,7 @@ def test_ten_million_photos_are_on_a_server() -> None:
     assert plan.value("indexing") == 0.85  # 1e7 × (61.3 + 0.19 × 256 + 140 × 7 / 5) µs = 3,059 s
     assert plan.value("machines") == 1
     assert plan.value("cost") == 10.63  # 5.3127 GB × 2 USD
+    assert plan.value("recall@20") == 0.887
     assert {value.basis for value in plan.values} == {"estimate"}
 
 
@@ -61,6 +62,7 @@ def test_a_graph_was_measured_up_to_a_million_vectors_of_256() -> None:
     assert plan.value("recall@20") == 0.982
     assert plan.value("indexing") == 0.08  # 278 s
     assert plan_atlas(500_000).value("recall@20") == 0.987  # 1 - 0.018 × log10(5)
+    assert plan_atlas(2_000_000).value("recall@20") == 0.941  # 0.982 - 0.095 × log 2 / log 5
     assert not measured(plan_atlas(1_000_000, PlanOptions(dim=512)))
 
 
