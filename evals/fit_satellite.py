@@ -114,6 +114,8 @@ def known_places(system: GeoSleuth, items: Sequence[PhotoItem]) -> Iterator[Know
     """What comparing tells of each photo that can be used; the machine itself runs without a match."""
     graph = build_geolocate(replace(system.context, match=None))
     for item in items:
+        if item.problem:
+            continue
         try:
             photo = decode_stored(item.file, read_stored(item.file))
         except PhotoError:

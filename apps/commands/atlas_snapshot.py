@@ -42,6 +42,8 @@ def export(
     try:
         from retrieval.atlas.shards import export_atlas
     except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "pyarrow":
+            raise
         raise UserError("a Parquet file is written by pyarrow: pip install 'geosleuth[ray]'") from error
     from retrieval.atlas.atlas import open_atlas
 

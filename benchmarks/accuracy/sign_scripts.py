@@ -228,6 +228,8 @@ def library(arguments: argparse.Namespace) -> Iterator[str]:
     called, started = Tesseract(timeout_s=TIMEOUT_S), Tesseract(timeout_s=TIMEOUT_S, in_process=False)
     if not called.has_library:
         raise SystemExit("there is no library of the installed tesseract's version")
+    if not keeping.kept:
+        raise SystemExit("no photo has a line that is given to tesseract: raise --limit")
     begun = cpu_s()
     called.read(keeping.kept[0][:1])
     yield f"loading the packs of {len(called.packs)} scripts and the first line: {cpu_s() - begun:.2f} s of CPU"

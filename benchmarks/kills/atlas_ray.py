@@ -76,7 +76,7 @@ def worker_pids(driver: int) -> list[int]:
 
 def processes() -> Iterator[tuple[int, list[str]]]:
     """Process ids, each with its own and its parent's id and its title, as `ps` prints them."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)  # noqa: S607
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)  # noqa: S607
     for line in listed.stdout.splitlines():
         words = line.split(maxsplit=2)
         if len(words) == 3:

@@ -20,9 +20,7 @@ from retrieval.atlas.build import (
     PHOTO_BATCH,
     ItemSource,
     Progress,
-    encode_photos,
     finish_draft,
-    placed_photo,
 )
 from retrieval.atlas.draft import (
     atlas_lock,
@@ -32,7 +30,7 @@ from retrieval.atlas.draft import (
     peak_bytes,
     resume_draft,
 )
-from retrieval.atlas.engines import EncodedBatch
+from retrieval.atlas.engines import EncodedBatch, encode_photos, placed_photo
 from retrieval.atlas.failures import Failure, read_failures
 from retrieval.atlas.manifest import (
     FAILED_FILE,

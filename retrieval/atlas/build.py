@@ -11,14 +11,12 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from core.errors import UserError
 from geo.point import Point
 from retrieval.atlas.draft import (
     FIXED_BYTES,
@@ -32,8 +30,8 @@ from retrieval.atlas.draft import (
     resume_draft,
     same_build,
 )
-from retrieval.atlas.engines import EncodedBatch, EncodingEngine, EngineJob
-from retrieval.atlas.failures import Failure, FailureList, read_failures
+from retrieval.atlas.engines import EncodedBatch, EncodingEngine, EngineJob, encode_photos
+from retrieval.atlas.failures import FailureList, read_failures
 from retrieval.atlas.manifest import (
     SHARD_FOLDER,
     STORE_FOLDER,
@@ -46,8 +44,6 @@ from retrieval.atlas.sources import PhotoItem
 from retrieval.atlas.verify import store_checksum
 from retrieval.candidate import AtlasKind
 from retrieval.encoders.base import IdentifiedEncoder, PhotoEncoder
-from retrieval.photos.photo import Photo, PhotoError
-from retrieval.photos.stored_files import UnreachablePhotoError, decode_stored, read_files
 from retrieval.stores.base import (
     EdgeSettings,
     ServerSettings,
@@ -61,8 +57,6 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) after each batch."""
 
 GPS_BATCH, PHOTO_BATCH = 2048, 16
-MANY_UNREACHED = 8
-"""Photos of a batch: where not one of so many is reached, it is the network. Set by hand."""
 SCAN_UP_TO = 250_000
 """A scan's time grows with the items, a graph's hardly: above this a graph is worth the minutes it takes to build."""
 
@@ -176,51 +170,6 @@ def digest_of_photos(items: Sequence[PhotoItem]) -> str:
     """SHA-256 of a list of photos: their names, photographers and positions."""
     listed = [(item.item_id, item.author, item.point and (item.point.lat, item.point.lon)) for item in items]
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
-
-
-def encode_photos(encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem]]) -> EncodedBatch:
-    """Read and encode photos, given with their ids; those that cannot be used are failures.
-
-    Raises:
-        UserError: of many, not one could be reached.
-    """
-    items: list[StoredItem] = []
-    photos: list[Photo] = []
-    failures = [Failure(id=id_, item_id=item.item_id, reason=item.problem) for id_, item in numbered if item.problem]
-    usable = [(id_, item) for id_, item in numbered if not item.problem]
-    unreached: list[PhotoError] = []
-    for (id_, item), read in zip(usable, read_files([item.file for _, item in usable]), strict=True):
-        try:
-            photo, point = placed_photo(item, read)
-        except PhotoError as error:
-            failures.append(Failure(id=id_, item_id=item.item_id, reason=str(error)))
-            unreached += [error] if isinstance(error, UnreachablePhotoError) else []
-            continue
-        photos.append(photo)
-        extra = {"sha256": photo.sha256} | ({"author": item.author} if item.author else {})
-        items.append(StoredItem(id_, point, item.item_id, extra))
-    if len(unreached) == len(usable) >= MANY_UNREACHED:
-        raise UserError(
-            f"none of {len(unreached)} photos could be reached (the first: {unreached[0]}): check network and"
-            " keys, then run the same command to go on"
-        )
-    vectors = encoder.encode_photos(photos).fused if photos else np.zeros((0, encoder.identity.dim), np.float32)
-    return EncodedBatch(items, vectors, sorted(failures, key=attrgetter("id")))
-
-
-def placed_photo(item: PhotoItem, read: bytes | PhotoError) -> tuple[Photo, Point]:
-    """The photo that was read and where it was taken, by its item or else by the file's own metadata.
-
-    Raises:
-        PhotoError: it could not be read or decoded, or says nowhere where it was taken.
-    """
-    if isinstance(read, PhotoError):
-        raise read
-    photo = decode_stored(item.file, read)
-    point = item.point or (photo.metadata.position if photo.metadata else None)
-    if point is None:
-        raise PhotoError(f"{item.item_id} does not say where it was taken: list it in a table with its position")
-    return photo, point
 
 
 def build_atlas(

@@ -1,4 +1,4 @@
-"""The list of engines that encode the photos of a build, by name: in this process, or on workers of Ray."""
+"""Encoding the photos of a build, and the list of engines that do it: in this process, or on workers of Ray."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from core.errors import UserError
+from geo.point import Point
 from retrieval.atlas.failures import Failure
 from retrieval.atlas.sources import PhotoItem
 from retrieval.encoders.base import PhotoEncoder, Vectors
+from retrieval.photos.photo import Photo, PhotoError
+from retrieval.photos.stored_files import UnreachablePhotoError, decode_stored, read_files
 from retrieval.stores.base import StoredItem
 
 _ONE_MACHINE = {
@@ -24,6 +30,9 @@ _ONE_MACHINE = {
 }
 """Of Ray on this machine alone, which reads it when it is imported; the token is one of this process."""
 
+MANY_UNREACHED = 8
+"""Photos of a batch: where not one of so many is reached, it is the network. Set by hand."""
+
 RAY_EXTRA = "pip install 'geosleuth[ray]'"
 
 
@@ -33,6 +42,51 @@ class EncodedBatch(NamedTuple):
     items: list[StoredItem]
     vectors: Vectors
     failures: list[Failure]
+
+
+def encode_photos(encoder: PhotoEncoder, numbered: Sequence[tuple[int, PhotoItem]]) -> EncodedBatch:
+    """Read and encode photos, given with their ids; those that cannot be used are failures.
+
+    Raises:
+        UserError: of many, not one could be reached.
+    """
+    items: list[StoredItem] = []
+    photos: list[Photo] = []
+    failures = [Failure(id=id_, item_id=item.item_id, reason=item.problem) for id_, item in numbered if item.problem]
+    usable = [(id_, item) for id_, item in numbered if not item.problem]
+    unreached: list[PhotoError] = []
+    for (id_, item), read in zip(usable, read_files([item.file for _, item in usable]), strict=True):
+        try:
+            photo, point = placed_photo(item, read)
+        except PhotoError as error:
+            failures.append(Failure(id=id_, item_id=item.item_id, reason=str(error)))
+            unreached += [error] if isinstance(error, UnreachablePhotoError) else []
+            continue
+        photos.append(photo)
+        extra = {"sha256": photo.sha256} | ({"author": item.author} if item.author else {})
+        items.append(StoredItem(id_, point, item.item_id, extra))
+    if len(unreached) == len(usable) >= MANY_UNREACHED:
+        raise UserError(
+            f"none of {len(unreached)} photos could be reached (the first: {unreached[0]}): check network and"
+            " keys, then run the same command to go on"
+        )
+    vectors = encoder.encode_photos(photos).fused if photos else np.zeros((0, encoder.identity.dim), np.float32)
+    return EncodedBatch(items, vectors, sorted(failures, key=attrgetter("id")))
+
+
+def placed_photo(item: PhotoItem, read: bytes | PhotoError) -> tuple[Photo, Point]:
+    """The photo that was read and where it was taken, by its item or else by the file's own metadata.
+
+    Raises:
+        PhotoError: it could not be read or decoded, or says nowhere where it was taken.
+    """
+    if isinstance(read, PhotoError):
+        raise read
+    photo = decode_stored(item.file, read)
+    point = item.point or (photo.metadata.position if photo.metadata else None)
+    if point is None:
+        raise PhotoError(f"{item.item_id} does not say where it was taken: list it in a table with its position")
+    return photo, point
 
 
 class EngineJob(NamedTuple):

@@ -32,9 +32,8 @@ import ray.exceptions
 
 from core.errors import UserError
 from core.files import make_private_folder, write_atomic
-from retrieval.atlas.build import encode_photos
 from retrieval.atlas.draft import ITEM_BYTES, check_room
-from retrieval.atlas.engines import EncodedBatch, EngineJob
+from retrieval.atlas.engines import EncodedBatch, EngineJob, encode_photos
 from retrieval.atlas.manifest import SHARD_FOLDER, AtlasError
 from retrieval.atlas.shards import Shard, read_shard, shard_bytes, shards_of
 from retrieval.atlas.sources import PhotoItem

@@ -15,7 +15,8 @@ from tenacity import wait_none
 
 from core.errors import UserError
 from geo.point import Point
-from retrieval.atlas.build import MANY_UNREACHED, build_photo_atlas
+from retrieval.atlas.build import build_photo_atlas
+from retrieval.atlas.engines import MANY_UNREACHED
 from retrieval.atlas.failures import read_failures
 from retrieval.atlas.manifest import AtlasManifest, draft_of
 from retrieval.atlas.sources import PhotoItem, photos_from_collection, photos_from_table
