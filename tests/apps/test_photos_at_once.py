@@ -98,8 +98,8 @@ def test_an_interrupted_run_waits_for_photos_under_way(tmp_path: Path) -> None:
     assert len(ended) == 2
 
 
-STUCK = """
-import sys, threading
+STUCK = r"""
+import os, sys, threading
 from pathlib import Path
 from apps.commands import folder
 from apps.commands.photo_files import PhotoFile
@@ -108,7 +108,7 @@ from graphs.settings import make_settings
 from graphs.system import GeoSleuth
 folder.PATIENCE_S = 0.5
 def locate(self, photo, **_):
-    print("begun", flush=True)
+    os.write(1, b"begun\n")  # one write a line: print() of several threads may mix lines and their ends
     threading.Event().wait()
 GeoSleuth.locate = locate
 settings = make_settings(model="offline", atlases=(), read_signs=False)
