@@ -168,12 +168,22 @@ def index_seconds(photos: int, dim: int, store: EdgeSettings | ServerSettings) -
     write_s = _WRITE_S_PER_PHOTO + _WRITE_S_PER_DIM * dim
     if not _has_graph(store):
         return photos * write_s
-    shards, replicas = (store.shards, store.replicas) if isinstance(store, ServerSettings) else (1, 1)
-    growth = max(1.0, math.log(photos / shards) / math.log(MEASURED_PHOTOS[0]))
+    replicas = store.replicas if isinstance(store, ServerSettings) else 1
+    growth = max(1.0, math.log(photos_per_graph(photos, store)) / math.log(MEASURED_PHOTOS[0]))
     return photos * (write_s + _GRAPH_S_PER_PHOTO * growth) * replicas
 
 
-def graph_recall(photos: int) -> float:
+def photos_per_graph(photos: int, store: EdgeSettings | ServerSettings) -> float:
+    """Vectors in each graph of a shard, spread evenly.
+
+    >>> photos_per_graph(500_000, EdgeSettings()), photos_per_graph(25_000_000, ServerSettings(shards=2))
+    (500000.0, 961538.4615384615)
+    """
+    a_shard = photos / (store.shards if isinstance(store, ServerSettings) else 1)
+    return a_shard / math.ceil(a_shard / store.vectors_per_graph)
+
+
+def graph_recall(photos: float) -> float:
     """Recall@20 of one graph over a number of photos: straight lines in log N, level beyond what was measured.
 
     >>> round(graph_recall(316_228), 3), graph_recall(10_000_000)
@@ -243,8 +253,8 @@ def _index_how(store: EdgeSettings | ServerSettings) -> str:
 def _recall(photos: int, store: EdgeSettings | ServerSettings, basis: Literal["measured", "estimate"]) -> PlannedValue:
     if not _has_graph(store):
         return PlannedValue("recall@20", SCAN_RECALL, "", basis, "int8 scan, rescored")
-    a_graph = photos // (store.shards if isinstance(store, ServerSettings) else 1)
+    a_graph = photos_per_graph(photos, store)
     measured = ", ".join(f"{recall:g} at {count:,}" for count, recall in GRAPH_RECALLS.items())
     unit = "at most" if a_graph > max(GRAPH_RECALLS) else ""
-    how = f"HNSW over int8, rescored, vectors of 256: {measured} a graph; a larger ef_search finds more, slower"
+    how = f"HNSW over int8, rescored, vectors of 256: {measured} a graph, here {a_graph:,.0f}"
     return PlannedValue("recall@20", round(graph_recall(a_graph), 3), unit, basis, how)

@@ -62,6 +62,10 @@ class HnswSettings(Frozen):
     ef_search: int = Field(128, ge=8, description="candidates kept while searching")
 
 
+VECTORS_PER_GRAPH = 1_000_000
+"""Beyond that one graph misses too much: recall@20 of five million vectors 0.887 (docs/scale.md)."""
+
+
 class EdgeSettings(Frozen):
     """Qdrant Edge: in this process, in a folder.
 
@@ -75,6 +79,7 @@ class EdgeSettings(Frozen):
         "exact", description="searches with a filter of a `scan`: int8 reads the copies and rescores, twice as fast"
     )
     hnsw: HnswSettings = HnswSettings(ef_search=2048)  # recall@20 of 1,000,000: 0.91 at 256, 0.99 at 2,048
+    vectors_per_graph: int = Field(VECTORS_PER_GRAPH, ge=1000, description="about; more are spread over several graphs")
 
 
 class ServerSettings(Frozen):
@@ -101,6 +106,7 @@ class ServerSettings(Frozen):
     on_disk: bool = Field(False, description="keep the original vectors on disk, for collections larger than memory")
     timeout_s: int = Field(60, ge=1)
     hnsw: HnswSettings = HnswSettings()
+    vectors_per_graph: int = Field(VECTORS_PER_GRAPH, ge=1000, description="at most; a shard has several graphs")
 
 
 class FaissSettings(Frozen):

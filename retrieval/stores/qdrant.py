@@ -13,7 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from geo.point import Point
-from retrieval.stores.base import Hit, Page, StoredItem, StoreQuery, VectorStore
+from retrieval.stores.base import EdgeSettings, Hit, Page, ServerSettings, StoredItem, StoreQuery, VectorStore
 from retrieval.stores.filters import Exclude, LatLonBox
 
 INDEXED_FIELDS = ("lat", "lon")
@@ -99,6 +99,11 @@ def build_filter(types: FilterTypes, boxes: tuple[LatLonBox, ...] | None, exclud
         if values
     ]
     return types.filter(must=wanted, must_not=left_out)
+
+
+def segment_kb(settings: EdgeSettings | ServerSettings, dim: int) -> int:
+    """The size of original vectors, in KB, from which on the engine joins no more segments: each has its own graph."""
+    return max(1, settings.vectors_per_graph * dim * 4 // 1024)
 
 
 def _payload_path(field: str) -> str:

@@ -25,7 +25,7 @@ from retrieval.stores.base import (
     damaged_folder,
     folder_in_use,
 )
-from retrieval.stores.qdrant import INDEXED_FIELDS, FilterTypes, QdrantStore, item_payload
+from retrieval.stores.qdrant import INDEXED_FIELDS, FilterTypes, QdrantStore, item_payload, segment_kb
 
 # Twice the hits are taken by int8 similarity and rescored: recall@20 rises from 0.94 to 1.0 at 100,000 × 256.
 # At least 64, as neighbouring places have all but the same vector, and int8 cannot tell which is the nearest.
@@ -66,6 +66,9 @@ class EdgeStore(QdrantStore):
                 raise StoreMissingError(f"no vectors in {folder}: {BUILD_AGAIN}")
             _create(settings, folder, dim)
         self._shard: edge.EdgeShard | None = _load_for_reading(folder) if read_only else _load(folder, folder)
+        # The engine makes one graph of all that is not indexed yet.
+        info = self._open.info()
+        self._since_indexed = info.points_count - info.indexed_vectors_count
 
     @property
     def _open(self) -> edge.EdgeShard:
@@ -82,6 +85,9 @@ class EdgeStore(QdrantStore):
         if points:
             with _engine_errors(self._folder):
                 self._open.update(edge.UpdateOperation.upsert_points(points))
+            self._since_indexed += len(points)
+            if self._settings.index == "hnsw" and self._since_indexed >= self._settings.vectors_per_graph:
+                self.optimize()
 
     @override
     def count(self) -> int:
@@ -101,6 +107,7 @@ class EdgeStore(QdrantStore):
         with _engine_errors(self._folder):
             self._open.optimize()
             self._open.flush()
+        self._since_indexed = 0
 
     @override
     def close(self) -> None:
@@ -152,10 +159,12 @@ def _config(settings: EdgeSettings, dim: int) -> edge.EdgeConfig:
         full_scan_threshold=10_000,
         payload_m=0,
     )
+    largest = edge.EdgeOptimizersConfig(max_segment_size=segment_kb(settings, dim))
     return edge.EdgeConfig(
         vectors=edge.EdgeVectorParams(size=dim, distance=edge.Distance.Cosine),
         hnsw_config=hnsw,
         quantization_config=edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, always_ram=True),
+        optimizers=largest if settings.index == "hnsw" else None,
     )
 
 

@@ -23,7 +23,7 @@ from retrieval.stores.base import (
     Vectors,
     check_batch,
 )
-from retrieval.stores.qdrant import INDEXED_FIELDS, FilterTypes, QdrantStore, item_payload
+from retrieval.stores.qdrant import INDEXED_FIELDS, FilterTypes, QdrantStore, item_payload, segment_kb
 
 T = TypeVar("T")
 POLL_S = 0.5
@@ -131,6 +131,7 @@ class ServerStore(QdrantStore):
             shard_number=settings.shards,
             replication_factor=settings.replicas,
             hnsw_config=models.HnswConfigDiff(m=hnsw.m, ef_construct=hnsw.ef_construct, payload_m=0),
+            optimizers_config=models.OptimizersConfigDiff(max_segment_size=segment_kb(settings, self.dim)),
             quantization_config=_quantisation(settings),
         )
         for field in INDEXED_FIELDS:

@@ -262,7 +262,7 @@ def test_an_atlas_becomes_a_table(geosleuth: Run, encoder: Path, home: Path, tmp
 def test_a_plan_says_what_was_measured(geosleuth: Run) -> None:
     shown = geosleuth("atlas", "plan", "--photos", "10000000")
     assert shown.returncode == 0
-    for wanted in ("qdrant-server: shards=1", "quantisation=int8", "5.31 GB", "estimate", "at most"):
+    for wanted in ("qdrant-server: shards=1", "quantisation=int8", "5.31 GB", "estimate", "here 1,000,000"):
         assert wanted in shown.stdout
     assert (
         """--store-settings '{"quantisation": "int8", "on_disk": true, "hnsw": {"ef_search": 2048}}'""" in shown.stdout

@@ -55,13 +55,14 @@ def test_a_server_and_the_embedded_engine_give_the_same_answers(server: FakeQdra
 
 def test_settings_of_a_plan_reach_the_server(server: FakeQdrant, tmp_path: Path) -> None:
     chosen = {"shards": 3, "replicas": 2, "quantisation": "binary", "on_disk": True, "hnsw": {"m": 24}}
-    settings = ServerSettings.model_validate({"url": server.url} | chosen)
+    settings = ServerSettings.model_validate({"url": server.url, "vectors_per_graph": 2000} | chosen)
     build_gps_atlas(tmp_path / "world", WaveEncoder(), *gallery(50), store=settings)
     created = server.created["geosleuth-world@1"]
     assert (created["shard_number"], created["replication_factor"]) == (3, 2)
     assert created["quantization_config"] == {"binary": {"always_ram": True}}
     assert created["vectors"]["on_disk"] is True
     assert created["hnsw_config"]["m"] == 24
+    assert created["optimizers_config"]["max_segment_size"] == 2000 * WaveEncoder().identity.dim * 4 // 1024
     assert len(names(tmp_path / "world")) == 20
 
 

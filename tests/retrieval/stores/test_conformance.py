@@ -308,33 +308,3 @@ def test_an_absent_server_is_named(tmp_path: Path) -> None:
 def test_a_key_is_never_written_out() -> None:
     settings = ServerSettings.model_validate({"api_key": "secret-key"})
     assert "secret-key" not in settings.model_dump_json() + repr(settings)
-
-
-@pytest.mark.parametrize("index", ["scan", "hnsw"])
-def test_edge_finds_nearly_all_once_its_quantised_index_is_built(index: str, tmp_path: Path) -> None:
-    """12,000 × 256 is large enough for the engine to build an index; smaller stores are searched exactly anyway."""
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((200, 256))
-    rows = centres[rng.integers(200, size=12_000)] + 0.7 * rng.standard_normal((12_000, 256))
-    vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    settings = EdgeSettings.model_validate({"index": index})
-    with EdgeStore(settings, tmp_path / "vectors", 256, create=True) as store:
-        store.upsert(make_items(sphere_positions(12_000)), vectors)
-        store.optimize()
-        assert store.indexed_count() >= 12_000
-        found = [{hit.item.id for hit in store.search(vectors[i], 20)} for i in range(40)]
-    right = [set(np.argsort(-(vectors @ vectors[i]))[:20].tolist()) for i in range(40)]
-    assert np.mean([len(a & b) / 20 for a, b in zip(found, right, strict=True)]) >= 0.99
-
-
-def test_edge_tells_neighbours_apart_that_int8_cannot(tmp_path: Path) -> None:
-    """As in a GPS atlas: thirty places a village apart have all but the same vector."""
-    rng = np.random.default_rng(0)
-    rows = np.repeat(rng.standard_normal((400, 256)), 30, axis=0) + 0.003 * rng.standard_normal((12_000, 256))
-    vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    with EdgeStore(EdgeSettings(), tmp_path / "vectors", 256, create=True) as store:
-        store.upsert(make_items(sphere_positions(12_000)), vectors)
-        store.optimize()
-        assert store.indexed_count() >= 12_000
-        asked = range(0, 12_000, 300)
-        assert [store.search(vectors[i], 1)[0].item.id for i in asked] == list(asked)
