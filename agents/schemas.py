@@ -155,6 +155,9 @@ class CredibleArea(Frozen):
 
     share: float = Field(gt=0.0, lt=1.0)
     area_km2: float = Field(ge=0.0)
+    outline_km2: float | None = Field(
+        None, description="what the polygons cover: far more than `area_km2` where it lies in many scattered places"
+    )
     polygons: tuple[tuple[tuple[LonLat, ...], ...], ...] = Field(
         description="coordinates of a GeoJSON MultiPolygon: polygons of rings (the outer one first) of (lon, lat)"
     )

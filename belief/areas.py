@@ -40,7 +40,8 @@ Polygons = tuple[tuple[Ring, ...], ...]
 def credible_polygons(belief: Belief, share: float) -> Polygons:
     """Polygons of rings of (longitude, latitude) in degrees around the densest positions that hold a share of a belief.
 
-    Each position stands for a disc of its area, and at least of the finest detail that is drawn.
+    Each position stands for a disc of its area, and at least of the finest detail that is drawn. So an outline around
+    many scattered positions covers far more than they stand for: `outline_km2`.
     """
     rows = belief.densest(share)
     # Of photos that tell nothing, the belief is the prior: its areas are drawn once.
@@ -58,6 +59,23 @@ def _drawn(areas: bytes, units: bytes) -> Polygons:
     union = shapely.disjoint_subset_union_all(_discs(unit[kept], radius_km))
     outline = shapely.simplify(shapely.intersection(union, WORLD), detail_km / KM_PER_DEGREE / 2.0)
     return _rings(shapely.set_precision(outline, DIGITS_DEG))
+
+
+def outline_km2(polygons: Polygons) -> float:
+    """What polygons cover of the Earth; their edges are straight in Lambert's cylindrical equal-area projection.
+
+    >>> eighth = (((0.0, 0.0), (90.0, 0.0), (90.0, 90.0), (0.0, 90.0), (0.0, 0.0)),)
+    >>> round(8 * outline_km2((eighth,)) / 1e6, 1)  # million km² of Earth
+    510.1
+    """
+    shapes = [shapely.Polygon(rings[0], rings[1:]) for rings in polygons]
+    flat = shapely.transform(np.array(shapes, dtype=object), _equal_area)
+    return float(shapely.area(flat).sum()) * EARTH_RADIUS_KM**2
+
+
+def _equal_area(lon_lat_deg: Floats) -> Floats:
+    lon, lat = np.radians(lon_lat_deg).T
+    return np.stack([lon, np.sin(lat)], axis=1)
 
 
 def _spread(unit: Floats, apart_km: float) -> NDArray[np.intp]:

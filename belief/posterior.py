@@ -115,6 +115,15 @@ class Belief:
         # Of the last position only as much as is needed.
         return float(np.interp(share, held, np.cumsum(self.support.area_km2[rows])))
 
+    def denser_share(self, lat_lon_deg: ArrayLike) -> float:
+        """Probability that lies where it is denser than at a position, in degrees.
+
+        The smallest area that holds a larger share holds the position, too: of a belief that is right, the truth has
+        less than 0.5 half of the time (Hyndman 1996, highest density regions). As exact as `log_density`.
+        """
+        nats = np.log(np.maximum(self.mass, TINY) / self.support.area_km2)
+        return float(self.mass[nats > self.log_density(lat_lon_deg)].sum())
+
     def log_density(self, lat_lon_deg: ArrayLike) -> float:
         """Log-probability density in nats per km² at a position, in degrees.
 

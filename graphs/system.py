@@ -15,6 +15,7 @@ from agents.chat_models.kinds import ModelDescription
 from agents.chat_models.registry import LoadedModel
 from agents.chat_models.spec import find_jury, find_model
 from agents.schemas import Answer, Versions
+from belief.posterior import Belief
 from core.closing import Closing
 from core.errors import UserError
 from graphs.assessment.calibration import open_corrections
@@ -34,10 +35,11 @@ from graphs.components import (
 from graphs.context import GeolocateContext, nothing_dissimilar
 from graphs.events.steps import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
+from graphs.nodes.commit import last_belief
 from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.online_services import data_that_leaves
 from graphs.settings import Settings
-from graphs.state import AnswerOutput, CaptureClues, PhotoInput, photo_hashes, query_input
+from graphs.state import AnswerOutput, CaptureClues, FullState, PhotoInput, photo_hashes, query_input
 from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import Photo
 from retrieval.photos.store import PhotoStore
@@ -154,6 +156,16 @@ class GeoSleuth(Closing):
         """
         output = self.graph.invoke(*self._run((photo, *more), question, thread, clues))
         return self._finish(cast(AnswerOutput, output)["answer"], question)
+
+    def locate_with_belief(self, photo: Photo, *, more: Sequence[Photo] = ()) -> tuple[Answer, Belief]:
+        """Locate a photo as `locate` does; also the belief that the answer was read off, of which an answer has a part.
+
+        Raises:
+            UserError: as `locate`.
+        """
+        given = self._run((photo, *more), "", None, None)
+        state = cast(FullState, self.graph.invoke(*given, output_keys=self.graph.stream_channels_list))
+        return self._finish(state["answer"], ""), last_belief(self.context, state)
 
     def stream(
         self,

@@ -22,6 +22,7 @@ from apps.maps.tile_data import jpeg_uri, pictures_of, tile_data
 from apps.maps.viewport import KM_PER_DEGREE, LIKELY, belief_bounds
 from apps.output.formatting import (
     LocatedPhoto,
+    area_text,
     areas_text,
     certainty_note,
     chances,
@@ -156,7 +157,7 @@ def _heat_layer(layer: HeatLayer, brief: bool) -> Data:
         "outlined": share in OUTLINED_SHARES,
         "size": square_km(layer.area.area_km2),
         "title": f"{percent(share)} of the belief",
-        "lines": [f"lies in {square_km(layer.area.area_km2)}"],
+        "lines": [f"lies in {area_text(layer.area)}"],
         "polygons": polygon_rings(shape, _decimals(span_deg * KM_PER_DEGREE)),
     }
 

@@ -27,6 +27,7 @@ from apps.output.formatting import (
     evidence_source,
     has_information,
     heading,
+    is_scattered,
     km,
     percent,
     printable,
@@ -218,7 +219,8 @@ def _chances(draw: Draw, y: float, answer: Answer) -> float:
 
 def _area_size(answer: Answer, share: float) -> list[str]:
     size_km2 = answer.area_50_km2 if share == 0.5 else answer.area_90_km2
-    return [] if size_km2 is None else [square_km(size_km2)]
+    scattered = any(area.share == share and is_scattered(area) for area in answer.areas)
+    return [] if size_km2 is None else [square_km(size_km2) + scattered * " scattered"]
 
 
 def _draw_legend(draw: Draw, answer: Answer) -> None:

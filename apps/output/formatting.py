@@ -13,6 +13,7 @@ from agents.schemas import (
     Answer,
     AnswerStatus,
     Cost,
+    CredibleArea,
     Evidence,
     Hypothesis,
     HypothesisStatus,
@@ -187,8 +188,28 @@ def areas_text(answer: Answer) -> str | None:
     """The smallest areas that hold half and nine tenths of the belief, in words; None where the answer has none."""
     if answer.area_50_km2 is None or answer.area_90_km2 is None:
         return None
-    half, most = square_km(answer.area_50_km2), square_km(answer.area_90_km2)
+    drawn = {area.share: area_text(area) for area in answer.areas}
+    half, most = drawn.get(0.5, square_km(answer.area_50_km2)), drawn.get(0.9, square_km(answer.area_90_km2))
     return f"half of the belief lies in {half}, nine tenths in {most}"
+
+
+_SCATTERED = 3.0
+"""Set by hand: an outline that covers more than so many times its area goes around scattered places."""
+
+
+def is_scattered(area: CredibleArea) -> bool:
+    """Whether the outline of an area covers far more than the area: it is drawn around many small places."""
+    return area.outline_km2 is not None and area.outline_km2 > _SCATTERED * area.area_km2
+
+
+def area_text(area: CredibleArea) -> str:
+    """The size of an area, and of its outline where that is far larger.
+
+    >>> area_text(CredibleArea(share=0.5, area_km2=48_223.0, outline_km2=5.66e7, polygons=()))
+    '48,200 km² scattered over 56.6 million km²'
+    """
+    size = square_km(area.area_km2)
+    return f"{size} scattered over {square_km(area.outline_km2 or 0.0)}" if is_scattered(area) else size
 
 
 _TOLD = ((0.05, "hardly anything"), (0.7, "a little"), (1.6, "something"), (3.0, "much"))

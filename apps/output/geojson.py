@@ -88,7 +88,7 @@ def _answer_properties(answer: Answer) -> dict[str, Any]:
 def _area_properties(area: CredibleArea, colour: Colour) -> dict[str, Any]:
     shown = "#{:02x}{:02x}{:02x}".format(*colour)
     style = {"stroke": shown, "fill": shown, "fill-opacity": 0.35, "stroke-width": 1}
-    return {"kind": "area", "share": area.share, "area_km2": area.area_km2} | style
+    return {"kind": "area", "share": area.share, "area_km2": area.area_km2, "outline_km2": area.outline_km2} | style
 
 
 def _radius_properties(share: float, radius_km: float, answer: Answer) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from agents.schemas import Answer, LonLat
 from apps.maps.geometry import HEAT_COLOURS, coloured_areas, disc, polygon_rings, tile_area
 from apps.output.formatting import (
     LocatedPhoto,
+    area_text,
     areas_text,
     chances_text,
     confidence_text,
@@ -27,7 +28,6 @@ from apps.output.formatting import (
     printable,
     radius_note,
     source_text,
-    square_km,
     tile_text,
 )
 from geo.point import Point
@@ -99,11 +99,12 @@ def _areas(folder: ET.Element, answer: Answer) -> None:
     inner = ET.SubElement(folder, "Folder")
     _text(inner, "name", "Areas of the belief")
     for area, _ in coloured_areas(answer):
-        share, area_km2 = area.share, area.area_km2
-        mark = _named(inner, f"{percent(share)} of the belief: {square_km(area_km2)}", f"area{share * 100:.0f}")
+        share, sizes = area.share, (("area_km2", area.area_km2), ("outline_km2", area.outline_km2))
+        mark = _named(inner, f"{percent(share)} of the belief: {area_text(area)}", f"area{share * 100:.0f}")
         data = ET.SubElement(mark, "ExtendedData")
-        for name, value in (("share", share), ("area_km2", area_km2)):
-            _text(ET.SubElement(data, "Data", name=name), "value", str(value))
+        for name, value in (("share", share), *sizes):
+            if value is not None:
+                _text(ET.SubElement(data, "Data", name=name), "value", str(value))
         _polygons(mark, area.polygons)
 
 

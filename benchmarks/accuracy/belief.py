@@ -63,7 +63,8 @@ COLUMNS = (
     "log score",
     "50 % radius holds, median",
     "90 % radius holds, median",
-    "50 % and 90 % area, median km²",
+    "50 % area holds, median",
+    "90 % area holds, median",
     "calibration error at 1 / 25 / 200 / 750 / 2500 km",
     "a perfect forecaster's, photos of a photographer independent – all alike",
     "selective accuracy, 25 km",
@@ -77,6 +78,7 @@ class Answers(NamedTuple):
         chance: (n, 5) stated within each distance.
         radius_km, area_km2: (n, 2), for 50 and 90 %.
         log_score: (n,) nats per km² at the truth.
+        denser_share: (n,) of the belief that lies where it is denser than at the truth.
     """
 
     away_km: Floats
@@ -84,6 +86,7 @@ class Answers(NamedTuple):
     radius_km: Floats | None = None
     area_km2: Floats | None = None
     log_score: Floats | None = None
+    denser_share: Floats | None = None
 
 
 def read_samples(table: Path, folder: Path) -> BeliefData:
@@ -131,12 +134,12 @@ def _answer(fitter: Fitter, fits: Sequence[Parameters], models: Sequence[str], r
     chance = [float(belief.mass[away_km <= limit].sum()) for limit in THRESHOLDS_KM]
     log_score = float(np.log(fitter.prior.density(sample.truth_deg)[0])) + fitter.gain_nats(parameters, row, models)
     sizes = [*(belief.radius_km(at, share) for share in (0.5, 0.9)), *(belief.area_km2(share) for share in (0.5, 0.9))]
-    return [float(distance_km(at, sample.truth_deg)), *chance, *sizes, log_score]
+    return [float(distance_km(at, sample.truth_deg)), *chance, *sizes, log_score, belief.denser_share(sample.truth_deg)]
 
 
 def _stacked(values: Sequence[Sequence[float]]) -> Answers:
     columns = np.array(values)
-    return Answers(columns[:, 0], columns[:, 1:6], columns[:, 6:8], columns[:, 8:10], columns[:, 10])
+    return Answers(columns[:, 0], columns[:, 1:6], columns[:, 6:8], columns[:, 8:10], columns[:, 10], columns[:, 11])
 
 
 def alone(fitter: Fitter, model: str, rows: Sequence[int], best: bool = False) -> Answers:
@@ -156,16 +159,19 @@ def row_of(label: str, answers: Answers, best_model: Answers, photographers: Seq
 
 
 def _uncertainty(answers: Answers, photographers: Sequence[str]) -> list[str]:
-    chance, radius_km, area_km2, log_score = answers[1:]
-    if chance is None or radius_km is None or area_km2 is None or log_score is None:
-        return [""] * 7
+    chance, radius_km, area_km2, log_score, denser_share = answers[1:]
+    if chance is None or radius_km is None or area_km2 is None or log_score is None or denser_share is None:
+        return [""] * 8
     right = answers.away_km[:, None] <= np.array(THRESHOLDS_KM)
     held = [f"{100 * (answers.away_km <= r).mean():.0f} %, {np.median(r):,.0f} km" for r in radius_km.T]
-    areas = ", ".join(f"{np.median(area):,.0f}" for area in area_km2.T)
+    areas = [
+        f"{100 * (denser_share < share).mean():.0f} %, {np.median(area):,.0f} km²"
+        for share, area in zip((0.5, 0.9), area_km2.T, strict=True)
+    ]
     surest = reliability.accuracy_coverage(chance[:, CITY], right[:, CITY]).area
     errors = " / ".join(f"{value:.3f}" for value in calibration_errors(chance, right))
     perfect = " / ".join(f"{low:.3f}–{high:.3f}" for low, high in perfect_errors(chance, photographers).T)
-    return [f"{log_score.mean():.2f}", *held, areas, errors, perfect, f"{100 * surest:.1f} %"]
+    return [f"{log_score.mean():.2f}", *held, *areas, errors, perfect, f"{100 * surest:.1f} %"]
 
 
 def calibration_errors(chance: Floats, right: NDArray[np.bool_]) -> Floats:

@@ -84,13 +84,14 @@ class EvaluatedSystems:
         system = self.by_strategy[query.strategy]
         photo, *more = _shown(query.sample)
         with system.photo_store.holding(photo, *more), calls_about_one_photo(), record_replies() as recorder:
-            answer = system.locate(photo, more=more)
+            answer, belief = system.locate_with_belief(photo, more=more)
         excluded = self.exclusion.excluded(one.id for one in (photo, *more)) if self.exclusion else 0
         answer, replies = _at_list_price(answer, system.context, recorder), _replies(system.context, recorder)
         return answer_record(
             self.description,
             query,
             answer,
+            belief,
             excluded,
             replies,
             unreachable=recorder.unreachable(),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import shapely
-
-from agents.schemas import Answer, Cost, CredibleArea, Evidence, EvidenceKind, TileMatch
+from agents.schemas import Answer, Cost, Evidence, EvidenceKind, TileMatch
+from belief.posterior import Belief
 from evals.benchmarks.loading import Sample
 from evals.runs.records import (
     CANDIDATES_OF_EACH_ATLAS,
@@ -65,6 +63,7 @@ def answer_record(
     system: SystemDescription,
     query: EvalQuery,
     answer: Answer,
+    belief: Belief | None,
     excluded: int,
     replies: tuple[str, ...],
     *,
@@ -77,18 +76,20 @@ def answer_record(
         system: the same for the whole run.
         query: what was asked, and what only the scorer knows.
         answer: of the system.
+        belief: that the answer was read off; None: the system has none.
         excluded: reference items hidden from it.
         replies: of the models.
         unreachable: why no model could be reached; None: one was.
         calls: of the models.
     """
-    point = answer.point
+    point, truth = answer.point, query.sample.truth
+    denser_share = belief.denser_share(_lat_lon(truth)) if belief and answer.area_50_km2 is not None else None
     return EvalRecord(
         **_common(system, query),
         photo_sha256=answer.photo_sha256,
         status=RecordStatus(answer.status.value),
         point=_lat_lon(point) if point else None,
-        distance_km=point_distance_km(query.sample.truth, point) if point else None,
+        distance_km=point_distance_km(truth, point) if point else None,
         radius_50_km=answer.radius_50_km,
         radius_90_km=answer.radius_90_km,
         calibrated=answer.radius_is_calibrated,
@@ -96,8 +97,9 @@ def answer_record(
         chance_within_km=answer.chance_within_km,
         area_50_km2=answer.area_50_km2,
         area_90_km2=answer.area_90_km2,
-        is_in_area_50=_is_in_area(answer, 0.5, query.sample.truth),
-        is_in_area_90=_is_in_area(answer, 0.9, query.sample.truth),
+        is_in_area_50=None if denser_share is None else denser_share < 0.5,
+        is_in_area_90=None if denser_share is None else denser_share < 0.9,
+        log_density=belief.log_density(_lat_lon(truth)) if belief else None,
         information_nats=_information(answer),
         level=answer.level,
         place=PlaceNames.of(answer.place),
@@ -167,24 +169,6 @@ def _common(system: SystemDescription, query: EvalQuery) -> dict[str, object]:
 
 def _lat_lon(point: Point) -> LatLon:
     return point.lat, point.lon
-
-
-def contains(area: CredibleArea, point: Point) -> bool:
-    """Whether a position lies in an area or on its edge; outlines may cross the antimeridian by going on past 180.
-
-    >>> square = CredibleArea(share=0.5, area_km2=1.0, polygons=((((179.0, 0.0), (181.0, 0.0), (181.0, 2.0)),),))
-    >>> contains(square, Point(lat=0.5, lon=-179.5)), contains(square, Point(lat=1.5, lon=179.5))
-    (True, False)
-    """
-    outlines = [shapely.Polygon(rings[0], rings[1:]) for rings in area.polygons]
-    lons = [point.lon - 360.0, point.lon, point.lon + 360.0]
-    return bool(shapely.intersects_xy(shapely.MultiPolygon(outlines), lons, point.lat).any())
-
-
-def _is_in_area(answer: Answer, share: float, truth: Point) -> bool | None:
-    areas = (area for area in answer.areas if math.isclose(area.share, share))
-    area = next(areas, None)
-    return contains(area, truth) if area else None
 
 
 def _says_information(answer: Answer) -> bool:

@@ -21,7 +21,7 @@ from agents.schemas import (
     Source,
 )
 from agents.strategies import CommitRule
-from belief.areas import credible_polygons
+from belief.areas import credible_polygons, outline_km2
 from belief.decision import decide, expected_utility
 from belief.posterior import THRESHOLDS_KM, Belief
 from geo.place import Place
@@ -79,6 +79,11 @@ def commit(context: GeolocateContext, state: GeolocateState, *, by_belief: bool 
     if isinstance(chosen, Refusal):
         return {"answer": _abstention(context, state, assessed, chosen)}
     return {"answer": _answer(context, state, assessed, chosen)}
+
+
+def last_belief(context: GeolocateContext, state: GeolocateState) -> Belief:
+    """The belief that `commit` reads an answer off, made again from a run's state."""
+    return assess(context, state, listed_hypotheses(context, state)).belief
 
 
 def _below_threshold(context: GeolocateContext, belief: Belief, point: Point) -> Refusal | None:
@@ -261,10 +266,13 @@ def _rounded_km(radius_km: float) -> float:
 
 def credible_areas(belief: Belief, shares: Sequence[float] = AREA_SHARES) -> tuple[CredibleArea, ...]:
     """The smallest areas that hold shares of a belief, smallest first; each takes about a tenth of a second."""
-    return tuple(
-        CredibleArea(share=share, area_km2=round(belief.area_km2(share), 2), polygons=credible_polygons(belief, share))
-        for share in shares
-    )
+    return tuple(_credible_area(belief, share) for share in shares)
+
+
+def _credible_area(belief: Belief, share: float) -> CredibleArea:
+    polygons = credible_polygons(belief, share)
+    area_km2, covered_km2 = round(belief.area_km2(share), 2), round(outline_km2(polygons), 2)
+    return CredibleArea(share=share, area_km2=area_km2, outline_km2=covered_km2, polygons=polygons)
 
 
 def name_at_level(place: Place | None, point: Point, level: Level) -> str:

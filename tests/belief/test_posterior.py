@@ -224,6 +224,28 @@ def test_the_density_is_prior_times_ratio_far_from_any_pin_as_well() -> None:
     assert abs(np.mean(errors)) < 0.15
 
 
+def test_the_truth_lies_in_half_of_the_areas_that_hold_half() -> None:
+    """Truths drawn from the belief itself: fresh ones of the prior, and positions of a support by their mass."""
+    prior = Belief(make_support([PARIS]), {}, {}, parameters())
+    fresh = default_prior().sample(4000)[::8]
+    wide = belief_of([[ReportedPlace(*PARIS, confidence=0.6), ReportedPlace(*LISBON, confidence=0.2)]])
+    drawn = wide.support.lat_lon_deg[evenly(wide.mass, 500)]
+    for belief, truths in ((prior, fresh), (wide, drawn)):
+        denser = np.array([belief.denser_share(truth) for truth in truths])
+        for share in (0.25, 0.5, 0.75, 0.9):
+            assert np.mean(denser < share) == pytest.approx(share, abs=0.06)
+
+
+def test_a_denser_place_is_in_smaller_areas() -> None:
+    belief = belief_in({PARIS: 1.0}, record(s25=1.0), flat_prior())
+    at = [(PARIS[0] + north_km / 111.195, PARIS[1]) for north_km in (0.0, 10.0, 60.0, 200.0)]
+    denser = [belief.denser_share(place) for place in at]
+    assert denser == sorted(denser)
+    assert denser[0] < 0.01
+    # On a plane a share 1 - (1 + d / s) exp(-d / s) lies within d.
+    assert denser[2] == pytest.approx(1.0 - (1.0 + 60.0 / 25.0) * np.exp(-60.0 / 25.0), abs=0.1)
+
+
 def test_quantiles_and_even_rows() -> None:
     assert weighted_quantile(np.array([5.0]), np.array([1.0]), 0.9) == 5.0
     assert evenly(np.full(1000, 1e-3), 4).tolist() == [125, 375, 625, 875] or evenly(np.full(1000, 1e-3), 4)[0] == 124

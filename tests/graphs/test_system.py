@@ -17,6 +17,7 @@ import pytest
 
 from agents.chat_models.spec import find_jury
 from agents.schemas import AnswerStatus, EvidenceKind, Level
+from belief.posterior import THRESHOLDS_KM
 from core.errors import UserError
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
@@ -147,6 +148,16 @@ def test_a_photo_is_located(sleuth: GeoSleuth) -> None:
 def test_the_same_photo_gives_the_same_answer_again(sleuth: GeoSleuth) -> None:
     first, second = (sleuth.locate(photo(3)).model_dump(exclude={"cost"}) for _ in range(2))
     assert first == second
+
+
+def test_the_belief_comes_with_the_answer(sleuth: GeoSleuth) -> None:
+    answer, belief = sleuth.locate_with_belief(photo())
+    assert answer.model_dump(exclude={"cost"}) == sleuth.locate(photo()).model_dump(exclude={"cost"})
+    assert answer.point is not None
+    at = (answer.point.lat, answer.point.lon)
+    chances = {km: belief.chance_within_km(at, km) for km in THRESHOLDS_KM}
+    assert chances == pytest.approx(answer.chance_within_km, abs=1e-4)
+    assert (round(belief.area_km2(0.5), 2), round(belief.area_km2(0.9), 2)) == (answer.area_50_km2, answer.area_90_km2)
 
 
 def test_many_threads_get_the_answers_that_one_gets(sleuth: GeoSleuth) -> None:

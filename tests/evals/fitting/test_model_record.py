@@ -160,7 +160,12 @@ def test_a_run_keeps_what_the_model_said_at_first_and_of_tools() -> None:
         flags=(),
     )
     record = answer_record(
-        SystemDescription(benchmark="folder", protocol=Protocol.PUBLISHED, model="m", encoder="e"), query, answer, 0, ()
+        SystemDescription(benchmark="folder", protocol=Protocol.PUBLISHED, model="m", encoder="e"),
+        query,
+        answer,
+        None,
+        0,
+        (),
     )
     assert [place.point for place in record.first_reading] == [(40.42, -3.7), (50.09, 14.42)]
     assert {place.model for place in record.first_reading} == {answer.versions.model}
