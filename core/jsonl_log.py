@@ -20,6 +20,7 @@ from core.errors import UserError
 from core.files import ANYBODY, OWNER_ONLY, lock_file, open_private, tighten, write_atomic
 
 SYNC_EVERY_S = 5.0
+_LOOKS, _LOOK_EVERY_S = 50, 0.001
 
 
 class JsonlLog(Closing):
@@ -177,6 +178,15 @@ def append_line(path: Path, line: bytes, mode: int = ANYBODY) -> None:
 
 
 def _ends_in_a_whole_line(handle: int) -> bool:
+    """Whether the last line is whole: another process's line may be there in part for a moment, so look again."""
+    for _ in range(_LOOKS):
+        if _ends_in_a_line_feed(handle):
+            return True
+        time.sleep(_LOOK_EVERY_S)
+    return _ends_in_a_line_feed(handle)
+
+
+def _ends_in_a_line_feed(handle: int) -> bool:
     status = os.fstat(handle)
     return not (stat.S_ISREG(status.st_mode) and status.st_size) or os.pread(handle, 1, status.st_size - 1) == b"\n"
 

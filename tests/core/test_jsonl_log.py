@@ -99,6 +99,28 @@ with JsonlLog(pathlib.Path(sys.argv[1]), "log", "wait", exclusive=True) as log:
 """
 
 
+APPENDER = """
+import json, pathlib, sys
+from core.jsonl_log import append_line
+for number in range(1000):
+    line = {"by": sys.argv[2], "number": number, "text": "x" * (500 + number * 37 % 9000)}
+    append_line(pathlib.Path(sys.argv[1]), json.dumps(line).encode() + b"\\n")
+"""
+
+
+def test_lines_that_processes_append_at_once_stay_whole_and_none_is_empty(file: Path) -> None:
+    command = [sys.executable, "-c", APPENDER, str(file)]
+    processes = [subprocess.Popen([*command, name], cwd=ROOT) for name in "abc"]
+    try:
+        assert [process.wait(60.0) for process in processes] == [0, 0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    found = [json.loads(line) for line in file.read_bytes().splitlines()]
+    for name in "abc":
+        assert [line["number"] for line in found if line["by"] == name] == list(range(1000))
+
+
 def test_killed_at_any_moment_and_resumed_no_line_is_lost_doubled_or_half(file: Path) -> None:
     for _ in range(4):
         command = [sys.executable, "-c", WRITER, str(file)]
