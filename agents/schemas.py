@@ -151,7 +151,7 @@ LonLat = tuple[float, float]
 
 
 class CredibleArea(Frozen):
-    """The smallest area of the Earth that holds a share of the belief."""
+    """The smallest area of the Earth that holds the truth in a share of such cases."""
 
     share: float = Field(gt=0.0, lt=1.0)
     area_km2: float = Field(ge=0.0)
@@ -235,10 +235,12 @@ class Answer(Frozen):
     chance_within_km: dict[int, float] = Field(
         default_factory=dict, description="chance that the truth lies within 1, 25, 200, 750 and 2500 km of the point"
     )
-    area_50_km2: float | None = Field(None, description="size of the smallest area that holds half of the belief")
-    area_90_km2: float | None = Field(None, description="size of the smallest area that holds nine tenths of it")
+    area_50_km2: float | None = Field(
+        None, description="of the smallest area that holds the truth in half of such cases"
+    )
+    area_90_km2: float | None = Field(None, description="the same in nine tenths")
     areas: tuple[CredibleArea, ...] = Field(
-        (), description="smallest areas that hold 25, 50, 75 and 90 % of the belief, smallest share first"
+        (), description="smallest areas that hold the truth in 25, 50, 75 and 90 % of such cases, smallest first"
     )
     reasoning: str
     hypotheses: tuple[Hypothesis, ...] = Field(

@@ -38,12 +38,12 @@ Polygons = tuple[tuple[Ring, ...], ...]
 
 
 def credible_polygons(belief: Belief, share: float) -> Polygons:
-    """Polygons of rings of (longitude, latitude) in degrees around the densest positions that hold a share of a belief.
+    """Polygons of rings of (longitude, latitude) in degrees around the smallest area that holds the truth so often.
 
     Each position stands for a disc of its area, and at least of the finest detail that is drawn. So an outline around
     many scattered positions covers far more than they stand for: `outline_km2`.
     """
-    rows = belief.densest(share)
+    rows = belief.credible_rows(share)
     # Of photos that tell nothing, the belief is the prior: its areas are drawn once.
     return _drawn(belief.support.area_km2[rows].tobytes(), belief.support.unit[rows].tobytes())
 

@@ -85,10 +85,29 @@ class Parameters(Frozen):
     judgement_accuracy: float = Field(
         gt=0.5, lt=1.0, description="of a model whose record has none: how often it is right about a tool's result"
     )
+    area_shares: dict[float, float] = Field(
+        default_factory=dict,
+        description="by how often an area is to hold the truth: the share of the belief that it is of; none: the same",
+    )
     person_accuracy: float = Field(gt=0.5, lt=1.0, description="how often a person's answer is right; set by hand")
     utility: dict[str, dict[float, float]] = Field(
         description="by aim: weights of exp(-(d / s)) by scale s in km, of an answer d km from the truth"
     )
+
+    @model_validator(mode="after")
+    def _areas_are_nested(self) -> Self:
+        if not (np.diff(self._area_shares) > 0.0).all():
+            raise ValueError("area_shares must rise, between 0 and 1")
+        return self
+
+    @property
+    def _area_shares(self) -> tuple[Floats, Floats]:
+        rising = sorted(self.area_shares.items())
+        return np.array([0.0, *(key for key, _ in rising), 1.0]), np.array([0.0, *(value for _, value in rising), 1.0])
+
+    def area_share(self, holds: float) -> float:
+        """The share of a belief whose smallest area holds the truth so often; linear between those that were fitted."""
+        return float(np.interp(holds, *self._area_shares))
 
     def retrieval_of(self, kind: AtlasKind, encoder: str) -> RetrievalRecord:
         """The record of retrieval from a kind of atlas with an encoder (`name@revision`), or with any."""

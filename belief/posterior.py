@@ -57,7 +57,7 @@ class Belief:
         """
         self.support = support
         self._reports, self._others = dict(reports), dict(others)
-        self._agreement = (parameters or default_parameters()).agreement
+        self._parameters = parameters or default_parameters()
 
     @cached_property
     def mass(self) -> Floats:
@@ -84,7 +84,7 @@ class Belief:
 
     def _joint(self, without: str | None = None) -> Floats:
         heard = [report for key, report in self._reports.items() if key != without]
-        return joint_log_ratio(heard, self.support.prior_mass, self._agreement)
+        return joint_log_ratio(heard, self.support.prior_mass, self._parameters.agreement)
 
     @cached_property
     def _by_density(self) -> NDArray[np.intp]:
@@ -108,18 +108,28 @@ class Belief:
         held = np.cumsum(self.mass[self._by_density])
         return self._by_density[: int(np.searchsorted(held, share * held[-1])) + 1]
 
+    def credible_rows(self, share: float) -> NDArray[np.intp]:
+        """Rows of the positions that the smallest area that holds the truth so often is made of, the densest first.
+
+        How much of the belief that takes is fitted (`Parameters.area_shares`).
+        """
+        return self.densest(self._parameters.area_share(share))
+
     def area_km2(self, share: float) -> float:
-        """Size of the smallest area that holds a share of the probability."""
-        rows = self.densest(share)
+        """Size of the smallest area that holds the truth so often."""
+        rows, of_belief = self.credible_rows(share), self._parameters.area_share(share)
         held = np.cumsum(self.mass[rows])
         # Of the last position only as much as is needed.
-        return float(np.interp(share, held, np.cumsum(self.support.area_km2[rows])))
+        return float(np.interp(of_belief, held, np.cumsum(self.support.area_km2[rows])))
+
+    def is_in_area(self, lat_lon_deg: ArrayLike, share: float) -> bool:
+        """Whether a position, in degrees, lies in the smallest area that holds the truth so often."""
+        return self.denser_share(lat_lon_deg) < self._parameters.area_share(share)
 
     def denser_share(self, lat_lon_deg: ArrayLike) -> float:
-        """Probability that lies where it is denser than at a position, in degrees.
+        """Probability that lies where it is denser than at a position, in degrees (Hyndman 1996).
 
-        The smallest area that holds a larger share holds the position, too: of a belief that is right, the truth has
-        less than 0.5 half of the time (Hyndman 1996, highest density regions). As exact as `log_density`.
+        Of a belief that is right, the truth has less than 0.5 half of the time. As exact as `log_density`.
         """
         nats = np.log(np.maximum(self.mass, TINY) / self.support.area_km2)
         return float(self.mass[nats > self.log_density(lat_lon_deg)].sum())

@@ -21,6 +21,7 @@ from belief.records import Records
 from core.errors import UserError
 from core.files import read_model, write_atomic
 from evals.command import command_parser, run_command
+from evals.fitting.area_fit import with_area_shares
 from evals.fitting.belief_fit import TEMPERATURES
 from evals.fitting.belief_samples import BeliefData, load_belief_data
 from evals.fitting.belief_worth import (
@@ -86,12 +87,13 @@ def _fitted(data: BeliefData, start: Parameters, notes: Mapping[str, str]) -> Pa
     def source(name: str) -> str:
         return "; ".join(text for text in (notes.get(name), data.origins[name]) if text)
 
-    parameters = fit_parameters(fitter, juries_to_fit(data.juries), every, source)
+    parameters = with_area_shares(fitter, fit_parameters(fitter, juries_to_fit(data.juries), every, source), every)
     photographers = len({sample.photographer for sample in data.samples})
     told = sorted({text for texts in data.origins.values() for text in texts.split("; ")})
     summary = f"{len(every)} photos by {photographers} photographers ({'; '.join(told)})"
     sys.stdout.write(f"Fitted on {summary}.\n\n{worth_table(cross_validated(fitter, data.juries))}\n\n")
     sys.stdout.write(f"How models err together: {parameters.agreement}\n")
+    sys.stdout.write(f"Shares of the belief that areas are of, by how often they hold: {parameters.area_shares}\n")
     by_share = fitter.caution_nats(sorted(data.origins), every)
     shown = ", ".join(f"{share:.0%}: {nats:.3f}" for share, nats in by_share.items()) or "one maker only"
     sys.stdout.write(f"Nats of a model without a record, by its share of anywhere: {shown}\n")

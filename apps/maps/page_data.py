@@ -156,8 +156,8 @@ def _heat_layer(layer: HeatLayer, brief: bool) -> Data:
         "colour": "#{:02x}{:02x}{:02x}".format(*layer.colour),
         "outlined": share in OUTLINED_SHARES,
         "size": square_km(layer.area.area_km2),
-        "title": f"{percent(share)} of the belief",
-        "lines": [f"lies in {area_text(layer.area)}"],
+        "title": f"{percent(share)} area",
+        "lines": [area_text(layer.area)],
         "polygons": polygon_rings(shape, _decimals(span_deg * KM_PER_DEGREE)),
     }
 

@@ -247,7 +247,7 @@ def _draw_heat_legend(draw: Draw, y: float, answer: Answer) -> None:
         label = percent(layer.area.share)
         _text(draw, (x + 32, y), label, 23, MUTED, anchor="lm")
         x += 50 + font(23).getlength(label)
-    _text(draw, (x, y), "of the belief", 23, MUTED, anchor="lm")
+    _text(draw, (x, y), "areas", 23, MUTED, anchor="lm")
 
 
 def _row(draw: Draw, y: float, label: str, value: str, indent: float = 0.0) -> float:

@@ -127,4 +127,4 @@ def _legend(window: Window, layers: list[HeatLayer], is_marked: bool) -> Text:
         legend.append("■", Style(color=Color.from_rgb(*layer.colour))).append(f" {percent(layer.area.share)} ", "dim")
     width_km = window.width_deg * window.squeeze * KM_PER_DEGREE
     answer = f"{_MARK} answer  " if is_marked else ""
-    return legend.append(f"of the belief  {answer}{km(width_km)} wide", "dim")
+    return legend.append(f"areas  {answer}{km(width_km)} wide", "dim")

@@ -185,12 +185,12 @@ def confidence_text(answer: Answer) -> str:
 
 
 def areas_text(answer: Answer) -> str | None:
-    """The smallest areas that hold half and nine tenths of the belief, in words; None where the answer has none."""
+    """The smallest areas that hold the truth half and nine tenths of the time, in words; None: the answer has none."""
     if answer.area_50_km2 is None or answer.area_90_km2 is None:
         return None
     drawn = {area.share: area_text(area) for area in answer.areas}
     half, most = drawn.get(0.5, square_km(answer.area_50_km2)), drawn.get(0.9, square_km(answer.area_90_km2))
-    return f"half of the belief lies in {half}, nine tenths in {most}"
+    return f"half of such photos lie in {half}, nine tenths in {most}"
 
 
 _SCATTERED = 3.0

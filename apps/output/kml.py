@@ -93,14 +93,14 @@ def _radii(folder: ET.Element, answer: Answer) -> None:
 
 
 def _areas(folder: ET.Element, answer: Answer) -> None:
-    """The areas of the belief in a folder of their own, widest first, with share and size as data."""
+    """The areas in a folder of their own, widest first, with share and sizes as data."""
     if not answer.areas:
         return
     inner = ET.SubElement(folder, "Folder")
-    _text(inner, "name", "Areas of the belief")
+    _text(inner, "name", "Areas")
     for area, _ in coloured_areas(answer):
         share, sizes = area.share, (("area_km2", area.area_km2), ("outline_km2", area.outline_km2))
-        mark = _named(inner, f"{percent(share)} of the belief: {area_text(area)}", f"area{share * 100:.0f}")
+        mark = _named(inner, f"{percent(share)} area: {area_text(area)}", f"area{share * 100:.0f}")
         data = ET.SubElement(mark, "ExtendedData")
         for name, value in (("share", share), *sizes):
             if value is not None:

@@ -29,6 +29,7 @@ from belief.posterior import THRESHOLDS_KM, Belief
 from belief.support import make_support
 from belief.witnesses.reports import Report, ReportedPlace, weighed_report
 from benchmarks.dev_photos import DEFAULT_DATA
+from evals.fitting.area_fit import with_area_shares
 from evals.fitting.belief_fit import FOLDS, Fitter, fold_of
 from evals.fitting.belief_samples import BeliefData, BeliefSample, record_name
 from evals.fitting.belief_worth import fit_parameters, juries_to_fit, open_fitter
@@ -78,7 +79,7 @@ class Answers(NamedTuple):
         chance: (n, 5) stated within each distance.
         radius_km, area_km2: (n, 2), for 50 and 90 %.
         log_score: (n,) nats per km² at the truth.
-        denser_share: (n,) of the belief that lies where it is denser than at the truth.
+        in_area: (n, 2), 1 where the 50 and the 90 % area hold the truth.
     """
 
     away_km: Floats
@@ -86,7 +87,7 @@ class Answers(NamedTuple):
     radius_km: Floats | None = None
     area_km2: Floats | None = None
     log_score: Floats | None = None
-    denser_share: Floats | None = None
+    in_area: Floats | None = None
 
 
 def read_samples(table: Path, folder: Path) -> BeliefData:
@@ -113,7 +114,8 @@ def cross_fitted(fitter: Fitter, juries: Sequence[Sequence[str]]) -> list[Parame
     """Parameters for the photos of each fold, fitted on the others."""
     fold = np.array([fold_of(sample.photographer) for sample in fitter.samples])
     rest = [np.flatnonzero(fold != part).tolist() for part in range(FOLDS)]
-    return [fit_parameters(fitter, juries, rows, lambda _: "") for rows in tqdm(rest, desc="fit")]
+    fits = ((fit_parameters(fitter, juries, rows, lambda _: ""), rows) for rows in tqdm(rest, desc="fit"))
+    return [with_area_shares(fitter, fitted, rows) for fitted, rows in fits]
 
 
 def believed(fitter: Fitter, fits: Sequence[Parameters], models: Sequence[str], rows: Sequence[int]) -> Answers:
@@ -134,12 +136,13 @@ def _answer(fitter: Fitter, fits: Sequence[Parameters], models: Sequence[str], r
     chance = [float(belief.mass[away_km <= limit].sum()) for limit in THRESHOLDS_KM]
     log_score = float(np.log(fitter.prior.density(sample.truth_deg)[0])) + fitter.gain_nats(parameters, row, models)
     sizes = [*(belief.radius_km(at, share) for share in (0.5, 0.9)), *(belief.area_km2(share) for share in (0.5, 0.9))]
-    return [float(distance_km(at, sample.truth_deg)), *chance, *sizes, log_score, belief.denser_share(sample.truth_deg)]
+    in_area = [belief.is_in_area(sample.truth_deg, share) for share in (0.5, 0.9)]
+    return [float(distance_km(at, sample.truth_deg)), *chance, *sizes, log_score, *in_area]
 
 
 def _stacked(values: Sequence[Sequence[float]]) -> Answers:
     columns = np.array(values)
-    return Answers(columns[:, 0], columns[:, 1:6], columns[:, 6:8], columns[:, 8:10], columns[:, 10], columns[:, 11])
+    return Answers(columns[:, 0], columns[:, 1:6], columns[:, 6:8], columns[:, 8:10], columns[:, 10], columns[:, 11:])
 
 
 def alone(fitter: Fitter, model: str, rows: Sequence[int], best: bool = False) -> Answers:
@@ -159,14 +162,14 @@ def row_of(label: str, answers: Answers, best_model: Answers, photographers: Seq
 
 
 def _uncertainty(answers: Answers, photographers: Sequence[str]) -> list[str]:
-    chance, radius_km, area_km2, log_score, denser_share = answers[1:]
-    if chance is None or radius_km is None or area_km2 is None or log_score is None or denser_share is None:
+    chance, radius_km, area_km2, log_score, in_area = answers[1:]
+    if chance is None or radius_km is None or area_km2 is None or log_score is None or in_area is None:
         return [""] * 8
     right = answers.away_km[:, None] <= np.array(THRESHOLDS_KM)
     held = [f"{100 * (answers.away_km <= r).mean():.0f} %, {np.median(r):,.0f} km" for r in radius_km.T]
     areas = [
-        f"{100 * (denser_share < share).mean():.0f} %, {np.median(area):,.0f} km²"
-        for share, area in zip((0.5, 0.9), area_km2.T, strict=True)
+        f"{100 * inside.mean():.0f} %, {np.median(area):,.0f} km²"
+        for inside, area in zip(in_area.T, area_km2.T, strict=True)
     ]
     surest = reliability.accuracy_coverage(chance[:, CITY], right[:, CITY]).area
     errors = " / ".join(f"{value:.3f}" for value in calibration_errors(chance, right))

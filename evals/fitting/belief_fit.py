@@ -13,10 +13,11 @@ import numpy as np
 
 from belief.kernels import SCALES_KM
 from belief.parameters import Parameters, RetrievalRecord
+from belief.posterior import Belief
 from belief.prior import ANYWHERE, Prior, packaged_positions
 from belief.records import ANY, Agreement, Record, Records, Shares
 from belief.support import Support, make_support
-from belief.witnesses.reports import Report, report_ratio, shares_by_worth, similarity_weights
+from belief.witnesses.reports import Report, report_ratio, shares_by_worth, similarity_weights, weighed_report
 from belief.witnesses.retrieval import PINNED
 from evals.fitting.at_truth import JuryAtTruth, ReportAtTruth, kernels_at, report_at_truth
 from evals.fitting.belief_samples import BeliefSample
@@ -242,6 +243,13 @@ class Fitter:
         nearest = int(np.argmin(np.abs(np.array(CORRELATIONS) - agreement.correlation)))
         shares = np.array([agreement.independent, agreement.alike, agreement.one, agreement.none])
         return float(np.log(self.jury_at_truth(parameters.records, row, heard).densities(nearest) @ shares))
+
+    def belief(self, parameters: Parameters, row: int, models: Sequence[str]) -> Belief:
+        """The belief about a photo from what some models reported."""
+        support, records = self.support(row), parameters.records
+        said = {name: Report(self.samples[row].reports[name], records.of(*_name_and_strategy(name))) for name in models}
+        reports = {name: weighed_report(support, report, records) for name, report in said.items()}
+        return Belief(support, reports, {}, parameters)
 
     def fit_retrieval(self, keys: Sequence[str], rows: Sequence[int], source: str = "") -> RetrievalRecord | None:
         """The record of retrieval from atlases of some kinds and encoders; None where too little was retrieved."""

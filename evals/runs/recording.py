@@ -83,7 +83,7 @@ def answer_record(
         calls: of the models.
     """
     point, truth = answer.point, query.sample.truth
-    denser_share = belief.denser_share(_lat_lon(truth)) if belief and answer.area_50_km2 is not None else None
+    stated = belief if answer.area_50_km2 is not None else None
     return EvalRecord(
         **_common(system, query),
         photo_sha256=answer.photo_sha256,
@@ -97,8 +97,8 @@ def answer_record(
         chance_within_km=answer.chance_within_km,
         area_50_km2=answer.area_50_km2,
         area_90_km2=answer.area_90_km2,
-        is_in_area_50=None if denser_share is None else denser_share < 0.5,
-        is_in_area_90=None if denser_share is None else denser_share < 0.9,
+        is_in_area_50=stated.is_in_area(_lat_lon(truth), 0.5) if stated else None,
+        is_in_area_90=stated.is_in_area(_lat_lon(truth), 0.9) if stated else None,
         log_density=belief.log_density(_lat_lon(truth)) if belief else None,
         information_nats=_information(answer),
         level=answer.level,

@@ -172,9 +172,9 @@ class Calibration(Frozen):
 
 
 def parameters_digest(parameters: Parameters, model: str) -> str:
-    """Changes with every number of the belief that matters to a model's answers."""
+    """Changes with every number of the belief that enters the radii and chances of a model's answers."""
     # Records of models never enter the answers of the offline reasoner.
-    left_out = {"records"} if model == OFFLINE else set()
+    left_out = {"area_shares"} | ({"records"} if model == OFFLINE else set())
     return hashlib.sha256(parameters.model_dump_json(exclude=left_out).encode()).hexdigest()[:16]
 
 

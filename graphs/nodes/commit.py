@@ -265,7 +265,7 @@ def _rounded_km(radius_km: float) -> float:
 
 
 def credible_areas(belief: Belief, shares: Sequence[float] = AREA_SHARES) -> tuple[CredibleArea, ...]:
-    """The smallest areas that hold shares of a belief, smallest first; each takes about a tenth of a second."""
+    """The smallest areas that hold the truth so often, smallest first; each takes about a tenth of a second."""
     return tuple(_credible_area(belief, share) for share in shares)
 
 

@@ -24,8 +24,8 @@ AGREEMENT = Agreement(independent=0.2, alike=0.55, one=0.24, none=0.01, correlat
 
 
 def parameters() -> Parameters:
-    """The packaged ones with an agreement of models that no new fit changes."""
-    return default_parameters().model_copy(update={"agreement": AGREEMENT})
+    """The packaged ones with an agreement of models, and shares of areas, that no new fit changes."""
+    return default_parameters().model_copy(update={"agreement": AGREEMENT, "area_shares": {}})
 
 
 @cache

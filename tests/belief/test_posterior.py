@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from belief.decision import decide
 from belief.hypotheses import find_modes
+from belief.parameters import Parameters
 from belief.posterior import THRESHOLDS_KM, Belief, divergence_nats, evenly, weighted_quantile
 from belief.prior import default_prior
 from belief.records import Record
@@ -234,6 +235,24 @@ def test_the_truth_lies_in_half_of_the_areas_that_hold_half() -> None:
         denser = np.array([belief.denser_share(truth) for truth in truths])
         for share in (0.25, 0.5, 0.75, 0.9):
             assert np.mean(denser < share) == pytest.approx(share, abs=0.06)
+
+
+def test_areas_are_of_as_much_of_the_belief_as_was_fitted() -> None:
+    support = make_support([PARIS])
+    fitted = parameters().model_copy(update={"area_shares": {0.5: 0.6, 0.9: 0.96}})
+    raw, belief = Belief(support, {}, {}, parameters()), Belief(support, {}, {}, fitted)
+    for share, of_belief in ((0.25, 0.3), (0.5, 0.6), (0.7, 0.78), (0.9, 0.96), (0.95, 0.98)):
+        assert fitted.area_share(share) == pytest.approx(of_belief)
+        assert belief.area_km2(share) == pytest.approx(raw.area_km2(of_belief))
+        assert belief.credible_rows(share).tolist() == raw.densest(of_belief).tolist()
+    for at in default_prior().sample(4000)[::400]:
+        assert belief.is_in_area(at, 0.5) == (raw.denser_share(at) < 0.6)
+
+
+@pytest.mark.parametrize("wrong", [{0.5: 0.6, 0.9: 0.6}, {0.5: 0.0}, {0.5: 1.0}, {1.5: 0.5}, {0.5: float("nan")}])
+def test_areas_are_nested(wrong: dict[float, float]) -> None:
+    with pytest.raises(ValueError, match="area_shares must rise"):
+        Parameters.model_validate(parameters().model_dump() | {"area_shares": wrong})
 
 
 def test_a_denser_place_is_in_smaller_areas() -> None:

@@ -80,7 +80,7 @@ const drawLive = (areas, hypotheses) => {
   const colour = (share) => ramp[[0.25, 0.5, 0.75].filter((one) => one < share).length];
   app.map.clear();
   shares.forEach((area) => {
-    const title = `${Math.round(area.share * 100)} % of the belief`;
+    const title = `${Math.round(area.share * 100)} % area`;
     app.map.drawHeat({ kind: `area${Math.round(area.share * 100)}`, colour: colour(area.share), outlined: [0.5, 0.9].includes(area.share), size: "", title, lines: ["so far"], polygons: area.polygons });
   });
   hypotheses.forEach((hypothesis, index) => app.map.drawHypothesis({

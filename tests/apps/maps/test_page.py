@@ -223,7 +223,7 @@ def test_the_panel_tells_chances_areas_information_and_the_costs_of_a_jury(tmp_p
     heights = page.locator(".chances i").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().height)")
     assert heights == sorted(heights)
     assert heights[1] == pytest.approx(0.48 * 46, abs=1.0)
-    assert page.locator(".areas").inner_text().startswith("half of the belief lies in 133,000 km²")
+    assert page.locator(".areas").inner_text().startswith("half of such photos lie in 133,000 km²")
     assert page.locator(".told").all_inner_texts()[1] == "told much (2.4 nats)"
     assert "openai:gpt-4.1: 2 model calls" in page.locator(".foot").inner_text()
 

@@ -79,7 +79,7 @@ def test_an_area_smaller_than_a_pixel_shows_if_it_holds_a_sample() -> None:
 def test_the_legend_says_what_the_colours_mean_and_how_wide_the_map_is() -> None:
     legend = terminal_map(believed_at(FIJI, 300.0), COLUMNS).plain.splitlines()[-1]
     assert "25 %" in legend
-    assert "90 % of the belief" in legend
+    assert "90 % areas" in legend
     assert legend.endswith("km wide")
     assert len(legend) <= COLUMNS
 

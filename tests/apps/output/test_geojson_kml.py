@@ -190,7 +190,7 @@ def test_kml_carries_the_areas_with_holes_share_and_size(answer: Answer) -> None
 def test_kml_tells_chances_areas_and_information() -> None:
     text = as_kml([located(believed())])
     assert "within 1 km 12 % · 25 km 48 %" in text
-    assert "half of the belief lies in 133,000 km²" in text
+    assert "half of such photos lie in 133,000 km²" in text
     assert "told much (2.4 nats)" in text
     assert "told" not in as_kml([located()])
 
@@ -200,7 +200,7 @@ def test_an_outline_around_scattered_places_is_not_taken_for_the_area() -> None:
     wide = [area.model_copy(update={"outline_km2": 100.0 * area.area_km2}) for area in made.areas]
     answer = made.model_copy(update={"areas": tuple(wide)})
     kml = as_kml([located(answer)])
-    assert "50 % of the belief: 133,000 km² scattered over 13.3 million km²" in kml
-    assert "half of the belief lies in 133,000 km² scattered over 13.3 million km², nine tenths in" in kml
+    assert "50 % area: 133,000 km² scattered over 13.3 million km²" in kml
+    assert "half of such photos lie in 133,000 km² scattered over 13.3 million km², nine tenths in" in kml
     area = features(as_geojson([located(answer)]), "area")[0]["properties"]
     assert area["outline_km2"] == 100.0 * area["area_km2"]

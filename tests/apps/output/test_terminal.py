@@ -138,7 +138,7 @@ def test_a_belief_is_told_as_chances_areas_and_information() -> None:
     for wanted in (
         f"▁▄▆▇█ {CHANCES}",
         "48 % within 25 km (calibrated)",
-        "half of the belief lies in 133,000 km², nine tenths in 656,000 km²",
+        "half of such photos lie in 133,000 km², nine tenths in 656,000 km²",
         "much (2.4 nats)",
         "hardly anything (0.02 nats)",
         "openai:gpt-4.1: 2 model calls · 4,200 tokens · $0.0105 · 4.10 s",
@@ -169,7 +169,7 @@ def test_every_width_prints_all_chances(width: int) -> None:
 
 def test_an_abstention_tells_the_areas_of_its_belief() -> None:
     undecided = believed(point=None, place=None, level=None, chance_within_km={}, status=abstained().status)
-    assert "half of the belief lies in 133,000 km²" in printed(located(undecided))
+    assert "half of such photos lie in 133,000 km²" in printed(located(undecided))
 
 
 def test_a_summary_says_within_what_the_confidence_holds() -> None:

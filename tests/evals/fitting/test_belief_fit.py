@@ -13,6 +13,7 @@ from belief.prior import default_prior
 from belief.records import ANY, Record, Records
 from belief.support import make_support
 from belief.witnesses.reports import ReportedPlace
+from evals.fitting.area_fit import HELD, LEAST_PHOTOS, with_area_shares
 from evals.fitting.at_truth import report_at_truth
 from evals.fitting.belief_fit import LEAST_REPORTS, UNFITTED_CAUTION, Fitter, fold_of, maker_of
 from evals.fitting.belief_samples import BeliefSample
@@ -59,6 +60,29 @@ def made(photos: int, right: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) ->
 
 def independent(photos: int, models: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     return np.random.default_rng(2).random((photos, models)) < 0.5
+
+
+def test_areas_that_are_too_small_are_made_larger() -> None:
+    """Reports that are wrong more often than their record says; of the prior alone nothing has to be mended."""
+    start = default_parameters()
+    mute = [sample._replace(reports={}) for sample in made(240, independent(240, 1))]
+    as_stated = with_area_shares(Fitter(mute, start), start, range(240)).area_shares
+    assert as_stated == pytest.approx({held: held for held in HELD}, abs=0.08)
+    wrong = Fitter(made(240, np.zeros((240, 1), dtype=np.bool_)), start)
+    says_half = start.records.models[ANY].model_copy(update={"shares": SHARES})
+    parameters = start.model_copy(update={"records": Records(models={ANY: says_half})})
+    fitted = with_area_shares(wrong, parameters, range(240))
+    assert fitted.area_shares[0.5] > 0.6
+    assert fitted.area_shares[0.9] > 0.9
+    beliefs = [wrong.belief(fitted, row, ["m0"]) for row in range(240)]
+    held = [belief.is_in_area(sample.truth_deg, 0.9) for belief, sample in zip(beliefs, wrong.samples, strict=True)]
+    assert 0.8 < np.mean(held) < 0.95
+
+
+def test_a_few_photos_change_no_areas() -> None:
+    start = default_parameters()
+    few = Fitter(made(LEAST_PHOTOS - 1, independent(LEAST_PHOTOS - 1, 1)), start)
+    assert with_area_shares(few, start, range(LEAST_PHOTOS - 1)) == start
 
 
 def test_the_record_of_a_model_is_recovered() -> None:
