@@ -61,6 +61,7 @@ def _drawn(areas: bytes, units: bytes) -> Polygons:
     return _rings(shapely.set_precision(outline, DIGITS_DEG))
 
 
+@lru_cache(maxsize=16)
 def outline_km2(polygons: Polygons) -> float:
     """What polygons cover of the Earth; their edges are straight in Lambert's cylindrical equal-area projection.
 
