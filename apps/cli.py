@@ -22,6 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from core.errors import INTERRUPTED, UserError
 from core.redaction import redact_tracebacks, redacted
+from core.starting import uncollected
 
 USER_ERROR = 2
 _OUTPUT_CLOSED = 1
@@ -82,7 +83,10 @@ class _CommandGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
         """Import a command; None if there is none of the name."""
         row = _COMMANDS.get(cmd_name)
-        return None if row is None else _load_command(cmd_name, _imported(row))
+        if row is None:
+            return None
+        with uncollected():
+            return _load_command(cmd_name, _imported(row))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands."""

@@ -27,8 +27,11 @@ def main() -> None:
     if problem := address_space_problem() or package_conflict():
         sys.stderr.write(f"geosleuth: error: {problem}\n")
         raise SystemExit(2)
-    from apps.cli import main as run_command_line
-    from core.deadline import leave_process
+    from core.starting import uncollected
+
+    with uncollected():
+        from apps.cli import main as run_command_line
+        from core.deadline import leave_process
 
     if is_interruptible:
         signal.signal(signal.SIGINT, _interrupt)

@@ -17,6 +17,7 @@ from apps.output.formatting import printable
 from core.deadline import end_process
 from core.errors import INTERRUPTED, UserError
 from core.redaction import without_credentials
+from core.starting import uncollected
 
 if TYPE_CHECKING:
     from graphs.chat.session import Conversation
@@ -49,11 +50,12 @@ def open_system(
     Raises:
         UserError: anything that cannot be opened, or tracing that is wanted and not installed.
     """
-    from graphs.system import GeoSleuth
+    with uncollected():
+        from graphs.system import GeoSleuth
 
     allow_servers(settings)
     with waiting_shown(), events_recorded(events, as_json):
-        with progress_bar("Building the atlas of the world (once)", "places") as report:
+        with uncollected(), progress_bar("Building the atlas of the world (once)", "places") as report:
             system = GeoSleuth.open(settings, report, at_once=at_once)
         for model in system.models:
             if model.is_written and not model.needs_terminal:
