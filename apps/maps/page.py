@@ -30,8 +30,8 @@ _LEFT_OUT = (
 LEGEND = (
     ("answer", "answer"),
     ("heat", "belief"),
-    ("area50", "half of it"),
-    ("area90", "nine tenths"),
+    ("area50", "50 % area"),
+    ("area90", "90 % area"),
     ("within50", "50 % within"),
     ("within90", "90 % within"),
     ("alternatives", "alternatives"),

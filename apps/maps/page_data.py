@@ -42,7 +42,7 @@ from apps.output.formatting import (
     printable,
     radii_text,
     radius_note,
-    square_km,
+    short_area_text,
     versions_text,
 )
 from geo.point import Point
@@ -155,7 +155,7 @@ def _heat_layer(layer: HeatLayer, brief: bool) -> Data:
         "kind": f"area{share * 100:.0f}",
         "colour": "#{:02x}{:02x}{:02x}".format(*layer.colour),
         "outlined": share in OUTLINED_SHARES,
-        "size": square_km(layer.area.area_km2),
+        "size": short_area_text(layer.area),
         "title": f"{percent(share)} area",
         "lines": [area_text(layer.area)],
         "polygons": polygon_rings(shape, _decimals(span_deg * KM_PER_DEGREE)),

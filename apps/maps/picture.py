@@ -27,10 +27,10 @@ from apps.output.formatting import (
     evidence_source,
     has_information,
     heading,
-    is_scattered,
     km,
     percent,
     printable,
+    short_area_text,
     square_km,
     tells_nothing,
 )
@@ -218,9 +218,9 @@ def _chances(draw: Draw, y: float, answer: Answer) -> float:
 
 
 def _area_size(answer: Answer, share: float) -> list[str]:
-    size_km2 = answer.area_50_km2 if share == 0.5 else answer.area_90_km2
-    scattered = any(area.share == share and is_scattered(area) for area in answer.areas)
-    return [] if size_km2 is None else [square_km(size_km2) + scattered * " scattered"]
+    drawn = [short_area_text(area) for area in answer.areas if area.share == share]
+    size_km2 = answer.area_50_km2 if share == 0.5 else answer.area_90_km2  # a coarsened answer has no areas
+    return drawn or ([] if size_km2 is None else [square_km(size_km2)])
 
 
 def _draw_legend(draw: Draw, answer: Answer) -> None:

@@ -202,14 +202,22 @@ def is_scattered(area: CredibleArea) -> bool:
     return area.outline_km2 is not None and area.outline_km2 > _SCATTERED * area.area_km2
 
 
+def short_area_text(area: CredibleArea) -> str:
+    """The size of an area, with a word where its outline covers far more.
+
+    >>> short_area_text(CredibleArea(share=0.5, area_km2=48_223.0, outline_km2=5.66e7, polygons=()))
+    '48,200 km² scattered'
+    """
+    return square_km(area.area_km2) + is_scattered(area) * " scattered"
+
+
 def area_text(area: CredibleArea) -> str:
     """The size of an area, and of its outline where that is far larger.
 
     >>> area_text(CredibleArea(share=0.5, area_km2=48_223.0, outline_km2=5.66e7, polygons=()))
     '48,200 km² scattered over 56.6 million km²'
     """
-    size = square_km(area.area_km2)
-    return f"{size} scattered over {square_km(area.outline_km2 or 0.0)}" if is_scattered(area) else size
+    return short_area_text(area) + is_scattered(area) * f" over {square_km(area.outline_km2 or 0.0)}"
 
 
 _TOLD = ((0.05, "hardly anything"), (0.7, "a little"), (1.6, "something"), (3.0, "much"))

@@ -200,8 +200,8 @@ def test_the_belief_is_drawn_with_outlines_and_sizes(tmp_path: Path, visit: Visi
     assert fills.count() == 4
     assert fills.first.get_attribute("d").count("M") == 3  # two places, and a hole in one of them
     assert page.locator("path[stroke='#fff3d6']").count() == 2
-    assert page.locator(".legend label", has_text="half of it").inner_text().split("\n")[-1] == "133,000 km²"
-    assert "656,000 km²" in page.locator(".legend label", has_text="nine tenths").inner_text()
+    assert page.locator(".legend label", has_text="50 % area").inner_text().split("\n")[-1] == "133,000 km²"
+    assert "656,000 km²" in page.locator(".legend label", has_text="90 % area").inner_text()
     page.locator(".legend").get_by_text("belief", exact=True).click()
     assert fills.count() == 0
     assert visit.complaints == []
