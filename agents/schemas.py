@@ -153,7 +153,7 @@ LonLat = tuple[float, float]
 class CredibleArea(Frozen):
     """The smallest area of the Earth that holds the truth in a share of such cases."""
 
-    share: float = Field(gt=0.0, lt=1.0)
+    share: float = Field(gt=0.0, lt=1.0, description="of such cases, in which it holds the truth")
     area_km2: float = Field(ge=0.0)
     outline_km2: float | None = Field(
         None, description="what the polygons cover: far more than `area_km2` where it lies in many scattered places"

@@ -12,6 +12,9 @@ from belief.posterior import Belief
 from belief.support import positions_around
 from geo.sphere import EARTH_RADIUS_KM, Floats, to_lat_lon_deg, wrap_longitudes_deg
 
+AREA_SHARES = (0.25, 0.5, 0.75, 0.9)
+"""Of the areas of an answer: how often they hold the truth."""
+
 KM_PER_DEGREE = 111.195
 
 DETAIL = 40.0
@@ -38,7 +41,7 @@ Polygons = tuple[tuple[Ring, ...], ...]
 
 
 def credible_polygons(belief: Belief, share: float) -> Polygons:
-    """Polygons of rings of (longitude, latitude) in degrees around the smallest area that holds the truth so often.
+    """The smallest area that holds the truth in a share of such cases, as rings of (longitude, latitude) in degrees.
 
     Each position stands for a disc of its area, and at least of the finest detail that is drawn. So an outline around
     many scattered positions covers far more than they stand for: `outline_km2`.

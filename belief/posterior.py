@@ -109,21 +109,21 @@ class Belief:
         return self._by_density[: int(np.searchsorted(held, share * held[-1])) + 1]
 
     def credible_rows(self, share: float) -> NDArray[np.intp]:
-        """Rows of the positions that the smallest area that holds the truth so often is made of, the densest first.
+        """Rows of the positions of the smallest area that holds the truth in a share of such cases, the densest first.
 
         How much of the belief that takes is fitted (`Parameters.area_shares`).
         """
         return self.densest(self._parameters.area_share(share))
 
     def area_km2(self, share: float) -> float:
-        """Size of the smallest area that holds the truth so often."""
+        """Size of the smallest area that holds the truth in a share of such cases."""
         rows, of_belief = self.credible_rows(share), self._parameters.area_share(share)
         held = np.cumsum(self.mass[rows])
         # Of the last position only as much as is needed.
         return float(np.interp(of_belief, held, np.cumsum(self.support.area_km2[rows])))
 
     def is_in_area(self, lat_lon_deg: ArrayLike, share: float) -> bool:
-        """Whether a position, in degrees, lies in the smallest area that holds the truth so often."""
+        """Whether a position, in degrees, lies in the smallest area that holds the truth in a share of such cases."""
         return self.denser_share(lat_lon_deg) < self._parameters.area_share(share)
 
     def denser_share(self, lat_lon_deg: ArrayLike) -> float:

@@ -21,7 +21,7 @@ from belief.records import Records
 from core.errors import UserError
 from core.files import read_model, write_atomic
 from evals.command import command_parser, run_command
-from evals.fitting.area_fit import with_area_shares
+from evals.fitting.area_fit import LEAST_PHOTOS, with_area_shares
 from evals.fitting.belief_fit import TEMPERATURES
 from evals.fitting.belief_samples import BeliefData, load_belief_data
 from evals.fitting.belief_worth import (
@@ -93,7 +93,10 @@ def _fitted(data: BeliefData, start: Parameters, notes: Mapping[str, str]) -> Pa
     summary = f"{len(every)} photos by {photographers} photographers ({'; '.join(told)})"
     sys.stdout.write(f"Fitted on {summary}.\n\n{worth_table(cross_validated(fitter, data.juries))}\n\n")
     sys.stdout.write(f"How models err together: {parameters.agreement}\n")
-    sys.stdout.write(f"Shares of the belief that areas are of, by how often they hold: {parameters.area_shares}\n")
+    kept = f" (as before: fewer than {LEAST_PHOTOS} photos)" if len(every) < LEAST_PHOTOS else ""
+    sys.stdout.write(
+        f"Shares of the belief that areas are of, by how often they hold: {parameters.area_shares}{kept}\n"
+    )
     by_share = fitter.caution_nats(sorted(data.origins), every)
     shown = ", ".join(f"{share:.0%}: {nats:.3f}" for share, nats in by_share.items()) or "one maker only"
     sys.stdout.write(f"Nats of a model without a record, by its share of anywhere: {shown}\n")

@@ -1,9 +1,10 @@
-"""Opening the components of a system: atlases and the encoder that searches them, tools, chat models."""
+"""Opening the components of a system, atlases and their encoder, tools, chat models, and what its nodes work with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from langchain_core.tools import BaseTool
 
 from agents.chat_models.registry import LoadedModel, load_model
 from agents.chat_models.spec import ModelOptions, find_jury, split_jury
+from agents.schemas import Versions
 from agents.strategies import Strategy
 from belief.parameters import Parameters, default_parameters
 from belief.records import load_records
@@ -21,19 +23,21 @@ from geo.place import Place
 from geo.places.gazetteer import Gazetteer
 from geo.point import Point
 from geo.sphere import lat_lon_array
-from graphs.context import Clusterer, Places
+from graphs.assessment.calibration import open_corrections
+from graphs.context import Clusterer, GeolocateContext, Places, nothing_dissimilar
 from graphs.online_services import EMBEDDED_GROUND, ground_source, open_online_services, place_source
 from graphs.satellite import Satellite, open_satellite
 from graphs.settings import WORLD_ATLAS, Settings
 from retrieval.atlas.atlas import Atlas, open_atlas
 from retrieval.atlas.build import build_gps_atlas
 from retrieval.atlas.manifest import MANIFEST_FILE, draft_of, read_manifest
-from retrieval.candidate import Candidate, Region
+from retrieval.candidate import AtlasKind, Candidate, Region
 from retrieval.encoders.base import PhotoEncoder
 from retrieval.encoders.batching import BatchingPhotoEncoder
 from retrieval.encoders.registry import GALLERY_SOURCE, Gallery, check_encoder_name, load_encoder, own_gallery
 from retrieval.photos.store import PhotoStore
 from retrieval.regions import rank_regions
+from tools.match_satellite import match_areas_tool
 from tools.registry import Clients, build_tools
 from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
 from tools.services.contact_sheet import AtlasPhotos
@@ -288,3 +292,53 @@ def at_temperature(model: LoadedModel, temperature: float | None) -> LoadedModel
     if temperature in (None, model.options.temperature) or not has_temperature:
         return model
     return load_model(model.name, model.options.model_copy(update={"temperature": temperature}))
+
+
+def make_context(
+    settings: Settings, components: Components, clients: Clients, given: tuple[LoadedModel, ...]
+) -> GeolocateContext:
+    """What the nodes work with, over open components."""
+    strategy = settings.find_strategy(settings.strategy)
+    strategy.check_model_count(len(given))
+    encoder, satellite = components.encoder, components.satellite
+    versions = Versions(
+        geosleuth=version("geosleuth"),
+        encoder=f"{encoder.identity.name}@{encoder.identity.revision}" if encoder else "",
+        atlases=tuple(atlas.name for atlas in components.atlases.values()),
+        model=model_names(given) or settings.model,
+        strategy=settings.strategy,
+        satellite_atlas=settings.satellite_atlas or "",
+        satellite_encoder=satellite.encoder if satellite else "",
+    )
+    return GeolocateContext(
+        tools=tools_by_name(clients),
+        models=load_chat_models(settings, strategy, given),
+        photo_store=components.photo_store,
+        places=nearest_places(components.gazetteer),
+        country_codes=components.gazetteer.country_codes_at,
+        cluster=components.cluster,
+        dissimilar=components.search.least_similar if components.search else nothing_dissimilar,
+        strategy=strategy,
+        budgets=settings.budgets,
+        parameters=components.parameters,
+        aim=settings.aim,
+        min_confidence=settings.min_confidence,
+        read_signs=settings.read_signs,
+        recall_limit=settings.recall_limit,
+        versions=versions,
+        corrections=open_corrections(settings, versions, strategy, atlas_kinds(components), components.parameters),
+        match=match_areas_tool(satellite.matcher) if satellite else None,
+        tile_covers=satellite.matcher.covers if satellite else None,
+        tile_picture=satellite.picture if satellite else None,
+        picture_px=settings.model_picture_px,
+    )
+
+
+def atlas_kinds(components: Components) -> set[AtlasKind]:
+    """Kinds of the atlases."""
+    return {atlas.manifest.kind for atlas in components.atlases.values()}
+
+
+def model_names(models: Sequence[LoadedModel]) -> str:
+    """Names of models as an answer's versions have them."""
+    return ",".join(model.name for model in models)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -14,7 +13,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from agents.chat_models.kinds import ModelDescription
 from agents.chat_models.registry import LoadedModel
 from agents.chat_models.spec import find_jury, find_model
-from agents.schemas import Answer, Versions
+from agents.schemas import Answer
 from belief.posterior import Belief
 from core.closing import Closing
 from core.errors import UserError
@@ -25,14 +24,14 @@ from graphs.components import (
     Components,
     Progress,
     at_temperature,
-    load_chat_models,
-    nearest_places,
+    atlas_kinds,
+    make_context,
+    model_names,
     open_clients,
     open_components,
     searching,
-    tools_by_name,
 )
-from graphs.context import GeolocateContext, nothing_dissimilar
+from graphs.context import GeolocateContext
 from graphs.events.steps import Answered, Event, StepDone, step_event
 from graphs.geolocate import Geolocate, build_geolocate
 from graphs.nodes.commit import last_belief
@@ -40,11 +39,9 @@ from graphs.nodes.tool_calls import TOOL_CALL_TASK
 from graphs.online_services import data_that_leaves
 from graphs.settings import Settings
 from graphs.state import AnswerOutput, CaptureClues, FullState, PhotoInput, photo_hashes, query_input
-from retrieval.candidate import AtlasKind
 from retrieval.photos.photo import Photo
 from retrieval.photos.store import PhotoStore
 from retrieval.photos.together import check_together
-from tools.match_satellite import match_areas_tool
 from tools.registry import Clients
 from tools.services.atlas_search import PhotoSearch, ReferenceExclusion
 
@@ -112,7 +109,7 @@ class GeoSleuth(Closing):
             components = open_components(every, opened, progress, exclusion, encoder_batch)
             searched = searching(components, settings.atlases)
             clients = open_clients(settings, searched, opened, at_once)
-            context = _context(settings, searched, clients, _jury(model))
+            context = make_context(settings, searched, clients, _jury(model))
             checkpointer = None
             if settings.checkpoints:
                 from graphs.checkpoints import open_checkpoints
@@ -158,7 +155,7 @@ class GeoSleuth(Closing):
         return self._finish(cast(AnswerOutput, output)["answer"], question)
 
     def locate_with_belief(self, photo: Photo, *, more: Sequence[Photo] = ()) -> tuple[Answer, Belief]:
-        """Locate a photo as `locate` does; also the belief that the answer was read off, of which an answer has a part.
+        """Locate a photo as `locate` does; also the belief that the answer was read off, which nothing coarsens.
 
         Raises:
             UserError: as `locate`.
@@ -196,20 +193,20 @@ class GeoSleuth(Closing):
             UserError: no such strategy, or one that asks one model, and there are several.
         """
         chosen = _jury(model) or self.context.models
-        versions = self.context.versions.model_copy(update={"strategy": name, "model": _names(chosen)})
+        versions = self.context.versions.model_copy(update={"strategy": name, "model": model_names(chosen)})
         strategy = self.settings.find_strategy(name)
         strategy.check_model_count(len(chosen))
         strategy.check_atlas(bool(self.settings.atlases))
         settings = self.settings.model_copy(update={"strategy": name})
         # Files were fitted for the strategy the settings name: another one has at most a packaged calibration.
         fitted = settings if name == self.settings.strategy else settings.model_copy(update={"calibration": None})
-        parameters, atlas_kinds = self.context.parameters, self.context.corrections.kinds
+        parameters, kinds = self.context.parameters, self.context.corrections.kinds
         context = replace(
             self.context,
             strategy=strategy,
             models=tuple(at_temperature(one, strategy.temperature) for one in chosen),
             versions=versions,
-            corrections=open_corrections(fitted, versions, strategy, atlas_kinds, parameters),
+            corrections=open_corrections(fitted, versions, strategy, kinds, parameters),
         )
         graph = build_geolocate(context, cast(BaseCheckpointSaver[str] | None, self.graph.checkpointer))
         described = tuple(find_model(one.name) for one in chosen) if model else self.models
@@ -228,10 +225,10 @@ class GeoSleuth(Closing):
         components = searching(self.components, names)
         self.context.strategy.check_atlas(bool(components.atlases))
         settings = self.settings.model_copy(update={"atlases": tuple(components.atlases)})
-        if _kinds(components) != set(self.context.corrections.kinds):  # the calibration was fitted for other ones
+        if atlas_kinds(components) != set(self.context.corrections.kinds):  # the calibration was fitted for other ones
             settings = settings.model_copy(update={"calibration": None})
         clients = replace(self.clients, search=components.search)
-        context = _context(settings, components, clients, self.context.models)
+        context = make_context(settings, components, clients, self.context.models)
         graph = build_geolocate(context, cast(BaseCheckpointSaver[str] | None, self.graph.checkpointer))
         return replace(self, settings=settings, context=context, graph=graph, clients=clients, resources=ExitStack())
 
@@ -297,57 +294,8 @@ class GeoSleuth(Closing):
         return data_that_leaves(self.settings, self.models)
 
 
-def _context(
-    settings: Settings, components: Components, clients: Clients, given: tuple[LoadedModel, ...]
-) -> GeolocateContext:
-    """What the nodes work with, over open components."""
-    strategy = settings.find_strategy(settings.strategy)
-    strategy.check_model_count(len(given))
-    encoder, satellite = components.encoder, components.satellite
-    versions = Versions(
-        geosleuth=version("geosleuth"),
-        encoder=f"{encoder.identity.name}@{encoder.identity.revision}" if encoder else "",
-        atlases=tuple(atlas.name for atlas in components.atlases.values()),
-        model=_names(given) or settings.model,
-        strategy=settings.strategy,
-        satellite_atlas=settings.satellite_atlas or "",
-        satellite_encoder=satellite.encoder if satellite else "",
-    )
-    return GeolocateContext(
-        tools=tools_by_name(clients),
-        models=load_chat_models(settings, strategy, given),
-        photo_store=components.photo_store,
-        places=nearest_places(components.gazetteer),
-        country_codes=components.gazetteer.country_codes_at,
-        cluster=components.cluster,
-        dissimilar=components.search.least_similar if components.search else nothing_dissimilar,
-        strategy=strategy,
-        budgets=settings.budgets,
-        parameters=components.parameters,
-        aim=settings.aim,
-        min_confidence=settings.min_confidence,
-        read_signs=settings.read_signs,
-        recall_limit=settings.recall_limit,
-        versions=versions,
-        corrections=open_corrections(settings, versions, strategy, _kinds(components), components.parameters),
-        match=match_areas_tool(satellite.matcher) if satellite else None,
-        tile_covers=satellite.matcher.covers if satellite else None,
-        tile_picture=satellite.picture if satellite else None,
-        picture_px=settings.model_picture_px,
-    )
-
-
-def _kinds(components: Components) -> set[AtlasKind]:
-    """Kinds of the atlases."""
-    return {atlas.manifest.kind for atlas in components.atlases.values()}
-
-
 def _jury(model: LoadedModel | Sequence[LoadedModel] | None) -> tuple[LoadedModel, ...]:
     """The models that a caller gave: none, one or several."""
     if model is None:
         return ()
     return (model,) if isinstance(model, LoadedModel) else tuple(model)
-
-
-def _names(models: Sequence[LoadedModel]) -> str:
-    return ",".join(model.name for model in models)

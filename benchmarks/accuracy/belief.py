@@ -25,9 +25,9 @@ from agents.chat_models.recorded import read_rows
 from agents.structured_output.position import parse_position
 from belief.decision import decide
 from belief.parameters import Parameters, default_parameters
-from belief.posterior import THRESHOLDS_KM, Belief
+from belief.posterior import THRESHOLDS_KM
 from belief.support import make_support
-from belief.witnesses.reports import Report, ReportedPlace, weighed_report
+from belief.witnesses.reports import ReportedPlace
 from benchmarks.dev_photos import DEFAULT_DATA
 from evals.fitting.area_fit import with_area_shares
 from evals.fitting.belief_fit import FOLDS, Fitter, fold_of
@@ -126,11 +126,9 @@ def believed(fitter: Fitter, fits: Sequence[Parameters], models: Sequence[str], 
 def _answer(fitter: Fitter, fits: Sequence[Parameters], models: Sequence[str], row: int) -> list[float]:
     sample = fitter.samples[row]
     parameters = fits[fold_of(sample.photographer)]
-    heard = {name: sample.reports[name] for name in models if sample.reports.get(name)}
-    support = make_support([place[:2] for places in heard.values() for place in places], fitter.prior)
-    records = parameters.records
-    reports = {name: weighed_report(support, Report(said, records.of(name)), records) for name, said in heard.items()}
-    belief = Belief(support, reports, {}, parameters)
+    heard = [name for name in models if sample.reports.get(name)]
+    support = make_support([place[:2] for name in heard for place in sample.reports[name]], fitter.prior)
+    belief = fitter.belief(parameters, row, heard, support)
     at = decide(belief, parameters.utility["geoscore"])[1:]
     away_km = support.distance_km(at)[:, 0]
     chance = [float(belief.mass[away_km <= limit].sum()) for limit in THRESHOLDS_KM]

@@ -244,9 +244,16 @@ class Fitter:
         shares = np.array([agreement.independent, agreement.alike, agreement.one, agreement.none])
         return float(np.log(self.jury_at_truth(parameters.records, row, heard).densities(nearest) @ shares))
 
-    def belief(self, parameters: Parameters, row: int, models: Sequence[str]) -> Belief:
-        """The belief about a photo from what some models reported."""
-        support, records = self.support(row), parameters.records
+    def belief(self, parameters: Parameters, row: int, models: Sequence[str], support: Support | None = None) -> Belief:
+        """The belief about a photo from what some models reported, all of which gave a place.
+
+        Args:
+            parameters: numbers of the belief.
+            row: of the photo.
+            models: names of their records.
+            support: of the belief; None: the fit's, smaller than that of an answer.
+        """
+        support, records = support or self.support(row), parameters.records
         said = {name: Report(self.samples[row].reports[name], records.of(*_name_and_strategy(name))) for name in models}
         reports = {name: weighed_report(support, report, records) for name, report in said.items()}
         return Belief(support, reports, {}, parameters)

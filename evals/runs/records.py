@@ -161,7 +161,7 @@ class Scored(Immutable):
     chance_within_km: dict[int, float] = Field({}, description="stated chance by distance in km; empty: none stated")
     area_50_km2: float | None = Field(None, description="of the smallest area that holds half; None: none stated")
     area_90_km2: float | None = None
-    is_in_area_50: bool | None = Field(None, description="whether the truth lies in it; None: no outline stated")
+    is_in_area_50: bool | None = Field(None, description="whether the truth lies in it; None: none stated")
     is_in_area_90: bool | None = None
     log_density: float | None = Field(None, description="of the belief at the truth, in nats per km2; None: not known")
     information_nats: dict[str, float] | None = Field(

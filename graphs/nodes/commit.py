@@ -21,7 +21,7 @@ from agents.schemas import (
     Source,
 )
 from agents.strategies import CommitRule
-from belief.areas import credible_polygons, outline_km2
+from belief.areas import AREA_SHARES, credible_polygons, outline_km2
 from belief.decision import decide, expected_utility
 from belief.posterior import THRESHOLDS_KM, Belief
 from geo.place import Place
@@ -40,7 +40,6 @@ from graphs.state import GeolocateState, Position
 from retrieval.candidate import AtlasKind
 
 SAME_POINT_KM = 0.1
-AREA_SHARES = (0.25, 0.5, 0.75, 0.9)
 
 LEVEL_WITHIN_KM = dict(
     zip((Level.STREET, Level.CITY, Level.REGION, Level.COUNTRY, Level.CONTINENT), THRESHOLDS_KM, strict=True)
@@ -265,7 +264,7 @@ def _rounded_km(radius_km: float) -> float:
 
 
 def credible_areas(belief: Belief, shares: Sequence[float] = AREA_SHARES) -> tuple[CredibleArea, ...]:
-    """The smallest areas that hold the truth so often, smallest first; each takes about a tenth of a second."""
+    """The smallest areas that hold the truth in shares of such cases, smallest first; some tenth of a second each."""
     return tuple(_credible_area(belief, share) for share in shares)
 
 

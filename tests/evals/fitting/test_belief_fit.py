@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from belief.areas import AREA_SHARES
 from belief.kernels import SCALES_KM
 from belief.parameters import default_parameters
 from belief.prior import default_prior
 from belief.records import ANY, Record, Records
 from belief.support import make_support
 from belief.witnesses.reports import ReportedPlace
-from evals.fitting.area_fit import HELD, LEAST_PHOTOS, with_area_shares
+from evals.fitting.area_fit import LEAST_PHOTOS, with_area_shares
 from evals.fitting.at_truth import report_at_truth
 from evals.fitting.belief_fit import LEAST_REPORTS, UNFITTED_CAUTION, Fitter, fold_of, maker_of
 from evals.fitting.belief_samples import BeliefSample
@@ -67,7 +68,7 @@ def test_areas_that_are_too_small_are_made_larger() -> None:
     start = default_parameters()
     mute = [sample._replace(reports={}) for sample in made(240, independent(240, 1))]
     as_stated = with_area_shares(Fitter(mute, start), start, range(240)).area_shares
-    assert as_stated == pytest.approx({held: held for held in HELD}, abs=0.08)
+    assert as_stated == pytest.approx({held: held for held in AREA_SHARES}, abs=0.08)
     wrong = Fitter(made(240, np.zeros((240, 1), dtype=np.bool_)), start)
     says_half = start.records.models[ANY].model_copy(update={"shares": SHARES})
     parameters = start.model_copy(update={"records": Records(models={ANY: says_half})})
