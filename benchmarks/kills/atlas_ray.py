@@ -76,7 +76,7 @@ def worker_pids(driver: int) -> list[int]:
 
 def processes() -> Iterator[tuple[int, list[str]]]:
     """Process ids, each with its own and its parent's id and its title, as `ps` prints them."""
-    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)  # noqa: S607
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)  # noqa: S607 - the `ps` of the path
     for line in listed.stdout.splitlines():
         words = line.split(maxsplit=2)
         if len(words) == 3:
@@ -119,7 +119,7 @@ def same_atlas(left: Path, right: Path) -> bool:
 
 def measure_kills(folder: Path, chosen: argparse.Namespace) -> str:
     """Build plainly, then on Ray with kills."""
-    subprocess.run(command(folder, "plain", "local", chosen.encoder), check=True, capture_output=True)  # noqa: S603
+    subprocess.run(command(folder, "plain", "local", chosen.encoder), check=True, capture_output=True)  # noqa: S603 - ours
     atlases, rng = folder / "home" / "atlases", random.Random(chosen.seed)  # noqa: S311 - chance, no secret
     made: list[Kills] = []
     while (left := chosen.kills - sum(map(sum, made))) > 0:

@@ -48,7 +48,7 @@ def process_cost(checkout: Path, *arguments: str | Path) -> ProcessCost:
     """Run `geosleuth` from the sources in a folder, compiled as an installed package is."""
     command = [sys.executable, "-c", _RUN_AND_MEASURE, sys.executable, "-m", "geosleuth", *map(str, arguments)]
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=checkout, env=variables)  # noqa: S603
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=checkout, env=variables)  # noqa: S603 - ours
     return ProcessCost(*json.loads(done.stdout))
 
 

@@ -12,8 +12,6 @@ import logging
 import os
 import pickle
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +24,7 @@ from typing import Any, NamedTuple
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
+import psutil
 import ray
 import ray.data
 import ray.exceptions
@@ -218,24 +217,13 @@ def end_orphans() -> None:
     """End what is left of Ray where a build of this user was killed: agents that wait for it, and its folder."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         _, pid, *_ = folder.name.split("-")
-        if not pid.isdigit() or _is_running(int(pid)) or folder.stat().st_uid != os.getuid():
+        if not pid.isdigit() or psutil.pid_exists(int(pid)) or folder.stat().st_uid != os.getuid():
             continue
-        listed = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=False)  # noqa: S607
-        for line in listed.stdout.splitlines():
-            if f"{folder}/" in line:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(int(line.split()[0]), signal.SIGKILL)
+        for process in psutil.process_iter(["cmdline"]):
+            if any(f"{folder}/" in part for part in process.info["cmdline"] or ()):
+                with suppress(psutil.Error):
+                    process.kill()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
 
 
 @contextmanager
