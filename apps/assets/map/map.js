@@ -155,6 +155,7 @@
     const over = L.layerGroup().addTo(map), under = L.layerGroup().addTo(map);
     const renderer = L.canvas({ padding: 0.4 });
     let home = null;
+    map.on("resize", () => groups.candidates.eachLayer((dot) => { if (dot.isTooltipOpen()) fitTip(map, dot); }));
     map.on("zoomend", () => map.getContainer().classList.toggle("far", Boolean(home) && map.getZoom() < map.getBoundsZoom(home, false, L.point(48, 48)) - 0.5));
 
     const show = ([west, south, east, north], animate = true) => {

@@ -21,6 +21,11 @@ from tests.fakes.photo_files import noise, torn_between_prague_and_warsaw
 from tests.fakes.services import listening
 from tests.fakes.services.browser import Visit, expect
 
+TIP_IS_IN_MAP = """() => {
+  const [tip, map] = [".tip", "#map"].map((one) => document.querySelector(one)?.getBoundingClientRect());
+  return tip && map.top <= tip.top && tip.bottom <= map.bottom && map.left <= tip.left && tip.right <= map.right;
+}"""
+
 
 @pytest.fixture
 def torn(tmp_path: Path, encoder: Path) -> Iterator[str]:
@@ -77,8 +82,11 @@ def _candidates_are_reached_by_keyboard(page: Any) -> None:
     page.keyboard.press("Enter")
     picture.wait_for()
     page.set_viewport_size({"width": 390, "height": 844})
+    # Open or opened again, the tip is fitted to the map's new size, which Leaflet takes in the next frame.
+    page.wait_for_function(TIP_IS_IN_MAP)
     page.keyboard.press("Escape")
     page.keyboard.press("Enter")
+    page.wait_for_function(TIP_IS_IN_MAP)
     tip, chart = (page.locator(one).bounding_box() for one in (".tip", "#map"))
     assert chart["y"] <= tip["y"]
     assert tip["y"] + tip["height"] <= chart["y"] + chart["height"]

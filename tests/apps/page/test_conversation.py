@@ -20,10 +20,19 @@ from tests.fakes.services.browser import Visit, expect
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 
 
+NOTE_STOP = """() => {
+  const stop = document.querySelector("#stop");
+  window.stopWasShown = false;
+  new MutationObserver(() => { window.stopWasShown ||= !stop.hidden; }).observe(stop, { attributes: true });
+}"""
+
+
 def ask(page: Any, text: str) -> None:
+    """Say something, and wait until it is answered; "Stop" may be shown for less time than waiting for it takes."""
+    page.evaluate(NOTE_STOP)
     page.fill("#say", text)
     page.press("#say", "Enter")
-    page.wait_for_selector("#stop", state="visible")
+    page.wait_for_function("() => window.stopWasShown")
     page.wait_for_selector("#send", state="visible")
 
 
