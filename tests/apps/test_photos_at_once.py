@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from apps.commands import folder
 from apps.commands.folder import AHEAD_PER_PHOTO, photos_at_once, run_folder
 from apps.commands.locate import parsed_workers
 from apps.commands.photo_files import PhotoFile
@@ -75,7 +75,7 @@ def test_so_many_photos_are_located_at_once_and_no_more_are_ahead(tmp_path: Path
     assert len(begun) == 24
 
 
-def test_an_interrupted_run_waits_for_photos_under_way(tmp_path: Path) -> None:
+def test_an_interrupted_run_waits_for_photos_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [PhotoFile(jpeg(tmp_path / f"{n}.jpg", seed=n), str(n)) for n in range(8)]
     begun, go_on, ended = threading.Semaphore(0), threading.Event(), list[int]()
 
@@ -89,9 +89,14 @@ def test_an_interrupted_run_waits_for_photos_under_way(tmp_path: Path) -> None:
         begun.acquire()
         begun.acquire()
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        time.sleep(0.2)
-        go_on.set()
 
+    wait_for_photos = folder._wait_for_photos
+
+    def interrupted(started: Any) -> None:
+        go_on.set()
+        wait_for_photos(started)
+
+    monkeypatch.setattr(folder, "_wait_for_photos", interrupted)
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         list(run_folder(files, locate, 2))
